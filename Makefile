@@ -1,0 +1,45 @@
+# Every target sets up what it needs; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?=
+export TACTFUL_DATA := $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench constraints clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/run.stamp ## the whole loop on real data: two aggregators, real devices, report.html (2 minutes)
+	@$(BIN)/tactful-lab demo --out out/demo $(DEMO)
+
+test: $(VENV)/dev.stamp ## every test
+	@$(BIN)/python -m pytest -n auto --dist worksteal -q $(TESTS)
+
+lint: $(VENV)/dev.stamp ## format, style, types and floors
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -I .ci/check_constraints.py
+
+format: $(VENV)/dev.stamp ## put the code in shape
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp ## measure speed and size, as ratios in one run
+	@$(BIN)/python benchmarks/startup.py
+
+constraints: $(VENV)/dev.stamp ## pin every dependency again, hashed and host-free
+	@$(BIN)/python .ci/pin.py
+
+clean: ## remove what was built, not the environment
+	rm -rf build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The environment is built again only when the pins or the project file change.
+$(VENV)/run.stamp: constraints.txt pyproject.toml .ci/setup.sh
+	@PYTHON=$(PYTHON) sh .ci/setup.sh constraints.txt $(VENV) run
+
+$(VENV)/dev.stamp: constraints-dev.txt pyproject.toml .ci/setup.sh
+	@PYTHON=$(PYTHON) sh .ci/setup.sh constraints-dev.txt $(VENV) dev

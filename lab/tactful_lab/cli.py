@@ -1,0 +1,34 @@
+"""`tactful-lab`: every room that offers a command adds its own parser."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from tactful.errors import TactfulError
+
+COMMANDS = ("demo", "simulate", "catalogue")  # modules of this package with an `add_parser`
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what a user can mend is one sentence on stderr and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except (TactfulError, OSError) as wrong:
+        sys.stderr.write(f"tactful-lab: {wrong}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("tactful-lab: stopped\n")
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tactful-lab", description="Try Tactful on real data.")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        import_module(f"tactful_lab.{name}").add_parser(subparsers)
+    return parser

@@ -1,0 +1,276 @@
+"""The whole loop on real data: two aggregators, real devices, a refreshed model, a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from tactful.device.catalog import Catalog, Item
+from tactful.device.consent import Consent
+from tactful.device.contributor import Contribution
+from tactful.device.device_key import KeyFile
+from tactful.device.events import Event
+from tactful.device.personalizer import Personalizer
+from tactful.device.ranking.picks import Picks
+from tactful.device.settings import Aggregators, Settings
+from tactful.errors import InvalidInput, TactfulError
+from tactful.learning.model import Model
+from tactful.privacy.accountant import epsilon_for, mu_for, mu_from_rho
+from tactful.protocol.model import ModelRelease
+from tactful_aggregator.refresh import Training
+from tactful_aggregator.testing import RunningPair, running_pair
+from tactful_lab import datasets
+from tactful_lab.demo_figures import Facts, Shop, story
+from tactful_lab.population import Population
+from tactful_lab.report import PersonPage, Round, Sent, Shown, Story, render
+from tactful_lab.wire import open_round, send_crowd
+
+DATASET, MODEL, DELTA = "online-retail", "shop", 1e-6
+SHARING = Consent.to("local_profile", "local_personalization", "share_dp_updates")
+MIN_BATCH = 1000
+LISTED = 5  # places of a list in the story
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line chooses."""
+
+    epsilon: float
+    devices: int
+    seed: int
+    out: Path
+    json: Path | None
+
+
+@dataclass
+class Told:
+    """What happened so far, for the report."""
+
+    rounds: list[Round] = field(default_factory=list)
+    before: list[Shown] = field(default_factory=list)
+    contributions: list[Contribution] = field(default_factory=list)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Offer `tactful-lab demo`."""
+    parser = subparsers.add_parser("demo", help="the whole loop on real data, with a report")
+    parser.add_argument("--epsilon", type=float, default=3.0, help="default %(default)s")
+    parser.add_argument("--devices", type=int, default=12, help="full devices, default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="who is watched, default %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the report")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """What `tactful-lab demo` does; exit status 0 only if every step held."""
+    chosen = Options(options.epsilon, options.devices, options.seed, options.out, options.json)
+    mu_for(chosen.epsilon, DELTA)  # raises InvalidInput naming epsilon
+    if not 1 <= chosen.devices <= 200:
+        raise InvalidInput("--devices", f"{chosen.devices} is out of range", "use 1 to 200")
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    told = tell(chosen)
+    _write(chosen.out / "report.html", render(told))
+    for path in (chosen.out / "figures.json", chosen.json):
+        if path is not None:
+            _write(path, json.dumps(told.figures, indent=2) + "\n")
+    print(f"report: {chosen.out / 'report.html'}")
+    return 0
+
+
+def tell(chosen: Options) -> Story:
+    """Run the whole loop and tell it."""
+    started = time.monotonic()
+    shop = _shop()
+    print(
+        f"{DATASET}: {shop.dataset.users:,} customers, {len(shop.catalog):,} products; "
+        f"{len(shop.people.train):,} take part, {len(shop.people.test):,} are held out"
+    )
+    told = Told()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pair = stack.enter_context(running_pair(folder, min_batch_floor=MIN_BATCH))
+        print(f"leader and helper run as two processes, at {pair.leader.url} and {pair.helper.url}")
+        settings = Settings(
+            path=None,
+            aggregators=Aggregators(**pair.aggregators(MODEL)),
+            lifetime_epsilon=chosen.epsilon,
+            delta=DELTA,
+            min_batch_size=MIN_BATCH,
+        )
+        people = [int(user) for user in shop.people.train[: chosen.devices]]
+        devices = [_device(shop, folder, settings, user, stack) for user in people]
+        told.before = _shown(devices[0].recommend(LISTED, surface="story"))
+        _train(chosen, shop, pair, devices, told)
+        releases = [device.refresh() for device in devices]
+        _checked(releases[0], told, chosen)
+        page = _person(shop, devices[0], told, people[0])
+        model = _adopted(devices[0])
+    return story(
+        Facts(shop, chosen.epsilon, chosen.devices, chosen.seed, releases[0], model),
+        told.rounds,
+        page,
+        started,
+    )
+
+
+def _train(
+    chosen: Options, shop: Shop, pair: RunningPair, devices: Sequence[Personalizer], told: Told
+) -> None:
+    """All rounds: full devices and the crowd contribute, the operator refreshes, until released."""
+    users = shop.people.train
+    crowd = Population(shop.dataset, users[chosen.devices :])
+    pair.start(
+        Training(
+            model=MODEL,
+            catalog=shop.catalog.sha256,
+            items=len(shop.catalog),
+            users=len(users),
+            epsilon=chosen.epsilon,
+            delta=DELTA,
+            min_batch_size=MIN_BATCH,
+        )
+    )
+    while pair.refresh(MODEL)["state"] != "released":
+        began = time.monotonic()
+        here = open_round(pair, MODEL)
+        told.contributions += [device.contribute() for device in devices]
+        bar = Bar(f"round {here.task.round + 1} of {here.task.rounds}", len(crowd))
+        size = send_crowd(pair, here, crowd, bar.at)
+        spent = devices[0].memory.ledger.spent
+        told.rounds.append(
+            Round(
+                name=f"{here.task.round + 1}: {here.task.kind}",
+                reports=len(users),
+                coordinates=here.task.encoding.padded,
+                upload_bytes=size,
+                epsilon=epsilon_for(mu_from_rho(spent), DELTA),
+                seconds=time.monotonic() - began,
+            )
+        )
+        print(_round_line(told.rounds[-1]))
+
+
+def _round_line(one: Round) -> str:
+    return (
+        f"round {one.name:13} {one.reports:,} reports of {one.upload_bytes / 1000:,.0f} kB in "
+        f"{one.seconds:.1f} s; one device has spent epsilon {one.epsilon:.2f}"
+    )
+
+
+class Bar:
+    """How far a slow step is, on a terminal only."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self._name, self._total, self._live = name, total, sys.stderr.isatty()
+
+    def at(self, done: int) -> None:
+        """Draw the bar."""
+        if self._live:
+            filled = 30 * done // max(self._total, 1)
+            drawn = "#" * filled + "." * (30 - filled)
+            end = "\n" if done >= self._total else ""
+            text = f"\r  {self._name} [{drawn}] {done:,} of {self._total:,}"
+            print(text, end=end, file=sys.stderr, flush=True)
+
+
+def _shop() -> Shop:
+    dataset = datasets.load(DATASET, None)
+    columns = zip(dataset.item_ids, dataset.titles, dataset.categories, dataset.prices, strict=True)
+    items = [
+        Item(id=i, title=title, category=category, price=None if np.isnan(price) else float(price))
+        for i, title, category, price in columns
+    ]
+    return Shop(dataset, datasets.split(dataset), Catalog(items))
+
+
+def _device(
+    shop: Shop, folder: Path, settings: Settings, user: int, stack: ExitStack
+) -> Personalizer:
+    """A full device with a sealed vault of its own, told what its owner bought."""
+    chosen = replace(settings, path=str(folder / f"{user}.db"))
+    key = KeyFile(folder / f"{user}.key")
+    device = stack.enter_context(Personalizer(shop.catalog, chosen, key=key, consent=SHARING))
+    for item_id in shop.bought(user):
+        device.observe(Event(kind="purchase", item_id=item_id))
+    return device
+
+
+def _checked(release: ModelRelease, told: Told, chosen: Options) -> None:
+    """The claim of the release must follow from what one device was charged; else stop."""
+    charged = sum(
+        (one.task.release.rho for one in told.contributions[:: chosen.devices]), Fraction()
+    )
+    if Fraction(release.rho) != charged or release.epsilon > chosen.epsilon:
+        raise TactfulError("demo: the release claims another cost than the device was charged")
+    print(
+        f"released: version {release.version}, signed by both halves, at least "
+        f"{release.batch_size:,} reports a round; epsilon {release.epsilon:.3f} at delta "
+        f"{release.delta:g}, which is just what each device was charged"
+    )
+
+
+def _person(shop: Shop, device: Personalizer, told: Told, user: int) -> PersonPage:
+    """One person's page: lists before and after, a cap that holds, and what left the device."""
+    after = device.recommend(LISTED, surface="story")
+    first = after[0]
+    for _ in range(3):
+        for pick in device.recommend(LISTED, surface="story"):
+            device.observe(pick.impression())
+    held = device.why_not(first.item.id, surface="story")
+    print(f"\none person's list: {', '.join(pick.item.title for pick in after)}")
+    print(f"  first, because: {'; '.join(str(reason) for reason in first.reasons)}")
+    print(f"  why not {first.item.title!r} once more? {held}")
+    return PersonPage(
+        liked=[shop.catalog[item_id].title for item_id in shop.bought(user)[:8]],
+        before=told.before,
+        after=_shown(after),
+        withheld=first.item.title,
+        why_not=str(held),
+        sent=_sent(device),
+    )
+
+
+def _adopted(device: Personalizer) -> Model:
+    if device.model is None:
+        raise TactfulError("demo: no model was adopted")
+    return device.model
+
+
+def _sent(device: Personalizer) -> list[Sent]:
+    spent, sent = Fraction(), []
+    memory = device.memory
+    for charge in memory.ledger.charges:
+        spent += charge.rho
+        disclosure = memory.disclosures[charge.task_id]
+        sent.append(
+            Sent(
+                report_id=disclosure.report_id,
+                bytes=disclosure.size,
+                sha256=disclosure.sha256,
+                first_bytes=device.sent_bytes(disclosure)[:48].hex(),
+                meaning=disclosure.meaning,
+                rho=f"{float(charge.rho):.5f}",
+                epsilon_after=epsilon_for(mu_from_rho(spent), DELTA),
+            )
+        )
+    return sent
+
+
+def _shown(picks: Picks) -> list[Shown]:
+    return [Shown(pick.item.title, [str(reason) for reason in pick.reasons]) for pick in picks]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

@@ -1,0 +1,192 @@
+"""What the demo measures once a model is released: how well it ranks, how often it repeats."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tactful.device.caps import Rules
+from tactful.device.catalog import Catalog
+from tactful.learning.model import Model
+from tactful.protocol.model import ModelRelease
+from tactful_lab import baselines, datasets, repetition
+from tactful_lab.evaluation import (
+    TEST_SEED,
+    VALIDATION_SEED,
+    Scorer,
+    Utility,
+    evaluate,
+    hold_out,
+)
+from tactful_lab.report import PersonPage, Repetition, Round, Story
+
+WATCHED = 40  # held-out people whose sessions are simulated
+NAMES = {
+    "popularity": "popularity: everyone's counts",
+    "private": "private: as the pair released it",
+    "ease": "EASE: raw histories, no privacy",
+}
+ASSUMPTIONS = (
+    "Both halves run on one machine here. That shows the mechanism, not the separation: in use, "
+    "two operators who do not collude run them.",
+    "Most devices of the crowd are light ones: measured together in one process by the same code, "
+    "each sending its own sealed report. The full devices keep a vault, a ledger and consent.",
+    "The interim shares carry no proof that a measurement is in range: a hostile device could move "
+    "the sum. The guarantee for honest devices does not depend on it.",
+    "The sessions are simulated: one list a day, everything in it seen.",
+)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The data set, who is in the training and who is not, and the catalog."""
+
+    dataset: datasets.Dataset
+    people: datasets.Split
+    catalog: Catalog
+
+    def bought(self, user: int) -> list[str]:
+        """The ids of what a person bought."""
+        return [self.dataset.item_ids[item] for item in self.dataset.history(user)]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was asked for and what came out of the training."""
+
+    shop: Shop
+    epsilon: float
+    devices: int
+    seed: int
+    release: ModelRelease
+    model: Model
+
+
+def story(facts: Facts, rounds: Sequence[Round], page: PersonPage, started: float) -> Story:
+    """Measure, print the table, and put everything together."""
+    utility = _utility(facts)
+    _print_table(utility)
+    capped, uncapped = (_sessions(facts, capped=capped) for capped in (True, False))
+    print(
+        f"unwanted repeats in {repetition.SESSIONS} sessions: {uncapped.unwanted_rate:.1%} without "
+        f"caps and variety, {capped.unwanted_rate:.1%} as shipped; {capped.cap_violations} cap "
+        "violations"
+    )
+    figures = _figures(facts, rounds, utility, capped, uncapped, started)
+    return Story(
+        figures=figures,
+        utility={NAMES[n]: (one.recall_at_20, one.ndcg_at_100) for n, one in utility.items()},
+        ours=NAMES["private"],
+        rounds=rounds,
+        cap_epsilon=facts.epsilon,
+        uncapped=uncapped,
+        capped=capped,
+        sessions=f"{WATCHED} held-out people, {repetition.SESSIONS} daily sessions of "
+        f"{repetition.LENGTH} items each, simulated.",
+        person=page,
+        tiles=_tiles(facts, rounds, utility, capped, uncapped),
+        command=f"tactful-lab demo --epsilon {facts.epsilon:g} --devices {facts.devices} "
+        f"--seed {facts.seed}",
+        assumptions=ASSUMPTIONS,
+    )
+
+
+def _utility(facts: Facts) -> dict[str, Utility]:
+    dataset, people = facts.shop.dataset, facts.shop.people
+    validation = hold_out(dataset, people.validation, VALIDATION_SEED)
+    test = hold_out(dataset, people.test, TEST_SEED)
+    scorers: dict[str, Scorer] = {
+        "popularity": baselines.popularity(dataset, people.train),
+        "private": baselines.scorer(facts.model),
+        "ease": baselines.best_ease(dataset, people.train, validation),
+    }
+    return {name: evaluate(scorer, test) for name, scorer in scorers.items()}
+
+
+def _sessions(facts: Facts, *, capped: bool) -> Repetition:
+    """The sessions of some held-out people, drawn by the seed."""
+    test = facts.shop.people.test
+    drawn = np.random.default_rng(facts.seed).choice(
+        test, size=min(WATCHED, len(test)), replace=False
+    )
+    crowd = [
+        repetition.sessions(
+            facts.shop.catalog, facts.model, facts.shop.bought(int(u)), capped=capped
+        )
+        for u in drawn
+    ]
+    return repetition.summary(crowd, Rules.default())
+
+
+def _figures(
+    facts: Facts,
+    rounds: Sequence[Round],
+    utility: dict[str, Utility],
+    capped: Repetition,
+    uncapped: Repetition,
+    started: float,
+) -> dict[str, object]:
+    release = facts.release
+    return {
+        "dataset": facts.shop.dataset.name,
+        "users": len(facts.shop.people.train),
+        "items": len(facts.shop.catalog),
+        "epsilon": release.epsilon,
+        "delta": release.delta,
+        "unit_of_privacy": release.unit,
+        "adjacency": release.adjacency,
+        "rounds": len(rounds),
+        "wire_devices": facts.devices,
+        "wire_reports": sum(one.reports for one in rounds),
+        "upload_bytes_per_device": sum(one.upload_bytes for one in rounds),
+        "utility": {
+            name: {"recall_at_20": one.recall_at_20, "ndcg_at_100": one.ndcg_at_100}
+            for name, one in utility.items()
+        },
+        "repetition": {
+            "uncapped": {"unwanted_rate": uncapped.unwanted_rate},
+            "capped": {
+                "unwanted_rate": capped.unwanted_rate,
+                "cap_violations": capped.cap_violations,
+            },
+        },
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_rss_mb": round(peak_rss_mb(), 1),
+    }
+
+
+def _tiles(
+    facts: Facts,
+    rounds: Sequence[Round],
+    utility: dict[str, Utility],
+    capped: Repetition,
+    uncapped: Repetition,
+) -> dict[str, str]:
+    gain = utility["private"].ndcg_at_100 / utility["popularity"].ndcg_at_100 - 1
+    return {
+        "better than popularity (NDCG@100)": f"{gain:+.0%}",
+        "epsilon spent by each device, all rounds": f"{facts.release.epsilon:.2f}",
+        "unwanted repeats, as shipped": f"{capped.unwanted_rate:.0%}",
+        "unwanted repeats without caps": f"{uncapped.unwanted_rate:.0%}",
+        "sent by each device": f"{sum(one.upload_bytes for one in rounds) / 1000:.0f} kB",
+        "cap violations": f"{capped.cap_violations}",
+    }
+
+
+def _print_table(utility: dict[str, Utility]) -> None:
+    print(f"\n{'on held-out customers':36}{'recall@20':>10}{'NDCG@100':>10}")
+    for name, one in utility.items():
+        print(f"{NAMES[name]:36}{one.recall_at_20:10.4f}{one.ndcg_at_100:10.4f}")
+    print()
+
+
+def peak_rss_mb() -> float:
+    """The peak memory of this process and, once they ended, of the largest one it started."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(one).ru_maxrss * unit for one in who) / (1 << 20)

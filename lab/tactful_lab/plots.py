@@ -1,0 +1,87 @@
+"""Plots as inline SVG: offline, printable, the same bytes for the same figures."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OURS, OTHER, INK = "#0b7a75", "#9aa5b1", "#1f2933"
+LOOK = Path(__file__).with_name("tactful.mplstyle")
+
+
+def bars(values: Mapping[str, float], *, ours: str, label: str, form: str = "{:.3f}") -> str:
+    """Horizontal bars, one a name, with the value printed; `ours` stands out."""
+    figure, axes = _figure(0.42 * len(values) + 0.7)
+    names = list(values)[::-1]
+    colours = [OURS if name == ours else OTHER for name in names]
+    drawn = axes.barh(names, [values[name] for name in names], color=colours, height=0.62)
+    axes.bar_label(drawn, labels=[form.format(values[name]) for name in names], padding=4)
+    axes.set_xlabel(label)
+    axes.margins(x=0.14)
+    return _svg(figure)
+
+
+def paired_bars(
+    values: Mapping[str, Sequence[float]],
+    columns: Sequence[str],
+    *,
+    label: str,
+    across: str,
+    form: str = "{:.0f} %",
+) -> str:
+    """Grouped columns: two named series over the same `columns`; the second is ours."""
+    figure, axes = _figure(2.9)
+    width = 0.8 / len(values)
+    for place, (name, heights) in enumerate(values.items()):
+        at = [column + (place - (len(values) - 1) / 2) * width for column in range(len(columns))]
+        drawn = axes.bar(at, heights, width, label=name, color=(OTHER, OURS)[place % 2])
+        axes.bar_label(drawn, labels=[form.format(height) for height in heights], fontsize=8)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_ylabel(label)
+    axes.set_xlabel(across)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def steps(spent: Sequence[float], *, cap: float, names: Sequence[str], label: str) -> str:
+    """What was spent after each named step, as a staircase below its cap."""
+    figure, axes = _figure(2.6)
+    axes.step(range(len(spent)), spent, where="post", color=OURS, linewidth=2)
+    axes.plot(range(len(spent)), spent, "o", color=OURS)
+    for place, value in enumerate(spent):
+        axes.annotate(f"{value:.2f}", (place, value), (0, 7), textcoords="offset points")
+    axes.axhline(cap, color=INK, linestyle="--", linewidth=1)
+    axes.annotate(f"cap {cap:.2f}", (0, cap), (0, 4), textcoords="offset points")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_ylabel(label)
+    axes.set_ylim(0, cap * 1.2)
+    return _svg(figure)
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.style.use(LOOK)
+    return pyplot.subplots(figsize=(7.2, height), layout="constrained")
+
+
+def _svg(figure: Figure) -> str:
+    from matplotlib import pyplot
+
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    pyplot.close(figure)
+    drawing = text.getvalue()
+    return re.sub(
+        r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", drawing[drawing.index("<svg") :]
+    )

@@ -1,0 +1,175 @@
+"""Many simulated people in one process, each computing exactly what a device computes.
+
+The coins and the noise come from a generator that is handed in: simulated people have no
+secrets. Nothing here is imported by the app or by the aggregators.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.learning.contribution import contribution
+from tactful.learning.model import Model
+from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan, popularity_plan
+from tactful.learning.subspace import Guide, finish, first_guide, next_guide
+from tactful.privacy.accountant import Claim, claim, mu_for, sigma2_for
+from tactful.privacy.discrete_gaussian import NoiseTable
+from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease
+from tactful.protocol.encoding import Coins, Encoding, Levels
+from tactful_lab.datasets import Dataset
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Noise = Literal["once", "pair"]
+
+FACTORS: dict[Noise, float] = {"once": FACTOR_ONCE, "pair": FACTOR_PAIR}
+CHUNK = 128  # people whose measurements are in memory at a time
+LEVELS, BOX = 14, 3
+ENVELOPE = 184  # bytes of a report beside the leader's share
+
+
+@dataclass(frozen=True)
+class RoundInfo:
+    """What one round was: its encoding, the noise each half adds, and what a device uploads.
+
+    `tau` is the standard deviation of the sum's noise per coordinate, for vectors of length 1.
+    """
+
+    kind: Literal["popularity", "subspace"]
+    share: float
+    encoding: Encoding
+    release: GaussianRelease
+    tau: float
+
+    @property
+    def upload_bytes(self) -> int:
+        """The size of one report: the leader's share in Field64, a seed for the helper, seals."""
+        return 8 * self.encoding.padded + ENVELOPE
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training gives: the model, the claim for one honest half, and its rounds."""
+
+    model: Model
+    claim: Claim
+    plan: Plan
+    rounds: tuple[RoundInfo, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """The people of `dataset` with these numbers."""
+
+    dataset: Dataset
+    users: Ints
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def measurements(
+        self, kind: str, encoding: Encoding, guide: Guide | None, coins: Coins
+    ) -> Iterator[Levels]:
+        """Everyone's measurement for one round, in order, some people at a time."""
+        for start in range(0, len(self), CHUNK):
+            histories = self.dataset.histories(self.users[start : start + CHUNK])
+            vectors = [contribution(kind, items, self.dataset.items, guide) for items in histories]
+            yield encoding.encode(np.array(vectors), coins)
+
+    def total(self, kind: str, encoding: Encoding, guide: Guide | None, coins: Coins) -> Ints:
+        """The exact sum of everyone's measurements, shape (padded,)."""
+        total = np.zeros(encoding.padded, dtype=np.int64)
+        for chunk in self.measurements(kind, encoding, guide, coins):
+            total += chunk.sum(axis=0, dtype=np.int64)
+        return total
+
+    def train(
+        self,
+        epsilon: float,
+        delta: float,
+        *,
+        noise: Noise,
+        generator: np.random.Generator,
+        plan: Plan | None = None,
+        family: Family = "rounded_gaussian",
+        progress: Callable[[str], None] = lambda line: None,
+    ) -> Training:
+        """Run all rounds; `noise` is added once, or by both halves as the pair releases it.
+
+        The claim counts one half's noise either way. `plan` is chosen by the rule if None.
+        """
+        mu = mu_for(epsilon, delta)
+        plan = plan or choose_plan(self.dataset.items, len(self), mu, FACTORS[noise])
+        seed, guide = generator.bytes(32), None
+        rounds: list[RoundInfo] = []
+        for number in range(plan.rounds):
+            here = _round(plan, number, mu, noise, family, seed)
+            progress(f"round {number + 1}/{plan.rounds}: {len(self)} x {here.encoding.length}")
+            noisy = self._noisy_sum(here, guide, noise, generator)
+            rounds.append(here)
+            if number < plan.rounds - 1:
+                guide = _guided(noisy, here.tau, plan, guide, seed)
+        model = finish(noisy, here.tau, plan, guide)
+        return Training(model, claim([one.release for one in rounds], delta), plan, tuple(rounds))
+
+    def dp_popularity(
+        self, epsilon: float, delta: float, *, noise: Noise, generator: np.random.Generator
+    ) -> Training:
+        """Popularity alone with the whole budget."""
+        plan = popularity_plan(self.dataset.items)
+        return self.train(epsilon, delta, noise=noise, generator=generator, plan=plan)
+
+    def _noisy_sum(
+        self, here: RoundInfo, guide: Guide | None, noise: Noise, generator: np.random.Generator
+    ) -> Floats:
+        """The sum as it is released: whole numbers until it is decoded."""
+        total = self.total(here.kind, here.encoding, guide, generator.bytes)
+        table = NoiseTable.of(here.release.family, here.release.sigma2)
+        for _ in range(halves(noise)):
+            total += table.sample(here.encoding.padded, generator.bytes)
+        return here.encoding.decode(total, len(self))
+
+
+def halves(noise: Noise) -> int:
+    """How many times the noise of one half is in the sum."""
+    return 2 if noise == "pair" else 1
+
+
+def _round(
+    plan: Plan, number: int, mu: float, noise: Noise, family: Family, seed: bytes
+) -> RoundInfo:
+    task_id = hashlib.sha256(seed + number.to_bytes(4, "big")).digest()
+    encoding = Encoding(plan.length(number), LEVELS, BOX, task_id)
+    sigma2 = sigma2_for(encoding.norm_bound, mu, plan.shares[number])
+    release = GaussianRelease(
+        norm_bound=encoding.norm_bound,
+        sigma2=sigma2,
+        family=family,
+        dimension=encoding.padded,
+        adjacency=Adjacency.ZERO_OUT,
+    )
+    return RoundInfo(
+        kind="subspace" if number else "popularity",
+        share=plan.shares[number],
+        encoding=encoding,
+        release=release,
+        tau=_tau(halves(noise) * sigma2, encoding),
+    )
+
+
+def _tau(sigma2: Fraction, encoding: Encoding) -> float:
+    return math.sqrt(sigma2) / encoding.levels_per_unit
+
+
+def _guided(noisy: Floats, tau: float, plan: Plan, guide: Guide | None, seed: bytes) -> Guide:
+    if guide is None:
+        return first_guide(noisy, tau, plan, seed)
+    return next_guide(noisy, tau, plan, guide)[0]

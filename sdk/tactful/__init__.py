@@ -1,0 +1,51 @@
+"""Personalization that stays on the device, and knows when to stop."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tactful.device.catalog import Catalog, Item
+    from tactful.device.consent import Consent
+    from tactful.device.device_key import HostKey, KeyFile, KeyProvider, KeyringKey
+    from tactful.device.events import Event
+    from tactful.device.personalizer import Personalizer
+    from tactful.device.settings import Aggregators, Settings
+    from tactful.errors import TactfulError
+
+__all__ = [
+    "Aggregators",
+    "Catalog",
+    "Consent",
+    "Event",
+    "HostKey",
+    "Item",
+    "KeyFile",
+    "KeyProvider",
+    "KeyringKey",
+    "Personalizer",
+    "Settings",
+    "TactfulError",
+]
+
+_HOMES = {
+    "Aggregators": "tactful.device.settings",
+    "Catalog": "tactful.device.catalog",
+    "Consent": "tactful.device.consent",
+    "Event": "tactful.device.events",
+    "HostKey": "tactful.device.device_key",
+    "Item": "tactful.device.catalog",
+    "KeyFile": "tactful.device.device_key",
+    "KeyProvider": "tactful.device.device_key",
+    "KeyringKey": "tactful.device.device_key",
+    "Personalizer": "tactful.device.personalizer",
+    "Settings": "tactful.device.settings",
+    "TactfulError": "tactful.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first asked for, so that importing costs little."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tactful' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""How anyone can check the guarantee, from evidence alone."""

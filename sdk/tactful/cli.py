@@ -1,0 +1,91 @@
+"""`tactful`: look into one device's vault, take everything out, erase it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tactful.errors import InvalidInput, TactfulError
+
+if TYPE_CHECKING:
+    from tactful.device.memory import Memory
+    from tactful.device.vault import Vault
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; what can be mended is one sentence on stderr and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except (TactfulError, OSError) as wrong:
+        print(f"tactful: {wrong}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tactful", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, told in (
+        ("ledger", _ledger, "what was charged and what left this device"),
+        ("export", _export, "everything the vault holds, as JSON"),
+        ("erase", _erase, "destroy events and model; charges stay"),
+    ):
+        command = commands.add_parser(name, help=told, description=told)
+        command.add_argument("vault", type=Path, help="the vault's file")
+        command.add_argument("--key-file", type=Path, required=True, help="the file with its key")
+        command.set_defaults(run=run)
+    return parser
+
+
+def _opened(options: argparse.Namespace) -> tuple[Vault, Memory]:
+    from tactful.device.device_key import KeyFile
+    from tactful.device.memory import Memory, recall
+    from tactful.device.vault import Vault
+
+    for name, path in (("vault", options.vault), ("--key-file", options.key_file)):
+        if not path.is_file():
+            raise InvalidInput(name, f"{path} is not a file", "name one that is there")
+    vault = Vault.open(options.vault, KeyFile(options.key_file))
+    return vault, recall(vault, Memory())
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    vault, memory = _opened(options)
+    with vault:
+        for charge in memory.ledger.charges:
+            disclosure = memory.disclosures.get(charge.task_id)
+            sent = "not made" if disclosure is None else f"{disclosure.size:,} bytes"
+            print(f"{charge.time}  rho {float(charge.rho):.6f}  {sent}  {charge.purpose}")
+            if disclosure is not None:
+                state = "accepted" if disclosure.accepted else "not yet accepted"
+                print(f"    report {disclosure.report_id} to {disclosure.recipient}, {state}")
+                print(f"    {disclosure.meaning}")
+        print(f"{len(memory.ledger.charges)} charges, rho {float(memory.ledger.spent):.6f} in all")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    vault, _ = _opened(options)
+    with vault:
+        records = [{"position": one.position, "kind": one.kind, **one.body} for one in vault.read()]
+    print(json.dumps({"schema": 1, "vault": vault.id, "records": records}, indent=1))
+    return 0
+
+
+def _erase(options: argparse.Namespace) -> int:
+    from tactful.device.memory import forget
+
+    vault, _ = _opened(options)
+    with vault:
+        erased = forget(vault)
+    print(f"{erased} records erased; charges, consent and what was sent stay on record")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

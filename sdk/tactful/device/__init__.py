@@ -1,0 +1,1 @@
+"""What only the device may know: events, profile, caps, ranking, and the two doors."""

@@ -1,0 +1,96 @@
+"""What the engine answers: picks with reservations, and denials that say why and until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+
+from tactful.device.caps.judge import Refusal
+from tactful.device.caps.things import Showable
+
+ItemT = TypeVar("ItemT", bound=Showable)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why one item was not granted: which rule, what it counted, when it may come back.
+
+    `used` and `limit` are None where nothing is counted. `next_allowed_at` None: it does not end by
+    itself; else exact for sliding windows and cool-downs without open holds, a bound otherwise.
+    """
+
+    item_id: str
+    reason_code: str
+    rule_id: str | None = None
+    rule_version: int | None = None
+    author: str | None = None
+    window: str | None = None
+    used: float | None = None
+    limit: float | None = None
+    oldest_counted_at: datetime | None = None
+    next_allowed_at: datetime | None = None
+    wait_ms: int | None = None
+
+    @classmethod
+    def of(cls, item_id: str, refusal: Refusal, wall_ms: int, now_ms: int) -> Denial:
+        """The denial of `item_id`; canonical times are shown as the wall clock would show them."""
+        rule, oldest = refusal.rule, refusal.oldest_ms
+        return cls(
+            item_id=item_id,
+            reason_code=refusal.reason_code,
+            rule_id=rule.id if rule else None,
+            rule_version=rule.version if rule else None,
+            author=rule.author if rule else None,
+            window=rule.window_name if rule else None,
+            used=refusal.used,
+            limit=refusal.limit,
+            oldest_counted_at=None if oldest is None else shown(oldest - now_ms + wall_ms),
+            next_allowed_at=None if refusal.wait_ms is None else shown(wall_ms + refusal.wait_ms),
+            wait_ms=refusal.wait_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pick(Generic[ItemT]):
+    """One granted slot: show the item and confirm its reservation before it expires."""
+
+    slot: int
+    item: ItemT
+    reservation_id: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[ItemT]):
+    """One answer of `decide`: at most k picks, and why the others before them were passed over."""
+
+    decision_id: str
+    picks: tuple[Pick[ItemT], ...]
+    denials: tuple[Denial, ...]
+
+    @property
+    def next_allowed_at(self) -> datetime | None:
+        """The first time one of the denied items may come back; None if none does by itself."""
+        return min((d.next_allowed_at for d in self.denials if d.next_allowed_at), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """One recorded show. `late`: it came after its reservation had ended. `repeated`: known before.
+
+    `overrun` names the rules that it leaves above their limit.
+    """
+
+    reservation_id: str
+    item_id: str | None
+    evidence: str
+    late: bool = False
+    repeated: bool = False
+    overrun: tuple[str, ...] = ()
+
+
+def shown(wall_ms: int) -> datetime:
+    """Unix milliseconds as an aware datetime; kept inside the years 1 to 9999."""
+    return EPOCH + timedelta(milliseconds=min(max(wall_ms, 0), 253_402_300_799_000))

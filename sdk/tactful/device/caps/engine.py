@@ -1,0 +1,435 @@
+"""The repetition-cap engine: decide and reserve in one transaction, confirm, release, react."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Generic, Literal
+
+from tactful.device.caps.civil import date_of
+from tactful.device.caps.decisions import (
+    Decision,
+    Denial,
+    Impression,
+    ItemT,
+    Pick,
+    shown,
+)
+from tactful.device.caps.desk import Anchor, Desk, Instant, Writing
+from tactful.device.caps.fold import apply
+from tactful.device.caps.judge import Here, Judge, Refusal, Room
+from tactful.device.caps.reservations import (
+    OUTCOMES,
+    Hold,
+    Processes,
+    Stamp,
+    SystemProcesses,
+    hold_id,
+)
+from tactful.device.caps.rules import LEVELS, QuietHours, Rules
+from tactful.device.caps.segments import FULL, VERIFIED, Moment
+from tactful.device.caps.state import State
+from tactful.device.caps.things import Showable, Thing
+from tactful.device.clock import Clock
+from tactful.device.device_key import KEY_BYTES, HostKey
+from tactful.device.events import Event, StoredEvent
+from tactful.device.vault import BUSY_SECONDS, Record, Vault, VaultBusy
+from tactful.errors import InvalidInput
+
+Keeping = Literal["store", "memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefiltered:
+    """Which of the items handed in may be shown now, in the same order, and why not the others."""
+
+    allowed: tuple[bool, ...]
+    reasons: dict[str, str]  # item id to reason code
+
+
+class CapEngine:
+    """Decides whether an item may be shown again, and records what was shown.
+
+    `caps="memory"` writes nothing: rules beyond the session then deny on interruptive surfaces.
+    `durable` waits for the disk at holds and impressions. Threads and processes may share a vault.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        clock: Clock,
+        rules: Rules | None = None,
+        *,
+        subject: str = "",
+        caps: Keeping = "store",
+        durable: bool = True,
+        processes: Processes | None = None,
+    ) -> None:
+        if caps == "memory":
+            vault = Vault.open(None, HostKey(secrets.token_bytes(KEY_BYTES)))
+        self._memory_only, self._durable, self._subject = caps == "memory", durable, subject
+        self._desk = Desk(vault, clock, rules or Rules.default(), processes or SystemProcesses())
+        self._things: dict[int, tuple[Showable, Thing]] = {}
+
+    @property
+    def rules(self) -> Rules:
+        """The rules in force."""
+        return self._desk.rules
+
+    def use(self, rules: Rules) -> None:
+        """Judge by other rules from now on; what was shown stays known and is counted anew."""
+        self._desk.use(rules)
+
+    def decide(
+        self,
+        candidates: Sequence[ItemT],
+        k: int,
+        surface: str,
+        *,
+        max_refill: int | None = None,
+        seconds: float = BUSY_SECONDS,
+    ) -> Decision[ItemT]:
+        """Grant up to `k` of `candidates`, best first, and reserve them, all in one transaction.
+
+        A refused candidate yields to the next, at most `max_refill` times. If the vault is busy for
+        longer than `seconds` all are refused. Raises InvalidInput for an unknown surface.
+        """
+        self._require_surface(surface)
+        if k < 0:
+            raise InvalidInput("k", f"{k} is no number of slots", "use 0 or more")
+        try:
+            with self._desk.writing(durable=self._durable, seconds=seconds) as writing:
+                return _Deciding[ItemT](self, writing, surface).run(candidates, k, max_refill)
+        except VaultBusy:
+            denials = tuple(Denial(item.id, "STORE_BUSY") for item in candidates)
+            return Decision("", (), denials)
+
+    def prefilter(self, items: Sequence[Showable], surface: str) -> Prefiltered:
+        """Which of `items` may be shown now; reads only, and promises nothing."""
+        self._require_surface(surface)
+        with self._desk.looking() as (state, now):
+            judge = Judge(state, self._here(state, now, surface))
+            found = [judge.refusal(self.thing(item)) for item in items]
+        reasons = {
+            item.id: refusal.reason_code
+            for item, refusal in zip(items, found, strict=True)
+            if refusal is not None
+        }
+        return Prefiltered(tuple(refusal is None for refusal in found), reasons)
+
+    def confirm(
+        self,
+        reservation_id: str,
+        evidence: str = "viewable",
+        *,
+        at: Moment | None = None,
+        purpose: str = "essential",
+    ) -> Impression:
+        """Record that a reserved item was shown; counted even if late, once however often told.
+
+        `at` is a handle from `moment()`; it is moved into the time since the reservation. Raises
+        InvalidInput for a reservation this vault does not know.
+        """
+        if evidence not in LEVELS:
+            fix = f"use one of {', '.join(LEVELS)}"
+            raise InvalidInput("evidence", f"{evidence!r} is not known", fix)
+        with self._writing() as writing:
+            hold = self._known(writing.state, reservation_id)
+            level = LEVELS.index(evidence) + 1
+            if level <= hold.evidence:
+                return Impression(
+                    hold.name, hold.thing.item, LEVELS[hold.evidence - 1], hold.late, True
+                )
+            late = hold.closed
+            stamp = _clamped(writing, hold, at)
+            event = _stored(writing, stamp, "impression", purpose, hold.subject)
+            event = replace(
+                event,
+                item_id=hold.thing.item,
+                reservation_id=hold.name,
+                evidence=evidence,
+                late=late,
+            )
+            _record(writing, event)
+            overrun = self._overrun(writing, hold)
+            return Impression(hold.name, hold.thing.item, evidence, late, False, overrun)
+
+    def release(self, reservation_id: str, reason: str = "") -> bool:
+        """Give a slot back that was never drawn; False if it was shown, released or has expired."""
+        with self._writing() as writing:
+            hold = self._known(writing.state, reservation_id)
+            if hold.closed or hold.evidence:
+                return False
+            row = [*hold.id, OUTCOMES.index("released"), 0, 0]
+            writing.put("close", [[row]])
+            return True
+
+    def interact(
+        self,
+        event: Event,
+        item: Showable | None = None,
+        *,
+        at: Moment | None = None,
+        purpose: str = "essential",
+        confirmed: bool = False,
+    ) -> StoredEvent:
+        """Record a reaction; one without a known reservation or `item` is kept but counts nothing.
+
+        Telling the same `event_id` twice records it once. Hiding a category needs `confirmed`.
+        """
+        if event.kind == "hide" and event.scope == "category" and not confirmed:
+            raise InvalidInput(
+                "event.scope", "hiding a whole category needs a second tap", "ask, then confirm it"
+            )
+        with self._writing() as writing:
+            hold = _hold(writing.state, event.reservation_id)
+            stamp = _clamped(writing, hold, at) if hold else _at_most_now(writing, at)
+            stored = replace(
+                _stored(writing, stamp, event.kind, purpose, self._subject),
+                item_id=event.item_id or (hold.thing.item if hold else None),
+                reservation_id=event.reservation_id,
+                value=event.value,
+                scope=event.scope,
+                surface=event.surface,
+            )
+            number = None
+            if hold is None and item is not None:
+                number = writing.thing_number(self.thing(item))
+            _record(writing, stored, name=event.event_id, number=number)
+            return stored
+
+    def record(
+        self, event: Event, item: Showable | None = None, *, purpose: str = "essential"
+    ) -> StoredEvent | Impression:
+        """The one door for events: an impression confirms its reservation, all others interact."""
+        if event.kind == "impression" and event.reservation_id is not None:
+            return self.confirm(event.reservation_id, event.evidence or "viewable", purpose=purpose)
+        return self.interact(event, item, purpose=purpose)
+
+    def sweep(self) -> int:
+        """End reservations whose time is over; returns how many were."""
+        with self._writing() as writing:
+            return writing.ended
+
+    def session_start(self) -> None:
+        """Begin a new session now, whatever the gap."""
+        with self._writing() as writing:
+            writing.put("session", writing.when(writing.now.stamp))
+
+    def anchor(self, stamp: Anchor) -> None:
+        """Correct the device's idea of time by a trusted stamp; past shows move with it.
+
+        Raises InvalidInput (ANCHOR_CONFLICT) for a stamp that cannot be true.
+        """
+        self._desk.anchor(stamp)
+
+    def moment(self) -> Moment:
+        """A handle for now, to say later when something happened."""
+        with self._desk.looking() as (_, now):
+            return Moment(now.stamp.segment, now.stamp.offset)
+
+    def why_not(self, item: Showable, surface: str) -> tuple[Denial, ...]:
+        """Every reason why `item` may not be shown now; empty if it may. No side effects."""
+        return self.simulate(item, surface, ahead_ms=0)
+
+    def simulate(self, item: Showable, surface: str, *, ahead_ms: int) -> tuple[Denial, ...]:
+        """Every reason why `item` may not be shown `ahead_ms` from now, if nothing else happens."""
+        self._require_surface(surface)
+        with self._desk.looking() as (state, now):
+            here = self._here(state, now, surface, ahead_ms)
+            judge, thing = Judge(state, here), self.thing(item)
+            refusals = [*judge.refusals(thing), *judge.pace(thing)]
+            return tuple(self._denial(item.id, refusal, here) for refusal in refusals)
+
+    def headroom(self, item: Showable, surface: str) -> tuple[Room, ...]:
+        """What each rule has used for `item`, and leaves. No side effects."""
+        self._require_surface(surface)
+        with self._desk.looking() as (state, now):
+            judge = Judge(state, self._here(state, now, surface))
+            return tuple(judge.rooms(self.thing(item)))
+
+    def thing(self, item: Showable) -> Thing:
+        """The attributes of `item`, read once per object."""
+        known = self._things.get(id(item))
+        if known is None or known[0] is not item:
+            if len(self._things) > 200_000:
+                self._things.clear()
+            known = self._things[id(item)] = (item, Thing.of(item))
+        return known[1]
+
+    def _writing(self) -> AbstractContextManager[Writing]:
+        return self._desk.writing(durable=self._durable, seconds=BUSY_SECONDS)
+
+    def _here(self, state: State, now: Instant, surface: str, ahead_ms: int = 0) -> Here:
+        civil = now.reading.wall_ms + ahead_ms
+        return Here(
+            surface=surface,
+            subject=self._subject,
+            interruptive=self.rules.surface(surface).interruptive,
+            times=self._desk.now(state, now, ahead_ms),
+            wall_ms=civil,
+            civil_ms=_civil(now, civil, ahead_ms),
+            jitter=self._jitter,
+            memory_only=self._memory_only,
+        )
+
+    def _jitter(self, quiet: QuietHours) -> int:
+        """The same for one person and one quiet rule, so that all devices do not wake at once."""
+        number = int.from_bytes(self._desk.vault.blind(f"quiet {quiet.id}")[:8], "big")
+        return number % (quiet.jitter_ms + 1)
+
+    def _denial(self, item_id: str, refusal: Refusal, here: Here) -> Denial:
+        timeline = self.rules.timeline(refusal.rule) if refusal.rule else FULL
+        return Denial.of(item_id, refusal, here.wall_ms, here.times[timeline].ms)
+
+    def _require_surface(self, surface: str) -> None:
+        known = self.rules.surfaces
+        if known and surface not in known:
+            fix = f"use one of {', '.join(known)}, or add it to the rules"
+            raise InvalidInput("surface", f"{surface!r} is not in the rules", fix)
+
+    def _known(self, state: State, reservation_id: str) -> Hold:
+        hold = _hold(state, reservation_id)
+        if hold is None:
+            raise InvalidInput(
+                "reservation_id", f"{reservation_id!r} is not known", "use the one of a pick"
+            )
+        return hold
+
+    def _overrun(self, writing: Writing, hold: Hold) -> tuple[str, ...]:
+        judge = Judge(writing.state, self._here(writing.state, writing.now, hold.surface))
+        rooms = judge.rooms(hold.thing)
+        return tuple(room.rule_id for room in rooms if room.left is not None and room.left < 0)
+
+
+class _Deciding(Generic[ItemT]):
+    """One decision: walks the candidates in order and reserves what every rule allows."""
+
+    def __init__(self, engine: CapEngine, writing: Writing, surface: str) -> None:
+        self._engine, self._writing, self._state = engine, writing, writing.state
+        self._here = engine._here(writing.state, writing.now, surface)
+        self._judge = Judge(writing.state, self._here)
+        self._holds: list[Hold] = []
+        self._items: list[ItemT] = []
+        self._denials: list[Denial] = []
+
+    def run(self, candidates: Sequence[ItemT], k: int, max_refill: int | None) -> Decision[ItemT]:
+        """Grant, refuse, reserve; then write it all down as one record."""
+        for item in candidates:
+            if len(self._items) == k or len(self._denials) > (max_refill or len(candidates)):
+                break
+            self._consider(item)
+        return self._recorded()
+
+    def _consider(self, item: ItemT) -> None:
+        thing = self._engine.thing(item)
+        refusal = self._judge.refusal(thing) or self._judge.offered(thing)
+        if refusal is not None:
+            self._denials.append(self._engine._denial(item.id, refusal, self._here))
+            return
+        surface = self._here.surface
+        hold = Hold(
+            (0, len(self._holds)),
+            thing,
+            surface=surface,
+            subject=self._here.subject,
+            owner=self._state.owners[self._writing.owner_number()],
+            ttl_ms=self._engine.rules.surface(surface).reservation_ttl_ms,
+            stamp=self._writing.now.stamp,
+        )
+        self._state.hold(hold)
+        self._judge.forget(thing)
+        self._holds.append(hold)
+        self._items.append(item)
+
+    def _recorded(self) -> Decision[ItemT]:
+        if not self._holds and not self._judge.chances:
+            return Decision("", (), tuple(self._denials))
+        writing, surface = self._writing, self._here.surface
+        fields = [
+            *writing.when(writing.now.stamp),
+            writing.owner_number(),
+            self._engine.rules.surface(surface).reservation_ttl_ms,
+            surface,
+            self._here.subject,
+            [writing.thing_number(hold.thing) for hold in self._holds],
+            [[rule_id, *key] for rule_id, key in self._judge.chances],
+        ]
+        position = writing.append("decision", fields)
+        for hold in self._holds:
+            self._state.rename(hold, (position, hold.id[1]))
+        if self._holds:
+            self._state.active(writing.now.stamp)
+        picks = (
+            self._pick(hold, item) for hold, item in zip(self._holds, self._items, strict=True)
+        )
+        return Decision(str(position), tuple(picks), tuple(self._denials))
+
+    def _pick(self, hold: Hold, item: ItemT) -> Pick[ItemT]:
+        expires = shown(self._here.wall_ms + hold.ttl_ms)
+        return Pick(hold.id[1], item, hold.name, expires)
+
+
+def _civil(now: Instant, wall_ms: int, ahead_ms: int) -> tuple[int, ...]:
+    """What the clocks show, and the verified time too once a stamp came in this boot."""
+    segment = now.timeline.segments[now.stamp.segment]
+    return (wall_ms, now.ms(VERIFIED) + ahead_ms) if segment.verified else (wall_ms,)
+
+
+def _hold(state: State, reservation_id: str | None) -> Hold | None:
+    name = hold_id(reservation_id or "")
+    return state.shows.get(name) if name else None
+
+
+def _clamped(writing: Writing, hold: Hold, at: Moment | None) -> Stamp:
+    """`at`, but not before the reservation and not after now."""
+    now = writing.now.stamp
+    if at is None:
+        return now
+    place = min(max(_place(at), hold.stamp[:2]), now[:2])
+    return _dated(writing, place)
+
+
+def _at_most_now(writing: Writing, at: Moment | None) -> Stamp:
+    now = writing.now.stamp
+    return now if at is None else _dated(writing, min(_place(at), now[:2]))
+
+
+def _place(at: Moment) -> tuple[int, int]:
+    if not isinstance(at, Moment):
+        raise InvalidInput("at", f"{at!r} is no moment of this device", "use engine.moment()")
+    return at.segment, at.offset
+
+
+def _dated(writing: Writing, place: tuple[int, int]) -> Stamp:
+    zone = writing.now.stamp.zone
+    base = writing.now.timeline.segments[place[0]].base
+    days = [date_of(base[p] + place[1], zone or "UTC") for p in (FULL, VERIFIED)]
+    return Stamp(place[0], place[1], days[0], days[1], zone)
+
+
+def _stored(writing: Writing, stamp: Stamp, kind: str, purpose: str, subject: str) -> StoredEvent:
+    base = writing.now.timeline.segments[stamp.segment].base[FULL]
+    return StoredEvent(
+        kind=kind,
+        at_ms=base + stamp.offset,
+        purpose=purpose,
+        segment=stamp.segment,
+        mono_ms=stamp.offset,
+        day=stamp.day,
+        verified_day=stamp.verified_day,
+        zone=writing.zone_number(stamp.zone),
+        subject=subject,
+    )
+
+
+def _record(
+    writing: Writing, event: StoredEvent, *, name: str | None = None, number: int | None = None
+) -> None:
+    body = event.body() if number is None else {**event.body(), "x": number}
+    if name is not None and writing.tx.find(name) is not None:
+        return
+    position = writing.tx.append("event", body, name=name)
+    apply(writing.state, Record(position, "event", body))

@@ -1,0 +1,118 @@
+"""What the person said about being shown things: dismissals, hides, reports, conversions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from tactful.device.caps.things import Key, Thing
+
+MS_PER_HOUR = 3_600_000
+MS_PER_DAY = 86_400_000
+FIRST_COOL_DOWN_MS = 48 * MS_PER_HOUR
+LONGEST_COOL_DOWN_MS = 90 * MS_PER_DAY
+MUTE_MS = 90 * MS_PER_DAY
+SCOPES = ("item", "family", "campaign", "category", "brand", "surface")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A stretch without shows, from a moment on: `length_ms` None lasts until undone."""
+
+    segment: int
+    offset: int
+    length_ms: int | None
+    reason_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Dismissals in a row without a click, and the cool-down after the last one."""
+
+    times: int
+    block: Block
+
+
+def cool_down_ms(times: int) -> int:
+    """The pause after the `times`th dismissal in a row: 48 h, then double, at most 90 days."""
+    return min(FIRST_COOL_DOWN_MS << min(times - 1, 30), LONGEST_COOL_DOWN_MS)
+
+
+class Feedback:
+    """Blocks by what they concern; only the fold of the vault changes it."""
+
+    def __init__(self) -> None:
+        self._mutes: dict[Key, Block] = {}  # (subject, scope, value)
+        self._ladders: dict[Key, Ladder] = {}  # (subject, item)
+        self._final: dict[Key, Block] = {}  # (subject, item): reported or converted
+
+    def take(
+        self,
+        kind: str,
+        thing: Thing,
+        subject: str,
+        place: tuple[int, int],
+        scope: str,
+        surface: str,
+    ) -> None:
+        """Count one reaction to `thing` at `place` (segment, offset)."""
+        item = (subject, thing.item)
+        if kind == "dismiss":
+            self._dismiss(item, place)
+        elif kind == "click":
+            self._reset(item)
+        elif kind == "report":
+            self._final[item] = Block(*place, None, "REPORTED")
+        elif kind == "convert" and not thing.replenishable:
+            self._final.setdefault(item, Block(*place, None, "CONVERTED"))
+        elif kind == "hide":
+            for value in thing.values(scope, surface):
+                self.mute((subject, scope, value), Block(*place, MUTE_MS, "NOT_INTERESTED"))
+
+    def mute(self, what: Key, block: Block) -> None:
+        """Show nothing of `what` (subject, scope, value) for the time of `block`."""
+        self._mutes[what] = block
+
+    def unmute(self, what: Key) -> None:
+        """Take a mute back."""
+        self._mutes.pop(what, None)
+
+    def _dismiss(self, item: Key, place: tuple[int, int]) -> None:
+        ladder = self._ladders.get(item)
+        times = ladder.times + 1 if ladder else 1
+        block = Block(*place, cool_down_ms(times), "DISMISSED")
+        self._ladders[item] = Ladder(times, block)
+
+    def _reset(self, item: Key) -> None:
+        ladder = self._ladders.get(item)
+        if ladder is not None:
+            self._ladders[item] = replace(ladder, times=0)
+
+    def blocks(self, thing: Thing, surface: str, subject: str) -> Iterator[Block]:
+        """Every block that concerns `thing` on `surface`, whether or not it is over."""
+        item = (subject, thing.item)
+        if item in self._final:
+            yield self._final[item]
+        if item in self._ladders:
+            yield self._ladders[item].block
+        if not self._mutes:
+            return
+        for scope in SCOPES:
+            for value in thing.values(scope, surface):
+                if (subject, scope, value) in self._mutes:
+                    yield self._mutes[subject, scope, value]
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was ever blocked, so that nothing need be looked up."""
+        return not (self._mutes or self._ladders or self._final)
+
+
+At = Callable[[int, int], int]  # (segment, offset) to canonical time
+
+
+def wait_ms(block: Block, now_ms: int, at: At) -> int | None:
+    """How long `block` still lasts: 0 if it is over, None if it never ends by itself."""
+    if block.length_ms is None:
+        return None
+    return max(0, at(block.segment, block.offset) + block.length_ms - now_ms)

@@ -1,0 +1,207 @@
+"""From records to state: what each record of the vault means to caps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from tactful.device.caps.feedback import Block
+from tactful.device.caps.reservations import OUTCOMES, Hold, Owner, Stamp, hold_id
+from tactful.device.caps.rules import LEVELS
+from tactful.device.caps.segments import VERIFIED, Move, Segment
+from tactful.device.caps.state import State
+from tactful.device.caps.things import Thing
+from tactful.device.events import StoredEvent
+from tactful.device.vault import Record
+from tactful.errors import VaultDamaged
+
+ACTIONS = ("click", "dismiss", "hide", "report", "convert")
+
+
+def apply(state: State, record: Record) -> None:
+    """Take one record into account; raises VaultDamaged if it makes no sense."""
+    read = _READERS.get(record.kind)
+    if read is not None:
+        try:
+            read(state, record.position, record.body)
+        except (KeyError, IndexError, TypeError, ValueError) as wrong:
+            raise VaultDamaged(
+                f"vault: record {record.position} ({record.kind}) does not fit the others"
+            ) from wrong
+    state.position = record.position
+
+
+def _segment(state: State, _: int, body: Mapping[str, object]) -> None:
+    if state.timeline_known:
+        return
+    boot, mono0, full, verified, budget, gap, after_stamp = _fields(body, 7)
+    segment = Segment(
+        _text_or_none(boot),
+        _int(mono0),
+        (_int(full), _int(verified), _int(budget)),
+        (_int(gap), 0, 0),
+        verified=bool(after_stamp),
+        after_stamp=bool(after_stamp),
+    )
+    state.timeline = state.timeline.opened(segment)
+
+
+def _anchor(state: State, _: int, body: Mapping[str, object]) -> None:
+    """A correction moves the past, so what was folded before it must be folded again."""
+    if state.timeline_known:
+        return
+    exact, moves = _fields(body, 2)
+    moved = [Move(*map(_int, move)) for move in _lists(moves)]
+    state.timeline = state.timeline.corrected(moved, exact=bool(exact))
+    state.stale = state.stale or bool(moved)
+
+
+def _zone(state: State, _: int, body: Mapping[str, object]) -> None:
+    state.zones.append(_text_or_none(_fields(body, 1)[0]))
+
+
+def _owner(state: State, _: int, body: Mapping[str, object]) -> None:
+    boot, pid, started = _fields(body, 3)
+    state.owners.append(Owner(_text_or_none(boot), _int(pid), _int(started)))
+
+
+def _thing(state: State, _: int, body: Mapping[str, object]) -> None:
+    thing = Thing.from_fields(_fields(body, 11))
+    state.thing_numbers[thing] = len(state.things)
+    state.things.append(thing)
+
+
+def _decision(state: State, position: int, body: Mapping[str, object]) -> None:
+    *when, owner, ttl, surface, subject, things, chances = _fields(body, 11)
+    stamp = _stamp(state, when)
+    state.close_slots(state.at(stamp, VERIFIED))
+    for rule_id, *key in _lists(chances):
+        state.offer(str(rule_id), tuple(map(str, key)))
+    shown = [state.things[_int(number)] for number in _list(things)]
+    for slot, thing in enumerate(shown):
+        state.hold(
+            Hold(
+                (position, slot),
+                thing,
+                surface=str(surface),
+                subject=str(subject),
+                owner=state.owners[_int(owner)],
+                ttl_ms=_int(ttl),
+                stamp=stamp,
+            )
+        )
+    if shown:
+        state.active(stamp)
+
+
+def _close(state: State, _: int, body: Mapping[str, object]) -> None:
+    for position, slot, outcome, day, drift in _lists(_fields(body, 1)[0]):
+        hold = state.shows.get((_int(position), _int(slot)))
+        if hold is not None:
+            state.close(hold, OUTCOMES[_int(outcome)], _int(day), _int(day) + _int(drift))
+
+
+def _event(state: State, _: int, body: Mapping[str, object]) -> None:
+    event = StoredEvent.from_body(body)
+    if event.segment >= len(state.timeline.segments):
+        return
+    zone = state.zones[event.zone] if event.zone < len(state.zones) else None
+    stamp = Stamp(event.segment, event.mono_ms, event.day, event.verified_day, zone)
+    state.close_slots(state.at(stamp, VERIFIED))
+    name = hold_id(event.reservation_id or "")
+    hold = state.shows.get(name) if name else None
+    if event.kind == "impression":
+        if hold is not None and event.evidence is not None:
+            level = LEVELS.index(event.evidence) + 1
+            hold.evidence, hold.late = max(hold.evidence, level), hold.late or event.late
+            state.raise_level(hold, level, stamp)
+    elif event.kind in ACTIONS:
+        _reaction(state, event, stamp, hold, body.get("x"))
+    state.active(stamp)
+
+
+def _reaction(
+    state: State, event: StoredEvent, stamp: Stamp, hold: Hold | None, number: object
+) -> None:
+    """A reaction to something unknown (an orphan) is kept, and counts for nothing."""
+    if hold is not None:
+        hold.acted = True
+        thing, surface = hold.thing, hold.surface
+    elif isinstance(number, int):
+        thing, surface = state.things[number], event.surface or ""
+    else:
+        return
+    state.react(thing, surface, event.subject, event.kind, stamp)
+    place = (stamp.segment, stamp.offset)
+    state.feedback.take(
+        event.kind, thing, event.subject, place, event.scope or "item", event.surface or surface
+    )
+
+
+def _session(state: State, _: int, body: Mapping[str, object]) -> None:
+    state.new_session(_stamp(state, _fields(body, 5)))
+
+
+def _mute(state: State, _: int, body: Mapping[str, object]) -> None:
+    subject, scope, value, on, segment, offset, length = _fields(body, 7)
+    what = (str(subject), str(scope), str(value))
+    if not on:
+        state.feedback.unmute(what)
+        return
+    until = None if length is None else _int(length)
+    block = Block(_int(segment), _int(offset), until, "NOT_INTERESTED")
+    state.feedback.mute(what, block)
+
+
+def _loss(state: State, _: int, body: Mapping[str, object]) -> None:
+    segment, offset, mode = _fields(body, 3)
+    state.losses.append((_int(segment), _int(offset), str(mode)))
+
+
+Reader = Callable[[State, int, Mapping[str, object]], None]
+_READERS: Mapping[str, Reader] = {
+    "segment": _segment,
+    "anchor": _anchor,
+    "zone": _zone,
+    "owner": _owner,
+    "thing": _thing,
+    "decision": _decision,
+    "close": _close,
+    "event": _event,
+    "session": _session,
+    "mute": _mute,
+    "loss": _loss,
+}
+KINDS = tuple(_READERS)
+TIME_KINDS = ("segment", "anchor")
+
+
+def _stamp(state: State, fields: Iterable[object]) -> Stamp:
+    segment, offset, day, drift, zone = map(_int, fields)
+    return Stamp(segment, offset, day, day + drift, state.zones[zone])
+
+
+def _fields(body: Mapping[str, object], count: int) -> list[object]:
+    fields = _list(body["f"])
+    if len(fields) != count:
+        raise ValueError("wrong number of fields")
+    return fields
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return value
+
+
+def _lists(value: object) -> list[list[object]]:
+    return [_list(entry) for entry in _list(value)]
+
+
+def _int(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("no whole number")
+    return value
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,189 @@
+"""What the vault says about shows: a fold over its records, and the tracks of the rules in use."""
+
+from __future__ import annotations
+
+from tactful.device.caps.fatigue import IGNORED, REACTIONS, SHOWN
+from tactful.device.caps.feedback import Feedback
+from tactful.device.caps.reservations import Hold, HoldId, Outcome, Owner, Stamp
+from tactful.device.caps.rules import PRESUMED, W_MAX, Decay, Rules, Session
+from tactful.device.caps.segments import FULL, VERIFIED, Timeline
+from tactful.device.caps.things import Key, Thing, keys_of
+from tactful.device.caps.windows import Now, Track
+
+Plan = tuple[tuple[Track, tuple[Key, ...]], ...]
+
+
+class State:
+    """All that caps know at one position of the vault."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.tracks = [Track(rule, rules.timeline(rule)) for rule in rules.rules]
+        self.timeline = Timeline()
+        self.position = 0
+        self.things: list[Thing] = []
+        self.thing_numbers: dict[Thing, int] = {}
+        self.zones: list[str | None] = []
+        self.owners: list[Owner] = []
+        self.open: dict[HoldId, Hold] = {}  # neither released nor closed
+        self.shows: dict[HoldId, Hold] = {}
+        self.slots: dict[HoldId, Hold] = {}  # not yet over, as far as fatigue knows
+        self.opportunities: dict[tuple[str, Key], int] = {}
+        self.activity: dict[tuple[int, int], tuple[int, int]] = {}
+        self.feedback = Feedback()
+        self.losses: list[tuple[int, int, str]] = []
+        self.unwritten: list[tuple[Hold, Outcome, Stamp]] = []  # ended here, not yet written down
+        self.timeline_known = False  # it was read beforehand, corrections included
+        self.stale = False  # an anchor moved the past: fold again from the start
+        self._wears = any(isinstance(rule.window, Decay) for rule in rules.rules)
+        self._gaps = {r.window.gap_ms for r in rules.rules if isinstance(r.window, Session)}
+        self._plans: dict[tuple[Thing, str, str], Plan] = {}
+
+    def plan(self, thing: Thing, surface: str, subject: str) -> Plan:
+        """The rules that speak of `thing` on `surface`, each with the keys it counts by."""
+        wanted = (thing, surface, subject)
+        plan = self._plans.get(wanted)
+        if plan is None:
+            if len(self._plans) > 200_000:
+                self._plans.clear()
+            plan = self._plans[wanted] = tuple(
+                (track, self._keys(track, thing, surface, subject))
+                for track in self.tracks
+                if track.rule.matches(thing, surface)
+            )
+        return plan
+
+    @staticmethod
+    def _keys(track: Track, thing: Thing, surface: str, subject: str) -> tuple[Key, ...]:
+        keys = keys_of(thing, surface, track.rule.key)
+        if track.rule.partition == "device":
+            return keys
+        return tuple((subject, *key) for key in keys)
+
+    def expires(self, hold: Hold) -> int:
+        """When `hold` ends, on the verified timeline."""
+        return (
+            self.timeline.segments[hold.stamp.segment].base[VERIFIED]
+            + hold.stamp.offset
+            + hold.ttl_ms
+        )
+
+    def hold(self, hold: Hold) -> None:
+        """Count an open hold for every key it concerns."""
+        self.open[hold.id] = self.shows[hold.id] = hold
+        if self._wears:
+            self.slots[hold.id] = hold
+        for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+            for key in keys:
+                track.of(key).holds.append(hold)
+
+    def rename(self, hold: Hold, name: HoldId) -> None:
+        """Give a hold the position of its record once that is known."""
+        for table in (self.open, self.shows, self.slots):
+            if table.pop(hold.id, None) is not None:
+                table[name] = hold
+        hold.id = name
+
+    def end(self, hold: Hold) -> None:
+        """Stop counting the hold itself."""
+        self.open.pop(hold.id, None)
+        hold.closed = True
+        for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+            for key in keys:
+                holds = track.of(key).holds
+                if hold in holds:
+                    holds.remove(hold)
+
+    def raise_level(self, hold: Hold, level: int, stamp: Stamp) -> None:
+        """One show counts once: where a rule's evidence is reached for the first time."""
+        before, hold.level = hold.level, max(hold.level, level)
+        for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+            rule = track.rule
+            for key in keys:
+                if isinstance(rule.window, Decay):
+                    self._wear_of_show(track, key, before, hold, stamp)
+                if before < rule.min_level <= hold.level and rule.weights.impression:
+                    track.count(key, stamp, rule.weights.impression, hold.thing.rank)
+        if before < 2 and hold.id not in self.slots:
+            self._ignored(hold, stamp)
+
+    def _wear_of_show(self, track: Track, key: Key, before: int, hold: Hold, stamp: Stamp) -> None:
+        wear = track.of(key).wear
+        if wear is None or before:
+            return
+        wear.add(self.at(stamp, track.timeline), W_MAX if hold.level == PRESUMED else SHOWN)
+
+    def react(self, thing: Thing, surface: str, subject: str, kind: str, stamp: Stamp) -> None:
+        """Count a reaction where rules give it weight."""
+        for track, keys in self.plan(thing, surface, subject):
+            weight = track.rule.weights.reactions.get(kind, 0)
+            for key in keys:
+                if weight:
+                    track.count(key, stamp, weight, thing.rank)
+                wear = track.of(key).wear if isinstance(track.rule.window, Decay) else None
+                if wear is not None and kind in REACTIONS:
+                    wear.add(self.at(stamp, track.timeline), REACTIONS[kind])
+
+    def at(self, stamp: Stamp, timeline: int) -> int:
+        """Canonical time of `stamp`."""
+        return self.timeline.segments[stamp.segment].base[timeline] + stamp.offset
+
+    def offer(self, rule_id: str, key: Key) -> None:
+        """Count one opportunity of an every-nth rule."""
+        self.opportunities[rule_id, key] = self.opportunities.get((rule_id, key), 0) + 1
+
+    def active(self, stamp: Stamp) -> None:
+        """Someone was there: sessions go on, or begin."""
+        for gap in self._gaps:
+            for timeline in (FULL, VERIFIED):
+                at = self.at(stamp, timeline)
+                start, last = self.activity.get((gap, timeline), (at, at))
+                if at - last >= gap:
+                    start = at
+                self.activity[gap, timeline] = (start, max(last, at))
+
+    def new_session(self, stamp: Stamp) -> None:
+        """Every session begins anew here."""
+        for gap in self._gaps:
+            for timeline in (FULL, VERIFIED):
+                at = self.at(stamp, timeline)
+                self.activity[gap, timeline] = (at, at)
+
+    def close_slots(self, now_verified: int) -> None:
+        """Fatigue of shows whose slot ended by `now_verified` without any action."""
+        for hold in [h for h in self.slots.values() if self.expires(h) <= now_verified]:
+            del self.slots[hold.id]
+            self._ignored(hold, hold.stamp._replace(offset=hold.stamp.offset + hold.ttl_ms))
+
+    def _ignored(self, hold: Hold, stamp: Stamp) -> None:
+        if hold.acted or hold.level not in (2, 3):
+            return
+        for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+            for key in keys:
+                wear = track.of(key).wear if isinstance(track.rule.window, Decay) else None
+                if wear is not None:
+                    wear.add(self.at(stamp, track.timeline), IGNORED)
+
+    def overdue(self, now_verified: int) -> list[Hold]:
+        """Open holds whose time is over."""
+        return [hold for hold in self.open.values() if self.expires(hold) <= now_verified]
+
+    def now(self, reading_ms: int, timeline: int, zone: str | None) -> Now:
+        """The moment of decision at canonical time `reading_ms`."""
+        starts = {
+            gap: start if reading_ms - last < gap else reading_ms
+            for (gap, of), (start, last) in self.activity.items()
+            if of == timeline
+        }
+        return Now(self.timeline.segments, timeline, reading_ms, zone, starts)
+
+    def close(self, hold: Hold, outcome: str, day: int, verified_day: int) -> None:
+        """End `hold`; a presumed one was seen, for all we know, at its expiry on `day`."""
+        if outcome == "released":
+            hold.released = True
+            self.slots.pop(hold.id, None)
+        if outcome == "presumed" and not hold.released and hold.level < PRESUMED:
+            offset = hold.stamp.offset + hold.ttl_ms
+            stamp = hold.stamp._replace(offset=offset, day=day, verified_day=verified_day)
+            self.raise_level(hold, PRESUMED, stamp)
+        self.end(hold)

@@ -1,0 +1,133 @@
+"""What time it is: the only place that asks the operating system."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+MS_PER_DAY = 86_400_000
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_LOCALTIME = Path("/etc/localtime")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """One look at the device's clocks.
+
+    `mono_ms` runs on in suspend and nobody can set it, but starts anew at boot. `wall_ms` is what
+    the person may set (unix milliseconds). `boot_id` None: this system names no boots. `zone` None:
+    unknown.
+    """
+
+    mono_ms: int
+    wall_ms: int
+    boot_id: str | None = None
+    zone: str | None = None
+
+    @property
+    def wall(self) -> datetime:
+        """The wall clock in UTC; a clock outside 1970 to 9999 reads as the nearest end."""
+        seconds = min(max(self.wall_ms, 0), 253_402_300_799_000) / 1000
+        return datetime.fromtimestamp(seconds, UTC)
+
+
+class Clock(Protocol):
+    """Whatever can read the time."""
+
+    def reading(self) -> Reading:
+        """The time now, on every clock at once."""
+
+
+class SystemClock:
+    """The clocks of this device; on Linux and Android the monotonic one counts suspended time."""
+
+    def reading(self) -> Reading:
+        """The time now."""
+        return Reading(
+            mono_ms=_monotonic_ns() // 1_000_000,
+            wall_ms=time.time_ns() // 1_000_000,
+            boot_id=_boot_id(),
+            zone=local_zone(),
+        )
+
+
+class ManualClock:
+    """A clock that moves only when told to, for tests and simulations."""
+
+    def __init__(
+        self,
+        wall: datetime = datetime(2026, 3, 2, 9, tzinfo=UTC),
+        *,
+        zone: str | None = "UTC",
+        mono_ms: int = 1_000_000,
+    ) -> None:
+        self.wall_ms = round(wall.timestamp() * 1000)
+        self.mono_ms, self.zone, self.boot = mono_ms, zone, 1
+
+    def reading(self) -> Reading:
+        """The time as it was set."""
+        return Reading(
+            mono_ms=self.mono_ms,
+            wall_ms=self.wall_ms,
+            boot_id=f"boot-{self.boot}",
+            zone=self.zone,
+        )
+
+    def advance(self, ms: int) -> None:
+        """Let `ms` milliseconds of real time pass."""
+        self.mono_ms += ms
+        self.wall_ms += ms
+
+    def push_wall(self, ms: int) -> None:
+        """Turn the wall clock by `ms`, as a person can."""
+        self.wall_ms += ms
+
+    def reboot(self, off_ms: int = 0, *, pushed_ms: int = 0) -> None:
+        """Switch off for `off_ms`, start again with the wall clock turned by `pushed_ms`."""
+        self.boot += 1
+        self.mono_ms = 5_000  # a boot takes some seconds
+        self.wall_ms += off_ms + pushed_ms
+
+
+@cache
+def zone_named(name: str) -> ZoneInfo | None:
+    """The time zone called `name`, None if there is none."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+def local_zone() -> str | None:
+    """The IANA name of the zone the device shows, None if it cannot be told."""
+    for name in (os.environ.get("TZ", "").removeprefix(":"), _linked_zone()):
+        if name and zone_named(name):
+            return name
+    return None
+
+
+def _linked_zone() -> str:
+    try:
+        return os.readlink(_LOCALTIME).partition("zoneinfo/")[2]
+    except OSError:
+        return ""
+
+
+def _monotonic_ns() -> int:
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return time.monotonic_ns()
+
+
+@cache
+def _boot_id() -> str | None:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return None

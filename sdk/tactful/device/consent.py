@@ -1,0 +1,70 @@
+"""What the person agreed to, purpose by purpose; silence is no."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tactful.errors import ConsentMissing, InvalidInput
+
+PURPOSES: dict[str, str] = {
+    "essential": "keep to the repetition limits and quiet hours; no profile, no sharing",
+    "local_profile": "remember on this device what the person likes",
+    "local_personalization": "use that profile to choose what to show",
+    "experiments": "take part in comparisons of two versions, counted on this device",
+    "share_dp_updates": "send differentially private contributions to the shared model",
+    "share_dp_metrics": "send differentially private counts about how well it works",
+    "cover_traffic": "send empty encrypted reports, so that sharing is harder to see",
+    "diagnostics": "keep the full trace of each decision on this device",
+}
+NEEDS: dict[str, str] = {
+    "local_personalization": "local_profile",
+    "share_dp_updates": "local_profile",
+}
+
+
+@dataclass(frozen=True)
+class Consent:
+    """The purposes granted; all others, asked or not, are denied."""
+
+    granted: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _known(self.granted)
+
+    @classmethod
+    def to(cls, *purposes: str) -> Consent:
+        """Agreement to exactly these `purposes`."""
+        return cls(frozenset(purposes))
+
+    def grant(self, *purposes: str) -> Consent:
+        """The same agreement with `purposes` added."""
+        return Consent(self.granted | set(purposes))
+
+    def withdraw(self, *purposes: str) -> Consent:
+        """The same agreement without `purposes`."""
+        _known(purposes)
+        return Consent(self.granted - set(purposes))
+
+    def allows(self, purpose: str) -> bool:
+        """Whether `purpose`, with all it needs, was granted; repetition limits always are."""
+        _known([purpose])
+        needed = NEEDS.get(purpose)
+        return purpose == "essential" or (
+            purpose in self.granted and (needed is None or self.allows(needed))
+        )
+
+    def require(self, purpose: str) -> None:
+        """Raise ConsentMissing unless `purpose` is allowed."""
+        if not self.allows(purpose):
+            lacking = NEEDS.get(purpose)
+            reason = "UNSET" if purpose not in self.granted else f"NEEDS {lacking}"
+            raise ConsentMissing(purpose, reason)
+
+
+def _known(purposes: Iterable[str]) -> None:
+    for purpose in purposes:
+        if purpose not in PURPOSES:
+            raise InvalidInput(
+                "consent", f"{purpose!r} is not a purpose", f"use one of {', '.join(PURPOSES)}"
+            )

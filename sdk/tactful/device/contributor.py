@@ -1,0 +1,117 @@
+"""The one door out: charge the budget, then send one sealed report."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tactful.device.memory import REMEMBERED, Disclosure, Memory
+from tactful.device.vault import Vault
+from tactful.errors import VaultDamaged
+from tactful.privacy.budget import Charge
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tactful.protocol.messages import Report
+    from tactful.protocol.task import Task
+    from tactful.protocol.transport import Transport
+
+PURPOSE = "share_dp_updates"
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one call of `contribute` did; `repeated` if the report had been made before."""
+
+    task: Task
+    disclosure: Disclosure
+    repeated: bool
+
+
+class Contributor:
+    """Sends at most one report per task, and never one that was not charged."""
+
+    def __init__(self, vault: Vault, transport: Transport) -> None:
+        self._vault, self._transport = vault, transport
+
+    def contribute(
+        self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int
+    ) -> Contribution:
+        """Spend, record, send - in that order, so that a crash can only overcount.
+
+        Charge and exact bytes are on the disk before a byte of the report leaves. Called again for
+        the same task it charges nothing, and sends the same bytes if they were not accepted yet.
+        `now` is in unix seconds. Raises BudgetExhausted, ReportRejected, TransportError.
+        """
+        made = memory.disclosures.get(task.id.hex())
+        disclosure = made or self._spent_and_recorded(task, vector, memory, now)
+        if not disclosure.accepted:
+            self._send(task, disclosure)
+            self._vault.append("receipt", {"task_id": disclosure.task_id, "at": now}, durable=True)
+        return Contribution(task, disclosure, repeated=made is not None)
+
+    def _spent_and_recorded(
+        self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int
+    ) -> Disclosure:
+        charge = Charge(task_id=task.id.hex(), purpose=PURPOSE, rho=task.release.rho, time=now)
+        memory.ledger.spend(charge)  # refuse before anything is fetched or made
+        report = self._report(task, vector, now)
+        with self._vault.transaction(durable=True) as writing:
+            newest = memory.after(writing.read(memory.position, REMEMBERED))
+            made = newest.disclosures.get(task.id.hex())
+            if made is not None:
+                return made  # another process of this device was first
+            newest.ledger.spend(charge)
+            body = {"bytes": base64.b64encode(report.encode()).decode()}
+            disclosure = _disclosure(task, report, now, writing.append("report", body))
+            writing.append("charge", charge.body())
+            writing.append("disclosure", disclosure.body())
+        return disclosure
+
+    def _report(self, task: Task, vector: NDArray[np.float64], now: int) -> Report:
+        from tactful.protocol.report import fetch_hpke_config, make_report
+
+        leader, helper = (fetch_hpke_config(self._transport, u) for u in (task.leader, task.helper))
+        measurement = task.encoding.encode(vector[None, :], secrets.token_bytes)[0]
+        return make_report(task, measurement, leader=leader, helper=helper, now=now)
+
+    def _send(self, task: Task, disclosure: Disclosure) -> None:
+        from tactful.protocol.report import upload
+
+        upload(self._transport, task, [report_bytes(self._vault, disclosure)])
+
+
+def report_bytes(vault: Vault, disclosure: Disclosure) -> bytes:
+    """The exact bytes of a report, as they left or will leave."""
+    record = next(vault.read(disclosure.report - 1, ["report"]), None)
+    if record is None or record.position != disclosure.report:
+        raise VaultDamaged(f"vault: the report at position {disclosure.report} is gone")
+    return base64.b64decode(str(record.body["bytes"]))
+
+
+def _disclosure(task: Task, report: Report, now: int, position: int) -> Disclosure:
+    encoded = report.encode()
+    return Disclosure(
+        task_id=task.id.hex(),
+        report_id=report.metadata.report_id.hex(),
+        purpose=PURPOSE,
+        at=now,
+        recipient=task.leader,
+        size=len(encoded),
+        sha256=hashlib.sha256(encoded).hexdigest(),
+        meaning=_meaning(task),
+        report=position,
+    )
+
+
+def _meaning(task: Task) -> str:
+    what = "which items are liked" if task.kind == "popularity" else "how liked items go together"
+    return (
+        f"round {task.round + 1} of {task.rounds} for {task.model!r}: {what}, as {task.length:,} "
+        f"whole numbers of length at most {task.release.norm_bound:,} squared, in two sealed shares"
+    )

@@ -1,0 +1,185 @@
+"""What happened: events as an app tells them, and as the vault keeps them."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from tactful.errors import InvalidInput, VaultDamaged
+
+Kind = Literal[
+    "impression",
+    "view",
+    "click",
+    "like",
+    "dislike",
+    "dismiss",
+    "hide",
+    "save",
+    "purchase",
+    "rating",
+    "dwell",
+    "search",
+    "interest",
+    "report",
+    "convert",
+]
+Evidence = Literal["rendered", "viewable", "attended"]
+Scope = Literal["item", "family", "campaign", "category", "brand", "surface"]
+
+KINDS: tuple[str, ...] = get_args(Kind)
+EVIDENCE: tuple[str, ...] = get_args(Evidence)
+SCOPES: tuple[str, ...] = get_args(Scope)
+PURPOSES = ("essential", "local_profile", "local_personalization", "experiments", "diagnostics")
+MAX_TEXT = 256  # characters; an id is a name, not a document
+
+
+def new_event_id() -> str:
+    """A random name for one event, so that telling it twice counts once."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One thing that happened, as the app saw it.
+
+    `reservation_id` ties an event to the pick that was shown; an impression needs one. `evidence`
+    says how surely an impression was seen. `value` is a rating (0 to 5), a dwell time in seconds or
+    an amount. `scope` widens a `hide` from the item to all that shares its brand, category, ...
+    Raises InvalidInput for an unknown kind or a value that makes no sense.
+    """
+
+    kind: str
+    item_id: str | None = None
+    reservation_id: str | None = None
+    evidence: str | None = None
+    value: float | None = None
+    scope: str | None = None
+    surface: str | None = None
+    event_id: str = field(default_factory=new_event_id)
+
+    def __post_init__(self) -> None:
+        _require_one_of("event.kind", self.kind, KINDS)
+        if self.evidence is not None:
+            _require_one_of("event.evidence", self.evidence, EVIDENCE)
+        if self.scope is not None:
+            _require_one_of("event.scope", self.scope, SCOPES)
+        for name in ("item_id", "reservation_id", "surface", "event_id"):
+            _require_text(f"event.{name}", getattr(self, name))
+        _require_value(self.kind, self.value)
+        _require_target(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredEvent:
+    """One event as the vault keeps it: when it was, and under which purpose.
+
+    `at_ms` is canonical time (unix milliseconds on the full timeline), `segment` the boot it
+    happened in, `mono_ms` how long after that boot was first seen, `day` and `verified_day` the
+    local date on the two timelines (days since 1970), `zone` the number of the zone among those
+    this vault has seen.
+    """
+
+    kind: str
+    at_ms: int
+    purpose: str
+    item_id: str | None = None
+    reservation_id: str | None = None
+    evidence: str | None = None
+    value: float | None = None
+    scope: str | None = None
+    surface: str | None = None
+    segment: int = 0
+    mono_ms: int = 0
+    day: int = 0
+    verified_day: int = 0
+    zone: int = 0
+    late: bool = False
+    subject: str = ""
+
+    def body(self) -> dict[str, object]:
+        """The record body: one list by position, short, without its empty tail."""
+        purpose = PURPOSES.index(self.purpose) if self.purpose in PURPOSES else self.purpose
+        evidence = None if self.evidence is None else EVIDENCE.index(self.evidence)
+        drift = self.verified_day - self.day
+        fields: list[object] = [
+            KINDS.index(self.kind),
+            self.at_ms,
+            self.segment,
+            self.mono_ms,
+            self.day,
+            self.zone,
+            purpose,
+            self.item_id,
+            self.reservation_id,
+            evidence,
+            1 if self.late else None,
+            drift or None,
+            self.value,
+            self.scope,
+            self.surface,
+            self.subject or None,
+        ]
+        while fields[-1] is None:
+            fields.pop()
+        return {"e": fields}
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, object]) -> StoredEvent:
+        """The event of a record body; raises VaultDamaged if it is none."""
+        fields = body.get("e")
+        if not isinstance(fields, list) or not 7 <= len(fields) <= 16:
+            raise VaultDamaged("vault: an event record holds no event")
+        kind, at_ms, segment, mono_ms, day, zone, purpose, *rest = fields
+        item_id, reservation, evidence, late, drift, value, scope, surface, subject = rest + [
+            None
+        ] * (9 - len(rest))
+        return cls(
+            kind=KINDS[kind],
+            at_ms=at_ms,
+            segment=segment,
+            mono_ms=mono_ms,
+            day=day,
+            verified_day=day + (drift or 0),
+            zone=zone,
+            purpose=PURPOSES[purpose] if isinstance(purpose, int) else purpose,
+            item_id=item_id,
+            reservation_id=reservation,
+            evidence=None if evidence is None else EVIDENCE[evidence],
+            late=bool(late),
+            value=value,
+            scope=scope,
+            surface=surface,
+            subject=subject or "",
+        )
+
+
+def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InvalidInput(name, f"{value!r} is not known", f"use one of {', '.join(known)}")
+
+
+def _require_text(name: str, value: str | None) -> None:
+    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT):
+        raise InvalidInput(
+            name, f"{value!r} is no name", f"use a text of 1 to {MAX_TEXT} characters"
+        )
+
+
+def _require_value(kind: str, value: float | None) -> None:
+    if value is not None and (not isinstance(value, int | float) or not math.isfinite(value)):
+        raise InvalidInput("event.value", f"{value!r} is no number", "use a finite number")
+    if kind == "rating" and (value is None or not 0 <= value <= 5):
+        raise InvalidInput("event.value", f"{value!r} is no rating", "use a number from 0 to 5")
+
+
+def _require_target(event: Event) -> None:
+    if event.kind == "impression" and event.reservation_id is None:
+        raise InvalidInput(
+            "event.reservation_id", "an impression needs one", "observe pick.impression()"
+        )
+    if event.item_id is None and event.reservation_id is None and event.kind != "search":
+        raise InvalidInput("event.item_id", "it is missing", "name the item or the reservation")

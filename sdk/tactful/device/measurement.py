@@ -1,0 +1,33 @@
+"""What a device contributes: one bounded vector per round, made of liked items and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tactful.device.catalog import Catalog
+from tactful.errors import TaskRejected
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tactful.learning.subspace import Guide
+    from tactful.protocol.task import Task
+
+
+def measure(
+    liked: Iterable[str], catalog: Catalog, task: Task, guide: Guide | None
+) -> NDArray[np.float64]:
+    """The vector for `task`, shape (task.length,), of norm 1, or 0 for an empty history.
+
+    Raises TaskRejected if the task numbers another catalog.
+    """
+    import numpy as np
+
+    from tactful.learning.contribution import contribution
+
+    if task.catalog != catalog.sha256 or task.items != len(catalog):
+        raise TaskRejected("task.catalog: the task is for another catalog; update the app's items")
+    numbers = np.array(sorted(catalog.number(item_id) for item_id in liked), dtype=np.int64)
+    return contribution(task.kind, numbers, len(catalog), guide)

@@ -1,0 +1,182 @@
+"""One consistent picture of the vault: profile, consent, ledger, model; rebuilt by reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from tactful.device.consent import Consent
+from tactful.device.events import StoredEvent
+from tactful.device.profile import Profile
+from tactful.device.vault import Record, Vault
+from tactful.privacy.budget import Charge, Ledger
+
+NO_BUDGET = Ledger(Fraction(0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disclosure:
+    """One report as it left, or will leave: what it was for, its id, size and hash.
+
+    `at` is in unix seconds; `report` is the vault's position of the exact bytes.
+    """
+
+    task_id: str
+    report_id: str
+    purpose: str
+    at: int
+    recipient: str
+    size: int
+    sha256: str
+    meaning: str
+    report: int
+    accepted: bool = False
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, object]) -> Disclosure:
+        """The disclosure that a vault record describes."""
+        return cls(
+            task_id=str(body["task_id"]),
+            report_id=str(body["report_id"]),
+            purpose=str(body["purpose"]),
+            at=_whole(body["at"]),
+            recipient=str(body["recipient"]),
+            size=_whole(body["size"]),
+            sha256=str(body["sha256"]),
+            meaning=str(body["meaning"]),
+            report=_whole(body["report"]),
+        )
+
+    def body(self) -> dict[str, str | int]:
+        """The record that `from_body` reads back; acceptance is a record of its own."""
+        return {name: value for name, value in vars(self).items() if name != "accepted"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adoption:
+    """The model in use: its signed release document, and the vault's position of its file."""
+
+    version: int
+    release: str
+    file: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the vault says up to `position`; `newest` is the highest model version ever adopted."""
+
+    position: int = 0
+    profile: Profile = field(default_factory=Profile)
+    consent: Consent = field(default_factory=Consent)
+    ledger: Ledger = NO_BUDGET
+    disclosures: Mapping[str, Disclosure] = field(default_factory=dict)
+    adoption: Adoption | None = None
+    newest: int = 0
+    balance: float = 1.0
+
+    def after(self, records: Iterable[Record]) -> Memory:
+        """The picture once `records` are read; reading in pieces gives the same."""
+        memory, events = self, []
+        for record in records:
+            if record.kind == "event":
+                events.append(StoredEvent.from_body(record.body))
+            elif record.kind in _READERS:
+                memory = _READERS[record.kind](memory, record.body)
+            memory = replace(memory, position=record.position)
+        return replace(memory, profile=memory.profile.after(events)) if events else memory
+
+
+def recall(vault: Vault, memory: Memory) -> Memory:
+    """`memory` brought up to the vault's newest record."""
+    return memory.after(vault.read(memory.position, REMEMBERED))
+
+
+def forget(vault: Vault) -> int:
+    """Destroy events, profile, caps and model; how many records that were.
+
+    What was agreed, charged and sent stays, and the newest model's version, so that nothing is
+    refunded and nothing rolled back.
+    """
+    memory = recall(vault, Memory())
+    gone = [record.position for record in vault.read() if record.kind not in KEPT]
+    with vault.transaction(durable=True) as writing:
+        writing.erase(gone)
+        writing.append("forgotten", {"newest": memory.newest})
+    vault.scrub()
+    return len(gone)
+
+
+def evidence(memory: Memory) -> dict[str, object]:
+    """Charges and disclosures as plain values: nothing of the person."""
+    ledger = memory.ledger
+    return {
+        "schema": 1,
+        "cap_rho": f"{ledger.cap.numerator}/{ledger.cap.denominator}",
+        "charges": [charge.body() for charge in ledger.charges],
+        "head": ledger.head,
+        "disclosures": [
+            {**one.body(), "accepted": one.accepted} for one in memory.disclosures.values()
+        ],
+    }
+
+
+def export(vault: Vault) -> dict[str, object]:
+    """Everything the vault holds, record by record, as plain values."""
+    records = [{"position": r.position, "kind": r.kind, **r.body} for r in vault.read()]
+    return {"schema": 1, "vault": vault.id, "records": records}
+
+
+Body = Mapping[str, object]
+
+
+def _consent(memory: Memory, body: Body) -> Memory:
+    return replace(memory, consent=Consent(frozenset(str(body["granted"]).split())))
+
+
+def _charge(memory: Memory, body: Body) -> Memory:
+    return replace(memory, ledger=memory.ledger.recorded(Charge.from_body(body)))
+
+
+def _disclosure(memory: Memory, body: Body) -> Memory:
+    made = Disclosure.from_body(body)
+    return replace(memory, disclosures={**memory.disclosures, made.task_id: made})
+
+
+def _receipt(memory: Memory, body: Body) -> Memory:
+    accepted = replace(memory.disclosures[str(body["task_id"])], accepted=True)
+    return replace(memory, disclosures={**memory.disclosures, accepted.task_id: accepted})
+
+
+def _model(memory: Memory, body: Body) -> Memory:
+    version = _whole(body["version"])
+    adoption = Adoption(version=version, release=str(body["release"]), file=_whole(body["file"]))
+    return replace(memory, adoption=adoption, newest=max(memory.newest, version))
+
+
+def _setting(memory: Memory, body: Body) -> Memory:
+    return replace(memory, balance=float(str(body["balance"])))
+
+
+def _forgotten(memory: Memory, body: Body) -> Memory:
+    return replace(memory, profile=Profile(), adoption=None, newest=_whole(body["newest"]))
+
+
+def _whole(value: object) -> int:
+    return int(str(value))
+
+
+_READERS: Mapping[str, Callable[[Memory, Body], Memory]] = {
+    "consent": _consent,
+    "charge": _charge,
+    "disclosure": _disclosure,
+    "receipt": _receipt,
+    "model": _model,
+    "setting": _setting,
+    "forgotten": _forgotten,
+}
+REMEMBERED: Collection[str] = ("event", *_READERS)
+KEPT: Collection[str] = (
+    *("consent", "charge", "disclosure", "report", "receipt", "setting", "forgotten"),
+    *("segment", "anchor"),  # time goes on, and waiting times with it
+)

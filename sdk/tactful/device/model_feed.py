@@ -1,0 +1,163 @@
+"""The one door in: fetch, verify, adopt."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tactful.device.catalog import Catalog
+from tactful.device.memory import Adoption, Memory
+from tactful.device.settings import Aggregators
+from tactful.device.vault import Vault
+from tactful.errors import (
+    DecodeError,
+    InvalidInput,
+    ModelRejected,
+    TaskRejected,
+    TransportError,
+    VaultDamaged,
+)
+
+if TYPE_CHECKING:
+    from tactful.learning.model import Model
+    from tactful.learning.subspace import Guide
+    from tactful.protocol.model import ModelRelease, SignedRelease
+    from tactful.protocol.task import Task
+    from tactful.protocol.transport import Response, Transport
+
+
+@dataclass(frozen=True)
+class InUse:
+    """The model that lists are made with, and the signed claims it came with."""
+
+    release: ModelRelease
+    model: Model
+
+
+@dataclass(frozen=True)
+class Round:
+    """A verified task, and the guide that its measurements follow (None in the first round)."""
+
+    task: Task
+    guide: Guide | None
+
+
+class ModelFeed:
+    """Reads what the pair publishes for one model; whatever it returns has been verified."""
+
+    def __init__(self, pair: Aggregators, transport: Transport, min_batch_size: int) -> None:
+        self._pair, self._transport = pair, transport
+        self._min_batch_size = min_batch_size
+        self._keys = base64.b64decode(pair.leader_key), base64.b64decode(pair.helper_key)
+
+    def open_round(self, now: int) -> Round:
+        """The round that is open at `now` (unix seconds).
+
+        Raises TaskRejected if there is none, or if it is unsigned, foreign, too small or over.
+        """
+        from tactful.protocol.task import SignedTask
+
+        answer = self._get(f"/models/{self._pair.model}/task")
+        if answer.status == 404:
+            raise TaskRejected("task: no round is open now; try again later")
+        task = SignedTask.decode(self._body(answer)).verify(*self._keys, now=now)
+        if task.min_batch_size < self._min_batch_size:
+            raise TaskRejected(
+                f"task.min_batch_size: {task.min_batch_size} is below this device's floor "
+                f"{self._min_batch_size}"
+            )
+        addresses = (self._pair.model, self._pair.leader, self._pair.helper)
+        if (task.model, task.leader, task.helper) != addresses:
+            raise TaskRejected("task.model, task.leader, task.helper: not those of the settings")
+        return Round(task, None if task.guide is None else self._guide(task.guide))
+
+    def newest(self, catalog: Catalog, newer_than: int, now: int) -> tuple[SignedRelease, bytes]:
+        """The newest release and its file, both verified.
+
+        Raises ModelRejected if there is none, or naming the first thing that is wrong with it.
+        """
+        from tactful.protocol.model import SignedRelease
+
+        answer = self._get(f"/models/{self._pair.model}/release")
+        if answer.status == 404:
+            raise ModelRejected("release: nothing is released for this model yet")
+        signed = SignedRelease.decode(self._body(answer))
+        release = signed.verify(
+            *self._keys,
+            model=self._pair.model,
+            catalog=catalog.sha256,
+            newer_than=newer_than,
+            min_batch_size=self._min_batch_size,
+            now=now,
+        )
+        file = self._body(self._get(f"/files/{release.file}"))
+        _model(signed, file, catalog)
+        return signed, file
+
+    def _guide(self, digest: str) -> Guide:
+        from tactful.learning.subspace import Guide
+        from tactful.protocol.model import unpack
+
+        file = self._body(self._get(f"/files/{digest}"))
+        if hashlib.sha256(file).hexdigest() != digest:
+            raise TaskRejected("task.guide: the file is not the one that was signed")
+        try:
+            return Guide.from_arrays(unpack(file))
+        except (DecodeError, InvalidInput) as wrong:
+            raise TaskRejected(f"task.guide: {wrong}") from wrong
+
+    def _get(self, path: str) -> Response:
+        from tactful.protocol.transport import Request
+
+        return self._transport.send(Request("GET", self._pair.leader + path))
+
+    def _body(self, answer: Response) -> bytes:
+        if not answer.ok:
+            raise TransportError(
+                f"{self._pair.leader}: status {answer.status}; is this a Tactful leader?"
+            )
+        return answer.body
+
+
+def default_transport() -> Transport:
+    """HTTP over pooled connections, loaded when first needed."""
+    from tactful.protocol.transport import HttpTransport
+
+    return HttpTransport()
+
+
+def adopt(vault: Vault, memory: Memory, signed: SignedRelease, file: bytes) -> None:
+    """Make a verified release the one in use; the one before it is erased."""
+    release = signed.release
+    with vault.transaction(durable=True) as writing:
+        content = writing.append("model_file", {"bytes": base64.b64encode(file).decode()})
+        body = {"version": release.version, "file": content, "release": signed.encode().decode()}
+        writing.append("model", body)
+        if memory.adoption is not None:
+            writing.erase([memory.adoption.file])
+
+
+def load(vault: Vault, adoption: Adoption, catalog: Catalog) -> InUse:
+    """The model in use; raises ModelRejected if it is for another catalog."""
+    from tactful.protocol.model import SignedRelease
+
+    signed = SignedRelease.decode(adoption.release.encode())
+    record = next(vault.read(adoption.file - 1, ["model_file"]), None)
+    if record is None or record.position != adoption.file:
+        raise VaultDamaged(f"vault: the model's file at position {adoption.file} is gone")
+    file = base64.b64decode(str(record.body["bytes"]))
+    return InUse(signed.release, _model(signed, file, catalog))
+
+
+def _model(signed: SignedRelease, file: bytes, catalog: Catalog) -> Model:
+    from tactful.learning.model import Model
+
+    try:
+        model = Model.from_arrays(signed.opened(file))
+    except InvalidInput as wrong:
+        raise ModelRejected(f"release.file: {wrong}") from wrong
+    if len(model.popularity) != len(catalog) or signed.release.catalog != catalog.sha256:
+        raise ModelRejected("release.catalog: it is for another catalog; update the app's items")
+    return model

@@ -1,0 +1,255 @@
+"""The one object an app holds; wiring only."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from tactful.device import memory as remembering
+from tactful.device.caps import CapEngine, Rules
+from tactful.device.catalog import Catalog
+from tactful.device.clock import Clock, SystemClock
+from tactful.device.consent import Consent
+from tactful.device.device_key import KeyProvider
+from tactful.device.events import Event
+from tactful.device.memory import Disclosure, Memory
+from tactful.device.settings import Aggregators, Settings
+from tactful.device.vault import Vault
+from tactful.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from tactful.device.contributor import Contribution
+    from tactful.device.model_feed import InUse, ModelFeed
+    from tactful.device.ranking.picks import Pick, Picks, WhyNot
+    from tactful.device.ranking.pipeline import Ranking
+    from tactful.device.ranking.scoring import Shelf
+    from tactful.learning.model import Model
+    from tactful.protocol.model import ModelRelease
+    from tactful.protocol.transport import Transport
+
+NEEDS_NO_PROFILE = frozenset({"impression", "dismiss", "hide", "report"})
+
+
+class Personalizer:
+    """One person's device: five verbs, and what explains them.
+
+    Every answer is computed here; only `contribute` and `refresh` reach the network, and only if
+    `settings` names a pair of aggregators. Several processes may open the same vault.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        settings: Settings,
+        *,
+        key: KeyProvider,
+        consent: Consent,
+        clock: Clock | None = None,
+        transport: Transport | None = None,
+        model: Model | None = None,
+    ) -> None:
+        """Open the device; `model` is one that the app ships, until a release is adopted."""
+        self.catalog, self.settings, self._shipped = catalog, settings, model
+        self._clock, self._transport = clock or SystemClock(), transport
+        rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
+        self._vault = Vault.open(settings.path, key)
+        self._caps = CapEngine(self._vault, self._clock, rules)
+        self._memory = self._blank()
+        self._in_use: tuple[int, InUse] | None = None
+        self._shelf: Shelf | None = None
+        if self.memory.consent != consent:
+            self.agree(consent)
+
+    # the five verbs, and release
+
+    def observe(self, event: Event) -> None:
+        """Remember what happened; an impression confirms its reservation.
+
+        Raises ConsentMissing unless the person agreed to a local profile (shows and refusals are
+        remembered for repetition limits alone), InvalidInput for an item not in the catalog.
+        """
+        item = None if event.item_id is None else self.catalog[event.item_id]
+        may_learn = self.memory.consent.allows("local_profile")
+        if event.kind not in NEEDS_NO_PROFILE:
+            self.memory.consent.require("local_profile")
+        self._caps.record(event, item, purpose="local_profile" if may_learn else "essential")
+
+    def recommend(self, n: int, *, surface: str = "home", balance: float | None = None) -> Picks:
+        """Up to `n` items with reasons and reservations; a typed reason for each missing one.
+
+        `balance` can only lower what app and person allow; 0 is the standard list.
+        """
+        from tactful.device.ranking.picks import picked
+
+        if n < 0:
+            raise InvalidInput("n", f"{n} is no number of items", "use 0 or more")
+        ranking = self._ranking(n, balance)
+        items = [self.catalog.items[number] for number in ranking.order]
+        return picked(ranking, self._caps.decide(items, n, surface), n)
+
+    def release(self, pick: Pick) -> None:
+        """Give a pick back that was never drawn; its reservation no longer counts."""
+        self._caps.release(pick.reservation_id)
+
+    def contribute(self) -> Contribution:
+        """Send one report for the open round, charged first; called again, nothing more is spent.
+
+        Raises ConsentMissing, BudgetExhausted, TaskRejected, ReportRejected, TransportError.
+        """
+        from tactful.device.contributor import Contributor
+        from tactful.device.measurement import measure
+
+        self.memory.consent.require("share_dp_updates")
+        now = self._now_seconds()
+        here = self._feed().open_round(now)
+        vector = measure(self._likes(), self.catalog, here.task, here.guide)
+        contributor = Contributor(self._vault, self._carrier())
+        return contributor.contribute(here.task, vector, self.memory, now)
+
+    def refresh(self) -> ModelRelease:
+        """Fetch, verify and adopt the newest model; raises ModelRejected, TransportError."""
+        from tactful.device.model_feed import adopt
+
+        memory = self.memory
+        signed, file = self._feed().newest(self.catalog, memory.newest, self._now_seconds())
+        adopt(self._vault, memory, signed, file)
+        return signed.release
+
+    def forget(self) -> int:
+        """Destroy events, profile and model for good; charges stay, nothing is refunded.
+
+        Returns how many records were destroyed.
+        """
+        self._in_use = None
+        erased = remembering.forget(self._vault)
+        self._memory = self._blank()
+        self._caps.use(self._caps.rules)
+        return erased
+
+    # what explains, and what the person sets
+
+    @property
+    def memory(self) -> Memory:
+        """What the vault says now."""
+        self._memory = remembering.recall(self._vault, self._memory)
+        return self._memory
+
+    def agree(self, consent: Consent) -> None:
+        """Record what the person agreed to now; whatever is not in it is denied from here on."""
+        self._vault.append("consent", {"granted": " ".join(sorted(consent.granted))}, durable=True)
+
+    def set_balance(self, balance: float) -> None:
+        """Record how personal the person wants lists to be, 0 (standard) to 1."""
+        if not 0 <= balance <= 1:
+            raise InvalidInput("balance", f"{balance!r} is out of range", "use 0 to 1")
+        self._vault.append("setting", {"balance": balance})
+
+    def why_not(self, item_id: str, *, surface: str = "home") -> WhyNot:
+        """Why an item is not shown now: its place, and what holds it back. No side effects."""
+        from tactful.device.ranking.picks import withheld
+
+        item = self.catalog[item_id]
+        return withheld(self._ranking(10, None), item, self._caps.why_not(item, surface))
+
+    @property
+    def model(self) -> Model | None:
+        """The model that lists are made with; None before the first."""
+        in_use = self._adopted()
+        return self._shipped if in_use is None else in_use.model
+
+    def sent_bytes(self, disclosure: Disclosure) -> bytes:
+        """The exact bytes of a report, as they left this device."""
+        from tactful.device.contributor import report_bytes
+
+        return report_bytes(self._vault, disclosure)
+
+    def evidence(self) -> dict[str, object]:
+        """Charges and disclosures for an auditor, as plain values; nothing of the person."""
+        return remembering.evidence(self.memory)
+
+    def export(self) -> dict[str, object]:
+        """Everything the vault holds, as plain values."""
+        return remembering.export(self._vault)
+
+    def close(self) -> None:
+        """Let go of the vault."""
+        self._vault.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # wiring
+
+    def _ranking(self, n: int, balance: float | None) -> Ranking:
+        from tactful.device.ranking.pipeline import rank, situation
+        from tactful.device.ranking.scoring import Shelf
+
+        if self._shelf is None:
+            self._shelf = Shelf(self.catalog)
+        now_ms = self._clock.reading().wall_ms
+        memory, settings = self.memory, self.settings
+        in_use = self._adopted()
+        context, excluded = situation(
+            self._shelf,
+            memory,
+            settings,
+            model=self.model,
+            release=None if in_use is None else in_use.release,
+            asked=balance,
+            now_ms=now_ms,
+        )
+        return rank(context, length=n, excluded=excluded)
+
+    def _adopted(self) -> InUse | None:
+        from tactful.device.model_feed import load
+
+        adoption = self.memory.adoption
+        if adoption is None:
+            return None
+        if self._in_use is None or self._in_use[0] != adoption.file:
+            self._in_use = adoption.file, load(self._vault, adoption, self.catalog)
+        return self._in_use[1]
+
+    def _likes(self) -> list[str]:
+        likes = self.memory.profile.likes(self._clock.reading().wall_ms)
+        return [item_id for item_id in likes if item_id in self.catalog]
+
+    def _blank(self) -> Memory:
+        """An empty memory; its ledger's cap is the most this device may ever spend, as rho."""
+        if not self.settings.lifetime_epsilon:
+            return Memory()
+        from tactful.privacy.accountant import mu_for
+        from tactful.privacy.budget import Ledger
+
+        mu = Fraction(mu_for(self.settings.lifetime_epsilon, self.settings.delta))
+        return Memory(ledger=Ledger(mu**2 / 2))
+
+    def _feed(self) -> ModelFeed:
+        from tactful.device.model_feed import ModelFeed
+
+        return ModelFeed(self._pair(), self._carrier(), self.settings.min_batch_size)
+
+    def _pair(self) -> Aggregators:
+        if self.settings.aggregators is None:
+            raise InvalidInput(
+                "settings.aggregators", "there are none", "name the pair to share with"
+            )
+        return self.settings.aggregators
+
+    def _carrier(self) -> Transport:
+        from tactful.device.model_feed import default_transport
+
+        self._transport = self._transport or default_transport()
+        return self._transport
+
+    def _now_seconds(self) -> int:
+        return self._clock.reading().wall_ms // 1000

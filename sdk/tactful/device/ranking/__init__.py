@@ -1,0 +1,1 @@
+"""What to show next: candidates, scores, balance, diversity, caps and reasons."""

@@ -1,0 +1,135 @@
+"""What the app decides once: where the vault lies, how strong the knobs are, with whom to share."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from tactful.errors import InvalidInput
+
+STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregators:
+    """The pair that sums contributions to `model`: addresses, Ed25519 public keys (base64)."""
+
+    model: str
+    leader: str
+    helper: str
+    leader_key: str
+    helper_key: str
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    def __post_init__(self) -> None:
+        _require(
+            bool(re.fullmatch(r"[a-z0-9-]{1,64}", self.model)),
+            "aggregators.model",
+            f"{self.model!r} is not a model name",
+            "use 1 to 64 of a-z, 0-9 and -",
+        )
+        for name in ("leader", "helper"):
+            url = getattr(self, name)
+            fix = "use http:// or https:// and a host"
+            _require(
+                bool(re.match(r"https?://[^/]+", url)),
+                f"aggregators.{name}",
+                f"{url!r} is no URL",
+                fix,
+            )
+            _public_key(f"aggregators.{name}_key", getattr(self, f"{name}_key"))
+        _require(
+            self.leader != self.helper and self.leader_key != self.helper_key,
+            "aggregators.helper",
+            "leader and helper are the same",
+            "name two separate operators; one alone gives no separation",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One app's choices; every default is the private one.
+
+    `path`: the vault's file, None for memory only. `caps`: a rules document (see docs/caps.md),
+    None for the default rules. `balance`: 0 is the standard list, 1 the personal one. `diversity`:
+    0 is relevance alone, 1 variety alone. `aggregators`: None shares nothing.
+    `lifetime_epsilon` (at `delta`): the most this device may ever spend; 0 shares nothing.
+    `min_batch_size`: the smallest crowd this device joins or accepts a model from.
+    """
+
+    path: str | None
+    caps: dict[str, object] | None = None
+    balance: float = 0.6
+    diversity: float = 0.3
+    aggregators: Aggregators | None = None
+    lifetime_epsilon: float = 0.0
+    delta: float = 1e-6
+    min_batch_size: int = 1000
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    def __post_init__(self) -> None:
+        for name in ("balance", "diversity"):
+            value = getattr(self, name)
+            _require(
+                0 <= value <= 1, f"settings.{name}", f"{value!r} is out of range", "use 0 to 1"
+            )
+        _require(
+            math.isfinite(self.lifetime_epsilon) and self.lifetime_epsilon >= 0,
+            "settings.lifetime_epsilon",
+            f"{self.lifetime_epsilon!r} is no budget",
+            "use 0 (share nothing) or a positive number",
+        )
+        _require(
+            0 < self.delta < 1, "settings.delta", f"{self.delta!r} is out of range", "try 1e-6"
+        )
+        _require(
+            self.min_batch_size >= 1,
+            "settings.min_batch_size",
+            f"{self.min_batch_size!r} is no crowd",
+            "use a whole number, 1000 if unsure",
+        )
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Settings:
+        """Read a TOML file; errors name the field and the fix."""
+        import json
+        import tomllib
+
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            document = tomllib.loads(Path(path).read_text())
+            return TypeAdapter(cls).validate_json(
+                json.dumps({"path": None, **document}, default=str)
+            )
+        except OSError as absent:
+            raise InvalidInput("settings", f"{path} cannot be read", "name a TOML file") from absent
+        except tomllib.TOMLDecodeError as wrong:
+            raise InvalidInput("settings", str(wrong), "correct the file") from wrong
+        except ValidationError as wrong:
+            first = wrong.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise InvalidInput(f"settings: {where}", first["msg"], "correct the file") from wrong
+
+
+def _public_key(name: str, text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        key = b""
+    _require(
+        len(key) == 32, name, "not 32 bytes of base64", "copy it from `tactful-aggregator init`"
+    )
+    return key
+
+
+def _require(holds: bool, name: str, problem: str, fix: str) -> None:
+    if not holds:
+        raise InvalidInput(name, problem, fix)

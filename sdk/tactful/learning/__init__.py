@@ -1,0 +1,1 @@
+"""What is learned from noisy sums, and what a device adds to them."""

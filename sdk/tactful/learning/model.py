@@ -1,0 +1,151 @@
+"""What everyone shares: popularity and a small basis, and how a device scores items with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.errors import InvalidInput
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Ints = NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Popularity h and weights w of all n items; basis V and scale S on the head's items.
+
+    With an empty head it is a popularity model, whose personal score is the standard one.
+    """
+
+    popularity: Singles  # (n,), above 0
+    weights: Singles  # (n,), above 0
+    head: NDArray[np.int32]  # (n_h,), item numbers
+    basis: Singles  # (n_h, k)
+    scale: Singles  # (k,), in [0, 1]
+    popularity_share: float
+    beta: float
+
+    def standard(self) -> Floats:
+        """The score that is the same for everyone, shape (n,): popularity up to a constant."""
+        return self._standard.copy()
+
+    def personal(self, items: Ints, weights: Floats | None = None) -> Floats:
+        """The score for a person with these distinct item numbers, shape (n,).
+
+        It is (pi q + beta V S V^T z) / w (design/learning.md 6); an item outside the head, or
+        a person without one inside it, gets the standard score. `weights`, if given, tell how
+        strongly each item is liked; they multiply w.
+        """
+        mine = np.asarray(items, dtype=np.int64)
+        self._check(mine)
+        rows = self.rows[mine]
+        history = self.weights[mine].astype(np.float64) * (1.0 if weights is None else weights)
+        history = np.where(rows >= 0, history, 0.0)
+        length = np.sqrt(np.square(history).sum())
+        if not length > 0:
+            return self.standard()
+        taste = (history / length) @ self._wide_basis[rows] * self.scale
+        return self._with_taste(taste)
+
+    @property
+    def kind(self) -> str:
+        """Either "personal" or, with an empty head, "popularity"."""
+        return "personal" if len(self.head) else "popularity"
+
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """The model as named arrays for its file; `from_arrays` reads them back unchanged."""
+        mix = np.array([self.popularity_share, self.beta])
+        return {
+            "popularity": self.popularity,
+            "weights": self.weights,
+            "head": self.head,
+            "basis": self.basis,
+            "scale": self.scale,
+            "mix": mix,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Model:
+        """The model in `arrays`; raises InvalidInput if shapes or values do not fit together."""
+        popularity, weights, head, basis, scale = read_columns(arrays, "scale")
+        mix = named(arrays, "mix", 1).astype(np.float64)
+        if len(mix) != 2 or not np.isfinite(mix).all() or len(scale) != basis.shape[1]:
+            raise InvalidInput("model", "its parts do not fit together", "fetch it again")
+        return cls(popularity, weights, head, basis, scale, float(mix[0]), float(mix[1]))
+
+    @cached_property
+    def rows(self) -> NDArray[np.int64]:
+        """Each item's row in the basis, -1 outside the head, shape (n,)."""
+        return head_rows(self.head, len(self.weights))
+
+    @cached_property
+    def _standard(self) -> Floats:
+        popularity = self.popularity.astype(np.float64)
+        direction = self.weights * popularity
+        scores: Floats = self.popularity_share * popularity / np.sqrt(np.square(direction).sum())
+        return scores
+
+    @cached_property
+    def _wide_basis(self) -> Singles:
+        """The basis with a last row of zeros, which -1 points to."""
+        return np.vstack([self.basis, np.zeros((1, self.basis.shape[1]), dtype=np.float32)])
+
+    @cached_property
+    def _mixed(self) -> Singles:
+        """What turns V a into a score, per item of the head: beta / w."""
+        mixed: Singles = np.float32(self.beta) / self.weights[self.head]
+        return mixed
+
+    def _with_taste(self, taste: Floats) -> Floats:
+        scores = self._standard.copy()
+        scores[self.head] += (self.basis @ taste.astype(np.float32)) * self._mixed
+        return scores
+
+    def _check(self, items: NDArray[np.int64]) -> None:
+        if len(items) and not (items.min() >= 0 and items.max() < len(self.weights)):
+            raise InvalidInput("items", "a number is not in the catalog", "use catalog numbers")
+
+
+def head_rows(head: NDArray[np.int32], n: int) -> NDArray[np.int64]:
+    """Where each of n items stands in the head, -1 where it does not."""
+    rows = np.full(n, -1, dtype=np.int64)
+    rows[head] = np.arange(len(head))
+    return rows
+
+
+def read_columns(
+    arrays: Mapping[str, NDArray[np.generic]], last: str
+) -> tuple[Singles, Singles, NDArray[np.int32], Singles, Singles]:
+    """Popularity, weights, head, basis and the array called `last`, checked in shape and value."""
+    popularity, weights = _positive(arrays, "popularity"), _positive(arrays, "weights")
+    head = named(arrays, "head", 1).astype(np.int32)
+    basis = named(arrays, "basis", 2).astype(np.float32)
+    column = named(arrays, last, 1).astype(np.float32)
+    numbers = np.unique(head)
+    inside = not len(head) or (numbers[0] >= 0 and numbers[-1] < len(weights))
+    fits = len(popularity) == len(weights) and len(numbers) == len(head) == len(basis)
+    finite = np.isfinite(basis).all() and np.isfinite(column).all()
+    if not (fits and inside and finite and len(column) == basis.shape[1]):
+        raise InvalidInput("model", "its arrays do not fit together", "fetch it again")
+    return popularity, weights, head, basis, column
+
+
+def named(arrays: Mapping[str, NDArray[np.generic]], name: str, axes: int) -> NDArray[np.generic]:
+    """The array of this name; raises InvalidInput if it is absent or has other axes."""
+    array = arrays.get(name)
+    if array is None or array.ndim != axes or array.dtype.kind not in "fi":
+        raise InvalidInput(f"model.{name}", "it is missing or misshapen", "fetch it again")
+    return array
+
+
+def _positive(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Singles:
+    column = named(arrays, name, 1).astype(np.float32)
+    if not (len(column) and np.isfinite(column).all() and (column > 0).all()):
+        raise InvalidInput(f"model.{name}", "a value is not above 0", "fetch it again")
+    return column

@@ -1,0 +1,1 @@
+"""How much a released sum may reveal: mechanism, noise, accounting, budget."""

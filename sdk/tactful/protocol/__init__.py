@@ -1,0 +1,1 @@
+"""What device and aggregators agree on: tasks, messages, seals, models."""

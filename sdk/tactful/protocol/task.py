@@ -1,0 +1,164 @@
+"""One round as device and aggregators agree on it: a frozen document with two signatures."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from tactful.errors import ProtocolError, TaskRejected
+from tactful.protocol.signed import canonical, decode_signed, encode_signed, verify_both
+
+if TYPE_CHECKING:
+    from tactful.privacy.mechanism import GaussianRelease
+    from tactful.protocol.encoding import Encoding
+
+VERSION = "tactful-1"
+SIGNED_AS = b"tactful-1 task"
+TIME_PRECISION = 3600  # seconds; a report's time is rounded down to it
+MAX_DOCUMENT = 16_384  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One round of one training; nothing about it changes after it is signed.
+
+    `length` counts the entries of a measurement before padding, `sigma2` ("num/den", squared
+    levels) is the noise that each half adds in full, `opens` and `expires` are unix seconds,
+    `guide` the SHA-256 of the round's guide file. The whole training claims `epsilon` at `delta`.
+    """
+
+    version: Literal["tactful-1"]
+    model: str
+    round: int
+    rounds: int
+    kind: Literal["popularity", "subspace"]
+    catalog: str
+    items: int
+    length: int
+    levels: int
+    box: int
+    family: Literal["rounded_gaussian", "discrete_gaussian"]
+    sigma2: str
+    adjacency: Literal["zero_out", "replace_one"]
+    unit: Literal["device"]
+    epsilon: float
+    delta: float
+    min_batch_size: int
+    leader: str
+    helper: str
+    opens: int
+    expires: int
+    guide: str | None
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    def __post_init__(self) -> None:
+        _require(bool(re.fullmatch(r"[a-z0-9-]{1,64}", self.model)), "model")
+        _require(0 <= self.round < self.rounds <= 16, "round")
+        _require(self.items >= 1, "items")
+        _require((self.kind == "popularity") == (self.guide is None), "guide")
+        _require(self.kind != "popularity" or self.length == self.items, "length")
+        _require(bool(re.fullmatch(r"[1-9][0-9]{0,39}/[1-9][0-9]{0,39}", self.sigma2)), "sigma2")
+        _require(math.isfinite(self.epsilon) and self.epsilon > 0, "epsilon")
+        _require(0 < self.delta < 1, "delta")
+        _require(self.min_batch_size >= 1, "min_batch_size")
+        _require(self.leader != self.helper, "helper")
+        _require(0 <= self.opens < self.expires, "expires")
+
+    @classmethod
+    def parse(cls, document: bytes) -> Task:
+        """The task of a document; raises TaskRejected naming the field that is wrong."""
+        from pydantic import TypeAdapter, ValidationError
+
+        if len(document) > MAX_DOCUMENT:
+            raise TaskRejected(f"task: {len(document)} bytes; at most {MAX_DOCUMENT} are read")
+        try:
+            return TypeAdapter(cls).validate_json(document)
+        except ValidationError as wrong:
+            first = wrong.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            raise TaskRejected(f"task.{where}: {first['msg']}") from wrong
+
+    @cached_property
+    def document(self) -> bytes:
+        """The task in its one canonical form."""
+        return canonical(asdict(self))
+
+    @cached_property
+    def id(self) -> bytes:
+        """The SHA-256 of the document, 32 bytes."""
+        return hashlib.sha256(self.document).digest()
+
+    @property
+    def encoded_id(self) -> str:
+        """The id as it stands in addresses: base64url without padding."""
+        return base64.urlsafe_b64encode(self.id).decode().rstrip("=")
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """How this task turns vectors into whole numbers; raises InvalidInput if it cannot be."""
+        from tactful.protocol.encoding import Encoding
+
+        return Encoding(self.length, self.levels, self.box, self.id)
+
+    @cached_property
+    def release(self) -> GaussianRelease:
+        """What the sum reveals, counting one half's noise: what is charged and claimed."""
+        from tactful.privacy.mechanism import Adjacency, GaussianRelease, PrivacyUnit
+
+        return GaussianRelease(
+            norm_bound=self.encoding.norm_bound,
+            sigma2=Fraction(self.sigma2),
+            family=self.family,
+            dimension=self.encoding.padded,
+            adjacency=Adjacency(self.adjacency),
+            unit=PrivacyUnit(self.unit),
+        )
+
+
+@dataclass(frozen=True)
+class SignedTask:
+    """A task with both halves' Ed25519 signatures over its document."""
+
+    task: Task
+    signatures: Mapping[str, bytes]  # by "leader" and "helper", 64 bytes each
+
+    def encode(self) -> bytes:
+        """The JSON that is published."""
+        return encode_signed(self.task.document, self.signatures)
+
+    @classmethod
+    def decode(cls, body: bytes) -> SignedTask:
+        """What was published, not yet verified; raises TaskRejected if it is no signed task."""
+        try:
+            document, signatures = decode_signed(body)
+        except ProtocolError as wrong:
+            raise TaskRejected(f"task.{wrong}") from wrong
+        return cls(Task.parse(document), signatures)
+
+    def verify(self, leader_key: bytes, helper_key: bytes, now: int) -> Task:
+        """The task, once both signatures hold and it is open at `now` (unix seconds).
+
+        Raises TaskRejected.
+        """
+        try:
+            verify_both(SIGNED_AS + self.task.document, self.signatures, leader_key, helper_key)
+        except ProtocolError as wrong:
+            raise TaskRejected(f"task.{wrong}") from wrong
+        if now < self.task.opens:
+            raise TaskRejected("task.opens: it is not open yet; try again later")
+        if now >= self.task.expires:
+            raise TaskRejected("task.expires: it is over; fetch the newest task")
+        return self.task
+
+
+def _require(holds: bool, field: str) -> None:
+    if not holds:
+        raise TaskRejected(f"task.{field}: out of range or at odds with another field")

@@ -1,0 +1,41 @@
+"""For tests of apps: a clock that stands still, a fixed key, a small catalog, a ready device."""
+
+from __future__ import annotations
+
+from tactful.device.catalog import Catalog, Item
+from tactful.device.clock import ManualClock
+from tactful.device.consent import Consent
+from tactful.device.device_key import HostKey
+from tactful.device.personalizer import Personalizer
+from tactful.device.settings import Settings
+
+__all__ = ["FIXED_KEY", "LOCAL", "FrozenClock", "small_catalog", "small_device"]
+
+FrozenClock = ManualClock
+FIXED_KEY = HostKey(bytes(range(32)))
+LOCAL = Consent.to("local_profile", "local_personalization")
+
+
+def small_catalog(items: int = 30, categories: int = 5) -> Catalog:
+    """Items `item-0`, `item-1`, ... spread over categories `kind-0`, `kind-1`, ..."""
+    return Catalog(
+        Item(id=f"item-{n}", title=f"Item {n}", category=f"kind-{n % categories}")
+        for n in range(items)
+    )
+
+
+def small_device(
+    catalog: Catalog | None = None,
+    settings: Settings | None = None,
+    *,
+    consent: Consent = LOCAL,
+    clock: ManualClock | None = None,
+) -> Personalizer:
+    """A device in memory whose time moves only when `clock` is told to."""
+    return Personalizer(
+        catalog or small_catalog(),
+        settings or Settings(path=None),
+        key=FIXED_KEY,
+        consent=consent,
+        clock=clock or ManualClock(),
+    )

@@ -1,0 +1,1 @@
+"""One half of the pair that sums contributions without seeing any of them."""

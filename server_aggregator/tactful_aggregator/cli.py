@@ -1,0 +1,150 @@
+"""`tactful-aggregator`: make, pair and run one half, and lead a training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from tactful.errors import InvalidInput, TactfulError
+from tactful_aggregator import settings
+
+app = typer.Typer(
+    help="One half of the pair that sums contributions without seeing any of them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Folder = Annotated[Path, typer.Option("--dir", help="the half's folder")]
+
+
+@app.command()
+def init(
+    folder: Folder,
+    role: Annotated[str, typer.Option(help="leader or helper")],
+    url: Annotated[str, typer.Option(help="this half's public base address")],
+    min_batch_floor: Annotated[
+        int, typer.Option(help="the smallest batch this half ever releases")
+    ] = 1000,
+) -> None:
+    """Make a half: its settings, keys, and the card to hand to the other operator."""
+    if role not in ("leader", "helper"):
+        raise InvalidInput("role", f"{role!r} is not known", "use leader or helper")
+    chosen = settings.Settings(
+        role="leader" if role == "leader" else "helper", url=url, min_batch_floor=min_batch_floor
+    )
+    half = settings.create(folder, chosen)
+    print(f"{role} made in {folder}\nsigning key {half.card.signing_key}")
+    print(f"hand {folder / settings.CARD_FILE} to the other operator, as a secret")
+
+
+@app.command()
+def pair(
+    folder: Folder, card: Annotated[Path, typer.Option(help="card.json of the other half")]
+) -> None:
+    """Tell this half who the other one is."""
+    half = settings.pair(folder, card)
+    print(f"paired with the {half.paired.role} at {half.paired.url}")
+
+
+@app.command()
+def preflight(folder: Folder) -> None:
+    """Check that this half could run: files, keys, pairing, database."""
+    half = settings.load(folder)
+    peer = half.paired
+    from tactful_aggregator.datastore import Datastore
+
+    Datastore(half.database, half.settings.role).close()
+    print(f"{half.settings.role} at {half.settings.url}, paired with {peer.role} at {peer.url}")
+    print(f"no batch below {half.settings.min_batch_floor} is released; ready to serve")
+
+
+@app.command()
+def serve(
+    folder: Folder,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="the port; else the one of --url")] = None,
+) -> None:
+    """Run this half until it is told to stop. Put TLS in front of it."""
+    import uvicorn
+
+    from tactful.protocol.transport import HttpTransport
+    from tactful_aggregator.app import Service, build
+    from tactful_aggregator.datastore import Datastore
+
+    half = settings.load(folder)
+    store = Datastore(half.database, half.settings.role)
+    service = Service(half, store, HttpTransport())
+    chosen = port or urlsplit(half.settings.url).port or 8080
+    uvicorn.run(build(service), host=host, port=chosen, log_level="warning", access_log=False)
+
+
+@app.command()
+def start(
+    folder: Folder,
+    training: Annotated[Path, typer.Option(help="a JSON file: model, catalog, items, users, ...")],
+) -> None:
+    """Begin a training at the running leader."""
+    try:
+        document = training.read_bytes()
+    except OSError as absent:
+        raise InvalidInput("training", f"{training} cannot be read", "name a file") from absent
+    _show(_ask(folder, "POST", "/operator/trainings", document))
+
+
+@app.command()
+def refresh(folder: Folder, model: str) -> None:
+    """Take the next step of a training: collect the open round, open the next, or release."""
+    _show(_ask(folder, "POST", f"/operator/trainings/{model}/refresh"))
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Where each training of the running leader stands."""
+    _show(_ask(folder, "GET", "/operator/status"))
+
+
+@app.command()
+def transcript(folder: Folder) -> None:
+    """Print and check everything the running leader has published."""
+    from tactful.protocol.transcript import parse, verify
+
+    lines = _ask(folder, "GET", "/transcript").decode().splitlines()
+    verify([parse(line) for line in lines])
+    print("\n".join(lines))
+    print(f"{len(lines)} entries, each follows the one before it", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; whatever is refused is one sentence and exit status 2."""
+    try:
+        app()
+    except TactfulError as refused:
+        print(f"tactful-aggregator: {refused}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _ask(folder: Path, method: str, path: str, body: bytes = b"") -> bytes:
+    from tactful.protocol.transport import HttpTransport, Request
+
+    half = settings.load(folder)
+    if half.settings.role != "leader":
+        raise InvalidInput("dir", f"{folder} is a helper", "trainings are led by the leader")
+    headers = {"Authorization": f"Bearer {half.keys.token}"}
+    request = Request("GET" if method == "GET" else "POST", half.settings.url + path, body, headers)
+    answer = HttpTransport().send(request)
+    if not answer.ok:
+        raise TactfulError(json.loads(answer.body)["detail"])
+    return answer.body
+
+
+def _show(body: bytes) -> None:
+    print(json.dumps(json.loads(body), indent=1))
+
+
+if __name__ == "__main__":
+    main()

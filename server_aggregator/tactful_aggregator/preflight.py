@@ -1,0 +1,124 @@
+"""Is a task safe, a release true? Each half asks before it signs; there is no override."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from tactful.errors import InvalidInput, TaskRejected
+from tactful.privacy.accountant import claim, mu_for
+from tactful.protocol.model import SIGNED_AS as RELEASE_SIGNED_AS
+from tactful.protocol.model import ModelRelease, SignedRelease
+from tactful.protocol.task import SIGNED_AS as TASK_SIGNED_AS
+from tactful.protocol.task import SignedTask, Task
+from tactful.vdaf.field import MODULUS
+from tactful_aggregator.datastore import Datastore, Transaction
+from tactful_aggregator.settings import Half
+
+MOST_REPORTS = 1 << 32
+GRACE = 1 + 1e-9  # for the float between epsilon and rho
+
+
+def check(task: Task, earlier: Sequence[Task], half: Half) -> None:
+    """Raise TaskRejected naming the field, unless `task` is safe after the `earlier` ones."""
+    mine, theirs = half.settings, half.paired
+    addresses = {mine.role: mine.url, theirs.role: theirs.url}
+    if addresses != {"leader": task.leader, "helper": task.helper}:
+        raise TaskRejected(f"task.leader, task.helper: not this pair, which is {addresses}")
+    if task.min_batch_size < mine.min_batch_floor:
+        raise TaskRejected(
+            f"task.min_batch_size: {task.min_batch_size} is below this half's floor "
+            f"{mine.min_batch_floor}"
+        )
+    try:
+        check_noise(task, earlier)
+    except InvalidInput as wrong:
+        raise TaskRejected(f"task.{wrong}") from wrong
+
+
+def check_noise(task: Task, earlier: Sequence[Task]) -> None:
+    """The training's charges so far and this one must fit its claim, its sums the modulus."""
+    spent = sum((one.release.rho for one in training_of(task, earlier)), Fraction(0))
+    budget = mu_for(task.epsilon, task.delta) ** 2 / 2
+    if float(spent + task.release.rho) > budget * GRACE:
+        raise TaskRejected(
+            f"task.sigma2: too little noise; rho {float(spent + task.release.rho):.6g} of a "
+            f"training that claims epsilon {task.epsilon} allows {budget:.6g}"
+        )
+    widest = MOST_REPORTS * task.levels + 12 * math.sqrt(2 * Fraction(task.sigma2))
+    if widest >= MODULUS / 2:
+        raise TaskRejected("task.sigma2: a sum could wrap around the modulus")
+
+
+def training_of(task: Task, earlier: Sequence[Task]) -> list[Task]:
+    """The earlier rounds of the training that `task` belongs to: those since the last round 0."""
+    rounds: list[Task] = []
+    for one in earlier:
+        rounds = [*([] if one.round == 0 else rounds), one]
+    rounds = [one for one in rounds if one.id != task.id]
+    if task.round != len(rounds) and task.round != 0:
+        raise TaskRejected(f"task.round: {task.round} does not follow {len(rounds)} earlier rounds")
+    return [] if task.round == 0 else rounds
+
+
+def countersign_task(store: Datastore, half: Half, task: Task, leader_signature: bytes) -> bytes:
+    """The helper's signature over a task that is safe and by its leader; the helper keeps it."""
+    with store.transaction() as tx:
+        check(task, tx.tasks(task.model), half)
+        mine = half.keys.signer.sign(TASK_SIGNED_AS + task.document)
+        signed = SignedTask(task, {"leader": leader_signature, "helper": mine})
+        signed.verify(*half.public_keys(), now=task.opens)
+        tx.add_task(signed)
+    return mine
+
+
+def countersign_release(
+    store: Datastore, half: Half, release: ModelRelease, leader_signature: bytes
+) -> bytes:
+    """The helper's signature over a release whose claims it can confirm from its own batches."""
+    mine = half.keys.signer.sign(RELEASE_SIGNED_AS + release.document)
+    signed = SignedRelease(release, {"leader": leader_signature, "helper": mine})
+    with store.transaction() as tx:
+        newest = tx.newest_release(release.model)
+        signed.verify(
+            *half.public_keys(),
+            model=release.model,
+            catalog=release.catalog,
+            newer_than=_before(newest, signed),
+            min_batch_size=half.settings.min_batch_floor,
+            now=release.created,
+        )
+        _confirm(tx, release)
+        if newest is None or newest[0] < release.version:
+            tx.add_release(release.model, release.version, signed.encode())
+    return mine
+
+
+def _before(newest: tuple[int, bytes] | None, signed: SignedRelease) -> int:
+    """The version a release must exceed; the one signed last may be signed again, unchanged."""
+    if newest is None:
+        return 0
+    return newest[0] - (newest[1] == signed.encode())
+
+
+def _confirm(tx: Transaction, release: ModelRelease) -> None:
+    tasks = [known(tx, task_id) for task_id in release.tasks]
+    batches = [tx.batch(task.id) for task in tasks]
+    counts = [0 if one is None or one.noisy is None else one.count for one in batches]
+    if min(counts, default=0) != release.batch_size:
+        raise TaskRejected(f"release.batch_size: this half counted {min(counts, default=0)}")
+    promised = claim([task.release for task in tasks], release.delta)
+    rho = f"{promised.rho.numerator}/{promised.rho.denominator}"
+    if rho != release.rho or release.epsilon < promised.headline * (1 - 1e-9):
+        raise TaskRejected(
+            f"release.epsilon: {release.epsilon} is claimed, the tasks cost {promised.headline}"
+        )
+
+
+def known(tx: Transaction, task_id: str) -> Task:
+    """The task with this id in hex; raises TaskRejected if this half does not have it."""
+    signed = tx.task(bytes.fromhex(task_id))
+    if signed is None:
+        raise TaskRejected(f"release.tasks: {task_id} is not a task of this half")
+    return signed.task

@@ -1,0 +1,286 @@
+"""One training, step by step: open a round, collect it, learn, open the next, release (leader).
+
+Each step can be repeated after a crash: collecting again gives the same bytes, learning the same
+model, and whatever is published is published in one transaction with its transcript entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.errors import InvalidInput
+from tactful.learning.model import Model
+from tactful.learning.plan import FACTOR_PAIR, Plan, choose_plan
+from tactful.learning.subspace import Guide, finish, first_guide, next_guide
+from tactful.privacy.accountant import claim, mu_for, sigma2_for
+from tactful.protocol import transcript
+from tactful.protocol.encoding import Encoding
+from tactful.protocol.model import SIGNED_AS as RELEASE_SIGNED_AS
+from tactful.protocol.model import ModelRelease, SignedRelease, pack, unpack
+from tactful.protocol.task import SIGNED_AS as TASK_SIGNED_AS
+from tactful.protocol.task import SignedTask, Task
+from tactful_aggregator import collection, preflight
+from tactful_aggregator.datastore import Datastore, Transaction
+from tactful_aggregator.preflight import known
+from tactful_aggregator.settings import Half
+
+LEVELS, BOX = 14, 3  # 4 bits a coordinate; zero is a level (design: secure aggregation, 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What the operator asks for: `users` is the number of reports expected in each round.
+
+    `round_seconds` is how long a round stays open at most, `model_seconds` how long a model may be
+    used. All rounds together are (`epsilon`, `delta`)-differentially private.
+    """
+
+    model: str
+    catalog: str
+    items: int
+    users: int
+    epsilon: float
+    delta: float
+    min_batch_size: int
+    round_seconds: int = 7 * 86_400
+    model_seconds: int = 60 * 86_400
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    def __post_init__(self) -> None:
+        mu_for(self.epsilon, self.delta)  # raises InvalidInput naming epsilon or delta
+        for name in ("items", "users", "min_batch_size", "round_seconds", "model_seconds"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(
+                    name, f"{getattr(self, name)} is below 1", "use a positive number"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a training stands: the open round's task, the last guide, and the tasks so far."""
+
+    training: Training
+    plan: Plan
+    task: str | None = None
+    guide: str | None = None
+    tasks: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    state: Literal["waiting", "open", "released"] = "waiting"
+
+    def json(self) -> dict[str, object]:
+        """As the datastore keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, object]) -> Standing:
+        """What `json` gave."""
+        return _standing(json.dumps(kept))
+
+
+class Peer(collection.Peer, Protocol):
+    """The helper, as far as a training needs it."""
+
+    def sign_task(self, task: Task, signature: bytes) -> bytes:
+        """The helper's signature, once it finds the task safe; raises TaskRejected."""
+
+    def sign_release(self, release: ModelRelease, signature: bytes) -> bytes:
+        """The helper's signature, once it finds the claims true; raises ProtocolError."""
+
+
+def start(store: Datastore, training: Training) -> Standing:
+    """Begin a training: the plan is chosen from public numbers. One at a time for each model."""
+    plan = choose_plan(
+        training.items, training.users, mu_for(training.epsilon, training.delta), FACTOR_PAIR
+    )
+    with store.transaction() as tx:
+        kept = tx.training(training.model)
+        if kept is not None and Standing.from_json(kept).state != "released":
+            raise InvalidInput(
+                "model", f"{training.model!r} is in training already", "refresh it to its end first"
+            )
+        standing = Standing(training=training, plan=plan)
+        tx.keep_training(training.model, standing.json())
+    return standing
+
+
+def step(store: Datastore, half: Half, peer: Peer, model: str, now: int) -> Standing:
+    """Take the next step: open the round, or collect it and open the next, or release.
+
+    Raises BatchTooSmall while too few reports have come, TaskRejected if a half refuses.
+    """
+    standing = standing_of(store, model)
+    if standing.state == "released":
+        raise InvalidInput("model", f"{model!r} is released", "start a new training")
+    if standing.task is not None:
+        standing = _collected(store, half, peer, standing, now)
+    return standing if standing.state == "released" else _opened(store, half, peer, standing, now)
+
+
+def standing_of(store: Datastore, model: str) -> Standing:
+    """Where the training of `model` stands; raises InvalidInput if there is none."""
+    with store.transaction() as tx:
+        kept = tx.training(model)
+    if kept is None:
+        raise InvalidInput("model", f"{model!r} is not in training", "start a training first")
+    return Standing.from_json(kept)
+
+
+def _opened(store: Datastore, half: Half, peer: Peer, standing: Standing, now: int) -> Standing:
+    task = _task(half, standing, now)
+    with store.transaction() as tx:
+        preflight.check(task, tx.tasks(task.model), half)
+    mine = half.keys.signer.sign(TASK_SIGNED_AS + task.document)
+    signed = SignedTask(task, {"leader": mine, "helper": peer.sign_task(task, mine)})
+    signed.verify(*half.public_keys(), now=now)
+    opened = replace(standing, task=task.id.hex(), state="open")
+    with store.transaction() as tx:
+        tx.add_task(signed)
+        _log(tx, "task", signed.task.document, now)
+        tx.keep_training(task.model, opened.json())
+    return opened
+
+
+def _task(half: Half, standing: Standing, now: int) -> Task:
+    training, plan, number = standing.training, standing.plan, len(standing.tasks)
+    length = plan.length(number)
+    bound = Encoding(length, LEVELS, BOX, b"").norm_bound
+    mu = mu_for(training.epsilon, training.delta)
+    sigma2 = sigma2_for(bound, mu, plan.shares[number])
+    return Task(
+        version="tactful-1",
+        model=training.model,
+        round=number,
+        rounds=plan.rounds,
+        kind="popularity" if number == 0 else "subspace",
+        catalog=training.catalog,
+        items=training.items,
+        length=length,
+        levels=LEVELS,
+        box=BOX,
+        family="rounded_gaussian",
+        sigma2=f"{sigma2.numerator}/{sigma2.denominator}",
+        adjacency="zero_out",
+        unit="device",
+        epsilon=training.epsilon,
+        delta=training.delta,
+        min_batch_size=training.min_batch_size,
+        leader=half.settings.url,
+        helper=half.paired.url,
+        opens=now,
+        expires=now + training.round_seconds,
+        guide=standing.guide,
+    )
+
+
+def _collected(store: Datastore, half: Half, peer: Peer, standing: Standing, now: int) -> Standing:
+    task = _open_task(store, standing)
+    total, count = collection.collect(store, half, peer, task)
+    vector = task.encoding.decode(total, count)
+    # what the sum really carries, both halves' noise, tells how far it can be trusted
+    tau = math.sqrt(2 * Fraction(task.sigma2)) / task.encoding.levels_per_unit
+    done = replace(
+        standing,
+        task=None,
+        state="waiting",
+        tasks=(*standing.tasks, task.id.hex()),
+        counts=(*standing.counts, count),
+    )
+    guide = _guide(store, standing)
+    if len(done.tasks) == standing.plan.rounds:
+        model = finish(vector, tau, standing.plan, guide)
+        return _released(store, half, peer, done, model, now)
+    return _guided(store, done, _next(vector, tau, standing.plan, guide, task))
+
+
+def _next(
+    vector: NDArray[np.float64], tau: float, plan: Plan, guide: Guide | None, task: Task
+) -> Guide:
+    if guide is None:
+        return first_guide(vector, tau, plan, task.id)
+    return next_guide(vector, tau, plan, guide)[0]
+
+
+def _guided(store: Datastore, done: Standing, guide: Guide) -> Standing:
+    content = pack(guide.arrays())
+    digest = hashlib.sha256(content).hexdigest()
+    guided = replace(done, guide=digest)
+    with store.transaction() as tx:
+        tx.add_file(digest, content)
+        tx.keep_training(done.training.model, guided.json())
+    return guided
+
+
+def _released(
+    store: Datastore, half: Half, peer: Peer, done: Standing, model: Model, now: int
+) -> Standing:
+    content = pack(model.arrays())
+    release = _release(store, done, model, hashlib.sha256(content).hexdigest(), now)
+    mine = half.keys.signer.sign(RELEASE_SIGNED_AS + release.document)
+    theirs = peer.sign_release(release, mine)
+    body = SignedRelease(release, {"leader": mine, "helper": theirs}).encode()
+    released = replace(done, state="released")
+    with store.transaction() as tx:
+        tx.add_file(release.file, content)
+        tx.add_release(release.model, release.version, body)
+        _log(tx, "release", release.document, now)
+        tx.keep_training(release.model, released.json())
+    return released
+
+
+def _release(store: Datastore, done: Standing, model: Model, file: str, now: int) -> ModelRelease:
+    with store.transaction() as tx:
+        newest = tx.newest_release(done.training.model)
+        tasks = [known(tx, task_id) for task_id in done.tasks]
+    promised = claim([task.release for task in tasks], done.training.delta)
+    return ModelRelease(
+        version=1 if newest is None else newest[0] + 1,
+        model=done.training.model,
+        kind="popularity" if model.kind == "popularity" else "personal",
+        catalog=done.training.catalog,
+        items=done.training.items,
+        tasks=done.tasks,
+        batch_size=min(done.counts),
+        epsilon=promised.headline,
+        delta=done.training.delta,
+        rho=f"{promised.rho.numerator}/{promised.rho.denominator}",
+        adjacency="zero_out",
+        unit="device",
+        created=now,
+        expires=now + done.training.model_seconds,
+        file=file,
+    )
+
+
+def _open_task(store: Datastore, standing: Standing) -> Task:
+    with store.transaction() as tx:
+        return known(tx, str(standing.task))
+
+
+def _guide(store: Datastore, standing: Standing) -> Guide | None:
+    if standing.guide is None:
+        return None
+    with store.transaction() as tx:
+        content = tx.file(standing.guide)
+    return None if content is None else Guide.from_arrays(unpack(content))
+
+
+def _log(tx: Transaction, kind: Literal["task", "release"], document: bytes, now: int) -> None:
+    written = tx.transcript()
+    last = transcript.parse(written[-1]) if written else None
+    entry = transcript.follow(last, kind, document, now)
+    tx.append_transcript(entry.index, entry.encode())
+
+
+def _standing(text: str) -> Standing:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Standing).validate_json(text)

@@ -1,0 +1,132 @@
+"""A real pair for tests and demonstrations: two processes, two folders, two keys, on loopback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tactful.errors import TactfulError, TransportError
+from tactful.protocol.transport import HttpTransport, Request, Transport
+from tactful_aggregator.refresh import Training
+from tactful_aggregator.settings import CARD_FILE, Half, Role, Settings, create, load, pair
+
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass
+class RunningHalf:
+    """One half as a process of its own."""
+
+    half: Half
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its base address."""
+        return self.half.settings.url
+
+    def start(self) -> None:
+        """Run it, and wait until it answers."""
+        command = [sys.executable, "-m", "tactful_aggregator.cli", "serve"]
+        self.process = subprocess.Popen([*command, "--dir", str(self.half.folder)])
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self._answers():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise TransportError(f"{self.url}: the {self.half.settings.role} did not start")
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it; `signal.SIGKILL` ends it in the middle of whatever it does."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(PATIENCE_SECONDS)
+            self.process = None
+
+    def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it and run it again on the same folder."""
+        self.stop(how)
+        self.start()
+
+    def _answers(self) -> bool:
+        try:
+            return HttpTransport().send(Request("GET", f"{self.url}/healthz")).ok
+        except TransportError:
+            return False
+
+
+@dataclass(frozen=True)
+class RunningPair:
+    """Leader and helper, and the operator's hand on the leader."""
+
+    leader: RunningHalf
+    helper: RunningHalf
+    transport: Transport
+
+    def aggregators(self, model: str) -> dict[str, str]:
+        """What a device's settings need to know of the pair."""
+        return {
+            "model": model,
+            "leader": self.leader.url,
+            "helper": self.helper.url,
+            "leader_key": self.leader.half.card.signing_key,
+            "helper_key": self.helper.half.card.signing_key,
+        }
+
+    def start(self, training: Training) -> Mapping[str, object]:
+        """Begin a training."""
+        return self._operate("/operator/trainings", json.dumps(asdict(training)).encode())
+
+    def refresh(self, model: str) -> Mapping[str, object]:
+        """Take its next step; raises TactfulError with the leader's reason if it cannot."""
+        return self._operate(f"/operator/trainings/{model}/refresh")
+
+    def _operate(self, path: str, body: bytes = b"") -> Mapping[str, object]:
+        headers = {"Authorization": f"Bearer {self.leader.half.keys.token}"}
+        answer = self.transport.send(Request("POST", self.leader.url + path, body, headers))
+        document: dict[str, object] = json.loads(answer.body)
+        if not answer.ok:
+            raise TactfulError(str(document.get("detail")))
+        return document
+
+
+@contextmanager
+def running_pair(folder: Path, *, min_batch_floor: int) -> Iterator[RunningPair]:
+    """A leader and a helper that run until the block ends, in two folders below `folder`."""
+    halves = made_pair(folder, min_batch_floor=min_batch_floor)
+    leader, helper = (RunningHalf(half) for half in halves)
+    try:
+        helper.start()
+        leader.start()
+        yield RunningPair(leader, helper, HttpTransport())
+    finally:
+        leader.stop()
+        helper.stop()
+
+
+def made_pair(folder: Path, *, min_batch_floor: int) -> tuple[Half, Half]:
+    """A leader and a helper on free loopback ports, paired, not running."""
+    roles: tuple[Role, Role] = ("leader", "helper")
+    for role, port in zip(roles, _free_ports(2), strict=True):
+        url = f"http://127.0.0.1:{port}"
+        create(folder / role, Settings(role=role, url=url, min_batch_floor=min_batch_floor))
+    pair(folder / "leader", folder / "helper" / CARD_FILE)
+    pair(folder / "helper", folder / "leader" / CARD_FILE)
+    return load(folder / "leader"), load(folder / "helper")
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports

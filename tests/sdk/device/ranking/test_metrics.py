@@ -1,0 +1,83 @@
+"""The measures agree with values worked out by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from tactful.device.ranking import metrics
+
+
+def same_parity(item: int, others: np.ndarray) -> np.ndarray:
+    return (others % 2 == item % 2).astype(float)
+
+
+def test_diversity_is_one_minus_the_mean_similarity_of_pairs() -> None:
+    assert metrics.intra_list_diversity(np.array([0, 2, 1]), same_parity) == pytest.approx(2 / 3)
+    assert metrics.intra_list_diversity(np.array([5]), same_parity) == 1.0
+
+
+def test_coverage_counts_distinct_items() -> None:
+    lists = [np.array([0, 1]), np.array([1, 2])]
+
+    assert metrics.catalog_coverage(lists, 10) == 0.3
+
+
+def test_gini_of_equal_exposure_is_zero_and_of_one_item_nearly_one() -> None:
+    assert metrics.gini(np.array([3, 3, 3, 3])) == pytest.approx(0)
+    assert metrics.gini(np.array([0, 0, 0, 8])) == pytest.approx(0.75)
+    assert metrics.gini(np.array([1, 3])) == pytest.approx(0.25)
+    assert metrics.gini(np.zeros(4)) == 0
+
+
+def test_hhi_is_the_sum_of_squared_shares() -> None:
+    assert metrics.exposure_hhi(np.array([1, 1, 2])) == pytest.approx(1 / 16 + 1 / 16 + 1 / 4)
+
+
+def test_novelty_is_measured_in_bits() -> None:
+    assert metrics.novelty(np.array([0, 1]), np.array([0.5, 0.125])) == pytest.approx(2)
+
+
+def test_calibration_is_zero_for_the_wanted_mix_and_finite_for_the_opposite() -> None:
+    wanted = np.array([0.75, 0.25])
+
+    assert metrics.calibration_kl(wanted, wanted) == pytest.approx(0)
+    opposite = metrics.calibration_kl(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    assert opposite == pytest.approx(-np.log(0.01))
+
+
+def test_wanted_and_unwanted_repeats_are_told_apart() -> None:
+    lists = [np.array([1, 2]), np.array([1, 3]), np.array([3, 2])]
+
+    rates = metrics.repetition_rates(lists, lambda item, index: item == 3, window=2)
+
+    assert rates == (1 / 6, 2 / 6)
+
+
+def test_a_repeat_outside_the_window_is_none() -> None:
+    lists = [np.array([1]), np.array([2]), np.array([1])]
+
+    assert metrics.repetition_rates(lists, lambda item, index: False, window=1) == (0, 0)
+
+
+@given(exposures=arrays.arrays(np.int64, st.integers(1, 30), elements=st.integers(0, 1000)))
+def test_gini_lies_between_none_and_one_and_ignores_order(exposures: np.ndarray) -> None:
+    measured = metrics.gini(exposures)
+
+    assert 0 <= measured < 1
+    assert measured == pytest.approx(metrics.gini(exposures[::-1]))
+
+
+def test_the_other_shares_are_as_worked_out_by_hand() -> None:
+    items, popularity = np.array([0, 2]), np.array([0.5, 0.3, 0.1])
+
+    assert metrics.average_popularity(items, popularity) == pytest.approx(0.3)
+    assert metrics.long_tail_share(items, np.array([0])) == 0.5
+    assert metrics.popularity_lift(items, np.array([1]), popularity) == pytest.approx(1)
+    assert metrics.entropy(np.array([0.5, 0.5, 0])) == 1
+    assert metrics.category_mix(items, np.array([1, 0, -1])).tolist() == [0, 1]
+    assert metrics.standard_share([True, False]) == 0.5
+    assert metrics.fill_rate(9, 10) == 0.9
+    personal, standard = np.array([0.9, 0.1, 0.4]), np.array([0.5, 0.5, 0.5])
+    assert metrics.serendipity(items, personal, standard, np.array([0])) == pytest.approx(0.2)

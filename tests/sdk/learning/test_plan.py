@@ -1,0 +1,99 @@
+"""A plan is chosen from public numbers, spends at most the budget, and knows when to give up."""
+
+import inspect
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tactful.errors import InvalidInput
+from tactful.learning import gate
+from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, choose_plan
+
+publics = {
+    "items": st.integers(1, 20_000),
+    "users": st.integers(1, 10**7),
+    "mu": st.floats(0.01, 5),
+    "factor": st.sampled_from([FACTOR_ONCE, FACTOR_PAIR, 2.89]),
+}
+
+
+@given(**publics)
+def test_no_plan_spends_more_than_the_budget(
+    items: int, users: int, mu: float, factor: float
+) -> None:
+    plan = choose_plan(items, users, mu, factor)
+
+    assert 0 < sum(Fraction(share) for share in plan.shares) <= 1
+    assert sum(plan.shares) > 0.999
+    assert min(plan.shares) > 0
+
+
+@given(**publics)
+def test_every_plan_fits_its_catalog(items: int, users: int, mu: float, factor: float) -> None:
+    plan = choose_plan(items, users, mu, factor)
+
+    assert plan.length(0) == items
+    assert all(plan.length(t) == plan.head * plan.rank > 0 for t in range(1, plan.rounds))
+    assert plan.rank < plan.head <= items or plan.rounds == 1
+
+
+@given(**publics)
+def test_below_the_gate_all_budget_goes_to_popularity(
+    items: int, users: int, mu: float, factor: float
+) -> None:
+    plan = choose_plan(items, users, mu, factor)
+
+    if gate.signal_to_noise(items, users, mu, factor) < gate.LEAST_SNR:
+        assert plan.shares == (1.0,)
+        assert plan.head == 0
+
+
+def test_an_snr_of_5_is_gated_and_of_20_is_not() -> None:
+    users = 1_000
+
+    gated, trained = (choose_plan(900, users, snr * math.sqrt(900) / users, 1.0) for snr in (5, 20))
+
+    assert gated.rounds == 1
+    assert trained.rounds > 1
+
+
+def test_a_plan_sees_public_numbers_only() -> None:
+    assert set(inspect.signature(choose_plan).parameters) == {"items", "users", "mu", "factor"}
+    assert choose_plan(1_000, 3_000, 0.6, 1.4) == choose_plan(1_000, 3_000, 0.6, 1.4)
+
+
+@given(**publics)
+def test_padding_wastes_at_most_a_quarter_of_a_measurement(
+    items: int, users: int, mu: float, factor: float
+) -> None:
+    plan = choose_plan(items, users, mu, factor)
+    length = plan.length(1) if plan.rounds > 1 else 0
+
+    if items > 64 and length:
+        assert length >= 0.75 * (1 << (length - 1).bit_length())
+
+
+@pytest.mark.parametrize("field", ["items", "users", "mu", "factor"])
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
+def test_an_impossible_number_names_its_field(field: str, value: float) -> None:
+    numbers = {"items": 100, "users": 100, "mu": 1.0, "factor": 1.0, field: value}
+
+    with pytest.raises(InvalidInput, match=f"^{field}: "):
+        choose_plan(**numbers)
+
+
+def test_noise_alone_stands_out_less_than_once_in_three_hundred_sums() -> None:
+    """1,200 sums of pure noise, at most 4 alarms; more than 4 of 1 in 1,000 come once in 125."""
+    noise = np.random.default_rng(0)
+
+    largest = [np.linalg.norm(noise.standard_normal((64, 8)), 2) for _ in range(1_200)]
+
+    assert sum(gate.stands_out(value, 1.0, 64, 8) for value in largest) <= 4
+    assert sum(value > math.sqrt(64) + math.sqrt(8) for value in largest) > 60
+    assert gate.stands_out(2 * max(largest), 2.0, 64, 8) == gate.stands_out(
+        max(largest), 1.0, 64, 8
+    )

@@ -1,0 +1,254 @@
+"""A batch is released whole, large, once, with the full noise of each half."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tactful.errors import BatchMismatch, BatchTooSmall, ProtocolError, TransportError
+from tactful.privacy.discrete_gaussian import NoiseTable
+from tactful.protocol.messages import AggregateShareReq, HpkeCiphertext, ReportError
+from tactful.vdaf import field
+from tactful_aggregator import collection
+from tactful_aggregator.datastore import CLOSING, COLLECTED, OPEN, Batch
+
+ROWS = np.eye(8, dtype=int) * 14
+
+
+def states(pair, task) -> tuple[object, object]:
+    return pair.asked(lambda tx: tx.task_state(task.id))
+
+
+def tampered(sealed: HpkeCiphertext) -> HpkeCiphertext:
+    return replace(sealed, payload=bytes([sealed.payload[0] ^ 1]) + sealed.payload[1:])
+
+
+def test_a_batch_of_the_minimum_is_released(pair) -> None:
+    task = pair.agreed(min_batch_size=8)
+    pair.receive(task, *pair.reports(task, ROWS))
+
+    total, count = pair.collect(task)
+
+    assert count == 8
+    assert np.abs(total - 14).max() <= 12  # no draw of either half is beyond 6
+    assert states(pair, task) == (COLLECTED, COLLECTED)
+
+
+def test_below_the_minimum_nothing_is_released_and_the_task_stays_open(pair) -> None:
+    task = pair.agreed(min_batch_size=9)
+    pair.receive(task, *pair.reports(task, ROWS))
+
+    with pytest.raises(BatchTooSmall, match="8 reports of at least 9"):
+        pair.collect(task)
+
+    assert states(pair, task) == (OPEN, OPEN)
+    assert pair.asked(lambda tx: tx.batch(task.id)) == (None, None)
+    pair.receive(task, pair.report(task, ROWS[0]))
+    assert pair.collect(task)[1] == 9
+
+
+@pytest.mark.parametrize("role", ["leader", "helper"])
+def test_refusals_that_make_a_batch_too_small_open_it_again(pair, role: str) -> None:
+    task = pair.agreed(min_batch_size=8)
+    reports = pair.reports(task, ROWS)
+    reports[0] = replace(reports[0], **{role: tampered(getattr(reports[0], role))})
+    pair.receive(task, *reports)
+
+    with pytest.raises(BatchTooSmall, match="7 reports of at least 8"):
+        pair.collect(task)
+
+    assert states(pair, task) == (OPEN, OPEN)
+    pair.receive(task, pair.report(task, ROWS[0]))
+    assert pair.collect(task)[1] == 8
+
+
+def test_noise_is_drawn_once_and_every_repeat_has_the_same_bytes(pair) -> None:
+    task = pair.agreed(sigma2="1000000/1")
+    pair.receive(task, *pair.reports(task, ROWS))
+
+    first, _ = pair.collect(task)
+    again, _ = pair.collect(task)
+    pair.reopen()
+    later, count = pair.collect(task)
+
+    assert first.tobytes() == again.tobytes() == later.tobytes()
+    assert count == 8
+
+
+def test_the_sum_without_noise_is_gone_once_noise_is_drawn(pair) -> None:
+    task = pair.agreed()
+    pair.receive(task, *pair.reports(task, ROWS))
+    pair.collect(task)
+
+    mine, theirs = pair.asked(lambda tx: tx.batch(task.id))
+
+    assert (mine.total, theirs.total) == (b"", b"")
+    assert None not in (mine.noisy, theirs.noisy)
+
+
+def test_a_late_report_is_refused(pair) -> None:
+    task = pair.agreed()
+    pair.receive(task, *pair.reports(task, ROWS))
+    pair.collect(task)
+
+    late = pair.report(task, ROWS[0])
+
+    assert pair.receive(task, late) == [(late.metadata.report_id, ReportError.BATCH_COLLECTED)]
+    assert pair.collect(task)[1] == 8
+
+
+@pytest.mark.parametrize(
+    "change", [{"count": 7}, {"count": 9}, {"checksum": bytes(32)}], ids=["fewer", "more", "others"]
+)
+def test_the_helper_releases_nothing_for_other_reports(pair, change: dict[str, object]) -> None:
+    task = pair.agreed()
+    pair.receive(task, *pair.reports(task, ROWS))
+    pair.drive(task)
+    with pair.leader_store.transaction() as tx:
+        mine = tx.batch(task.id)
+
+    asked = replace(AggregateShareReq(mine.count, mine.checksum), **change)
+    with pytest.raises(BatchMismatch):
+        collection.share(pair.helper_store, task, asked)
+
+    with pair.helper_store.transaction() as tx:
+        assert tx.batch(task.id).noisy is None
+        assert tx.task_state(task.id) == OPEN
+
+
+def test_a_leader_that_lost_a_report_releases_nothing(pair) -> None:
+    task = pair.agreed()
+    pair.receive(task, *pair.reports(task, ROWS))
+    pair.drive(task)
+    with pair.leader_store.transaction() as tx:
+        kept = tx.batch(task.id)
+        tx.keep_batch(task.id, Batch(kept.count - 1, kept.checksum, kept.total, None))
+
+    with pytest.raises(BatchMismatch):
+        pair.collect(task)
+
+    mine, theirs = pair.asked(lambda tx: tx.batch(task.id))
+    assert (mine.noisy, theirs.noisy) == (None, None)
+
+
+def test_the_helper_holds_its_own_minimum(pair) -> None:
+    task = pair.agreed(min_batch_size=8)
+    pair.receive(task, *pair.reports(task, ROWS[:7]))
+    pair.drive(task)
+    with pair.leader_store.transaction() as tx:
+        mine = tx.batch(task.id)
+
+    with pytest.raises(BatchTooSmall):
+        pair.aggregate_share(task, AggregateShareReq(mine.count, mine.checksum).encode())
+
+
+def test_a_batch_of_nobody_is_not_released(pair) -> None:
+    task = pair.agreed(min_batch_size=1)
+
+    with pytest.raises(BatchTooSmall):
+        collection.share(pair.helper_store, task, AggregateShareReq(0, bytes(32)))
+    with pytest.raises(ProtocolError), pair.helper_store.transaction() as tx:
+        collection._noisy_share(tx, task)
+
+
+class Unreachable:
+    """A helper that counts but does not hand out its sum."""
+
+    def __init__(self, pair) -> None:
+        self.aggregate = pair.aggregate
+
+    def aggregate_share(self, task, request: bytes) -> bytes:
+        raise TransportError("no answer")
+
+
+def test_without_the_helper_nothing_is_released_and_no_report_joins(pair) -> None:
+    task = pair.agreed()
+    pair.receive(task, *pair.reports(task, ROWS))
+
+    with pytest.raises(TransportError):
+        collection.collect(pair.leader_store, pair.leader, Unreachable(pair), task)
+
+    assert states(pair, task) == (CLOSING, OPEN)
+    assert len(pair.receive(task, pair.report(task, ROWS[0]))) == 1
+    assert pair.collect(task)[1] == 8
+
+
+def test_each_half_adds_its_own_full_noise(pair) -> None:
+    """Residues against known reports, chi-square of 8192 draws each; seeds cannot be fixed.
+
+    The bounds are five standard errors wide: false alarm below once in a million for each.
+    """
+    task = pair.agreed(items=8192, length=8192, sigma2="10000/1", family="rounded_gaussian")
+    pair.receive(task, *pair.reports(task, np.ones((4, 8192), dtype=int)))
+    pair.drive(task)
+    before = [field.decode(one.total, 8192) for one in pair.asked(lambda tx: tx.batch(task.id))]
+
+    total, _ = pair.collect(task)
+
+    after = [field.decode(one.noisy, 8192) for one in pair.asked(lambda tx: tx.batch(task.id))]
+    mine, theirs = (
+        field.to_integers(field.subtract(noisy, exact))
+        for noisy, exact in zip(after, before, strict=True)
+    )
+    error = 5 * np.sqrt(2 / 8192)
+    assert total.dtype == np.int64
+    assert (total == 4 + mine + theirs).all()
+    for noise in (mine, theirs):
+        assert abs(np.square(noise).mean() / 10_000 - 1) < error
+    assert abs(np.square(total - 4).mean() / 20_000 - 1) < error
+    assert abs((total - 4).mean()) < 5 * np.sqrt(20_000 / 8192)
+    assert abs(np.corrcoef(mine, theirs)[0, 1]) < 5 / np.sqrt(8192)
+
+
+def test_the_noise_is_the_table_that_the_task_names(pair) -> None:
+    task = pair.agreed()
+    pair.receive(task, *pair.reports(task, np.zeros((4, 8), dtype=int)))
+    table = NoiseTable.of(task.family, Fraction(task.sigma2))
+
+    total, _ = pair.collect(task)
+
+    assert np.abs(total).max() <= 2 * -table.lowest
+
+
+def test_neither_file_alone_holds_a_measurement(pair) -> None:
+    """Before anything is counted and after, a half's own numbers are far from every measurement."""
+    task = pair.agreed()
+    pair.receive(task, *pair.reports(task, np.tile(ROWS[0], (4, 1))))
+    pair.drive(task)
+
+    for batch in pair.asked(lambda tx: tx.batch(task.id)):
+        alone = field.to_integers(field.decode(batch.total, 8))
+        assert (np.abs(alone) > 2**40).all()  # false alarm: 8 in 2^23 by the size of the field
+
+
+def test_a_settled_report_leaves_no_body_in_either_file(pair) -> None:
+    task = pair.agreed()
+    reports = pair.reports(task, ROWS)
+    pair.receive(task, *reports)
+    pair.collect(task)
+    pair.close()
+    files = b"".join(
+        path.read_bytes() for half in pair.halves for path in half.folder.glob("aggregator.db*")
+    )
+    pair.open()
+
+    for report in reports:
+        assert report.leader.payload not in files
+        assert report.helper.payload not in files
+
+
+def test_the_leaders_file_does_not_open_the_helpers_shares(pair) -> None:
+    from tactful.errors import OpenError
+    from tactful.protocol import hpke
+    from tactful.protocol.messages import HELPER, INPUT_SHARE_INFO, input_share_aad
+
+    task = pair.agreed()
+    report = pair.report(task, ROWS[0])
+    aad = input_share_aad(task.id, task.document, report.metadata, report.public_share)
+    info = INPUT_SHARE_INFO + bytes([HELPER])
+    sealed = report.helper
+
+    with pytest.raises(OpenError):
+        hpke.open_(pair.leader.keys.opener, sealed.enc, info, aad, sealed.payload)
+    assert len(hpke.open_(pair.helper.keys.opener, sealed.enc, info, aad, sealed.payload)) == 38
