@@ -158,7 +158,7 @@ class Transaction:
             tables.create_all(self._connection)
             self._run(insert(meta), [{"name": "schema", "value": str(SCHEMA)}])
             self._run(insert(meta), [{"name": "role", "value": role}])
-        known = dict(self._run(select(meta.c.name, meta.c.value)).tuples().all())
+        known = dict(self._run(select(meta.c.name, meta.c.value)).all())
         if int(known["schema"]) > SCHEMA:
             raise VaultForeign(f"{path}: written by a newer version; upgrade tactful")
         if known["role"] != role:

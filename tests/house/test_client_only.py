@@ -1,7 +1,10 @@
 """An app that installs only the SDK gets only the SDK."""
 
+import importlib.metadata as metadata
+import re
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
@@ -54,3 +57,77 @@ def test_the_wheel_holds_the_three_packages_and_their_licences(wheel: Path) -> N
     assert not tops & {"tests", "docs", "sdk", "lab", "server_aggregator", "shared"}
     assert any(name.endswith("tactful/py.typed") for name in names)
     assert any("licenses/LICENSE" in name for name in names)
+
+
+def closure(wheel: Path) -> set[str]:
+    """The distributions that `pip install tactful` would bring here, as installed metadata say."""
+    with zipfile.ZipFile(wheel) as opened:
+        name = next(one for one in opened.namelist() if one.endswith(".dist-info/METADATA"))
+        text = opened.read(name).decode()
+    wanted = re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE)
+    found: set[str] = set()
+    while wanted:
+        requirement, _, marker = wanted.pop().partition(";")
+        bare = re.split(r"[\[<>=!~ ]", requirement.strip())[0].lower()
+        if "extra ==" in marker or "win32" in marker or bare in found:
+            continue
+        found.add(bare)
+        wanted += metadata.requires(bare) or []
+    return found
+
+
+@pytest.fixture(scope="session")
+def client(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel and what it requires without extras; its python."""
+    home = tmp_path_factory.mktemp("client")
+    venv.create(home, with_pip=False)
+    packages = next(home.glob("lib/python*/site-packages"))
+    zipfile.ZipFile(wheel).extractall(packages)
+    for name in closure(wheel):
+        distribution = metadata.distribution(name)
+        for file in distribution.files or ():
+            top = Path(str(file)).parts[0]
+            source, target = Path(str(distribution.locate_file(top))), packages / top
+            if top != ".." and source.exists() and not target.exists():
+                target.symlink_to(source)
+    return home / "bin" / "python"
+
+
+def test_a_device_installs_four_libraries_and_theirs(wheel: Path) -> None:
+    brought = closure(wheel)
+
+    assert {"numpy", "cryptography", "pydantic", "urllib3"} <= brought
+    assert not brought & {"sqlalchemy", "starlette", "uvicorn", "typer", "matplotlib"}
+    assert len(brought) <= 12
+
+
+def test_a_client_only_environment_recommends_and_imports_no_server(
+    client: Path, tmp_path: Path
+) -> None:
+    program = """
+import sys
+from tactful import Catalog, Consent, Event, Item, KeyFile, Personalizer, Settings
+catalog = Catalog(Item(id=f"i{n}", title=f"Item {n}", category=f"c{n % 3}") for n in range(20))
+agreed = Consent.to("local_profile", "local_personalization")
+with Personalizer(catalog, Settings(path="t.db"), key=KeyFile("t.key"), consent=agreed) as me:
+    me.observe(Event(kind="like", item_id="i4"))
+    print(len(me.recommend(5, surface="home")))
+import tactful.cli, tactful.device.contributor, tactful.device.model_feed, tactful.protocol.report
+servers = {"sqlalchemy", "starlette", "uvicorn", "typer", "matplotlib", "tactful_aggregator"}
+print(sorted(servers & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [str(client), "-I", "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:2] == ["5", "[]"]
+
+
+def test_the_code_of_the_readme_runs(root: Path, tmp_path: Path) -> None:
+    readme = (root / "README.md").read_text()
+    program = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+
+    assert program is not None
+    printed = python("-W", "error", "-c", program[1], cwd=tmp_path)
+    assert len(printed.splitlines()) == 2

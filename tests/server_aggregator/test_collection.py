@@ -219,7 +219,7 @@ def test_neither_file_alone_holds_a_measurement(pair) -> None:
 
     for batch in pair.asked(lambda tx: tx.batch(task.id)):
         alone = field.to_integers(field.decode(batch.total, 8))
-        assert (np.abs(alone) > 2**40).all()  # false alarm: 8 in 2^23 by the size of the field
+        assert (np.abs(alone) > 2**40).all()  # false alarm: 16 draws, each once in 2^23
 
 
 def test_a_settled_report_leaves_no_body_in_either_file(pair) -> None:

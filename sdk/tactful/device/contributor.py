@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,18 @@ class Contribution:
 
 
 class Contributor:
-    """Sends at most one report per task, and never one that was not charged."""
+    """Sends at most one report per task, and never one that was not charged.
 
-    def __init__(self, vault: Vault, transport: Transport) -> None:
-        self._vault, self._transport = vault, transport
+    `coins` rounds the measurement; it is no noise, and privacy does not rest on it.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        transport: Transport,
+        coins: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._vault, self._transport, self._coins = vault, transport, coins
 
     def contribute(
         self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int
@@ -77,7 +86,7 @@ class Contributor:
         from tactful.protocol.report import fetch_hpke_config, make_report
 
         leader, helper = (fetch_hpke_config(self._transport, u) for u in (task.leader, task.helper))
-        measurement = task.encoding.encode(vector[None, :], secrets.token_bytes)[0]
+        measurement = task.encoding.encode(vector[None, :], self._coins)[0]
         return make_report(task, measurement, leader=leader, helper=helper, now=now)
 
     def _send(self, task: Task, disclosure: Disclosure) -> None:

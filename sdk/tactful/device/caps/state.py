@@ -152,7 +152,10 @@ class State:
     def close_slots(self, now_verified: int) -> None:
         """Fatigue of shows whose slot ended by `now_verified` without any action."""
         for hold in [h for h in self.slots.values() if self.expires(h) <= now_verified]:
-            del self.slots[hold.id]
+            self._close_slot(hold)
+
+    def _close_slot(self, hold: Hold) -> None:
+        if self.slots.pop(hold.id, None) is not None:
             self._ignored(hold, hold.stamp._replace(offset=hold.stamp.offset + hold.ttl_ms))
 
     def _ignored(self, hold: Hold, stamp: Stamp) -> None:
@@ -182,6 +185,8 @@ class State:
         if outcome == "released":
             hold.released = True
             self.slots.pop(hold.id, None)
+        else:
+            self._close_slot(hold)
         if outcome == "presumed" and not hold.released and hold.level < PRESUMED:
             offset = hold.stamp.offset + hold.ttl_ms
             stamp = hold.stamp._replace(offset=offset, day=day, verified_day=verified_day)

@@ -90,7 +90,7 @@ class Track:
         series.total += weight
         series.first = min(series.first or stamp[:2], stamp[:2])
         if self.span is not None:
-            insort(series.entries, entry)
+            insort(series.entries, entry, key=_place)
 
     def used(self, series: Series, now: Now) -> int:
         """The weight of counted events in the current window."""
@@ -142,6 +142,10 @@ def in_calendar(entries: list[Entry], window: Calendar, now: Now) -> Iterator[En
             continue
         elif first <= entry.day <= last or _in(entry.day, _days(window, now.ms, own)):
             yield entry
+
+
+def _place(entry: Entry) -> tuple[int, int]:
+    return entry.segment, entry.offset
 
 
 def _days(window: Calendar, instant: int, zone: str) -> tuple[int, int]:

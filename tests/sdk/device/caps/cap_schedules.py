@@ -27,7 +27,20 @@ KEYS = (
     ["item"], ["item"], ["campaign"], ["category"], ["brand"], ["brand", "surface"], ["app"],
     ["family"], ["creative", "channel"], ["tag:promo"],
 )  # fmt: skip
-SPANS = (0, 1, 500, MINUTE, 2 * MINUTE, 2 * MINUTE + 1, HOUR, 5 * HOUR, DAY - 1, DAY, 3 * DAY, 40 * DAY)
+SPANS = (
+    0,
+    1,
+    500,
+    MINUTE,
+    2 * MINUTE,
+    2 * MINUTE + 1,
+    HOUR,
+    5 * HOUR,
+    DAY - 1,
+    DAY,
+    3 * DAY,
+    40 * DAY,
+)
 
 
 @dataclass
@@ -79,7 +92,11 @@ def random_window(chance: random.Random) -> dict[str, object]:
         case "every_nth":
             return {"kind": kind, "n": chance.randint(1, 3)}
         case "decay":
-            return {"kind": kind, "half_life_ms": DAY, "budget": chance.choice((1.0, 2.0, 4.5, 6.0))}
+            return {
+                "kind": kind,
+                "half_life_ms": DAY,
+                "budget": chance.choice((1.0, 2.0, 4.5, 6.0)),
+            }
         case _:
             return {"kind": kind}
 
@@ -88,8 +105,11 @@ def random_rule(chance: random.Random, number: int) -> dict[str, object]:
     window = random_window(chance)
     kind = window["kind"]
     rule: dict[str, object] = {
-        "id": f"r{number}", "key": chance.choice(KEYS), "window": window, "reason_code": f"R{number}"
-    }  # fmt: skip
+        "id": f"r{number}",
+        "key": chance.choice(KEYS),
+        "window": window,
+        "reason_code": f"R{number}",
+    }
     if chance.random() < 0.2:
         rule["partition"] = "device"
     if chance.random() < 0.3:
@@ -135,7 +155,7 @@ class Life:
         self.clock, self.processes = ManualClock(zone=self.chance.choice(ZONES)), OneProcess()
         self.vault = Vault.open(None, HostKey(b"k" * 32))
         self.items, self.rules = random_items(self.chance), random_rules(self.chance)
-        self.oracle = Oracle(self.rules)
+        self.oracle, self.first_rules = Oracle(self.rules), self.rules
         self.engines = {who: self.started(who) for who in ("", "guest")}
         self.shows: list[tuple[str, Show]] = []
 
@@ -229,8 +249,8 @@ class Life:
 
     def edit_rules(self) -> None:
         old = self.chance.random() < 0.3
-        rules = self.rules if old else random_rules(self.chance)
-        self.oracle.rules = rules
+        rules = self.first_rules if old else random_rules(self.chance)
+        self.rules = self.oracle.rules = rules
         for engine in self.engines.values():
             engine.use(rules)
 
