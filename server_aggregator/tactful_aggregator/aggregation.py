@@ -188,6 +188,8 @@ def _helper_share(half: Half, task: Task, entry: VerifyInit, now: int) -> Share:
 
 def count(tx: Transaction, task: Task, counted: Sequence[Counted]) -> None:
     """Add reports to the task's sum, in the transaction that settles them."""
+    if not counted:
+        return
     length = task.encoding.padded
     kept = tx.batch(task.id) or Batch(0, bytes(32), bytes(8 * length), None)
     total = field.decode(kept.total, length)

@@ -123,8 +123,11 @@ class Datastore:
 
     def __init__(self, path: Path, role: str) -> None:
         self._engine = _engine(path)
-        with self.transaction() as tx:
-            tx.claim(path, role)
+        try:
+            with self.transaction() as tx:
+                tx.claim(path, role)
+        except DatabaseError as refused:
+            raise VaultForeign(f"{path}: {refused.orig}; name another folder") from refused
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -133,7 +136,7 @@ class Datastore:
             with self._engine.begin() as connection:
                 yield Transaction(connection)
         except DatabaseError as refused:
-            if "full" in str(refused):
+            if "full" in str(refused.orig):
                 raise StorageFull("database: the disk is full; free some space") from refused
             raise
 

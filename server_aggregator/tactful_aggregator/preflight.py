@@ -53,13 +53,16 @@ def check_noise(task: Task, earlier: Sequence[Task]) -> None:
 
 def training_of(task: Task, earlier: Sequence[Task]) -> list[Task]:
     """The earlier rounds of the training that `task` belongs to: those since the last round 0."""
-    rounds: list[Task] = []
-    for one in earlier:
-        rounds = [*([] if one.round == 0 else rounds), one]
-    rounds = [one for one in rounds if one.id != task.id]
+    rounds = [one for one in newest_training(earlier) if one.id != task.id]
     if task.round != len(rounds) and task.round != 0:
         raise TaskRejected(f"task.round: {task.round} does not follow {len(rounds)} earlier rounds")
     return [] if task.round == 0 else rounds
+
+
+def newest_training(tasks: Sequence[Task]) -> list[Task]:
+    """The rounds of one model since its last round 0."""
+    first = max((place for place, one in enumerate(tasks) if one.round == 0), default=0)
+    return list(tasks[first:])
 
 
 def countersign_task(store: Datastore, half: Half, task: Task, leader_signature: bytes) -> bytes:
@@ -103,17 +106,28 @@ def _before(newest: tuple[int, bytes] | None, signed: SignedRelease) -> int:
 
 
 def _confirm(tx: Transaction, release: ModelRelease) -> None:
-    tasks = [known(tx, task_id) for task_id in release.tasks]
+    tasks = _whole_training(tx, release)
+    for name in ("catalog", "items", "adjacency", "unit", "delta"):
+        if any(getattr(task, name) != getattr(release, name) for task in tasks):
+            raise TaskRejected(f"release.{name}: its tasks say {getattr(tasks[0], name)}")
     batches = [tx.batch(task.id) for task in tasks]
     counts = [0 if one is None or one.noisy is None else one.count for one in batches]
     if min(counts, default=0) != release.batch_size:
         raise TaskRejected(f"release.batch_size: this half counted {min(counts, default=0)}")
     promised = claim([task.release for task in tasks], release.delta)
     rho = f"{promised.rho.numerator}/{promised.rho.denominator}"
-    if rho != release.rho or release.epsilon < promised.headline * (1 - 1e-9):
+    if rho != release.rho or not release.epsilon >= promised.headline * (1 - 1e-9):
         raise TaskRejected(
             f"release.epsilon: {release.epsilon} is claimed, the tasks cost {promised.headline}"
         )
+
+
+def _whole_training(tx: Transaction, release: ModelRelease) -> list[Task]:
+    """The release's tasks, if they are all rounds of the newest training: none left out."""
+    tasks = newest_training(tx.tasks(release.model))
+    if not tasks or [task.id.hex() for task in tasks] != list(release.tasks):
+        raise TaskRejected("release.tasks: they are not the rounds that this half counted")
+    return tasks
 
 
 def known(tx: Transaction, task_id: str) -> Task:

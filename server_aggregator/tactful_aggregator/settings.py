@@ -43,8 +43,7 @@ class Settings:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or self.url.endswith("/"):
+        if not _is_base_address(self.url):
             raise InvalidInput("url", f"{self.url!r} is no base address", "use https://host[:port]")
         if self.min_batch_floor < 1:
             raise InvalidInput("min_batch_floor", "it is below 1", "use 1000 if unsure")
@@ -180,13 +179,22 @@ def load(folder: Path) -> Half:
     return Half(folder, settings, _keys(secret), peer)
 
 
+def _is_base_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and parts.scheme in ("http", "https") and not url.endswith("/")
+
+
 def _keys(secret: dict[str, str]) -> Keys:
     try:
         signing, hpke = bytes.fromhex(secret["signing"]), bytes.fromhex(secret["hpke"])
         if len(signing) != 32 or len(hpke) != 32:
             raise ValueError
         return Keys(signing=signing, hpke=hpke, token=secret["token"])
-    except (KeyError, ValueError) as wrong:
+    except (KeyError, ValueError, TypeError) as wrong:
         raise InvalidInput(KEYS_FILE, "it holds no keys", "restore it from a backup") from wrong
 
 

@@ -180,7 +180,6 @@ def test_the_helper_counts_what_was_in_time_after_the_task_is_over(pair) -> None
     assert reasons(pair.aggregate(task, JOB, job(report))) == [None]
 
 
-@pytest.mark.xfail(strict=True, reason="count() reads the total that collecting has wiped")
 def test_the_helper_refuses_each_report_once_it_has_summed(pair) -> None:
     task = pair.agreed()
     pair.receive(task, *pair.reports(task, np.tile(np.arange(8), (4, 1))))

@@ -229,7 +229,6 @@ NOT_CONFIRMED = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="_confirm compares only rho, batch_size and epsilon")
 @pytest.mark.parametrize("changes", NOT_CONFIRMED.values(), ids=NOT_CONFIRMED)
 def test_a_release_at_odds_with_its_tasks_is_not_signed(
     pair, true: ModelRelease, changes: dict[str, object]
@@ -238,7 +237,6 @@ def test_a_release_at_odds_with_its_tasks_is_not_signed(
         countersign(pair, replace(true, **changes))
 
 
-@pytest.mark.xfail(strict=True, reason="_confirm believes the leader's choice of tasks")
 def test_a_release_that_leaves_out_a_round_is_not_signed(pair) -> None:
     base = pair.task(rounds=2)
     tasks = [pair.agreed(rounds=2, sigma2=noise(base, 0.5))]

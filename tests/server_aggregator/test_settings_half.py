@@ -147,7 +147,6 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
         Settings(role="leader", url=url)
 
 
-@pytest.mark.xfail(strict=True, reason="urlsplit's own ValueError escapes, a port is not read")
 @pytest.mark.parametrize("url", ["https://[::1", "https://x:99999", "https://x:port"])
 def test_an_address_that_cannot_be_split_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match=r"^url: "):
@@ -189,7 +188,6 @@ def test_a_damaged_folder_is_named(folders, name: str, text: str | None, sentenc
         load(folders[0])
 
 
-@pytest.mark.xfail(strict=True, reason="_keys lets TypeError through")
 @pytest.mark.parametrize("text", ["[]", '{"signing": 1, "hpke": 1, "token": ""}'])
 def test_keys_of_another_type_are_named(folders, text: str) -> None:
     (folders[0] / KEYS_FILE).write_text(text)

@@ -54,7 +54,7 @@ def unpack(file: bytes) -> dict[str, NDArray[np.generic]]:
         if len(items) > MAX_ARRAYS:
             raise ValueError("too many arrays")
         return _arrays(items, body)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as wrong:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as wrong:
         raise DecodeError(f"model file: its header and body do not fit ({wrong})") from wrong
 
 
@@ -74,6 +74,8 @@ def _arrays(items: list[tuple[str, _Entry]], body: bytes) -> dict[str, NDArray[n
         if start != at or not at <= end <= len(body):
             raise ValueError(f"{name} has a gap or overlap")
         flat = np.frombuffer(body[start:end], dtype=DTYPES[entry["dtype"]])
+        if min(list(entry["shape"]), default=0) < 0:
+            raise ValueError(f"{name} has a side below 0")
         arrays[name] = flat.reshape(entry["shape"])
         at = end
     if at != len(body):

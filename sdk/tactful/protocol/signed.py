@@ -27,7 +27,7 @@ def decode_signed(body: bytes) -> tuple[bytes, dict[str, bytes]]:
         document, signatures = outer["document"], outer["signatures"]
         decoded = {str(role): base64.b64decode(text) for role, text in signatures.items()}
         return str(document).encode(), decoded
-    except (ValueError, KeyError, TypeError, AttributeError) as wrong:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
         raise ProtocolError("document: unsigned; is this a Tactful leader's address?") from wrong
 
 

@@ -64,8 +64,8 @@ class HttpTransport:
                 preload_content=False,
             )
             body = answer.read(MAX_BODY + 1)
-            answer.drain_conn()
-            answer.release_conn()
+            # what was read whole gives its connection back; what was not is cut off
+            (answer.close if len(body) > MAX_BODY else answer.release_conn)()
         except HTTPError as lost:
             raise TransportError(
                 f"{request.url}: no answer ({type(lost).__name__}); is the aggregator running?"

@@ -128,7 +128,6 @@ def test_an_answer_without_end_is_refused(
         carrier.send(Request("GET", f"{url}/endless"))
 
 
-@pytest.mark.xfail(strict=True, reason="drain_conn reads the rest of an answer that is refused")
 def test_the_rest_of_an_answer_that_is_too_large_is_not_read(
     server: http.server.ThreadingHTTPServer,
     url: str,
