@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
 from tactful.errors import InvalidInput, TactfulError
 from tactful_aggregator import settings
+
+if TYPE_CHECKING:
+    from tactful.protocol.transport import Response
 
 app = typer.Typer(
     help="One half of the pair that sums contributions without seeing any of them.",
@@ -77,6 +80,7 @@ def serve(
     from tactful_aggregator.datastore import Datastore
 
     half = settings.load(folder)
+    half.public_keys()  # raises InvalidInput before the halves are paired
     store = Datastore(half.database, half.settings.role)
     service = Service(half, store, HttpTransport())
     chosen = port or urlsplit(half.settings.url).port or 8080
@@ -123,7 +127,7 @@ def main() -> None:
     """Run the command line; whatever is refused is one sentence and exit status 2."""
     try:
         app()
-    except TactfulError as refused:
+    except (TactfulError, OSError) as refused:
         print(f"tactful-aggregator: {refused}", file=sys.stderr)
         sys.exit(2)
 
@@ -138,8 +142,15 @@ def _ask(folder: Path, method: str, path: str, body: bytes = b"") -> bytes:
     request = Request("GET" if method == "GET" else "POST", half.settings.url + path, body, headers)
     answer = HttpTransport().send(request)
     if not answer.ok:
-        raise TactfulError(json.loads(answer.body)["detail"])
+        raise TactfulError(_reason(answer))
     return answer.body
+
+
+def _reason(answer: Response) -> str:
+    try:
+        return str(json.loads(answer.body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"url: status {answer.status} and no reason; is a Tactful leader there?"
 
 
 def _show(body: bytes) -> None:

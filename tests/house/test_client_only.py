@@ -124,10 +124,12 @@ print(sorted(servers & set(sys.modules)))
     assert done.stdout.split("\n")[:2] == ["5", "[]"]
 
 
-def test_the_code_of_the_readme_runs(root: Path, tmp_path: Path) -> None:
-    readme = (root / "README.md").read_text()
-    program = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+def code_of(document: Path) -> str:
+    return "".join(re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL))
 
-    assert program is not None
-    printed = python("-W", "error", "-c", program[1], cwd=tmp_path)
-    assert len(printed.splitlines()) == 2
+
+@pytest.mark.parametrize(("document", "lines"), [("README.md", 2), ("docs/quickstart.md", 3)])
+def test_the_code_of_a_page_runs(root: Path, tmp_path: Path, document: str, lines: int) -> None:
+    printed = python("-W", "error", "-c", code_of(root / document), cwd=tmp_path)
+
+    assert len(printed.splitlines()) == lines

@@ -1,0 +1,122 @@
+"""At a command line, what is wrong is one sentence that names it, and exit status 2."""
+
+import http.server
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tactful.device.consent import Consent
+from tactful.device.device_key import KeyFile
+from tactful.device.personalizer import Personalizer
+from tactful.device.settings import Settings
+from tactful.testing import small_catalog
+from tactful_aggregator.testing import made_pair
+
+
+def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
+    program, *arguments = line.split()
+    command = [str(Path(sys.executable).with_name(program)), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A vault with its key, files that are none, and a pair that does not run."""
+    settings = Settings(path=str(tmp_path / "taste.db"))
+    key = KeyFile(tmp_path / "right.key")
+    Personalizer(small_catalog(), settings, key=key, consent=Consent()).close()
+    for name, content in (("wrong.key", secrets.token_bytes(32)), ("short.key", b"short")):
+        (tmp_path / name).touch(0o600)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "letter.txt").write_text("not a database\n" * 100)
+    (tmp_path / "broken.json").write_text("{")
+    made_pair(tmp_path, min_batch_floor=4)
+    return tmp_path
+
+
+WRONG = {
+    "tactful ledger none.db --key-file right.key": "vault: none.db is not a file",
+    "tactful ledger taste.db --key-file none.key": "--key-file: none.key is not a file",
+    "tactful ledger taste.db --key-file wrong.key": "not the one that sealed this vault",
+    "tactful export taste.db --key-file short.key": "not 32 bytes long",
+    "tactful erase letter.txt --key-file right.key": "not a vault",
+    "tactful-lab demo --epsilon 0": "epsilon: 0.0 is not above 0",
+    "tactful-lab demo --epsilon nan": "epsilon: nan is not above 0",
+    "tactful-lab demo --devices 0": "--devices: 0 is out of range",
+    "tactful-lab demo --out letter.txt": "letter.txt",
+    "tactful-lab simulate nothing --epsilon 1": "nothing",
+    "tactful-lab simulate msweb --epsilon -1": "epsilon: -1.0 is not above 0",
+    "tactful-lab simulate ml-1m-diffrec --epsilon 1 --data .": "ml-1m-diffrec",
+    "tactful-lab simulate msweb --epsilon 1 --data none": "none",
+    "tactful-aggregator init --dir new --role boss --url http://x": "role: 'boss'",
+    "tactful-aggregator init --dir new --role leader --url x": "url: 'x' is no base address",
+    "tactful-aggregator init --dir leader --role leader --url http://x": "holds a half already",
+    "tactful-aggregator init --dir letter.txt/a --role leader --url http://x": "letter.txt",
+    "tactful-aggregator pair --dir leader --card leader/card.json": "both are leader",
+    "tactful-aggregator pair --dir leader --card broken.json": "broken.json: document",
+    "tactful-aggregator serve --dir none": "none holds no aggregator",
+    "tactful-aggregator status --dir leader": "is the aggregator running?",
+    "tactful-aggregator status --dir helper": "trainings are led by the leader",
+    "tactful-aggregator start --dir leader --training none": "training: none cannot be read",
+}
+
+
+@pytest.mark.parametrize(("line", "named"), WRONG.items(), ids=WRONG)
+def test_what_is_wrong_is_one_sentence_and_exit_status_two(
+    folder: Path, line: str, named: str
+) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    done = run(folder, line)
+
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_half_that_is_not_paired_does_not_serve(folder: Path) -> None:
+    (folder / "leader" / "peer.json").unlink()
+
+    done = run(folder, "tactful-aggregator serve --dir leader")
+
+    assert (done.returncode, done.stderr.split(";")[0]) == (
+        2,
+        "tactful-aggregator: peer: this half knows no other",
+    )
+
+
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """Some other web site."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=server.serve_forever).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_address_of_another_program_is_named(folder: Path, elsewhere: str) -> None:
+    settings = folder / "leader" / "aggregator.toml"
+    lines = settings.read_text().splitlines()
+    settings.write_text(
+        "\n".join(f'url = "{elsewhere}"' if one.startswith("url") else one for one in lines)
+    )
+
+    done = run(folder, "tactful-aggregator status --dir leader")
+
+    assert (done.returncode, "is a Tactful leader there?" in done.stderr) == (2, True)

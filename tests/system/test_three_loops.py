@@ -1,0 +1,207 @@
+"""The three loops end to end: lists from a vault, reports to a pair, a model back."""
+
+from fractions import Fraction
+
+import pytest
+
+from tactful.device.events import Event
+from tactful.errors import (
+    BudgetExhausted,
+    ConsentMissing,
+    ModelRejected,
+    TactfulError,
+    TaskRejected,
+    TransportError,
+)
+from tactful.protocol.transport import Request, Response
+from tactful.testing import FIXED_KEY, LOCAL
+
+TWELVE = range(12)
+
+
+def test_from_likes_to_a_refreshed_list(town) -> None:
+    devices = [town.device(number) for number in TWELVE]
+    town.train(devices)
+
+    releases = [device.refresh() for device in devices]
+
+    assert {release.version for release in releases} == {1}
+    assert releases[0].kind == "personal"
+    assert releases[0].batch_size == 12
+    for device, release in zip(devices, releases, strict=True):
+        assert device.memory.ledger.spent == Fraction(release.rho)
+        assert len(device.memory.disclosures) == 3
+        first = device.recommend(3, balance=1.0)[0]
+        assert device.model is not None
+        assert first.reasons
+
+
+def test_what_a_person_does_changes_the_next_list(town) -> None:
+    with town.device(consent=LOCAL) as device:
+        before = [pick.item.id for pick in device.recommend(5, balance=1.0)]
+        device.observe(Event(kind="hide", item_id=before[0]))
+        after = [pick.item.id for pick in device.recommend(5, balance=1.0)]
+
+    assert before[0] not in after
+
+
+def test_a_second_contribution_sends_nothing_and_charges_nothing(town, wire) -> None:
+    town.pair.start(town.training())
+    town.pair.refresh(town.model)
+    seen = wire()
+    with town.device(transport=seen) as device:
+        first = device.contribute()
+        spent = device.memory.ledger.spent
+        again = device.contribute()
+
+        assert (first.repeated, again.repeated) == (False, True)
+        assert device.memory.ledger.spent == spent
+    assert len(seen.uploads) == 1
+
+
+def test_a_report_that_was_lost_on_the_way_is_sent_again_byte_for_byte(town, wire) -> None:
+    town.pair.start(town.training())
+    town.pair.refresh(town.model)
+    seen = wire()
+    carry = seen.answer
+
+    def lossy(request):
+        if request.url.endswith("/reports"):
+            raise TransportError("lost")
+        return carry(request)
+
+    with town.device(transport=seen) as device:
+        seen.answer = lossy
+        with pytest.raises(TransportError):
+            device.contribute()
+        spent = device.memory.ledger.spent
+        seen.answer = carry
+        device.contribute()
+
+        assert spent == device.memory.ledger.spent > 0
+        sent = device.sent_bytes(next(iter(device.memory.disclosures.values())))
+    assert seen.uploads == [sent, sent]
+
+
+def test_without_budget_no_report_is_made(town, wire) -> None:
+    town.pair.start(town.training())
+    town.pair.refresh(town.model)
+    seen = wire()
+    with town.device(transport=seen, lifetime_epsilon=1.0) as device:
+        with pytest.raises(BudgetExhausted, match="cap"):
+            device.contribute()
+        assert device.memory.ledger.spent == 0
+    assert not seen.uploads
+
+
+def test_without_consent_no_byte_reaches_the_network(town, wire) -> None:
+    seen = wire()
+    with town.device(transport=seen, consent=LOCAL) as device:
+        with pytest.raises(ConsentMissing, match="share_dp_updates"):
+            device.contribute()
+        device.recommend(5)
+    assert not seen.requests
+
+
+def test_forgetting_refunds_nothing(town) -> None:
+    town.pair.start(town.training())
+    town.pair.refresh(town.model)
+    with town.device() as device:
+        device.contribute()
+        spent = device.memory.ledger.spent
+        device.forget()
+
+        assert device.memory.ledger.spent == spent > 0
+        assert not device.memory.profile.beliefs
+        assert device.contribute().repeated
+
+
+def test_a_rolled_back_release_is_refused_even_after_forgetting(town, wire) -> None:
+    seen = wire()
+    release = f"{town.pair.leader.url}/models/{town.model}/release"
+    devices = [town.device(number, lifetime_epsilon=300.0) for number in TWELVE]
+    town.train(devices)
+    carry, old = seen.answer, seen.answer(Request("GET", release))
+    town.train(devices)
+    with town.device(0, transport=seen) as device:
+        assert device.refresh().version == 2
+        device.forget()
+        seen.answer = lambda asked: old if asked.url == release else carry(asked)
+        with pytest.raises(ModelRejected, match="rollback"):
+            device.refresh()
+        assert device.model is None
+
+
+@pytest.mark.parametrize("change", ["epsilon", "signature", "file"])
+def test_a_forged_release_is_refused_and_the_list_stays(town, wire, change: str) -> None:
+    town.train([town.device(number) for number in TWELVE])
+    seen = wire()
+    carry = seen.answer
+
+    def forged(asked):
+        answer = carry(asked)
+        if change == "file" and "/files/" in asked.url:
+            return Response(answer.status, answer.body[:-1] + bytes([answer.body[-1] ^ 1]))
+        if not asked.url.endswith("/release"):
+            return answer
+        if change == "epsilon":
+            return Response(200, answer.body.replace(b"zero_out", b"replace_one"))
+        return Response(200, answer.body.replace(b'"helper":"', b'"helper":"A'))
+
+    seen.answer = forged
+    with town.device(0, transport=seen) as device:
+        before = [pick.item.id for pick in device.recommend(5)]
+        with pytest.raises(ModelRejected):
+            device.refresh()
+        assert device.model is None
+        assert len(before) == 5
+
+
+def test_a_pair_that_is_not_the_one_agreed_on_is_refused(town, wire) -> None:
+    town.pair.start(town.training())
+    town.pair.refresh(town.model)
+    mine = town.settings(0).aggregators
+    stranger = type(mine)(**{**vars(mine), "leader_key": "A" * 43 + "="})
+    with (
+        town.device(1, aggregators=stranger) as device,
+        pytest.raises(TaskRejected, match=r"signatures\.leader"),
+    ):
+        device.contribute()
+
+
+def test_a_task_for_another_catalog_is_refused_before_anything_is_spent(town) -> None:
+    town.pair.start(town.training(catalog="c" * 64))
+    town.pair.refresh(town.model)
+    with town.device() as device:
+        with pytest.raises(TaskRejected, match=r"task\.catalog"):
+            device.contribute()
+        assert device.memory.ledger.spent == 0
+
+
+def test_too_few_reports_are_not_released(town) -> None:
+    town.pair.start(town.training())
+    town.pair.refresh(town.model)
+    for number in range(3):
+        town.device(number).contribute()
+
+    with pytest.raises(TactfulError, match="at least 4"):
+        town.pair.refresh(town.model)
+
+    town.device(3).contribute()
+    assert town.pair.refresh(town.model)["collected"] == [4]
+
+
+def test_nothing_of_the_person_is_in_clear_on_disk_or_wire(town, wire) -> None:
+    town.pair.start(town.training())
+    town.pair.refresh(town.model)
+    seen = wire()
+    with town.device(transport=seen) as device:
+        for pick in device.recommend(3):
+            device.observe(pick.impression())
+        device.contribute()
+        files = b"".join(path.read_bytes() for path in town.folder.iterdir())
+
+    secrets = [b"item-", b"like", b"impression", b"kind-", FIXED_KEY.key()]
+    assert [one for one in secrets if one in files] == []
+    sent = b"".join(one.url.encode() + one.body for one in seen.requests)
+    assert [one for one in secrets if one in sent] == []
