@@ -77,7 +77,7 @@ class Town:
     ) -> Personalizer:
         """Device `number`, which likes a few items of one category."""
         settings = self.settings(number, **changes)
-        known = Path(settings.path).exists()
+        known = settings.path is not None and Path(settings.path).exists()
         device = Personalizer(
             CATALOG, settings, key=FIXED_KEY, consent=consent, transport=transport or Wire()
         )

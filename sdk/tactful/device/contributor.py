@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tactful.device.memory import REMEMBERED, Disclosure, Memory
+from tactful.device.consent import Consent, Occasion
+from tactful.device.memory import REMEMBERED, Disclosure, Memory, recall
+from tactful.device.sending import SendingLock
 from tactful.device.vault import Vault
 from tactful.errors import VaultDamaged
 from tactful.privacy.budget import Charge
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from tactful.protocol.messages import Report
     from tactful.protocol.task import Task
-    from tactful.protocol.transport import Transport
+    from tactful.protocol.transport import Request, Response, Transport
 
 PURPOSE = "share_dp_updates"
 
@@ -32,6 +34,21 @@ class Contribution:
     task: Task
     disclosure: Disclosure
     repeated: bool
+
+
+class ConsentedTransport:
+    """Carries a request only while the person agrees, and lets nobody withdraw halfway."""
+
+    def __init__(
+        self, transport: Transport, lock: SendingLock, require: Callable[[], None]
+    ) -> None:
+        self._transport, self._lock, self._require = transport, lock, require
+
+    def send(self, request: Request) -> Response:
+        """The answer; raises ConsentMissing before a byte leaves, or what the transport raises."""
+        with self._lock.sending():
+            self._require()
+            return self._transport.send(request)
 
 
 class Contributor:
@@ -54,12 +71,13 @@ class Contributor:
         """Spend, record, send - in that order, so that a crash can only overcount.
 
         Charge and exact bytes are on the disk before a byte of the report leaves. Called again for
-        the same task it charges nothing, and sends the same bytes if they were not accepted yet.
+        the same task it charges nothing, and sends the same bytes if they were not accepted yet;
+        what was dropped when the person withdrew is not sent again.
         `now` is in unix seconds. Raises BudgetExhausted, ReportRejected, TransportError.
         """
         made = memory.disclosures.get(task.id.hex())
         disclosure = made or self._spent_and_recorded(task, vector, memory, now)
-        if not disclosure.accepted:
+        if not (disclosure.accepted or disclosure.dropped):
             self._send(task, disclosure)
             self._vault.append("receipt", {"task_id": disclosure.task_id, "at": now}, durable=True)
         return Contribution(task, disclosure, repeated=made is not None)
@@ -77,7 +95,8 @@ class Contributor:
                 return made  # another process of this device was first
             newest.ledger.spend(charge)
             body = {"bytes": base64.b64encode(report.encode()).decode()}
-            disclosure = _disclosure(task, report, now, writing.append("report", body))
+            grant = newest.answers.newest[PURPOSE].record_id
+            disclosure = _disclosure(task, report, now, writing.append("report", body), grant)
             writing.append("charge", charge.body())
             writing.append("disclosure", disclosure.body())
         return disclosure
@@ -95,6 +114,39 @@ class Contributor:
         upload(self._transport, task, [report_bytes(self._vault, disclosure)])
 
 
+def answer(
+    vault: Vault,
+    lock: SendingLock,
+    memory: Memory,
+    consent: Consent,
+    occasion: Occasion,
+    *,
+    asked: bool,
+) -> None:
+    """Record the person's answer; when it returns nothing withdrawn is on its way, or waits.
+
+    The answer is committed first: whoever sends asks again with the lock in hand.
+    """
+    with vault.transaction(durable=True) as writing:
+        answers = memory.after(writing.read(memory.position, REMEMBERED)).answers
+        changes = answers.changes(consent, occasion, asked=asked)
+        for record in changes:
+            writing.append("consent", record.body())
+    if any(record.purpose == PURPOSE and record.state != "granted" for record in changes):
+        with lock.withdrawing():
+            _drop_unsent(vault, recall(vault, memory))
+
+
+def _drop_unsent(vault: Vault, memory: Memory) -> None:
+    """Erase every report that was made and not accepted; their charges stay."""
+    waiting = [d for d in memory.disclosures.values() if not (d.accepted or d.dropped)]
+    if waiting:
+        with vault.transaction(durable=True) as writing:
+            writing.erase([disclosure.report for disclosure in waiting])
+            for disclosure in waiting:
+                writing.append("dropped", {"task_id": disclosure.task_id})
+
+
 def report_bytes(vault: Vault, disclosure: Disclosure) -> bytes:
     """The exact bytes of a report, as they left or will leave."""
     record = next(vault.read(disclosure.report - 1, ["report"]), None)
@@ -103,7 +155,7 @@ def report_bytes(vault: Vault, disclosure: Disclosure) -> bytes:
     return base64.b64decode(str(record.body["bytes"]))
 
 
-def _disclosure(task: Task, report: Report, now: int, position: int) -> Disclosure:
+def _disclosure(task: Task, report: Report, now: int, position: int, grant: str) -> Disclosure:
     encoded = report.encode()
     return Disclosure(
         task_id=task.id.hex(),
@@ -115,6 +167,7 @@ def _disclosure(task: Task, report: Report, now: int, position: int) -> Disclosu
         sha256=hashlib.sha256(encoded).hexdigest(),
         meaning=_meaning(task),
         report=position,
+        consent=grant,
     )
 
 

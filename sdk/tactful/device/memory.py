@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from tactful.device.consent import Consent
+from tactful.device.consent import Answers, Consent, ConsentRecord
 from tactful.device.events import StoredEvent
 from tactful.device.profile import Profile
 from tactful.device.vault import Record, Vault
@@ -19,7 +19,9 @@ NO_BUDGET = Ledger(Fraction(0))
 class Disclosure:
     """One report as it left, or will leave: what it was for, its id, size and hash.
 
-    `at` is in unix seconds; `report` is the vault's position of the exact bytes.
+    `at` is in unix seconds; `report` is the vault's position of the exact bytes, `consent` the
+    id of the grant it was made under. A report that was `dropped` was made, and erased unsent
+    because the person withdrew.
     """
 
     task_id: str
@@ -31,7 +33,9 @@ class Disclosure:
     sha256: str
     meaning: str
     report: int
+    consent: str
     accepted: bool = False
+    dropped: bool = False
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> Disclosure:
@@ -46,11 +50,13 @@ class Disclosure:
             sha256=str(body["sha256"]),
             meaning=str(body["meaning"]),
             report=_whole(body["report"]),
+            consent=str(body["consent"]),
         )
 
     def body(self) -> dict[str, str | int]:
         """The record that `from_body` reads back; acceptance is a record of its own."""
-        return {name: value for name, value in vars(self).items() if name != "accepted"}
+        later = ("accepted", "dropped")
+        return {name: value for name, value in vars(self).items() if name not in later}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +70,14 @@ class Adoption:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the vault says up to `position`; `newest` is the highest model version ever adopted."""
+    """What the vault says up to `position`.
+
+    `consent` is what may be done now; `newest` is the highest model version ever adopted.
+    """
 
     position: int = 0
     profile: Profile = field(default_factory=Profile)
+    answers: Answers = field(default_factory=Answers)
     consent: Consent = field(default_factory=Consent)
     ledger: Ledger = NO_BUDGET
     disclosures: Mapping[str, Disclosure] = field(default_factory=dict)
@@ -116,7 +126,8 @@ def evidence(memory: Memory) -> dict[str, object]:
         "charges": [charge.body() for charge in ledger.charges],
         "head": ledger.head,
         "disclosures": [
-            {**one.body(), "accepted": one.accepted} for one in memory.disclosures.values()
+            {**one.body(), "accepted": one.accepted, "dropped": one.dropped}
+            for one in memory.disclosures.values()
         ],
     }
 
@@ -131,7 +142,8 @@ Body = Mapping[str, object]
 
 
 def _consent(memory: Memory, body: Body) -> Memory:
-    return replace(memory, consent=Consent(frozenset(str(body["granted"]).split())))
+    answers = memory.answers.recorded(ConsentRecord.from_body(body))
+    return replace(memory, answers=answers, consent=answers.consent)
 
 
 def _charge(memory: Memory, body: Body) -> Memory:
@@ -140,12 +152,19 @@ def _charge(memory: Memory, body: Body) -> Memory:
 
 def _disclosure(memory: Memory, body: Body) -> Memory:
     made = Disclosure.from_body(body)
-    return replace(memory, disclosures={**memory.disclosures, made.task_id: made})
+    return _settled(made, memory)
 
 
 def _receipt(memory: Memory, body: Body) -> Memory:
-    accepted = replace(memory.disclosures[str(body["task_id"])], accepted=True)
-    return replace(memory, disclosures={**memory.disclosures, accepted.task_id: accepted})
+    return _settled(replace(memory.disclosures[str(body["task_id"])], accepted=True), memory)
+
+
+def _dropped(memory: Memory, body: Body) -> Memory:
+    return _settled(replace(memory.disclosures[str(body["task_id"])], dropped=True), memory)
+
+
+def _settled(disclosure: Disclosure, memory: Memory) -> Memory:
+    return replace(memory, disclosures={**memory.disclosures, disclosure.task_id: disclosure})
 
 
 def _model(memory: Memory, body: Body) -> Memory:
@@ -171,12 +190,13 @@ _READERS: Mapping[str, Callable[[Memory, Body], Memory]] = {
     "charge": _charge,
     "disclosure": _disclosure,
     "receipt": _receipt,
+    "dropped": _dropped,
     "model": _model,
     "setting": _setting,
     "forgotten": _forgotten,
 }
 REMEMBERED: Collection[str] = ("event", *_READERS)
 KEPT: Collection[str] = (
-    *("consent", "charge", "disclosure", "report", "receipt", "setting", "forgotten"),
+    *("consent", "charge", "disclosure", "report", "receipt", "dropped", "setting", "forgotten"),
     *("segment", "anchor"),  # time goes on, and waiting times with it
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -10,10 +11,11 @@ from tactful.device import memory as remembering
 from tactful.device.caps import CapEngine, Rules
 from tactful.device.catalog import Catalog
 from tactful.device.clock import Clock, SystemClock
-from tactful.device.consent import Consent
+from tactful.device.consent import NOBODY, Consent, Occasion, Restrictions, Shown, effective
 from tactful.device.device_key import KeyProvider
 from tactful.device.events import Event
 from tactful.device.memory import Disclosure, Memory
+from tactful.device.sending import SendingLock
 from tactful.device.settings import Aggregators, Settings
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
@@ -45,11 +47,16 @@ class Personalizer:
         *,
         key: KeyProvider,
         consent: Consent,
+        restrictions: Restrictions = NOBODY,
         clock: Clock | None = None,
         transport: Transport | None = None,
         model: Model | None = None,
     ) -> None:
-        """Open the device; `model` is one that the app ships, until a release is adopted."""
+        """Open the device; `model` is one that the app ships, until a release is adopted.
+
+        `consent` answers what was not answered yet, and may take back; what the person refused
+        here only `agree` grants. `restrictions` are who else may say no: system, browser, law.
+        """
         self.catalog, self.settings, self._shipped = catalog, settings, model
         self._clock, self._transport = clock or SystemClock(), transport
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
@@ -58,8 +65,9 @@ class Personalizer:
         self._memory = self._blank()
         self._in_use: tuple[int, InUse] | None = None
         self._shelf: Shelf | None = None
-        if self.memory.consent != consent:
-            self.agree(consent)
+        self.restrictions = restrictions
+        self._sending = SendingLock(self._vault.path)
+        self._answered(consent, Shown(), asked=False)
 
     # the five verbs, and release
 
@@ -97,14 +105,15 @@ class Personalizer:
 
         Raises ConsentMissing, BudgetExhausted, TaskRejected, ReportRejected, TransportError.
         """
-        from tactful.device.contributor import Contributor
+        from tactful.device.contributor import ConsentedTransport, Contributor
         from tactful.device.measurement import measure
 
-        self.memory.consent.require("share_dp_updates")
+        self._require_sharing()
         now = self._now_seconds()
-        here = self._feed().open_round(now)
+        carrier = ConsentedTransport(self._carrier(), self._sending, self._require_sharing)
+        here = self._feed(carrier).open_round(now)
         vector = measure(self._likes(), self.catalog, here.task, here.guide)
-        contributor = Contributor(self._vault, self._carrier())
+        contributor = Contributor(self._vault, carrier)
         return contributor.contribute(here.task, vector, self.memory, now)
 
     def refresh(self) -> ModelRelease:
@@ -112,7 +121,9 @@ class Personalizer:
         from tactful.device.model_feed import adopt
 
         memory = self.memory
-        signed, file = self._feed().newest(self.catalog, memory.newest, self._now_seconds())
+        signed, file = self._feed(self._carrier()).newest(
+            self.catalog, memory.newest, self._now_seconds()
+        )
         adopt(self._vault, memory, signed, file)
         return signed.release
 
@@ -133,11 +144,20 @@ class Personalizer:
     def memory(self) -> Memory:
         """What the vault says now."""
         self._memory = remembering.recall(self._vault, self._memory)
-        return self._memory
+        allowed = effective(
+            self._memory.answers,
+            self.restrictions,
+            now=self._now_seconds(),
+            policy_version=self.settings.policy_version,
+        )
+        return replace(self._memory, consent=allowed)
 
-    def agree(self, consent: Consent) -> None:
-        """Record what the person agreed to now; whatever is not in it is denied from here on."""
-        self._vault.append("consent", {"granted": " ".join(sorted(consent.granted))}, durable=True)
+    def agree(self, consent: Consent, shown: Shown | None = None) -> None:
+        """Record what the person answered to what was `shown`; whatever is not granted is denied.
+
+        When it returns nothing that was withdrawn is on its way, and nothing waits to be sent.
+        """
+        self._answered(consent, shown or Shown(), asked=True)
 
     def set_balance(self, balance: float) -> None:
         """Record how personal the person wants lists to be, 0 (standard) to 1."""
@@ -233,10 +253,24 @@ class Personalizer:
         mu = Fraction(mu_for(self.settings.lifetime_epsilon, self.settings.delta))
         return Memory(ledger=Ledger(mu**2 / 2))
 
-    def _feed(self) -> ModelFeed:
+    def _require_sharing(self) -> None:
+        self.memory.consent.require("share_dp_updates")
+
+    def _answered(self, consent: Consent, shown: Shown, *, asked: bool) -> None:
+        from tactful.device.contributor import answer
+
+        occasion = Occasion(
+            shown=shown,
+            at=self._now_seconds(),
+            policy_version=self.settings.policy_version,
+            in_force=self.restrictions.in_force,
+        )
+        answer(self._vault, self._sending, self._memory, consent, occasion, asked=asked)
+
+    def _feed(self, carrier: Transport) -> ModelFeed:
         from tactful.device.model_feed import ModelFeed
 
-        return ModelFeed(self._pair(), self._carrier(), self.settings.min_batch_size)
+        return ModelFeed(self._pair(), carrier, self.settings.min_batch_size)
 
     def _pair(self) -> Aggregators:
         if self.settings.aggregators is None:

@@ -61,6 +61,7 @@ class Settings:
     0 is relevance alone, 1 variety alone. `aggregators`: None shares nothing.
     `lifetime_epsilon` (at `delta`): the most this device may ever spend; 0 shares nothing.
     `min_batch_size`: the smallest crowd this device joins or accepts a model from.
+    `policy_version`: of the text that consent is asked with; a new one ends what was granted.
     """
 
     path: str | None
@@ -71,6 +72,7 @@ class Settings:
     lifetime_epsilon: float = 0.0
     delta: float = 1e-6
     min_batch_size: int = 1000
+    policy_version: str = "1"
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 

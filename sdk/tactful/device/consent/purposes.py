@@ -1,9 +1,9 @@
-"""What the person agreed to, purpose by purpose; silence is no."""
+"""Purposes, and an agreement to some of them; silence is no."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from tactful.errors import ConsentMissing, InvalidInput
 
@@ -25,12 +25,17 @@ NEEDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Consent:
-    """The purposes granted; all others, asked or not, are denied."""
+    """The purposes granted and those refused; all others were not answered, which is no.
+
+    `reasons` tells why a purpose is not allowed, where more than silence is the reason.
+    """
 
     granted: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+    reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        _known(self.granted)
+        _known(self.granted | self.refused)
 
     @classmethod
     def to(cls, *purposes: str) -> Consent:
@@ -39,12 +44,15 @@ class Consent:
 
     def grant(self, *purposes: str) -> Consent:
         """The same agreement with `purposes` added."""
-        return Consent(self.granted | set(purposes))
+        return replace(
+            self, granted=self.granted | set(purposes), refused=self.refused - set(purposes)
+        )
 
     def withdraw(self, *purposes: str) -> Consent:
-        """The same agreement without `purposes`."""
-        _known(purposes)
-        return Consent(self.granted - set(purposes))
+        """The same agreement without `purposes`, which are refused."""
+        return replace(
+            self, granted=self.granted - set(purposes), refused=self.refused | set(purposes)
+        )
 
     def allows(self, purpose: str) -> bool:
         """Whether `purpose`, with all it needs, was granted; repetition limits always are."""
@@ -55,11 +63,10 @@ class Consent:
         )
 
     def require(self, purpose: str) -> None:
-        """Raise ConsentMissing unless `purpose` is allowed."""
+        """Raise ConsentMissing, with the reason, unless `purpose` is allowed."""
         if not self.allows(purpose):
-            lacking = NEEDS.get(purpose)
-            reason = "UNSET" if purpose not in self.granted else f"NEEDS {lacking}"
-            raise ConsentMissing(purpose, reason)
+            lacking = "UNSET" if purpose not in self.granted else f"NEEDS {NEEDS.get(purpose)}"
+            raise ConsentMissing(purpose, self.reasons.get(purpose, lacking))
 
 
 def _known(purposes: Iterable[str]) -> None:
