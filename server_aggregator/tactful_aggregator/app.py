@@ -8,6 +8,7 @@ import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
@@ -39,7 +40,7 @@ from tactful.protocol.model import ModelRelease
 from tactful.protocol.signed import decode_signed
 from tactful.protocol.task import Task
 from tactful.protocol.transport import Transport
-from tactful_aggregator import aggregation, collection, preflight, refresh, upload
+from tactful_aggregator import aggregation, collection, experiments, preflight, refresh, upload
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.peer import HttpPeer
 from tactful_aggregator.settings import Half
@@ -104,12 +105,11 @@ class Service:
 
     def current_task(self, call: Call) -> Response:
         """The open round of a model."""
-        standing = self._standing(call)
-        if standing is None or standing.task is None:
-            raise Refusal("unrecognizedTask", 404, "no round is open for this model now")
         with self.store.transaction() as tx:
-            signed = tx.task(bytes.fromhex(standing.task))
-        return _bytes(b"" if signed is None else signed.encode(), kind="application/json")
+            signed = tx.open_task(call.path["model"])
+        if signed is None:
+            raise Refusal("unrecognizedTask", 404, "no round is open for this model now")
+        return _bytes(signed.encode(), kind="application/json")
 
     def release(self, call: Call) -> Response:
         """The newest release of a model."""
@@ -137,19 +137,26 @@ class Service:
 
     def start(self, call: Call) -> Response:
         """Begin a training."""
-        try:
-            training = TypeAdapter(refresh.Training).validate_json(call.body)
-        except ValidationError as wrong:
-            first = wrong.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise InvalidInput(f"training.{where}", first["msg"], "correct it") from wrong
+        training = _parsed(refresh.Training, "training", call.body)
         return self._status(refresh.start(self.store, training))
 
     def advance(self, call: Call) -> Response:
         """Take the next step of a training."""
-        peer = HttpPeer(self.half.paired, self.transport)
-        standing = refresh.step(self.store, self.half, peer, call.path["model"], self.clock())
+        model = call.path["model"]
+        standing = refresh.step(self.store, self.half, self._peer, model, self.clock())
         return self._status(standing)
+
+    def open_experiment(self, call: Call) -> Response:
+        """Open a period of an experiment."""
+        opening = _parsed(experiments.Opening, "opening", call.body)
+        task = experiments.start(self.store, self.half, self._peer, opening, self.clock())
+        return JSONResponse({"experiment": opening.experiment.id, "expires": task.expires})
+
+    def read_experiment(self, call: Call) -> Response:
+        """Collect the open period of an experiment and read all of them."""
+        name = call.path["experiment"]
+        read = experiments.read(self.store, self.half, self._peer, name, self.clock())
+        return JSONResponse(read.json())
 
     def status(self, call: Call) -> Response:
         """Where each training stands."""
@@ -191,10 +198,9 @@ class Service:
             raise Refusal("unrecognizedTask", 404, "this half does not know the task")
         return signed.task
 
-    def _standing(self, call: Call) -> refresh.Standing | None:
-        with self.store.transaction() as tx:
-            kept = tx.training(call.path["model"])
-        return None if kept is None else refresh.Standing.from_json(kept)
+    @property
+    def _peer(self) -> HttpPeer:
+        return HttpPeer(self.half.paired, self.transport)
 
     def _status(self, standing: refresh.Standing) -> JSONResponse:
         return JSONResponse(self._described(standing))
@@ -231,6 +237,8 @@ def build(service: Service) -> Starlette:
             _route("GET", "/transcript", service.transcript),
             _route("POST", "/operator/trainings", service.start, token),
             _route("POST", "/operator/trainings/{model}/refresh", service.advance, token),
+            _route("POST", "/operator/experiments", service.open_experiment, token),
+            _route("POST", "/operator/experiments/{experiment}", service.read_experiment, token),
             _route("GET", "/operator/status", service.status, token),
         ]
     else:
@@ -246,6 +254,16 @@ def build(service: Service) -> Starlette:
 
 
 Work = Callable[[Call], Response]
+T = TypeVar("T")
+
+
+def _parsed(kind: type[T], name: str, document: bytes) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(document)
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise InvalidInput(f"{name}.{where}", first["msg"], "correct it") from wrong
 
 
 def _route(method: str, path: str, work: Work, token: str | None = None) -> Route:

@@ -93,17 +93,30 @@ def start(
     training: Annotated[Path, typer.Option(help="a JSON file: model, catalog, items, users, ...")],
 ) -> None:
     """Begin a training at the running leader."""
-    try:
-        document = training.read_bytes()
-    except OSError as absent:
-        raise InvalidInput("training", f"{training} cannot be read", "name a file") from absent
-    _show(_ask(folder, "POST", "/operator/trainings", document))
+    _show(_ask(folder, "POST", "/operator/trainings", _document("training", training)))
 
 
 @app.command()
 def refresh(folder: Folder, model: str) -> None:
     """Take the next step of a training: collect the open round, open the next, or release."""
     _show(_ask(folder, "POST", f"/operator/trainings/{model}/refresh"))
+
+
+@app.command()
+def experiment(
+    folder: Folder,
+    opening: Annotated[
+        Path | None, typer.Option("--open", help="a JSON file: experiment, epsilon, delta, ...")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--read", help="the id of an experiment")] = None,
+) -> None:
+    """Open a period of an experiment, or collect the open one and read them all."""
+    if (opening is None) == (name is None):
+        raise InvalidInput("--open, --read", "one of them is needed", "open a period, or read")
+    if opening is not None:
+        _show(_ask(folder, "POST", "/operator/experiments", _document("open", opening)))
+    else:
+        _show(_ask(folder, "POST", f"/operator/experiments/{name}"))
 
 
 @app.command()
@@ -130,6 +143,13 @@ def main() -> None:
     except (TactfulError, OSError) as refused:
         print(f"tactful-aggregator: {refused}", file=sys.stderr)
         sys.exit(2)
+
+
+def _document(option: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as absent:
+        raise InvalidInput(option, f"{path} cannot be read", "name a file") from absent
 
 
 def _ask(folder: Path, method: str, path: str, body: bytes = b"") -> bytes:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Engine,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -86,6 +88,17 @@ batch = Table(
     Column("total", LargeBinary),
     Column("noisy", LargeBinary),
 )
+# what each period of an experiment summed to, noise and all
+period = Table(
+    "period",
+    tables,
+    Column("task_id", LargeBinary, primary_key=True),
+    Column("number", Integer, unique=True),
+    Column("model", String),
+    Column("people", Integer),
+    Column("tau", Float),
+    Column("vector", LargeBinary),
+)
 # guides and models, named by their hash
 file = Table(
     "file", tables, Column("sha256", String, primary_key=True), Column("content", LargeBinary)
@@ -106,6 +119,19 @@ release = Table(
 transcript = Table(
     "transcript", tables, Column("number", Integer, primary_key=True), Column("entry", String)
 )
+
+
+@dataclass(frozen=True)
+class Period:
+    """A collected period of an experiment: how many people, the noise of each entry, the sum.
+
+    `vector` holds float64 entries for people's vectors of length at most 1.
+    """
+
+    task_id: bytes
+    people: int
+    tau: float
+    vector: bytes
 
 
 @dataclass(frozen=True)
@@ -190,6 +216,20 @@ class Transaction:
         """The tasks of a model, oldest first."""
         rows = self._run(select(task.c.body).where(task.c.model == model).order_by(task.c.number))
         return [SignedTask.decode(body).task for body in rows.scalars()]
+
+    def open_task(self, model: str) -> SignedTask | None:
+        """The task of a model that takes reports now."""
+        return self._newest_task(task.c.model == model, task.c.state == OPEN)
+
+    def unread_task(self, model: str) -> SignedTask | None:
+        """The task of an experiment whose period was not kept yet, collected or not."""
+        read = select(period.c.task_id)
+        return self._newest_task(task.c.model == model, task.c.id.not_in(read))
+
+    def _newest_task(self, *conditions: ColumnElement[bool]) -> SignedTask | None:
+        rows = select(task.c.body).where(*conditions)
+        body = self._run(rows.order_by(task.c.number.desc()).limit(1)).scalar()
+        return None if body is None else SignedTask.decode(body)
 
     def task_state(self, task_id: bytes) -> str | None:
         """Whether a task is open, closing or collected; None if it is unknown."""
@@ -283,6 +323,20 @@ class Transaction:
         }
         insertion = upsert(batch).values(task_id=task_id, **values)
         self._run(insertion.on_conflict_do_update(index_elements=["task_id"], set_=values))
+
+    # experiments
+
+    def add_period(self, model: str, kept: Period) -> bool:
+        """Keep what a period summed to; False if it was kept before."""
+        number = self._run(select(func.count()).select_from(period)).scalar_one()
+        row = {"number": number, "model": model, **vars(kept)}
+        return self._run(upsert(period).values(row).on_conflict_do_nothing()).rowcount == 1
+
+    def periods(self, model: str) -> list[Period]:
+        """All periods of an experiment, oldest first."""
+        columns = select(period.c.task_id, period.c.people, period.c.tau, period.c.vector)
+        rows = self._run(columns.where(period.c.model == model).order_by(period.c.number))
+        return [Period(*row) for row in rows]
 
     # what is published
 

@@ -144,7 +144,7 @@ def _opened(store: Datastore, half: Half, peer: Peer, standing: Standing, now: i
     opened = replace(standing, task=task.id.hex(), state="open")
     with store.transaction() as tx:
         tx.add_task(signed)
-        _log(tx, "task", signed.task.document, now)
+        log(tx, "task", signed.task.document, now)
         tx.keep_training(task.model, opened.json())
     return opened
 
@@ -231,7 +231,7 @@ def _released(
     with store.transaction() as tx:
         tx.add_file(release.file, content)
         tx.add_release(release.model, release.version, body)
-        _log(tx, "release", release.document, now)
+        log(tx, "release", release.document, now)
         tx.keep_training(release.model, released.json())
     return released
 
@@ -273,7 +273,8 @@ def _guide(store: Datastore, standing: Standing) -> Guide | None:
     return None if content is None else Guide.from_arrays(unpack(content))
 
 
-def _log(tx: Transaction, kind: Literal["task", "release"], document: bytes, now: int) -> None:
+def log(tx: Transaction, kind: transcript.Kind, document: bytes, now: int) -> None:
+    """Publish a document in the transcript, in the transaction that publishes it."""
     written = tx.transcript()
     last = transcript.parse(written[-1]) if written else None
     entry = transcript.follow(last, kind, document, now)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tactful.errors import TactfulError, TransportError
 from tactful.protocol.transport import HttpTransport, Request, Transport
+from tactful_aggregator.experiments import Opening
 from tactful_aggregator.refresh import Training
 from tactful_aggregator.settings import CARD_FILE, Half, Role, Settings, create, load, pair
 
@@ -87,6 +88,14 @@ class RunningPair:
     def refresh(self, model: str) -> Mapping[str, object]:
         """Take its next step; raises TactfulError with the leader's reason if it cannot."""
         return self._operate(f"/operator/trainings/{model}/refresh")
+
+    def open_experiment(self, opening: Opening) -> Mapping[str, object]:
+        """Open a period of an experiment."""
+        return self._operate("/operator/experiments", json.dumps(asdict(opening)).encode())
+
+    def read_experiment(self, name: str) -> Mapping[str, object]:
+        """Collect its open period and read all of them."""
+        return self._operate(f"/operator/experiments/{name}")
 
     def _operate(self, path: str, body: bytes = b"") -> Mapping[str, object]:
         headers = {"Authorization": f"Bearer {self.leader.half.keys.token}"}

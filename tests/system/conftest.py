@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tactful.device.clock import Clock
 from tactful.device.consent import Consent
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
@@ -62,7 +63,7 @@ class Town:
         chosen: dict[str, object] = {
             "path": str(self.folder / f"{number}.db"),
             "aggregators": Aggregators(**self.pair.aggregators(self.model)),
-            "lifetime_epsilon": 100.0,
+            "lifetime_epsilon": 2000.0,
             "min_batch_size": 4,
         }
         return Settings(**{**chosen, **changes})
@@ -73,13 +74,19 @@ class Town:
         *,
         consent: Consent = SHARING,
         transport: Transport | None = None,
+        clock: Clock | None = None,
         **changes: object,
     ) -> Personalizer:
         """Device `number`, which likes a few items of one category."""
         settings = self.settings(number, **changes)
         known = settings.path is not None and Path(settings.path).exists()
         device = Personalizer(
-            CATALOG, settings, key=FIXED_KEY, consent=consent, transport=transport or Wire()
+            CATALOG,
+            settings,
+            key=FIXED_KEY,
+            consent=consent,
+            transport=transport or Wire(),
+            clock=clock,
         )
         if not known:
             for step in range(LIKES_PER_DEVICE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from tactful.protocol.task import Task
     from tactful.protocol.transport import Request, Response, Transport
 
-PURPOSE = "share_dp_updates"
+MEANINGS = {
+    "popularity": "which items are liked",
+    "subspace": "how liked items go together",
+    "experiment": "what this device counted in its version",
+}
+UPDATES, METRICS = "share_dp_updates", "share_dp_metrics"
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ class Contributor:
     def _spent_and_recorded(
         self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int
     ) -> Disclosure:
-        charge = Charge(task_id=task.id.hex(), purpose=PURPOSE, rho=task.release.rho, time=now)
+        purpose = purpose_of(task)
+        charge = Charge(task_id=task.id.hex(), purpose=purpose, rho=task.release.rho, time=now)
         memory.ledger.spend(charge)  # refuse before anything is fetched or made
         report = self._report(task, vector, now)
         with self._vault.transaction(durable=True) as writing:
@@ -95,7 +101,7 @@ class Contributor:
                 return made  # another process of this device was first
             newest.ledger.spend(charge)
             body = {"bytes": base64.b64encode(report.encode()).decode()}
-            grant = newest.answers.newest[PURPOSE].record_id
+            grant = newest.answers.newest[purpose].record_id
             disclosure = _disclosure(task, report, now, writing.append("report", body), grant)
             writing.append("charge", charge.body())
             writing.append("disclosure", disclosure.body())
@@ -132,19 +138,29 @@ def answer(
         changes = answers.changes(consent, occasion, asked=asked)
         for record in changes:
             writing.append("consent", record.body())
-    if any(record.purpose == PURPOSE and record.state != "granted" for record in changes):
+    ended = {record.purpose for record in changes if record.state != "granted"}
+    if ended & {UPDATES, METRICS}:
         with lock.withdrawing():
-            _drop_unsent(vault, recall(vault, memory))
+            _drop_unsent(vault, recall(vault, memory), ended)
 
 
-def _drop_unsent(vault: Vault, memory: Memory) -> None:
-    """Erase every report that was made and not accepted; their charges stay."""
-    waiting = [d for d in memory.disclosures.values() if not (d.accepted or d.dropped)]
+def _drop_unsent(vault: Vault, memory: Memory, purposes: Collection[str]) -> None:
+    """Erase every report for `purposes` that was made and not accepted; their charges stay."""
+    waiting = [
+        one
+        for one in memory.disclosures.values()
+        if one.purpose in purposes and not (one.accepted or one.dropped)
+    ]
     if waiting:
         with vault.transaction(durable=True) as writing:
             writing.erase([disclosure.report for disclosure in waiting])
             for disclosure in waiting:
                 writing.append("dropped", {"task_id": disclosure.task_id})
+
+
+def purpose_of(task: Task) -> str:
+    """What a person agrees to when they contribute to `task`."""
+    return METRICS if task.kind == "experiment" else UPDATES
 
 
 def report_bytes(vault: Vault, disclosure: Disclosure) -> bytes:
@@ -160,7 +176,7 @@ def _disclosure(task: Task, report: Report, now: int, position: int, grant: str)
     return Disclosure(
         task_id=task.id.hex(),
         report_id=report.metadata.report_id.hex(),
-        purpose=PURPOSE,
+        purpose=purpose_of(task),
         at=now,
         recipient=task.leader,
         size=len(encoded),
@@ -172,8 +188,8 @@ def _disclosure(task: Task, report: Report, now: int, position: int, grant: str)
 
 
 def _meaning(task: Task) -> str:
-    what = "which items are liked" if task.kind == "popularity" else "how liked items go together"
     return (
-        f"round {task.round + 1} of {task.rounds} for {task.model!r}: {what}, as {task.length:,} "
-        f"whole numbers of length at most {task.release.norm_bound:,} squared, in two sealed shares"
+        f"round {task.round + 1} of {task.rounds} for {task.model!r}: {MEANINGS[task.kind]}, "
+        f"as {task.length:,} whole numbers of length at most {task.release.norm_bound:,} squared, "
+        "in two sealed shares"
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+DAY_MS = 86_400_000
 FINE = 1 << 32  # places that arms share out
 READ = ("unit", "assignment", "exposure")
 REPEATED_WITHIN_DAYS = 7
@@ -87,9 +88,35 @@ def assign(vault: Vault, experiment: Experiment, now: int) -> Arm | None:
 
 
 def expose(vault: Vault, experiment: Experiment, day: int) -> None:
-    """Note that the version was seen on `day` (days since 1970); once a day, however often."""
+    """Note that the version was seen on `day` (days since 1970), once a day however often."""
     body = {"experiment": experiment.id, "day": day}
     vault.append("exposure", body, name=f"exposure {experiment.id} {day}")
+
+
+def claim(vault: Vault, experiment: Experiment, task_id: str) -> bool:
+    """Whether this device adds to the experiment in the period `task_id`: the first it asks for."""
+    body = {"experiment": experiment.id, "task_id": task_id}
+    position = vault.append("period", body, name=f"period {experiment.id}", durable=True)
+    first = next(vault.read(position - 1, ["period"]))
+    return first.body["task_id"] == task_id
+
+
+def vector(
+    events: Iterable[StoredEvent], experiment: Experiment, here: Standing, day: int
+) -> NDArray[np.float64] | None:
+    """What this device adds, of length at most 1; None until it was measured (`day` since 1970).
+
+    What was recorded for repetition limits alone is not counted.
+    """
+    from tactful.learning.experiment import person_vector
+
+    days = window(here, experiment, day)
+    names = [arm.name for arm in experiment.arms]
+    if days is None or here.arms.get(experiment.id) not in names:
+        return None
+    counted = [event for event in events if event.purpose != "essential"]
+    values, before = measured(counted, experiment, days)
+    return person_vector(names.index(here.arms[experiment.id]), len(names), values, before)
 
 
 def window(here: Standing, experiment: Experiment, day: int) -> tuple[int, int] | None:
@@ -133,7 +160,7 @@ def _folded(records: Iterable[Record]) -> Standing:
 
 
 def _scaled(events: Iterable[StoredEvent], metric: Metric, span: tuple[int, int]) -> float:
-    inside = [event for event in events if span[0] <= event.day < span[1]]
+    inside = [event for event in events if span[0] <= event.at_ms // DAY_MS < span[1]]
     count = _repeats(inside) if metric.counts == "repeat" else _occurrences(inside, metric.counts)
     clipped = min(max(count, metric.low), metric.high)
     return (clipped - metric.low) / (metric.high - metric.low)
@@ -150,6 +177,7 @@ def _repeats(events: Iterable[StoredEvent]) -> int:
     for event in events:
         if event.kind == "impression":
             seen = last.get(event.item_id)
-            repeats += seen is not None and event.day - seen < REPEATED_WITHIN_DAYS
-            last[event.item_id] = event.day
+            today = event.at_ms // DAY_MS
+            repeats += seen is not None and today - seen < REPEATED_WITHIN_DAYS
+            last[event.item_id] = today
     return repeats

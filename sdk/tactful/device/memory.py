@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -87,19 +87,24 @@ class Memory:
 
     def after(self, records: Iterable[Record]) -> Memory:
         """The picture once `records` are read; reading in pieces gives the same."""
-        memory, events = self, []
+        memory, happened = self, []
         for record in records:
             if record.kind == "event":
-                events.append(StoredEvent.from_body(record.body))
+                happened.append(StoredEvent.from_body(record.body))
             elif record.kind in _READERS:
                 memory = _READERS[record.kind](memory, record.body)
             memory = replace(memory, position=record.position)
-        return replace(memory, profile=memory.profile.after(events)) if events else memory
+        return replace(memory, profile=memory.profile.after(happened)) if happened else memory
 
 
 def recall(vault: Vault, memory: Memory) -> Memory:
     """`memory` brought up to the vault's newest record."""
     return memory.after(vault.read(memory.position, REMEMBERED))
+
+
+def events(vault: Vault) -> Iterator[StoredEvent]:
+    """Everything that happened, oldest first."""
+    return (StoredEvent.from_body(record.body) for record in vault.read(0, ["event"]))
 
 
 def forget(vault: Vault) -> int:

@@ -23,6 +23,7 @@ from tactful.errors import (
 if TYPE_CHECKING:
     from tactful.learning.model import Model
     from tactful.learning.subspace import Guide
+    from tactful.protocol.experiment import Experiment
     from tactful.protocol.model import ModelRelease, SignedRelease
     from tactful.protocol.task import Task
     from tactful.protocol.transport import Response, Transport
@@ -57,9 +58,13 @@ class ModelFeed:
 
         Raises TaskRejected if there is none, or if it is unsigned, foreign, too small or over.
         """
+        task = self._task(self._pair.model, now)
+        return Round(task, None if task.guide is None else self._guide(task.guide))
+
+    def _task(self, model: str, now: int) -> Task:
         from tactful.protocol.task import SignedTask
 
-        answer = self._get(f"/models/{self._pair.model}/task")
+        answer = self._get(f"/models/{model}/task")
         if answer.status == 404:
             raise TaskRejected("task: no round is open now; try again later")
         task = SignedTask.decode(self._body(answer)).verify(*self._keys, now=now)
@@ -68,10 +73,16 @@ class ModelFeed:
                 f"task.min_batch_size: {task.min_batch_size} is below this device's floor "
                 f"{self._min_batch_size}"
             )
-        addresses = (self._pair.model, self._pair.leader, self._pair.helper)
-        if (task.model, task.leader, task.helper) != addresses:
+        if (task.model, task.leader, task.helper) != (model, self._pair.leader, self._pair.helper):
             raise TaskRejected("task.model, task.leader, task.helper: not those of the settings")
-        return Round(task, None if task.guide is None else self._guide(task.guide))
+        return task
+
+    def open_period(self, experiment: Experiment, now: int) -> Task:
+        """The open period of an experiment; raises TaskRejected like `open_round`."""
+        task = self._task(f"experiment-{experiment.id}", now)
+        if task.kind != "experiment" or task.guide != experiment.sha256:
+            raise TaskRejected("task.guide: it is for another version of this experiment")
+        return task
 
     def newest(self, catalog: Catalog, newer_than: int, now: int) -> tuple[SignedRelease, bytes]:
         """The newest release and its file, both verified.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tactful.device.ranking.pipeline import Ranking
     from tactful.device.ranking.scoring import Shelf
     from tactful.learning.model import Model
+    from tactful.protocol.experiment import Arm, Experiment
     from tactful.protocol.model import ModelRelease
     from tactful.protocol.transport import Transport
 
@@ -137,6 +138,44 @@ class Personalizer:
         self._memory = self._blank()
         self._caps.use(self._caps.rules)
         return erased
+
+    # experiments
+
+    def arm(self, experiment: Experiment) -> Arm:
+        """The version that this device shows: the control, unless the person takes part."""
+        from tactful.device.experiments import assign
+
+        if not self.memory.consent.allows("experiments"):
+            return experiment.arms[0]
+        return assign(self._vault, experiment, self._now_seconds()) or experiment.arms[0]
+
+    def expose(self, experiment: Experiment) -> None:
+        """Note that the person saw their version today; nothing unless they take part."""
+        from tactful.device.experiments import expose, standing
+
+        joined = standing(self._vault, self._now_seconds()).arms
+        if self.memory.consent.allows("experiments") and experiment.id in joined:
+            expose(self._vault, experiment, self._today())
+
+    def contribute_to(self, experiment: Experiment) -> Contribution | None:
+        """Add what this device counted to the open period, once; None until it was measured.
+
+        Raises ConsentMissing, BudgetExhausted, TaskRejected, ReportRejected, TransportError.
+        """
+        from tactful.device.contributor import ConsentedTransport, Contributor
+        from tactful.device.experiments import claim, standing, vector
+
+        self._require_metrics()
+        now, memory = self._now_seconds(), self.memory
+        events = remembering.events(self._vault)
+        added = vector(events, experiment, standing(self._vault, now), self._today())
+        if added is None:
+            return None
+        carrier = ConsentedTransport(self._carrier(), self._sending, self._require_metrics)
+        task = self._feed(carrier).open_period(experiment, now)
+        if not claim(self._vault, experiment, task.id.hex()):
+            return None
+        return Contributor(self._vault, carrier).contribute(task, added, memory, now)
 
     # what explains, and what the person sets
 
@@ -253,6 +292,10 @@ class Personalizer:
         mu = Fraction(mu_for(self.settings.lifetime_epsilon, self.settings.delta))
         return Memory(ledger=Ledger(mu**2 / 2))
 
+    def _require_metrics(self) -> None:
+        self.memory.consent.require("experiments")
+        self.memory.consent.require("share_dp_metrics")
+
     def _require_sharing(self) -> None:
         self.memory.consent.require("share_dp_updates")
 
@@ -284,6 +327,9 @@ class Personalizer:
 
         self._transport = self._transport or default_transport()
         return self._transport
+
+    def _today(self) -> int:
+        return self._now_seconds() // 86_400
 
     def _now_seconds(self) -> int:
         return self._clock.reading().wall_ms // 1000

@@ -92,7 +92,7 @@ class Experiment:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        _require(re.fullmatch(r"[a-z0-9-]{1,64}", self.id) is not None, "id", "use a-z, 0-9 and -")
+        _require(re.fullmatch(r"[a-z0-9-]{1,48}", self.id) is not None, "id", "use a-z, 0-9 and -")
         _require(0 < len(self.layer) <= 64, "layer", "use 1 to 64 characters")
         inside = self.first >= 0 and self.slots > 0 and self.first + self.slots <= SLOTS
         _require(inside, "slots", f"stay within 0 to {SLOTS}")
@@ -118,8 +118,8 @@ class Experiment:
 
     @cached_property
     def document(self) -> bytes:
-        """The experiment in its one canonical form."""
-        return canonical(asdict(self))
+        """The experiment in its one canonical form: 1 and 1.0 are written alike."""
+        return canonical(_written(asdict(self)))
 
     @property
     def sha256(self) -> str:
@@ -138,6 +138,18 @@ def require_apart(experiments: Sequence[Experiment]) -> None:
                     f"{other.id} and {one.id} share slots of {one.layer!r}",
                     "move one",
                 )
+
+
+def _written(fields: dict[str, object]) -> dict[str, object]:
+    numbers = ("low", "high", "effect", "may_fall", "balance", "diversity")
+    return {
+        name: float(str(value))
+        if name in numbers and value is not None
+        else [_written(one) for one in value]
+        if isinstance(value, tuple)
+        else value
+        for name, value in fields.items()
+    }
 
 
 def _require(holds: bool, field: str, fix: str) -> None:

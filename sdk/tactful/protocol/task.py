@@ -32,13 +32,15 @@ class Task:
     `length` counts the entries of a measurement before padding, `sigma2` ("num/den", squared
     levels) is the noise that each half adds in full, `opens` and `expires` are unix seconds,
     `guide` the SHA-256 of the round's guide file. The whole training claims `epsilon` at `delta`.
+    A period of an experiment is a task too: `guide` and `catalog` are the hash of its document,
+    `items` counts its arms.
     """
 
     version: Literal["tactful-1"]
     model: str
     round: int
     rounds: int
-    kind: Literal["popularity", "subspace"]
+    kind: Literal["popularity", "subspace", "experiment"]
     catalog: str
     items: int
     length: int

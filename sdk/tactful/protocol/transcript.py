@@ -11,6 +11,7 @@ from tactful.errors import ProtocolError
 from tactful.protocol.signed import canonical
 
 GENESIS = "0" * 64
+Kind = Literal["task", "release", "result"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class Entry:
 
     index: int
     previous: str
-    kind: Literal["task", "release"]
+    kind: Kind
     sha256: str
     time: int
 
@@ -45,9 +46,7 @@ def parse(line: str) -> Entry:
         raise ProtocolError("transcript: a line is not an entry") from wrong
 
 
-def follow(
-    last: Entry | None, kind: Literal["task", "release"], document: bytes, time: int
-) -> Entry:
+def follow(last: Entry | None, kind: Kind, document: bytes, time: int) -> Entry:
     """The entry for `document` after `last`; `time` is in unix seconds."""
     return Entry(
         index=0 if last is None else last.index + 1,

@@ -1,0 +1,214 @@
+"""Experiments at the leader: open a period, collect its sums, read what they say.
+
+A device takes part in one period only, the first that is open once it was measured, so periods
+add up, and each is charged to other devices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+
+from tactful.errors import InvalidInput
+from tactful.learning.experiment import SUSPICIOUS, Difference, Sums, difference, ratio_p, width
+from tactful.privacy.accountant import mu_for, sigma2_for
+from tactful.protocol.encoding import Encoding
+from tactful.protocol.experiment import Experiment, Metric
+from tactful.protocol.task import SIGNED_AS, SignedTask, Task
+from tactful_aggregator import collection, preflight
+from tactful_aggregator.datastore import Datastore, Period
+from tactful_aggregator.refresh import BOX, LEVELS, Peer, log
+from tactful_aggregator.settings import Half
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What the operator asks for: each period is (`epsilon`, `delta`)-private for its devices."""
+
+    experiment: Experiment
+    epsilon: float
+    delta: float
+    min_batch_size: int
+    period_seconds: int = 7 * 86_400
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    def __post_init__(self) -> None:
+        mu_for(self.epsilon, self.delta)  # raises InvalidInput naming epsilon or delta
+        for name in ("min_batch_size", "period_seconds"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(name, "it is below 1", "use a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One metric of one arm against the control, in the metric's own unit.
+
+    `interval` is 95 % for one planned look, `p_always` may be read at any time. `guardrail` is
+    held, broken or unclear, or empty where there is none.
+    """
+
+    metric: str
+    arm: str
+    control: float
+    difference: float
+    interval: tuple[float, float]
+    p_always: float
+    guardrail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """All periods so far; below 0.001 `ratio_p` says that arms lost people: distrust the rest."""
+
+    experiment: str
+    people: int
+    arms: dict[str, float]
+    ratio_p: float
+    trusted: bool
+    readings: tuple[Reading, ...]
+    epsilon: float
+    delta: float
+
+    def json(self) -> dict[str, object]:
+        """As it is shown."""
+        return asdict(self)
+
+
+def model_of(experiment: Experiment) -> str:
+    """The name under which a task of the experiment is published."""
+    return f"experiment-{experiment.id}"
+
+
+def start(store: Datastore, half: Half, peer: Peer, opening: Opening, now: int) -> Task:
+    """Open a period; raises InvalidInput while one is open, TaskRejected if a half refuses."""
+    task = _task(half, opening, now)
+    with store.transaction() as tx:
+        if tx.unread_task(task.model) is not None:
+            raise InvalidInput("experiment", f"{opening.experiment.id!r} is open", "read it first")
+        preflight.check(task, tx.tasks(task.model), half)
+    mine = half.keys.signer.sign(SIGNED_AS + task.document)
+    signed = SignedTask(task, {"leader": mine, "helper": peer.sign_task(task, mine)})
+    signed.verify(*half.public_keys(), now=now)
+    with store.transaction() as tx:
+        tx.add_file(opening.experiment.sha256, opening.experiment.document)
+        tx.add_task(signed)
+        log(tx, "task", task.document, now)
+    return task
+
+
+def read(store: Datastore, half: Half, peer: Peer, experiment_id: str, now: int) -> Result:
+    """Collect the open period, if there is one, and read all of them together.
+
+    Raises BatchTooSmall while too few reports have come, InvalidInput for an unknown experiment.
+    """
+    model = f"experiment-{experiment_id}"
+    with store.transaction() as tx:
+        pending = tx.unread_task(model)
+    if pending is not None:
+        _collected(store, half, peer, pending.task, now)
+    with store.transaction() as tx:
+        periods = tx.periods(model)
+        tasks = tx.tasks(model)
+        if not periods:
+            raise InvalidInput("experiment", f"{experiment_id!r} is unknown", "start it first")
+        document = tx.file(str(tasks[-1].guide))
+    experiment = Experiment.parse(document or b"")
+    return _result(experiment, periods, tasks[-1])
+
+
+def _collected(store: Datastore, half: Half, peer: Peer, task: Task, now: int) -> None:
+    total, count = collection.collect(store, half, peer, task)
+    vector = task.encoding.decode(total, count)
+    tau = math.sqrt(2 * Fraction(task.sigma2)) / task.encoding.levels_per_unit
+    period = Period(task.id, count, tau, vector.tobytes())
+    with store.transaction() as tx:
+        if tx.add_period(task.model, period):
+            log(tx, "result", hashlib.sha256(period.vector).digest(), now)
+
+
+def _result(experiment: Experiment, periods: list[Period], task: Task) -> Result:
+    arms = len(experiment.arms)
+    sums = _sums(periods[0], arms)
+    for period in periods[1:]:
+        sums = sums + _sums(period, arms)
+    shares = np.array([float(arm.part) for arm in experiment.arms])
+    fits, counts = ratio_p(sums, shares), sums.arms[:, 0]
+    readings = (
+        _reading(experiment, sums, arm, place)
+        for arm in range(1, arms)
+        for place in range(len(experiment.metrics))
+    )
+    return Result(
+        experiment=experiment.id,
+        people=sums.people,
+        arms=dict(zip((arm.name for arm in experiment.arms), counts.tolist(), strict=True)),
+        ratio_p=fits,
+        trusted=fits >= SUSPICIOUS,
+        readings=tuple(readings),
+        epsilon=task.epsilon,
+        delta=task.delta,
+    )
+
+
+def _sums(period: Period, arms: int) -> Sums:
+    return Sums.of(np.frombuffer(period.vector), period.people, period.tau, arms)
+
+
+def _reading(experiment: Experiment, sums: Sums, arm: int, place: int) -> Reading:
+    metric = experiment.metrics[place]
+    scale = metric.high - metric.low
+    found = difference(sums, arm, place, metric.effect / scale)
+    low, high = found.interval
+    return Reading(
+        metric=metric.name,
+        arm=experiment.arms[arm].name,
+        control=metric.low + scale * found.control,
+        difference=scale * found.value,
+        interval=(scale * low, scale * high),
+        p_always=found.p_always,
+        guardrail=_guardrail(metric, found),
+    )
+
+
+def _guardrail(metric: Metric, found: Difference) -> str:
+    if metric.may_fall is None:
+        return ""
+    floor = -metric.may_fall / (metric.high - metric.low)
+    low, high = found.interval
+    return "held" if low >= floor else "broken" if high < floor else "unclear"
+
+
+def _task(half: Half, opening: Opening, now: int) -> Task:
+    experiment = opening.experiment
+    length = len(experiment.arms) * width(len(experiment.metrics))
+    bound = Encoding(length, LEVELS, BOX, b"").norm_bound
+    sigma2 = sigma2_for(bound, mu_for(opening.epsilon, opening.delta), 1.0)
+    return Task(
+        version="tactful-1",
+        model=model_of(experiment),
+        round=0,
+        rounds=1,
+        kind="experiment",
+        catalog=experiment.sha256,
+        items=len(experiment.arms),
+        length=length,
+        levels=LEVELS,
+        box=BOX,
+        family="rounded_gaussian",
+        sigma2=f"{sigma2.numerator}/{sigma2.denominator}",
+        adjacency="zero_out",
+        unit="device",
+        epsilon=opening.epsilon,
+        delta=opening.delta,
+        min_batch_size=opening.min_batch_size,
+        leader=half.settings.url,
+        helper=half.paired.url,
+        opens=now,
+        expires=now + opening.period_seconds,
+        guide=experiment.sha256,
+    )
