@@ -39,7 +39,18 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("vault", type=Path, help="the vault's file")
         command.add_argument("--key-file", type=Path, required=True, help="the file with its key")
         command.set_defaults(run=run)
+    _add_disclosures(commands)
     return parser
+
+
+def _add_disclosures(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    told = "write what app stores and the law ask an app to disclose"
+    command = commands.add_parser("disclosures", help=told, description=told)
+    command.add_argument("folder", type=Path, help="where the documents go")
+    command.add_argument("--settings", type=Path, required=True, help="the app's settings, TOML")
+    command.add_argument("--signals", type=Path, help="the app's signals, JSON; else the built-in")
+    command.add_argument("--check", action="store_true", help="only fail if one is stale")
+    command.set_defaults(run=_disclosures)
 
 
 def _opened(options: argparse.Namespace) -> tuple[Vault, Memory]:
@@ -75,6 +86,26 @@ def _export(options: argparse.Namespace) -> int:
         records = [{"position": one.position, "kind": one.kind, **one.body} for one in vault.read()]
     print(json.dumps({"schema": 1, "vault": vault.id, "records": records}, indent=1))
     return 0
+
+
+def _disclosures(options: argparse.Namespace) -> int:
+    from tactful.device.disclosures import disclosures, require_current, write
+    from tactful.device.settings import Settings
+    from tactful.device.signals import Registry, built_in
+
+    settings = Settings.from_file(options.settings)
+    signals = built_in() if options.signals is None else Registry.parse(_text(options.signals))
+    documents = disclosures(settings, signals)
+    (require_current if options.check else write)(options.folder, documents)
+    done = "current" if options.check else "written"
+    print(f"{len(documents)} documents in {options.folder} are {done}")
+    return 0
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise InvalidInput("--signals", f"{path} is not a file", "name one that is there")
+    return path.read_text()
 
 
 def _erase(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from tactful.device.consent import Consent
 from tactful.device.device_key import HostKey
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Settings
+from tactful.device.signals import Registry
 
 __all__ = ["FIXED_KEY", "LOCAL", "FrozenClock", "small_catalog", "small_device"]
 
@@ -30,6 +31,7 @@ def small_device(
     *,
     consent: Consent = LOCAL,
     clock: ManualClock | None = None,
+    signals: Registry | None = None,
 ) -> Personalizer:
     """A device in memory whose time moves only when `clock` is told to."""
     return Personalizer(
@@ -38,4 +40,5 @@ def small_device(
         key=FIXED_KEY,
         consent=consent,
         clock=clock or ManualClock(),
+        signals=signals,
     )

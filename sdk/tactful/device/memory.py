@@ -9,6 +9,7 @@ from fractions import Fraction
 from tactful.device.consent import Answers, Consent, ConsentRecord
 from tactful.device.events import StoredEvent
 from tactful.device.profile import Profile
+from tactful.device.signals import Registry
 from tactful.device.vault import Record, Vault
 from tactful.privacy.budget import Charge, Ledger
 
@@ -119,6 +120,17 @@ def forget(vault: Vault) -> int:
         writing.erase(gone)
         writing.append("forgotten", {"newest": memory.newest})
     vault.scrub()
+    return len(gone)
+
+
+def outlive(vault: Vault, signals: Registry, now_ms: int) -> int:
+    """Destroy every event that was kept for as long as its signal may be; how many those were."""
+    events = vault.read(0, ["event"])
+    gone = [r.position for r in events if signals.outlived(StoredEvent.from_body(r.body), now_ms)]
+    if gone:
+        with vault.transaction(durable=True) as writing:
+            writing.erase(gone)
+        vault.scrub()
     return len(gone)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +18,7 @@ from tactful.device.events import Event
 from tactful.device.memory import Disclosure, Memory
 from tactful.device.sending import SendingLock
 from tactful.device.settings import Aggregators, Settings
+from tactful.device.signals import Registry, built_in
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 
@@ -49,6 +51,7 @@ class Personalizer:
         key: KeyProvider,
         consent: Consent,
         restrictions: Restrictions = NOBODY,
+        signals: Registry | None = None,
         clock: Clock | None = None,
         transport: Transport | None = None,
         model: Model | None = None,
@@ -57,6 +60,7 @@ class Personalizer:
 
         `consent` answers what was not answered yet, and may take back; what the person refused
         here only `agree` grants. `restrictions` are who else may say no: system, browser, law.
+        `signals` declares what may be recorded, the built-in ones if None.
         """
         self.catalog, self.settings, self._shipped = catalog, settings, model
         self._clock, self._transport = clock or SystemClock(), transport
@@ -66,7 +70,7 @@ class Personalizer:
         self._memory = self._blank()
         self._in_use: tuple[int, InUse] | None = None
         self._shelf: Shelf | None = None
-        self.restrictions = restrictions
+        self.restrictions, self.signals = restrictions, signals or built_in()
         self._sending = SendingLock(self._vault.path)
         self._answered(consent, Shown(), asked=False)
 
@@ -76,13 +80,16 @@ class Personalizer:
         """Remember what happened; an impression confirms its reservation.
 
         Raises ConsentMissing unless the person agreed to a local profile (shows and refusals are
-        remembered for repetition limits alone), InvalidInput for an item not in the catalog.
+        remembered for repetition limits alone), InvalidInput for an item not in the catalog or a
+        kind that is not declared, or no longer.
         """
         item = None if event.item_id is None else self.catalog[event.item_id]
-        may_learn = self.memory.consent.allows("local_profile")
+        consent = self.memory.consent
         if event.kind not in NEEDS_NO_PROFILE:
-            self.memory.consent.require("local_profile")
-        self._caps.record(event, item, purpose="local_profile" if may_learn else "essential")
+            consent.require("local_profile")
+        purpose = "local_profile" if consent.allows("local_profile") else "essential"
+        self.signals.require(event.kind, purpose, self._date())
+        self._caps.record(event, item, purpose=purpose)
 
     def recommend(self, n: int, *, surface: str = "home", balance: float | None = None) -> Picks:
         """Up to `n` items with reasons and reservations; a typed reason for each missing one.
@@ -138,6 +145,14 @@ class Personalizer:
         self._memory = self._blank()
         self._caps.use(self._caps.rules)
         return erased
+
+    def tidy(self) -> int:
+        """Destroy what was kept for as long as it may be; how many records. Call it once a day."""
+        outlived = remembering.outlive(self._vault, self.signals, 1000 * self._now_seconds())
+        if outlived:
+            self._memory = self._blank()
+            self._caps.use(self._caps.rules)
+        return outlived
 
     # experiments
 
@@ -327,6 +342,9 @@ class Personalizer:
 
         self._transport = self._transport or default_transport()
         return self._transport
+
+    def _date(self) -> date:
+        return datetime.fromtimestamp(self._now_seconds(), UTC).date()
 
     def _today(self) -> int:
         return self._now_seconds() // 86_400
