@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tactful.device.consent import Consent, Occasion
+from tactful.device.consent import Consent, ConsentRecord, Occasion
 from tactful.device.memory import REMEMBERED, Disclosure, Memory, recall
 from tactful.device.sending import SendingLock
 from tactful.device.vault import Vault
@@ -29,7 +29,7 @@ MEANINGS = {
     "subspace": "how liked items go together",
     "experiment": "what this device counted in its version",
 }
-UPDATES, METRICS = "share_dp_updates", "share_dp_metrics"
+UPDATES, METRICS, COVER = "share_dp_updates", "share_dp_metrics", "cover_traffic"
 
 
 @dataclass(frozen=True)
@@ -80,30 +80,45 @@ class Contributor:
         what was dropped when the person withdrew is not sent again.
         `now` is in unix seconds. Raises BudgetExhausted, ReportRejected, TransportError.
         """
+        return self._once(task, vector, memory, now, purpose_of(task))
+
+    def cover(self, task: Task, memory: Memory, now: int) -> Contribution:
+        """Send zeros in a report like any other: it says nothing of the person and costs nothing.
+
+        Once per task, in place of a contribution. Raises ReportRejected, TransportError.
+        """
+        import numpy as np
+
+        return self._once(task, np.zeros(task.length), memory, now, COVER)
+
+    def _once(
+        self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int, purpose: str
+    ) -> Contribution:
         made = memory.disclosures.get(task.id.hex())
-        disclosure = made or self._spent_and_recorded(task, vector, memory, now)
+        disclosure = made or self._spent_and_recorded(task, vector, memory, now, purpose)
         if not (disclosure.accepted or disclosure.dropped):
             self._send(task, disclosure)
             self._vault.append("receipt", {"task_id": disclosure.task_id, "at": now}, durable=True)
         return Contribution(task, disclosure, repeated=made is not None)
 
     def _spent_and_recorded(
-        self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int
+        self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int, purpose: str
     ) -> Disclosure:
-        purpose = purpose_of(task)
         charge = Charge(task_id=task.id.hex(), purpose=purpose, rho=task.release.rho, time=now)
-        memory.ledger.spend(charge)  # refuse before anything is fetched or made
+        if purpose != COVER:
+            memory.ledger.spend(charge)  # refuse before anything is fetched or made
         report = self._report(task, vector, now)
         with self._vault.transaction(durable=True) as writing:
             newest = memory.after(writing.read(memory.position, REMEMBERED))
             made = newest.disclosures.get(task.id.hex())
             if made is not None:
                 return made  # another process of this device was first
-            newest.ledger.spend(charge)
             body = {"bytes": base64.b64encode(report.encode()).decode()}
-            grant = newest.answers.newest[purpose].record_id
+            grant = newest.answers.newest[purpose]
             disclosure = _disclosure(task, report, now, writing.append("report", body), grant)
-            writing.append("charge", charge.body())
+            if purpose != COVER:
+                newest.ledger.spend(charge)
+                writing.append("charge", charge.body())
             writing.append("disclosure", disclosure.body())
         return disclosure
 
@@ -139,7 +154,7 @@ def answer(
         for record in changes:
             writing.append("consent", record.body())
     ended = {record.purpose for record in changes if record.state != "granted"}
-    if ended & {UPDATES, METRICS}:
+    if ended & {UPDATES, METRICS, COVER}:
         with lock.withdrawing():
             _drop_unsent(vault, recall(vault, memory), ended)
 
@@ -171,25 +186,28 @@ def report_bytes(vault: Vault, disclosure: Disclosure) -> bytes:
     return base64.b64decode(str(record.body["bytes"]))
 
 
-def _disclosure(task: Task, report: Report, now: int, position: int, grant: str) -> Disclosure:
+def _disclosure(
+    task: Task, report: Report, now: int, position: int, grant: ConsentRecord
+) -> Disclosure:
     encoded = report.encode()
     return Disclosure(
         task_id=task.id.hex(),
         report_id=report.metadata.report_id.hex(),
-        purpose=purpose_of(task),
+        purpose=grant.purpose,
         at=now,
         recipient=task.leader,
         size=len(encoded),
         sha256=hashlib.sha256(encoded).hexdigest(),
-        meaning=_meaning(task),
+        meaning=_meaning(task, grant.purpose),
         report=position,
-        consent=grant,
+        consent=grant.record_id,
     )
 
 
-def _meaning(task: Task) -> str:
+def _meaning(task: Task, purpose: str) -> str:
+    meaning = "zeros, as cover" if purpose == COVER else MEANINGS[task.kind]
     return (
-        f"round {task.round + 1} of {task.rounds} for {task.model!r}: {MEANINGS[task.kind]}, "
+        f"round {task.round + 1} of {task.rounds} for {task.model!r}: {meaning}, "
         f"as {task.length:,} whole numbers of length at most {task.release.norm_bound:,} squared, "
         "in two sealed shares"
     )

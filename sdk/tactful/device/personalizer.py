@@ -124,6 +124,20 @@ class Personalizer:
         contributor = Contributor(self._vault, carrier)
         return contributor.contribute(here.task, vector, self.memory, now)
 
+    def cover(self) -> Contribution:
+        """Send zeros to the open round, so that sharing cannot be told from not sharing.
+
+        Once a round, in place of a contribution; it costs nothing. Raises ConsentMissing,
+        TaskRejected, ReportRejected, TransportError.
+        """
+        from tactful.device.contributor import ConsentedTransport, Contributor
+
+        self._require_cover()
+        now, memory = self._now_seconds(), self.memory
+        carrier = ConsentedTransport(self._carrier(), self._sending, self._require_cover)
+        task = self._feed(carrier).open_round(now).task
+        return Contributor(self._vault, carrier).cover(task, memory, now)
+
     def refresh(self) -> ModelRelease:
         """Fetch, verify and adopt the newest model; raises ModelRejected, TransportError."""
         from tactful.device.model_feed import adopt
@@ -306,6 +320,9 @@ class Personalizer:
 
         mu = Fraction(mu_for(self.settings.lifetime_epsilon, self.settings.delta))
         return Memory(ledger=Ledger(mu**2 / 2))
+
+    def _require_cover(self) -> None:
+        self.memory.consent.require("cover_traffic")
 
     def _require_metrics(self) -> None:
         self.memory.consent.require("experiments")
