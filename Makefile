@@ -6,7 +6,7 @@ DATA ?=
 export TACTFUL_DATA := $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench constraints clean
+.PHONY: help demo test lint format bench caps-campaign constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ format: $(VENV)/dev.stamp ## put the code in shape
 
 bench: $(VENV)/dev.stamp ## measure speed and size, as ratios in one run
 	@$(BIN)/python benchmarks/startup.py
+
+caps-campaign: $(VENV)/dev.stamp ## many random lives against the slow recount of caps, N=200000
+	@$(BIN)/python tests/campaigns/caps_campaign.py $(or $(N),200000)
 
 constraints: $(VENV)/dev.stamp ## pin every dependency again, hashed and host-free
 	@$(BIN)/python .ci/pin.py

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-SETS = {"constraints.txt": ["lab"], "constraints-dev.txt": ["lab", "dev", "keyring"]}
+SETS = {"constraints.txt": ["lab", "person"], "constraints-dev.txt": ["lab", "dev", "keyring"]}
 BUILD = "hatchling>=1.27\neditables>=0.5\n"
 
 

@@ -73,7 +73,8 @@ class Adoption:
 class Memory:
     """What the vault says up to `position`.
 
-    `consent` is what may be done now; `newest` is the highest model version ever adopted.
+    `consent` is what may be done now; `newest` is the highest model version ever adopted;
+    `limits` is the person's own rules document as JSON, empty for none.
     """
 
     position: int = 0
@@ -85,6 +86,8 @@ class Memory:
     adoption: Adoption | None = None
     newest: int = 0
     balance: float = 1.0
+    paused: bool = False
+    limits: str = ""
 
     def after(self, records: Iterable[Record]) -> Memory:
         """The picture once `records` are read; reading in pieces gives the same."""
@@ -191,7 +194,12 @@ def _model(memory: Memory, body: Body) -> Memory:
 
 
 def _setting(memory: Memory, body: Body) -> Memory:
-    return replace(memory, balance=float(str(body["balance"])))
+    return replace(
+        memory,
+        balance=float(str(body.get("balance", memory.balance))),
+        paused=bool(body.get("paused", memory.paused)),
+        limits=str(body.get("limits", memory.limits)),
+    )
 
 
 def _forgotten(memory: Memory, body: Body) -> Memory:

@@ -13,6 +13,7 @@ from tactful.device.caps import CapEngine, Rules
 from tactful.device.catalog import Catalog
 from tactful.device.clock import Clock, SystemClock
 from tactful.device.consent import NOBODY, Consent, Occasion, Restrictions, Shown, effective
+from tactful.device.controls import Controls
 from tactful.device.device_key import KeyProvider
 from tactful.device.events import Event
 from tactful.device.memory import Disclosure, Memory
@@ -73,21 +74,25 @@ class Personalizer:
         self.restrictions, self.signals = restrictions, signals or built_in()
         self._sending = SendingLock(self._vault.path)
         self._answered(consent, Shown(), asked=False)
+        self.controls = Controls(self._vault, self._caps, rules, lambda: self.memory)
 
     # the five verbs, and release
 
     def observe(self, event: Event) -> None:
         """Remember what happened; an impression confirms its reservation.
 
-        Raises ConsentMissing unless the person agreed to a local profile (shows and refusals are
-        remembered for repetition limits alone), InvalidInput for an item not in the catalog or a
-        kind that is not declared, or no longer.
+        While the person paused learning, nothing is learnt. Raises ConsentMissing unless they
+        agreed to a local profile (shows and refusals are remembered for repetition limits alone),
+        InvalidInput for an item not in the catalog, or a kind not declared, or no longer.
         """
         item = None if event.item_id is None else self.catalog[event.item_id]
-        consent = self.memory.consent
+        memory = self.memory
         if event.kind not in NEEDS_NO_PROFILE:
-            consent.require("local_profile")
-        purpose = "local_profile" if consent.allows("local_profile") else "essential"
+            memory.consent.require("local_profile")
+            if memory.paused:
+                return
+        learns = memory.consent.allows("local_profile") and not memory.paused
+        purpose = "local_profile" if learns else "essential"
         self.signals.require(event.kind, purpose, self._date())
         self._caps.record(event, item, purpose=purpose)
 
@@ -229,9 +234,7 @@ class Personalizer:
 
     def set_balance(self, balance: float) -> None:
         """Record how personal the person wants lists to be, 0 (standard) to 1."""
-        if not 0 <= balance <= 1:
-            raise InvalidInput("balance", f"{balance!r} is out of range", "use 0 to 1")
-        self._vault.append("setting", {"balance": balance})
+        self.controls.set_balance(balance)
 
     def why_not(self, item_id: str, *, surface: str = "home") -> WhyNot:
         """Why an item is not shown now: its place, and what holds it back. No side effects."""
@@ -285,6 +288,7 @@ class Personalizer:
             self._shelf = Shelf(self.catalog)
         now_ms = self._clock.reading().wall_ms
         memory, settings = self.memory, self.settings
+        self.controls.follow()
         in_use = self._adopted()
         context, excluded = situation(
             self._shelf,

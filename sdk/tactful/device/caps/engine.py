@@ -18,6 +18,7 @@ from tactful.device.caps.decisions import (
     shown,
 )
 from tactful.device.caps.desk import Anchor, Desk, Instant, Writing
+from tactful.device.caps.feedback import MUTE_MS, SCOPES
 from tactful.device.caps.fold import apply
 from tactful.device.caps.judge import Here, Judge, Refusal, Room
 from tactful.device.caps.reservations import (
@@ -200,6 +201,27 @@ class CapEngine:
             _record(writing, stored, name=event.event_id, number=number)
             return stored
 
+    def mute(self, scope: str, value: str, *, for_ms: int | None = MUTE_MS) -> None:
+        """Show nothing whose `scope` is `value`, for 90 days; `for_ms` None is until taken back."""
+        _require_scope(scope)
+        if for_ms is not None and for_ms < 1:
+            raise InvalidInput("for_ms", f"{for_ms} is no length", "use 1 or more, or None")
+        with self._writing() as writing:
+            place = writing.now.stamp[:2]
+            writing.put("mute", [self._subject, scope, value, True, *place, for_ms])
+
+    def muted(self) -> list[tuple[str, str]]:
+        """Every (scope, value) that the person hid or muted and did not take back."""
+        with self._desk.looking() as (state, _):
+            return state.feedback.muted(self._subject)
+
+    def unmute(self, scope: str, value: str) -> None:
+        """Take back what the person hid or muted: `scope` is item, brand, category, ..."""
+        _require_scope(scope)
+        with self._writing() as writing:
+            place = writing.now.stamp[:2]
+            writing.put("mute", [self._subject, scope, value, False, *place, None])
+
     def record(
         self, event: Event, item: Showable | None = None, *, purpose: str = "essential"
     ) -> StoredEvent | Impression:
@@ -376,6 +398,11 @@ def _civil(now: Instant, wall_ms: int, ahead_ms: int) -> tuple[int, ...]:
     """What the clocks show, and the verified time too once a stamp came in this boot."""
     segment = now.timeline.segments[now.stamp.segment]
     return (wall_ms, now.ms(VERIFIED) + ahead_ms) if segment.verified else (wall_ms,)
+
+
+def _require_scope(scope: str) -> None:
+    if scope not in SCOPES:
+        raise InvalidInput("scope", f"{scope!r} is not known", f"use one of {', '.join(SCOPES)}")
 
 
 def _hold(state: State, reservation_id: str | None) -> Hold | None:

@@ -73,6 +73,10 @@ class Feedback:
         """Show nothing of `what` (subject, scope, value) for the time of `block`."""
         self._mutes[what] = block
 
+    def muted(self, subject: str) -> list[tuple[str, str]]:
+        """Every (scope, value) that `subject` hid or muted and did not take back."""
+        return [(scope, value) for who, scope, value in self._mutes if who == subject]
+
     def unmute(self, what: Key) -> None:
         """Take a mute back."""
         self._mutes.pop(what, None)

@@ -217,7 +217,10 @@ class Rules:
 
     @classmethod
     def default(cls) -> Rules:
-        """The same item at most twice a day and five times a week."""
+        """The same item twice a week if it is welcome; shown and left alone, a month later.
+
+        Each further show that is left alone makes the rest longer, up to 47 days.
+        """
         from tactful.device.caps.rules_reader import DEFAULT_DOCUMENT, read_rules
 
         return read_rules(DEFAULT_DOCUMENT)

@@ -440,22 +440,21 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-DEFAULT_DOCUMENT: dict[str, object] = {
+DEFAULT_DOCUMENT: dict[str, object] = {  # docs/caps.md says why these numbers
     "schema": SCHEMA,
     "rules": [
         {
-            "id": "item-day",
-            "key": ["item"],
-            "window": {"kind": "sliding", "ms": 86_400_000},
-            "limit": 2,
-            "reason_code": "ITEM_DAY",
-        },
-        {
             "id": "item-week",
             "key": ["item"],
-            "window": {"kind": "sliding", "ms": 604_800_000},
-            "limit": 5,
+            "window": {"kind": "sliding", "ms": 7 * 86_400_000},
+            "limit": 2,
             "reason_code": "ITEM_WEEK",
+        },
+        {
+            "id": "item-rest",
+            "key": ["item"],
+            "window": {"kind": "decay", "half_life_ms": 30 * 86_400_000, "budget": 2.25},
+            "reason_code": "ITEM_REST",
         },
     ],
 }

@@ -61,6 +61,7 @@ class Mark:
     days: tuple[int, int]
     zone: str | None
     turn: int = 0  # the order in which things were told
+    told: int = 0  # when, on the verified timeline; later than `at` if it came with a handle
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Oracle:
         self.reactions: list[tuple[str, object, str, str, Mark, Show | None]] = []
         self.activity: list[tuple[str, Mark]] = []
         self.chances: dict[tuple[str, tuple[str, ...]], int] = {}
-        self.blocks: list[tuple[str, object]] = []
+        self.mutes: list[tuple[str, str, str, Mark | None, float]] = []
         self.seen: tuple[int, int, str] | None = None
         self.now = (0, 0)
         self.wall = 0
@@ -125,7 +126,8 @@ class Oracle:
     def mark_at(self, at: tuple[int, int]) -> Mark:
         zone = self.zone or "UTC"
         self.turn += 1
-        return Mark(at, (day_of(at[0], zone), day_of(at[1], zone)), self.zone, self.turn)
+        days = (day_of(at[0], zone), day_of(at[1], zone))
+        return Mark(at, days, self.zone, self.turn, self.now[1])
 
     # what happens ----------------------------------------------------------------------------
 
@@ -140,13 +142,19 @@ class Oracle:
                     show.presumed = Mark(at, days, show.reserved.zone)
                     show.confirms.append((4, show.presumed))
 
-    def confirm(self, show: Show, level: int) -> bool:
+    def confirm(self, show: Show, level: int, at: tuple[int, int] | None) -> bool:
         told = [known for known, _ in show.confirms if known < 4]
         if told and max(told) >= level:
             return False
-        show.confirms.append((level, self.mark()))
-        self.activity.append(("event", self.mark()))
+        mark = self.mark_at(self.clamped(show, at))
+        show.confirms.append((level, mark))
+        self.activity.append(("event", mark))
         return True
+
+    def clamped(self, show: Show | None, at: tuple[int, int] | None) -> tuple[int, int]:
+        """A handle from earlier: not before the reservation, not after now."""
+        at = min(at or self.now, self.now)
+        return at if show is None else max(at, show.reserved.at)
 
     def release(self, show: Show) -> bool:
         if show.ended or any(level < 4 for level, _ in show.confirms):
@@ -154,9 +162,14 @@ class Oracle:
         show.ended = show.released = True
         return True
 
-    def react(self, kind: str, thing: object, surface: str, subject: str, show: Show | None):
-        mark = self.mark()
+    def react(
+        self, kind: str, thing: object, surface: str, subject: str, show: Show | None,
+        at: tuple[int, int] | None = None,
+    ):  # fmt: skip
+        mark = self.mark_at(self.clamped(show, at))
         self.reactions.append((kind, thing, surface, subject, mark, show))
+        if kind == "hide":
+            self.mutes.append((subject, "brand", thing.brand, mark, 90 * DAY))
         self.activity.append(("event", mark))
         if show is not None:
             show.actions.append(mark)
@@ -262,10 +275,10 @@ class Oracle:
         first = next(i for i, (level, _) in enumerate(show.confirms) if level in (2, 3))
         if any(level == 4 for level, _ in show.confirms[:first]):
             return []
-        if show.released or seen[0].at[1] >= show.expiry(1):
+        if show.released or seen[0].told >= show.expiry(1):
             acted = any(mark.turn < seen[0].turn for mark in show.actions)
             return [] if acted else [(seen[0].at[p], 0.5)]
-        acted = any(mark.at[1] < show.expiry(1) for mark in show.actions)
+        acted = any(mark.told < show.expiry(1) for mark in show.actions)
         return [] if acted else [(show.expiry(p), 0.5)]
 
     # decisions -------------------------------------------------------------------------------
@@ -348,10 +361,16 @@ class Oracle:
                 times = 0
         if last and self.now[p] - last[0].at[p] < last[1]:
             return "DISMISSED"
-        for kind, what, *_, mark, _ in mine:
-            if kind == "hide" and what.brand == thing.brand and self.now[p] - mark.at[p] < 90 * DAY:
-                return "NOT_INTERESTED"
-        return None
+        return "NOT_INTERESTED" if self.muted(thing, subject, p) else None
+
+    def muted(self, thing, subject: str, p: int) -> bool:
+        """Whether the last word about the brand or the item was no, and still counts."""
+        last: dict[tuple[str, str], tuple[Mark, int] | None] = {}
+        for who, scope, value, mark, length in self.mutes:
+            if who == subject:
+                last[scope, value] = None if mark is None else (mark, length)
+        words = [last.get(("brand", thing.brand)), last.get(("item", thing.item))]
+        return any(word and self.now[p] - word[0].at[p] < word[1] for word in words)
 
     def decide(self, things, k: int, surface: str, subject: str, owner: object):
         """The picks by index, and the refusals: (index, reason code, used, limit)."""

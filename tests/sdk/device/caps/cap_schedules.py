@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 
 from cap_oracle import DAY, Oracle, Show, same
 
-from tactful.device.caps import CapEngine, Owner, Rules
+from tactful.device.caps import CapEngine, Moment, Owner, Rules
 from tactful.device.catalog import Item
 from tactful.device.clock import ManualClock
 from tactful.device.device_key import HostKey
@@ -158,6 +159,7 @@ class Life:
         self.oracle, self.first_rules = Oracle(self.rules), self.rules
         self.engines = {who: self.started(who) for who in ("", "guest")}
         self.shows: list[tuple[str, Show]] = []
+        self.kept: tuple[Moment, tuple[int, int]] | None = None
 
     def started(self, who: str) -> CapEngine:
         return CapEngine(
@@ -197,10 +199,22 @@ class Life:
             name, show = self.chance.choice(self.shows[-4:])
             level = self.chance.choice((1, 2, 2, 3))
             self.look()
-            new = self.oracle.confirm(show, level)
+            handle, at = self.handle()
+            new = self.oracle.confirm(show, level, at)
             evidence = ("rendered", "viewable", "attended")[level - 1]
-            impression = self.engines[""].confirm(name, evidence)
+            impression = self.engines[""].confirm(name, evidence, at=handle)
             assert impression.repeated != new, self
+            assert not new or impression.late == show.ended, self
+
+    def handle(self):
+        """Now, or a moment that was taken earlier."""
+        kept = self.chance.choice((None, None, None, self.kept))
+        return kept or (None, None)
+
+    def keep_moment(self) -> None:
+        self.look()
+        self.engines[""].sweep()  # only what is written down opens a segment
+        self.kept = (self.engines[""].moment(), self.oracle.now)
 
     def release(self) -> None:
         if self.shows:
@@ -212,20 +226,43 @@ class Life:
         kind = self.chance.choice(("click", "click", "dismiss", "hide", "report", "convert"))
         scope = "brand" if kind == "hide" else None
         self.look()
+        handle, at = self.handle()
         if self.shows and self.chance.random() < 0.7:
             name, show = self.chance.choice(self.shows[-4:])
-            self.engines[show.subject].interact(
-                Event(kind=kind, reservation_id=name, scope=scope, event_id=self.new_id())
-            )
-            self.oracle.react(kind, show.thing, show.surface, show.subject, show)
+            event = Event(kind=kind, reservation_id=name, scope=scope, event_id=self.new_id())
+            told = self.engines[show.subject], event, None, handle
+            self.oracle.react(kind, show.thing, show.surface, show.subject, show, at)
         else:
             item = self.chance.choice(self.items)
-            self.engines[""].interact(
-                Event(kind=kind, item_id=item.id, scope=scope, surface="home",
-                      event_id=self.new_id()),
-                item,
-            )  # fmt: skip
-            self.oracle.react(kind, self.engines[""].thing(item), "home", "", None)
+            event = Event(
+                kind=kind, item_id=item.id, scope=scope, surface="home", event_id=self.new_id()
+            )
+            told = self.engines[""], event, item, handle
+            self.oracle.react(kind, self.engines[""].thing(item), "home", "", None, at)
+        for _ in range(self.chance.choice((1, 1, 2))):  # told twice, it counts once
+            told[0].interact(told[1], told[2], at=told[3])
+
+    def orphan(self) -> None:
+        """A reaction to what this device never showed: kept, active, and nothing else."""
+        self.look()
+        self.engines[""].interact(
+            Event(kind="dismiss", reservation_id="999999.0", event_id=self.new_id())
+        )
+        self.oracle.activity.append(("event", self.oracle.mark()))
+
+    def mute(self) -> None:
+        scope, value = self.chance.choice((("brand", "x"), ("brand", "y"), ("item", "i0")))
+        for_ms = self.chance.choice((None, HOUR, 3 * DAY))
+        self.look()
+        self.engines[""].mute(scope, value, for_ms=for_ms)
+        self.oracle.mutes.append(("", scope, value, self.oracle.mark(), for_ms or math.inf))
+
+    def unmute(self) -> None:
+        scope, value = self.chance.choice((("brand", "x"), ("brand", "y"), ("item", "i0")))
+        who = self.chance.choice(("", "guest"))
+        self.look()
+        self.engines[who].unmute(scope, value)
+        self.oracle.mutes.append((who, scope, value, None, 0))
 
     def new_id(self) -> str:
         return f"e{self.chance.getrandbits(64)}"
@@ -263,7 +300,7 @@ class Life:
 STEPS = (
     (Life.decide,) * 8 + (Life.confirm,) * 6 + (Life.react,) * 2 + (Life.wait,) * 5
     + (Life.release, Life.push_wall, Life.reboot, Life.travel, Life.restart, Life.edit_rules,
-       Life.session)
+       Life.session, Life.keep_moment, Life.orphan, Life.mute, Life.unmute)
 )  # fmt: skip
 
 

@@ -1,0 +1,103 @@
+"""What the person sets on this device: recorded in the vault, in force at once, for every app."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from tactful.device.caps import CapEngine, Rules
+from tactful.device.caps.rules_reader import read_rules
+from tactful.device.memory import Memory
+from tactful.device.vault import Vault
+from tactful.errors import InvalidInput
+
+DAY_MS = 86_400_000
+SLEEP = {"from": "22:00", "to": "07:00"}
+
+
+class Controls:
+    """The person's hand: balance, limits, mutes, pause. The app cannot loosen what it sets."""
+
+    def __init__(
+        self, vault: Vault, caps: CapEngine, rules: Rules, memory: Callable[[], Memory]
+    ) -> None:
+        self._vault, self._caps, self._rules, self._memory = vault, caps, rules, memory
+        self._followed = ""
+        self.follow()
+
+    def set_balance(self, balance: float) -> None:
+        """How personal lists may be: 0 (the standard list) to 1."""
+        if not 0 <= balance <= 1:
+            raise InvalidInput("balance", f"{balance!r} is out of range", "use 0 to 1")
+        self._vault.append("setting", {"balance": balance})
+
+    def set_paused(self, paused: bool) -> None:
+        """Learn nothing for now; limits go on, and what is known stays."""
+        self._vault.append("setting", {"paused": paused})
+
+    def set_limits(self, document: dict[str, object] | None) -> None:
+        """The person's own repetition limits and quiet hours, a rules document; None has none.
+
+        They tighten what the app set, and nothing the app does loosens them. Raises InvalidInput.
+        """
+        own = "" if document is None else json.dumps(document, sort_keys=True)
+        self._limit(own)  # raises before anything is recorded
+        self._vault.append("setting", {"limits": own})
+
+    def set_weekly_limit(self, shows: int | None, *, quiet_at_night: bool = False) -> None:
+        """The same thing at most `shows` times in seven days; None sets no limit of one's own.
+
+        `quiet_at_night` holds back what reaches the person unasked, from 22:00 to 07:00.
+        """
+        if shows is not None and not 0 <= shows <= 1000:
+            raise InvalidInput("shows", f"{shows} is out of range", "use 0 to 1000, or None")
+        rules = [] if shows is None else [_weekly(shows)]
+        reaching = [name for name, one in self._rules.surfaces.items() if one.interruptive]
+        quiet = [_night(reaching)] if quiet_at_night and reaching else []
+        some = bool(rules or quiet)
+        self.set_limits({"schema": 1, "rules": rules, "quiet_hours": quiet} if some else None)
+
+    @property
+    def limits(self) -> dict[str, object] | None:
+        """The person's own rules document."""
+        own = self._memory().limits
+        return json.loads(own) if own else None
+
+    def mute(self, scope: str, value: str) -> None:
+        """Show nothing whose `scope` (item, brand, category, ...) is `value`, until taken back."""
+        self._caps.mute(scope, value, for_ms=None)
+
+    def unmute(self, scope: str, value: str) -> None:
+        """Take back what was hidden or muted."""
+        self._caps.unmute(scope, value)
+
+    @property
+    def muted(self) -> list[tuple[str, str]]:
+        """Every (scope, value) that is hidden or muted."""
+        return self._caps.muted()
+
+    def follow(self) -> None:
+        """Take over limits that were set in another process."""
+        own = self._memory().limits
+        if own != self._followed:
+            self._limit(own)
+
+    def _limit(self, own: str) -> None:
+        person = read_rules(json.loads(own), channel="user") if own else None
+        self._caps.use(self._rules if person is None else self._rules.with_user(person))
+        self._followed = own
+
+
+def _weekly(shows: int) -> dict[str, object]:
+    return {
+        "id": "own-week",
+        "author": "user",
+        "key": ["item"],
+        "window": {"kind": "sliding", "ms": 7 * DAY_MS},
+        "limit": shows,
+        "reason_code": "OWN_LIMIT",
+    }
+
+
+def _night(surfaces: list[str]) -> dict[str, object]:
+    return {"id": "own-night", "author": "user", "surface": surfaces, **SLEEP}
