@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tactful.errors import InvalidInput, TactfulError
+from tactful.person.cli import add_parser as add_person
 
 if TYPE_CHECKING:
     from tactful.device.memory import Memory
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--key-file", type=Path, required=True, help="the file with its key")
         command.set_defaults(run=run)
     _add_disclosures(commands)
+    add_person(commands)
     return parser
 
 

@@ -15,7 +15,7 @@ from tactful.device.clock import Clock, SystemClock
 from tactful.device.consent import NOBODY, Consent, Occasion, Restrictions, Shown, effective
 from tactful.device.controls import Controls
 from tactful.device.device_key import KeyProvider
-from tactful.device.events import Event
+from tactful.device.events import Event, StoredEvent
 from tactful.device.memory import Disclosure, Memory
 from tactful.device.sending import SendingLock
 from tactful.device.settings import Aggregators, Settings
@@ -24,6 +24,8 @@ from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tactful.device.contributor import Contribution
     from tactful.device.model_feed import InUse, ModelFeed
     from tactful.device.ranking.picks import Pick, Picks, WhyNot
@@ -50,7 +52,7 @@ class Personalizer:
         settings: Settings,
         *,
         key: KeyProvider,
-        consent: Consent,
+        consent: Consent | None,
         restrictions: Restrictions = NOBODY,
         signals: Registry | None = None,
         clock: Clock | None = None,
@@ -60,8 +62,9 @@ class Personalizer:
         """Open the device; `model` is one that the app ships, until a release is adopted.
 
         `consent` answers what was not answered yet, and may take back; what the person refused
-        here only `agree` grants. `restrictions` are who else may say no: system, browser, law.
-        `signals` declares what may be recorded, the built-in ones if None.
+        here only `agree` grants. None leaves every answer as it is. `restrictions` are who else
+        may say no: system, browser, law. `signals` declares what may be recorded, the built-in ones
+        if None.
         """
         self.catalog, self.settings, self._shipped = catalog, settings, model
         self._clock, self._transport = clock or SystemClock(), transport
@@ -73,7 +76,8 @@ class Personalizer:
         self._shelf: Shelf | None = None
         self.restrictions, self.signals = restrictions, signals or built_in()
         self._sending = SendingLock(self._vault.path)
-        self._answered(consent, Shown(), asked=False)
+        if consent is not None:
+            self._answered(consent, Shown(), asked=False)
         self.controls = Controls(self._vault, self._caps, rules, lambda: self.memory)
 
     # the five verbs, and release
@@ -254,6 +258,10 @@ class Personalizer:
         from tactful.device.contributor import report_bytes
 
         return report_bytes(self._vault, disclosure)
+
+    def events(self) -> Iterator[StoredEvent]:
+        """Everything that is remembered to have happened, oldest first."""
+        return remembering.events(self._vault)
 
     def evidence(self) -> dict[str, object]:
         """Charges and disclosures for an auditor, as plain values; nothing of the person."""

@@ -1,0 +1,199 @@
+"""What the page tells, gathered from one device as plain values; nothing here is decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+
+from tactful.device.catalog import Catalog, Item
+from tactful.device.consent import PURPOSES
+from tactful.device.memory import Disclosure, Memory
+from tactful.device.personalizer import Personalizer
+from tactful.device.vault import Vault
+
+ASKED = tuple(purpose for purpose in PURPOSES if purpose != "essential")
+MOST_ROWS = 50  # of each list; the export has all
+
+
+@dataclass(frozen=True)
+class Interest:
+    """One item the device has a belief about: how strong from -1 to 1, and where it comes from."""
+
+    item_id: str
+    title: str
+    strength: float
+    events: tuple[tuple[str, str], ...]  # (kind, day)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How often an item was shown, and on which day last."""
+
+    title: str
+    times: int
+    last: str
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One purpose: whether it is allowed now, since when, and what stands against it."""
+
+    purpose: str
+    granted: bool
+    allowed: bool
+    since: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One report: what it was, and epsilon in all once it was made."""
+
+    day: str
+    disclosure: Disclosure
+    epsilon: float | None
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything on the page."""
+
+    interests: tuple[Interest, ...]
+    seen: tuple[Seen, ...]
+    switches: tuple[Switch, ...]
+    sent: tuple[Sent, ...]
+    budget: float
+    spent: float
+    model: str
+    balance: float
+    weekly_limit: int | None
+    muted: tuple[tuple[str, str, str], ...]  # (scope, value, title)
+    arms: tuple[tuple[str, str], ...]
+    paused: bool
+    records: int
+
+
+def story(device: Personalizer) -> Story:
+    """What `device` knows, showed, was told and sent."""
+    memory, catalog = device.memory, device.catalog
+    kinds = Counter(str(one["kind"]) for one in _records(device))
+    return Story(
+        interests=_interests(memory, catalog),
+        seen=_seen(device, catalog),
+        switches=tuple(_switch(memory, purpose) for purpose in ASKED),
+        sent=_sent(memory, device.settings.delta),
+        budget=device.settings.lifetime_epsilon,
+        spent=_epsilon(memory.ledger.spent, device.settings.delta),
+        model=_model(memory),
+        balance=memory.balance,
+        weekly_limit=_weekly(device.controls.limits),
+        muted=tuple((s, v, _title(catalog, v)) for s, v in device.controls.muted),
+        arms=tuple((str(one["experiment"]), str(one["arm"])) for one in _arms(device)),
+        paused=memory.paused,
+        records=kinds.total(),
+    )
+
+
+def catalog_of(vault: Vault) -> Catalog:
+    """The items that a vault speaks of, by their ids: for a page without the app's catalog."""
+    ids = {
+        str(one)
+        for record in vault.read(0, ["event"])
+        for one in [_event_item(record.body)]
+        if one is not None
+    }
+    return Catalog(Item(id=one, title=one) for one in sorted(ids))
+
+
+def _event_item(body: Mapping[str, object]) -> str | None:
+    from tactful.device.events import StoredEvent
+
+    return StoredEvent.from_body(body).item_id
+
+
+def _records(device: Personalizer) -> list[dict[str, object]]:
+    records = device.export()["records"]
+    return records if isinstance(records, list) else []
+
+
+def _arms(device: Personalizer) -> list[dict[str, object]]:
+    return [one for one in _records(device) if one["kind"] == "assignment"]
+
+
+def _interests(memory: Memory, catalog: Catalog) -> tuple[Interest, ...]:
+    beliefs = memory.profile.beliefs
+    newest = max((at for one in beliefs.values() for _, at in one.dates), default=0)
+    strengths = {item_id: belief.at(newest) for item_id, belief in beliefs.items()}
+    widest = max((abs(one) for one in strengths.values()), default=1.0) or 1.0
+    ordered = sorted(strengths, key=lambda item_id: (-abs(strengths[item_id]), item_id))
+    return tuple(
+        Interest(
+            item_id,
+            _title(catalog, item_id),
+            strengths[item_id] / widest,
+            tuple((kind, _day(at // 1000)) for kind, at in beliefs[item_id].dates),
+        )
+        for item_id in ordered[:MOST_ROWS]
+    )
+
+
+def _seen(device: Personalizer, catalog: Catalog) -> tuple[Seen, ...]:
+    times: Counter[str] = Counter()
+    last: dict[str, int] = {}
+    for event in device.events():
+        if event.kind == "impression" and event.item_id is not None:
+            times[event.item_id] += 1
+            last[event.item_id] = event.at_ms // 1000
+    newest = sorted(times, key=lambda item_id: (-last[item_id], item_id))[:MOST_ROWS]
+    return tuple(Seen(_title(catalog, one), times[one], _day(last[one])) for one in newest)
+
+
+def _switch(memory: Memory, purpose: str) -> Switch:
+    answered = memory.answers.newest.get(purpose)
+    return Switch(
+        purpose=purpose,
+        granted=answered is not None and answered.state == "granted",
+        allowed=memory.consent.allows(purpose),
+        since="" if answered is None else _day(answered.at),
+        reason=memory.consent.reasons.get(purpose, ""),
+    )
+
+
+def _sent(memory: Memory, delta: float) -> tuple[Sent, ...]:
+    spent, after = Fraction(), {}
+    for charge in memory.ledger.charges:
+        spent += charge.rho
+        after[charge.task_id] = _epsilon(spent, delta)
+    return tuple(
+        Sent(_day(one.at), one, after.get(one.task_id)) for one in memory.disclosures.values()
+    )
+
+
+def _model(memory: Memory) -> str:
+    if memory.adoption is None:
+        return ""
+    return str(memory.adoption.version)
+
+
+def _weekly(limits: dict[str, object] | None) -> int | None:
+    rules = [] if limits is None else limits.get("rules")
+    if not isinstance(rules, list):
+        return None
+    return next((int(one["limit"]) for one in rules if one.get("id") == "own-week"), None)
+
+
+def _epsilon(rho: Fraction, delta: float) -> float:
+    from tactful.privacy.accountant import epsilon_for, mu_from_rho
+
+    return epsilon_for(mu_from_rho(rho), delta) if rho else 0.0
+
+
+def _title(catalog: Catalog, item_id: str) -> str:
+    return catalog[item_id].title if item_id in catalog else item_id
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()

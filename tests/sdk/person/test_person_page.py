@@ -1,0 +1,258 @@
+"""The person's page: complete, theirs alone, and every switch does what it says."""
+
+import http.client
+import json
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from tactful.cli import main
+from tactful.device.consent import PURPOSES
+from tactful.device.events import KINDS, Event
+from tactful.device.personalizer import Personalizer
+from tactful.device.settings import Settings
+from tactful.device.signals import built_in
+from tactful.person.render import LANGUAGES, render, texts
+from tactful.person.server import ACTIONS, PersonServer
+from tactful.person.story import story
+from tactful.testing import FIXED_KEY, LOCAL, small_catalog, small_device
+
+
+@pytest.fixture
+def device() -> Iterator[Personalizer]:
+    with small_device() as made:
+        made.observe(Event(kind="like", item_id="item-3"))
+        made.observe(Event(kind="purchase", item_id="item-4"))
+        for pick in made.recommend(3):
+            made.observe(pick.impression())
+        yield made
+
+
+class Visitor:
+    """A browser that keeps its cookies."""
+
+    def __init__(self, server: PersonServer) -> None:
+        self.server, self.cookies = server, {}
+
+    def ask(self, method: str, path: str, fields=None, **headers: str) -> tuple[int, str, dict]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=10)
+        kept = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        body = None if fields is None else urlencode(fields)
+        connection.request(method, path, body, {"Cookie": kept, **headers})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        for value in answer.headers.get_all("Set-Cookie") or []:
+            name, _, rest = value.partition("=")
+            self.cookies[name] = rest.split(";")[0]
+        return answer.status, text, dict(answer.headers)
+
+    def enter(self) -> str:
+        assert self.ask("GET", f"/?token={self.server.token}")[0] == 303
+        return self.ask("GET", "/")[1]
+
+    def press(self, path: str, **fields: str) -> str:
+        status, _, headers = self.ask("POST", path, {"token": self.server.token, **fields})
+        assert status == 303
+        return self.ask("GET", headers["Location"])[1]
+
+
+@pytest.fixture
+def visitor(device) -> Iterator[Visitor]:
+    with PersonServer(device) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Visitor(server)
+        server.shutdown()
+        thread.join()
+
+
+def test_both_languages_say_everything() -> None:
+    keys = {language: set(texts(language)) for language in LANGUAGES}
+
+    assert keys["en"] == keys["de"]
+    needed = {f"purpose_{one}" for one in PURPOSES if one != "essential"}
+    needed |= {f"kind_{one}" for one in KINDS} | {f"kind_{one.name}" for one in built_in()}
+    assert needed <= keys["en"]
+    assert not {key for key in keys["en"] if not texts("de")[key] or not texts("en")[key]}
+    assert [key for key in needed if texts("en")[key] == texts("de")[key]] == []
+
+
+def test_the_page_tells_what_is_known_and_from_what(visitor) -> None:
+    page = visitor.enter()
+
+    assert "Item 3" in page
+    assert re.search(r"liked \d{4}-\d\d-\d\d", page)
+    assert re.search(r"bought \d{4}-\d\d-\d\d", page)
+    assert "Nothing has left this device." in page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_page_has_a_script_or_an_address_elsewhere(device, language: str) -> None:
+    page = render(story(device), language, token="t")
+
+    assert "<script" not in page
+    assert not re.search(r"(src|href|action)=\"(https?:)?//", page)
+    assert not re.search(r"\son\w+=", page)
+    assert f'<html lang="{language}">' in page
+    for wanted in re.findall(r'<label for="(\w+)"', page):
+        assert f'id="{wanted}"' in page
+
+
+def test_an_item_whose_title_is_html_stays_text() -> None:
+    catalog = small_catalog()
+    nasty = type(catalog)(
+        [*catalog.items, type(catalog.items[0])(id="x", title="<script>alert(1)</script>")]
+    )
+    with small_device(nasty) as device:
+        device.observe(Event(kind="like", item_id="x"))
+        page = render(story(device), "en", token="t")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("path", ["/", "/export", "/receipt", "/report?id=x", "/?token=wrong"])
+def test_without_the_secret_nothing_is_told(visitor, path: str) -> None:
+    status, text, _ = visitor.ask("GET", path)
+
+    assert status == 403
+    assert "item" not in text.lower().replace("item id", "")
+
+
+def test_another_host_name_or_a_form_from_elsewhere_is_refused(visitor, device) -> None:
+    visitor.enter()
+
+    assert visitor.ask("GET", "/", Host="evil.example")[0] == 403
+    for fields in ({"sure": "1"}, {"sure": "1", "token": "guess"}):
+        assert visitor.ask("POST", "/erase", fields)[0] == 403
+    stranger = Visitor(visitor.server)
+    assert stranger.ask("POST", "/erase", {"sure": "1", "token": visitor.server.token})[0] == 403
+    assert device.memory.profile.beliefs
+
+
+def test_every_answer_forbids_scripts_frames_and_copies(visitor) -> None:
+    visitor.enter()
+    for path in ("/", "/export", "/receipt", "/nothing"):
+        headers = visitor.ask("GET", path)[2]
+        assert headers["Content-Security-Policy"].startswith(
+            "default-src 'none'; style-src 'sha256"
+        )
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert headers["Cache-Control"] == "no-store"
+
+
+def test_a_switch_is_recorded_with_what_was_shown(visitor, device) -> None:
+    visitor.enter()
+
+    page = visitor.press("/agree", purpose="share_dp_metrics", grant="1")
+    assert "your answer is recorded" in page
+    answered = device.memory.answers.newest["share_dp_metrics"]
+    assert (answered.state, answered.method, answered.locale) == ("granted", "person page", "en")
+    visitor.press("/agree", purpose="share_dp_metrics", grant="0")
+    assert device.memory.answers.newest["share_dp_metrics"].state == "withdrawn"
+    assert device.memory.consent.allows("local_profile")
+
+
+def test_every_control_of_the_page_does_what_it_says(visitor, device) -> None:
+    visitor.enter()
+    visitor.press("/balance", balance="25")
+    visitor.press("/limit", shows="1")
+    visitor.press("/pause", paused="1")
+    visitor.press("/mute", scope="item", value="item-9")
+
+    assert device.memory.balance == 0.25
+    assert device.controls.limits["rules"][0]["limit"] == 1
+    assert device.memory.paused
+    assert device.controls.muted == [("item", "item-9")]
+
+    visitor.press("/unmute", scope="item", value="item-9")
+    visitor.press("/limit", shows="")
+    visitor.press("/pause", paused="0")
+    assert (device.controls.muted, device.controls.limits) == ([], None)
+    assert not device.memory.paused
+
+
+def test_erasing_needs_a_tick_and_then_leaves_nothing_known(visitor, device) -> None:
+    visitor.enter()
+
+    assert "Not done: sure" in visitor.press("/erase")
+    assert device.memory.profile.beliefs
+    assert "Nothing. No interest is known." in visitor.press("/erase", sure="1")
+    assert not device.memory.profile.beliefs
+    assert device.memory.answers.records
+
+
+WRONG = [
+    ("/agree", {"purpose": "ads", "grant": "1"}, "purpose"),
+    ("/balance", {"balance": "much"}, "balance"),
+    ("/balance", {"balance": "101"}, "balance"),
+    ("/limit", {"shows": "-1"}, "shows"),
+    ("/mute", {"scope": "planet", "value": "x"}, "scope"),
+    ("/nothing", {}, "address"),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "named"), WRONG)
+def test_nonsense_is_refused_in_words_and_changes_nothing(visitor, device, path, fields, named):
+    visitor.enter()
+    before = device.memory.position
+
+    page = visitor.press(path, **fields)
+
+    assert 'role="alert"' in page
+    assert named in re.search(r'role="alert">([^<]*)', page)[1]
+    assert device.memory.position == before
+
+
+def test_a_form_that_is_too_long_is_refused(visitor) -> None:
+    visitor.enter()
+    assert visitor.ask("POST", "/mute", {"value": "x" * 9000})[0] == 413
+
+
+def test_the_downloads_are_complete(visitor, device) -> None:
+    visitor.enter()
+
+    export = json.loads(visitor.ask("GET", "/export")[1])
+    assert export == json.loads(json.dumps(device.export()))
+    receipt = json.loads(visitor.ask("GET", "/receipt")[1])
+    assert receipt == device.memory.answers.receipt()
+
+
+def test_the_language_is_the_browsers_until_one_is_chosen(visitor) -> None:
+    visitor.enter()
+    german = visitor.ask("GET", "/", **{"Accept-Language": "de-AT,de"})[1]
+    assert '<html lang="en">' in german  # the first visit chose it
+
+    visitor.cookies.pop("language")
+    assert '<html lang="de">' in visitor.ask("GET", "/", **{"Accept-Language": "de-AT,de"})[1]
+    assert '<html lang="en">' in visitor.ask("GET", "/?lang=en")[1]
+    assert visitor.ask("GET", "/?lang=xx")[0] == 404
+
+
+def test_the_command_writes_a_page_that_can_only_be_read(tmp_path: Path, capsys) -> None:
+    path, key = tmp_path / "taste.db", tmp_path / "key"
+    key.touch(0o600)
+    key.write_bytes(FIXED_KEY.key())
+    settings = Settings(path=str(path))
+    with Personalizer(small_catalog(), settings, key=FIXED_KEY, consent=LOCAL) as made:
+        made.observe(Event(kind="like", item_id="item-3"))
+    command = ["person", str(path), "--key-file", str(key)]
+
+    assert main([*command, "--write", str(tmp_path / "page.html"), "--language", "de"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "item-3" in page
+    assert "<form" not in page
+    assert main(["person", str(tmp_path / "none.db"), "--key-file", str(key)]) == 2
+    assert main([*command, "--catalog", str(tmp_path / "none.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_every_form_of_the_page_has_an_action_behind_it(device) -> None:
+    device.controls.mute("item", "item-9")
+    page = render(story(device), "en", token="t")
+
+    assert set(re.findall(r'action="(/\w+)"', page)) == set(ACTIONS)
