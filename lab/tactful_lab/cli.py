@@ -9,7 +9,12 @@ from importlib import import_module
 
 from tactful.errors import TactfulError
 
-COMMANDS = ("demo", "simulate", "catalogue")  # modules of this package with an `add_parser`
+COMMANDS = (
+    "demo",
+    "simulate",
+    "catalogue",
+    "experiment",
+)  # modules of this package with an `add_parser`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -65,6 +65,46 @@ def steps(spent: Sequence[float], *, cap: float, names: Sequence[str], label: st
     return _svg(figure)
 
 
+Curve = Sequence[tuple[float, float, float, float, float]]
+
+
+def readings(curves: Mapping[tuple[str, str], Curve]) -> str:
+    """Per metric (row): how each arm's difference narrows with people, and when it is decided.
+
+    A point is (people, difference, low, high, p at any time); p below 0.05 is filled.
+    """
+    metrics = list(dict.fromkeys(metric for metric, _ in curves))
+    arms = list(dict.fromkeys(arm for _, arm in curves))
+    figure, grid = _grid(len(metrics), len(arms))
+    for (metric, arm), curve in curves.items():
+        axes = grid[metrics.index(metric)][arms.index(arm)]
+        people, difference, low, high, p = zip(*curve, strict=True)
+        axes.fill_between(people, low, high, color=OURS, alpha=0.15, linewidth=0)
+        axes.plot(people, difference, color=OURS, linewidth=1.6)
+        for x, y, decided in zip(people, difference, p, strict=True):
+            face = OURS if decided < 0.05 else "white"
+            axes.plot(x, y, "o", markerfacecolor=face, markeredgecolor=OURS)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.set_title(f"{metric}: {arm}", fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("people so far")
+    return _svg(figure)
+
+
+def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.style.use(LOOK)
+    size = (3.1 * columns, 2.3 * rows)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=size, layout="constrained", squeeze=False, sharey="row"
+    )
+    return figure, [list(row) for row in grid]
+
+
 def _figure(height: float) -> tuple[Figure, Axes]:
     import matplotlib
 

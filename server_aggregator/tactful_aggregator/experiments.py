@@ -118,7 +118,10 @@ def read(store: Datastore, half: Half, peer: Peer, experiment_id: str, now: int)
             raise InvalidInput("experiment", f"{experiment_id!r} is unknown", "start it first")
         document = tx.file(str(tasks[-1].guide))
     experiment = Experiment.parse(document or b"")
-    return _result(experiment, periods, tasks[-1])
+    sums = _sums(periods[0], len(experiment.arms))
+    for period in periods[1:]:
+        sums = sums + _sums(period, len(experiment.arms))
+    return result_of(experiment, sums, tasks[-1].epsilon, tasks[-1].delta)
 
 
 def _collected(store: Datastore, half: Half, peer: Peer, task: Task, now: int) -> None:
@@ -131,16 +134,13 @@ def _collected(store: Datastore, half: Half, peer: Peer, task: Task, now: int) -
             log(tx, "result", hashlib.sha256(period.vector).digest(), now)
 
 
-def _result(experiment: Experiment, periods: list[Period], task: Task) -> Result:
-    arms = len(experiment.arms)
-    sums = _sums(periods[0], arms)
-    for period in periods[1:]:
-        sums = sums + _sums(period, arms)
+def result_of(experiment: Experiment, sums: Sums, epsilon: float, delta: float) -> Result:
+    """What noisy sums say; raises InvalidInput where they are of too few people."""
     shares = np.array([float(arm.part) for arm in experiment.arms])
     fits, counts = ratio_p(sums, shares), sums.arms[:, 0]
     readings = (
         _reading(experiment, sums, arm, place)
-        for arm in range(1, arms)
+        for arm in range(1, len(experiment.arms))
         for place in range(len(experiment.metrics))
     )
     return Result(
@@ -150,8 +150,8 @@ def _result(experiment: Experiment, periods: list[Period], task: Task) -> Result
         ratio_p=fits,
         trusted=fits >= SUSPICIOUS,
         readings=tuple(readings),
-        epsilon=task.epsilon,
-        delta=task.delta,
+        epsilon=epsilon,
+        delta=delta,
     )
 
 
