@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
-export TACTFUL_DATA := $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets))
+export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench caps-campaign constraints clean

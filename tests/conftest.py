@@ -30,3 +30,9 @@ def shared() -> Path:
             "no shared/ beside the checkout: the drafts' vectors and data sets are not here"
         )
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_data_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test reads, it names: the folder of whoever runs it never changes the outcome."""
+    monkeypatch.delenv("TACTFUL_DATA", raising=False)
