@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tactful.device.caps.cli import add_parser as add_caps
 from tactful.errors import InvalidInput, TactfulError
 from tactful.person.cli import add_parser as add_person
 
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--key-file", type=Path, required=True, help="the file with its key")
         command.set_defaults(run=run)
     _add_disclosures(commands)
+    add_caps(commands)
     add_person(commands)
     return parser
 

@@ -1,0 +1,115 @@
+"""How fast caps decide, and how much they store: `python benchmarks/caps_bench.py [--million]`.
+
+A made-up person is shown about 1,100 of 1,000 items a day. Twenty rules of every kind apply.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import quantiles
+
+from tactful.device.caps import CapEngine, Rules
+from tactful.device.catalog import Item
+from tactful.device.clock import ManualClock
+from tactful.device.device_key import HostKey
+from tactful.device.vault import Vault
+
+KEY, MINUTE, HOUR, DAY = HostKey(b"k" * 32), 60_000, 3_600_000, 86_400_000
+SLOTS = 10  # shows of one decision
+PAUSE_MS = DAY * SLOTS // 1_111
+ITEMS = tuple(
+    Item(
+        id=f"item-{n}",
+        title="",
+        category=f"category-{n % 20}",
+        brand=f"brand-{n % 41}",
+        campaign=f"campaign-{n % 53}",
+        family=f"family-{n % 499}",
+        creative=f"creative-{n}",
+        tags=("survey",) if n % 100 == 0 else (),
+        item_class="promo" if n % 10 == 0 else "normal",
+    )
+    for n in range(1000)
+)
+
+
+def _window(kind: str, **more: object) -> dict[str, object]:
+    return {"kind": kind, **more}
+
+
+def rules(most_a_week: int) -> Rules:
+    """Twenty rules; `most_a_week` shows of an item decides how many candidates are refused."""
+    parts: list[tuple[list[str], dict[str, object], int | None]] = [
+        (["item"], _window("sliding", ms=7 * DAY), most_a_week),
+        (["item"], _window("sliding", ms=DAY), 12),
+        (["item"], _window("sliding", ms=30 * DAY), 90),
+        (["item"], _window("cooldown", ms=MINUTE), None),
+        (["item"], _window("lifetime"), 1_000_000),
+        (["item"], _window("decay", half_life_ms=7 * DAY, budget=90.0), None),
+        (["creative"], _window("calendar", unit="day"), 15),
+        (["family"], _window("sliding", ms=DAY), 30),
+        (["campaign"], _window("calendar", unit="day"), 200),
+        (["campaign"], _window("calendar", unit="week"), 600),
+        (["campaign"], _window("sliding", ms=30 * DAY), 2_500),
+        (["category"], _window("sliding", ms=DAY), 300),
+        (["category"], _window("session", gap_ms=30 * MINUTE), 100),
+        (["brand"], _window("sliding", ms=7 * DAY), 900),
+        (["brand"], _window("decay", half_life_ms=30 * DAY, budget=9_000.0), None),
+        (["brand", "surface"], _window("calendar", unit="month"), 3_000),
+        (["app"], _window("calendar", unit="day"), 3_000),
+        (["app"], _window("session", gap_ms=30 * MINUTE), 2_000),
+        (["app"], _window("sliding", ms=7 * DAY), 20_000),
+        (["tag:survey"], _window("every_nth", n=3), None),
+    ]
+    documents: list[dict[str, object]] = []
+    for number, (key, window, limit) in enumerate(parts):
+        rule = {"id": f"r{number}", "key": key, "window": window, "reason_code": f"R{number}"}
+        if limit is not None:
+            rule["limit"] = limit
+        if key == ["tag:survey"]:
+            rule["match"] = {"tag": ["survey"]}
+        documents.append(rule)
+    return Rules.parse({"schema": 1, "rules": documents})
+
+
+LAX, USUAL, TIGHT = rules(10_000), rules(8), rules(2)
+
+
+def fill(path: Path, events: int) -> ManualClock:
+    """A vault of `events` impressions as the engine writes them, and the clock at their end."""
+    clock, chance = ManualClock(), random.Random(0)
+    with Vault.open(path, KEY) as vault:
+        engine = CapEngine(vault, clock, Rules(), durable=False)
+        engine.decide(ITEMS, len(ITEMS), "home")  # every item is known
+        clock.advance(HOUR)
+        start_mono = 1_000_000
+        for _ in range(events // 1_000):
+            with vault.transaction() as tx:
+                for _ in range(1_000 // SLOTS):
+                    clock.advance(PAUSE_MS)
+                    offset, day = clock.mono_ms - start_mono, clock.wall_ms // DAY
+                    numbers = [chance.randrange(len(ITEMS)) for _ in range(SLOTS)]
+                    when = [0, offset, day, 0, 0]
+                    fields = [*when, 0, 120_000, "home", "", numbers, []]
+                    position = tx.append("decision", {"f": fields})
+                    for slot, number in enumerate(numbers):
+                        body = [0, clock.wall_ms, 0, offset, day, 0, 0, ITEMS[number].id,
+                                f"{position}.{slot}", 1]  # fmt: skip
+                        tx.append("event", {"e": body})
+    clock.advance(10 * MINUTE)
+    return clock
+
+
+def timed(work: Callable[[], object], times: int) -> tuple[float, float]:
+    """p50 and p99 of `work` in milliseconds."""
+    work()
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        taken.append(1000 * (time.perf_counter() - began))
+    cuts = quantiles(taken, n=100)
+    return cuts[49], cuts[98]
