@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tactful.device.contributor import Contribution
+    from tactful.device.erasure import Part
     from tactful.device.model_feed import InUse, ModelFeed
     from tactful.device.ranking.picks import Pick, Picks, WhyNot
     from tactful.device.ranking.pipeline import Ranking
@@ -164,18 +165,21 @@ class Personalizer:
         Returns how many records were destroyed.
         """
         self._in_use = None
-        erased = remembering.forget(self._vault)
-        self._memory = self._blank()
-        self._caps.use(self._caps.rules)
-        return erased
+        return self._anew(remembering.forget(self._vault))
+
+    def erase(self, part: Part) -> int:
+        """Destroy what `part` names (an item, a category, a surface, a time); charges stay.
+
+        Returns how many records were erased or blanked.
+        """
+        from tactful.device.erasure import erase
+
+        return self._anew(erase(self._vault, part))
 
     def tidy(self) -> int:
         """Destroy what was kept for as long as it may be; how many records. Call it once a day."""
-        outlived = remembering.outlive(self._vault, self.signals, 1000 * self._now_seconds())
-        if outlived:
-            self._memory = self._blank()
-            self._caps.use(self._caps.rules)
-        return outlived
+        now_ms = 1000 * self._now_seconds()
+        return self._anew(remembering.outlive(self._vault, self.signals, now_ms))
 
     # experiments
 
@@ -332,6 +336,13 @@ class Personalizer:
 
         mu = Fraction(mu_for(self.settings.lifetime_epsilon, self.settings.delta))
         return Memory(ledger=Ledger(mu**2 / 2))
+
+    def _anew(self, erased: int) -> int:
+        """Rebuild from the vault all that was folded from it, once records are gone."""
+        if erased:
+            self._memory = self._blank()
+            self._caps.use(self._caps.rules)
+        return erased
 
     def _require_cover(self) -> None:
         self.memory.consent.require("cover_traffic")

@@ -146,6 +146,21 @@ class Transaction:
         for first, last in _runs(gone):
             self._leave_range(first, last)
 
+    def rewrite(self, position: int, kind: str, body: Mapping[str, object]) -> None:
+        """Seal another body in the place of a live record; the old one is gone for good."""
+        row = self._connection.execute(
+            "select sealed, name from record where position = ?", (position,)
+        ).fetchone()
+        if row is None:
+            raise InvalidInput("position", f"{position} holds no record", "name a live one")
+        bound = _bound(position, row[1])
+        sealed = self._sealer.seal(_packed(kind, body), bound)
+        self._connection.execute(
+            "update record set sealed = ? where position = ?", (sealed, position)
+        )
+        change = self._sealer.mark(bound, sealed) - self._sealer.mark(bound, row[0])
+        self.head = self.head.moved(change, 0)
+
     def _delete(self, position: int) -> bool:
         row = self._connection.execute(
             "delete from record where position = ? returning sealed, name", (position,)
