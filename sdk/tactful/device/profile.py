@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from statistics import median
 from types import MappingProxyType
 
 from tactful.device.events import StoredEvent
@@ -38,7 +40,12 @@ SIGNALS: Mapping[str, Signal] = MappingProxyType(
 )
 NEUTRAL_RATING = 3.0
 BOUGHT = frozenset({"purchase", "convert"})
-FORBIDDING = frozenset({"hide", "report"})
+WEARING = frozenset({"impression", "click"})
+SHOW_HALF_LIFE_DAYS = 30.0
+CLICK_RELIEF = 1.0  # what a click takes from the wear of the shows before it
+DUE_AFTER = 0.8  # of a cycle: a little before the thing is used up
+LEAST_GAPS = 2  # between three purchases: fewer say nothing about a cycle
+DEFAULT_CYCLE_DAYS = 30.0  # of a replenishable thing before its own cycle is known
 DATES_KEPT = 8  # per item: enough to show where a belief comes from and to estimate a cycle
 
 
@@ -76,24 +83,66 @@ class Belief:
         """When the item was bought, the newest dates in unix ms."""
         return tuple(at_ms for kind, at_ms in self.dates if kind in BOUGHT)
 
+    def due_ms(self, replenishable: bool) -> int | None:
+        """When it may be wanted again, unix ms: its own cycle, else the default one; None never."""
+        gaps = [late - early for early, late in pairwise(sorted(self.bought)) if late > early]
+        if not self.bought or not (replenishable or len(gaps) >= LEAST_GAPS):
+            return None
+        cycle = median(gaps) if len(gaps) >= LEAST_GAPS else DEFAULT_CYCLE_DAYS * DAY_MS
+        return max(self.bought) + int(DUE_AFTER * cycle)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How worn an item is by being shown: each show adds 1, time heals, a click relieves."""
+
+    wear: float = 0.0
+    since_ms: int = 0
+    times: int = 0
+    clicks: int = 0
+    reservation: str | None = None
+
+    def at(self, now_ms: int) -> float:
+        """The wear left at `now_ms`; 0 is fresh."""
+        return _faded(self.wear, self.since_ms, now_ms, SHOW_HALF_LIFE_DAYS)
+
+    def after(self, event: StoredEvent) -> Shown:
+        """The wear once `event` has happened; one show told with surer evidence counts once."""
+        now_ms = max(self.since_ms, event.at_ms)
+        if event.kind == "click":
+            relieved = max(self.at(now_ms) - CLICK_RELIEF, 0.0)
+            return replace(self, wear=relieved, since_ms=now_ms, clicks=self.clicks + 1)
+        if event.reservation_id is not None and event.reservation_id == self.reservation:
+            return self
+        worn = self.at(now_ms) + 1.0
+        return Shown(worn, now_ms, self.times + 1, self.clicks, event.reservation_id)
+
 
 @dataclass(frozen=True)
 class Profile:
-    """Beliefs by item id."""
+    """Beliefs and wear by item id."""
 
     beliefs: Mapping[str, Belief] = field(default_factory=dict)
+    shown: Mapping[str, Shown] = field(default_factory=dict)
 
     def after(self, events: Iterable[StoredEvent]) -> Profile:
         """The profile once `events` have happened; folding in pieces gives the same.
 
         What was recorded for repetition limits alone never becomes part of it.
         """
-        beliefs = dict(self.beliefs)
+        beliefs, shown = dict(self.beliefs), dict(self.shown)
         for event in events:
-            if event.item_id is None or event.kind not in SIGNALS or event.purpose == "essential":
+            if event.item_id is None or event.purpose == "essential":
                 continue
-            beliefs[event.item_id] = beliefs.get(event.item_id, Belief()).after(event)
-        return Profile(beliefs)
+            if event.kind in SIGNALS:
+                beliefs[event.item_id] = beliefs.get(event.item_id, Belief()).after(event)
+            if event.kind in WEARING:
+                shown[event.item_id] = shown.get(event.item_id, Shown()).after(event)
+        return Profile(beliefs, shown)
+
+    def wear(self, now_ms: int) -> dict[str, float]:
+        """How worn each shown item is at `now_ms`."""
+        return {item_id: one.at(now_ms) for item_id, one in self.shown.items()}
 
     def likes(self, now_ms: int) -> dict[str, float]:
         """What is liked at `now_ms`: item id to strength above 0, the strongest first."""
