@@ -176,6 +176,7 @@ class Desk:
         if state.stale:
             state = self._state = self._folded_again(state, view)
         state.position = view.position
+        state.attach()
         if view.note:
             mono, wall = json.loads(view.note)
             state.timeline = replace(state.timeline, last_mono_ms=mono, last_wall_ms=wall)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Generic, Literal
+from typing import TYPE_CHECKING, Generic, Literal
 
 from tactful.device.caps.civil import date_of
 from tactful.device.caps.decisions import (
@@ -39,7 +39,11 @@ from tactful.device.events import Event, StoredEvent
 from tactful.device.vault import BUSY_SECONDS, Record, Vault, VaultBusy
 from tactful.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from tactful.device.caps.board import Board
+
 Keeping = Literal["store", "memory"]
+PORTION = 4  # times k candidates are looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class CapEngine:
         self._memory_only, self._durable, self._subject = caps == "memory", durable, subject
         self._desk = Desk(vault, clock, rules or Rules.default(), processes or SystemProcesses())
         self._things: dict[int, tuple[Showable, Thing]] = {}
+        self._board: Board | None = None
 
     @property
     def rules(self) -> Rules:
@@ -112,7 +117,8 @@ class CapEngine:
         self._require_surface(surface)
         with self._desk.looking() as (state, now):
             judge = Judge(state, self._here(state, now, surface))
-            found = [judge.refusal(self.thing(item)) for item in items]
+            things = [self.thing(item) for item in items]
+            found = list(self.board(state).refusals(things, judge))
         reasons = {
             item.id: refusal.reason_code
             for item, refusal in zip(items, found, strict=True)
@@ -281,6 +287,14 @@ class CapEngine:
             known = self._things[id(item)] = (item, Thing.of(item))
         return known[1]
 
+    def board(self, state: State) -> Board:
+        """The table of verdicts over `state`."""
+        from tactful.device.caps.board import Board
+
+        if self._board is None or self._board.state is not state or self._board.full:
+            self._board = Board(state)
+        return self._board
+
     def _writing(self) -> AbstractContextManager[Writing]:
         return self._desk.writing(durable=self._durable, seconds=BUSY_SECONDS)
 
@@ -333,21 +347,32 @@ class _Deciding(Generic[ItemT]):
         self._engine, self._writing, self._state = engine, writing, writing.state
         self._here = engine._here(writing.state, writing.now, surface)
         self._judge = Judge(writing.state, self._here)
+        self._board = engine.board(writing.state)
         self._holds: list[Hold] = []
         self._items: list[ItemT] = []
         self._denials: list[Denial] = []
 
     def run(self, candidates: Sequence[ItemT], k: int, max_refill: int | None) -> Decision[ItemT]:
         """Grant, refuse, reserve; then write it all down as one record."""
-        for item in candidates:
-            if len(self._items) == k or len(self._denials) > (max_refill or len(candidates)):
-                break
-            self._consider(item)
+        most = len(candidates) if max_refill is None else max_refill
+        for start in range(0, len(candidates), PORTION * max(k, 16)):
+            self._walk(candidates[start : start + PORTION * max(k, 16)], k, most)
         return self._recorded()
 
-    def _consider(self, item: ItemT) -> None:
-        thing = self._engine.thing(item)
-        refusal = self._judge.refusal(thing) or self._judge.offered(thing)
+    def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
+        if len(self._items) == k or len(self._denials) > most_refused:
+            return
+        things = [self._engine.thing(item) for item in portion]
+        refused = self._board.refusals(things, self._judge)
+        for item, thing, refusal in zip(portion, things, refused, strict=True):
+            if len(self._items) == k or len(self._denials) > most_refused:
+                return
+            self._consider(item, thing, refusal)
+
+    def _consider(self, item: ItemT, thing: Thing, refused: Refusal | None) -> None:
+        """Grant one more, unless it was refused, or is now: picks of one decision count too."""
+        judge = self._judge
+        refusal = refused or judge.refusal(thing) or judge.offered(thing)
         if refusal is not None:
             self._denials.append(self._engine._denial(item.id, refusal, self._here))
             return
@@ -362,7 +387,8 @@ class _Deciding(Generic[ItemT]):
             stamp=self._writing.now.stamp,
         )
         self._state.hold(hold)
-        self._judge.forget(thing)
+        self._state.attach()
+        judge.forget(thing)
         self._holds.append(hold)
         self._items.append(item)
 

@@ -96,14 +96,19 @@ class Judge:
         """The first reason against `thing`, None if there is none."""
         return next(self.refusals(thing), None)
 
-    def refusals(self, thing: Thing) -> Iterator[Refusal]:
-        """Every reason against `thing`: identity, quiet hours, feedback, then rules in order."""
+    def before_rules(self, thing: Thing) -> Iterator[Refusal]:
+        """The reasons against `thing` that no rule gives: identity, quiet hours, feedback."""
         if not thing.item:
             yield Refusal("INVALID_ITEM")
-            return
         yield from self._quiet
         if thing.rank < CRITICAL and not self._state.feedback.silent:
             yield from self._blocked(thing)
+
+    def refusals(self, thing: Thing) -> Iterator[Refusal]:
+        """Every reason against `thing`: identity, quiet hours, feedback, then rules in order."""
+        yield from self.before_rules(thing)
+        if not thing.item:
+            return
         for track, keys in self._plan(thing):
             if isinstance(track.rule.window, EveryNth):
                 continue
@@ -161,6 +166,34 @@ class Judge:
                 kept = self._headroom(track, thing.rank)
                 left = None if limit == FREE else limit - kept - used
                 yield Room(track.rule.id, used, None if limit == FREE else limit, left)
+
+    def verdicts(self, track: Track, key: Key) -> list[bool]:
+        """Whether `track` has room for one more of `key`, by class from promo to critical."""
+        rule = track.rule
+        if rule.headroom or rule.exempt or self._state.losses:
+            return [self._fits(track, key, rank) for rank in range(len(CLASSES))]
+        return [self._fits(track, key, 0)] * len(CLASSES)
+
+    def next_look(self, track: Track, key: Key) -> float:
+        """The first moment, on the timeline of `track`, at which a refusal may end by itself."""
+        rule, now, series = track.rule, self.here.on(track), track.series.get(key)
+        if self._state.losses or rule.exempt or any(h.until is not None for h in rule.headroom):
+            return now.ms
+        if series is None or rule.limit == 0 or isinstance(rule.window, Lifetime):
+            return math.inf
+        if isinstance(rule.window, Decay):
+            return now.ms + (self._wear_wait(series, rule.window, now.ms) or 0)
+        return track.measured(series, now).until
+
+    def holds_still(self, rule: Rule) -> bool:
+        """Whether an explanation by `rule` stays true until a fact or its end changes it."""
+        moving = rule.exempt is not None or bool(self._state.losses)
+        return not moving and isinstance(rule.window, Sliding | Cooldown | Calendar | Lifetime)
+
+    @staticmethod
+    def _wear_wait(series: Series, window: Decay, now_ms: int) -> int | None:
+        room = window.budget - W_MAX
+        return series.wear.wait_ms(now_ms, room) if series.wear and room > 0 else None
 
     def forget(self, thing: Thing) -> None:
         """Look again at all that concerns `thing`: it was just reserved."""
@@ -318,9 +351,8 @@ class Judge:
 
     def _oldest(self, track: Track, series: Series, now: Now) -> int | None:
         if isinstance(track.rule.window, Lifetime | Decay):
-            first = series.first
-            return first and now.segments[first[0]].base[now.timeline] + first[1]
-        return next((now.at(entry) for entry in track.counted(series, now)), None)
+            return series.first
+        return next((entry.at for entry in track.counted(series, now)), None)
 
     def _wait(self, track: Track, series: Series | None, over: float) -> int | None:
         """How long until `over` less is used; exact if no hold is open, else a bound above."""
@@ -349,7 +381,7 @@ class Judge:
         now = self.here.on(track)
         weight = max(track.rule.weights.reservation, 1)
         entries = track.counted(series, now) if series else iter(())
-        ends = [(now.at(entry) + ms - now.ms, float(entry.weight)) for entry in entries]
+        ends = [(entry.at + ms - now.ms, float(entry.weight)) for entry in entries]
         ends += [(wait + ms, float(weight)) for wait in self._hold_waits(track, series)]
         ends += self._loss_ends(track)
         for wait, weight_gone in sorted(ends):

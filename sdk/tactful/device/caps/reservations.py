@@ -64,6 +64,7 @@ class Hold:
 
     __slots__ = (
         "acted",
+        "attached",
         "closed",
         "evidence",
         "id",
@@ -94,6 +95,7 @@ class Hold:
         self.level = 0  # 0 not seen, 1 rendered, 2 viewable, 3 attended, 4 presumed
         self.evidence = 0  # the same, but only what the app told
         self.released = self.closed = self.acted = self.late = False
+        self.attached = False  # it stands among the holds of every rule that it concerns
 
     @property
     def name(self) -> str:

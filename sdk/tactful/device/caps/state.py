@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from tactful.device.caps.fatigue import IGNORED, REACTIONS, SHOWN
 from tactful.device.caps.feedback import Feedback
 from tactful.device.caps.reservations import Hold, HoldId, Outcome, Owner, Stamp
-from tactful.device.caps.rules import PRESUMED, W_MAX, Decay, Rules, Session
+from tactful.device.caps.rules import PRESUMED, W_MAX, Decay, EveryNth, Rule, Rules, Session
 from tactful.device.caps.segments import FULL, VERIFIED, Timeline
 from tactful.device.caps.things import Key, Thing, keys_of
 from tactful.device.caps.windows import Now, Track
 
 Plan = tuple[tuple[Track, tuple[Key, ...]], ...]
+
+
+class Wearing(NamedTuple):
+    """The parts of a plan that a show adds to: rules that count it, and fatigue."""
+
+    counted: Plan
+    worn: Plan
 
 
 class State:
@@ -38,6 +47,8 @@ class State:
         self._wears = any(isinstance(rule.window, Decay) for rule in rules.rules)
         self._gaps = {r.window.gap_ms for r in rules.rules if isinstance(r.window, Session)}
         self._plans: dict[tuple[Thing, str, str], Plan] = {}
+        self._wearing: dict[tuple[Thing, str, str], Wearing] = {}
+        self._fresh: list[Hold] = []  # not yet among the holds of their rules
 
     def plan(self, thing: Thing, surface: str, subject: str) -> Plan:
         """The rules that speak of `thing` on `surface`, each with the keys it counts by."""
@@ -46,12 +57,23 @@ class State:
         if plan is None:
             if len(self._plans) > 200_000:
                 self._plans.clear()
+                self._wearing.clear()
             plan = self._plans[wanted] = tuple(
                 (track, self._keys(track, thing, surface, subject))
                 for track in self.tracks
                 if track.rule.matches(thing, surface)
             )
         return plan
+
+    def _shown(self, hold: Hold) -> Wearing:
+        wanted = (hold.thing, hold.surface, hold.subject)
+        parts = self._wearing.get(wanted)
+        if parts is None:
+            plan = self.plan(*wanted)
+            counted = [one for one in plan if _counts_shows(one[0].rule)]
+            worn = [one for one in plan if isinstance(one[0].rule.window, Decay)]
+            parts = self._wearing[wanted] = Wearing(tuple(counted), tuple(worn))
+        return parts
 
     @staticmethod
     def _keys(track: Track, thing: Thing, surface: str, subject: str) -> tuple[Key, ...]:
@@ -69,13 +91,21 @@ class State:
         )
 
     def hold(self, hold: Hold) -> None:
-        """Count an open hold for every key it concerns."""
+        """Take up an open hold; `attach` counts it."""
         self.open[hold.id] = self.shows[hold.id] = hold
+        self._fresh.append(hold)
         if self._wears:
             self.slots[hold.id] = hold
-        for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
-            for key in keys:
-                track.of(key).holds.append(hold)
+
+    def attach(self) -> None:
+        """Count what is still held for every key it concerns; most holds of the past are over."""
+        fresh, self._fresh = self._fresh, []
+        for hold in fresh:
+            if not hold.closed:
+                hold.attached = True
+                for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+                    for key in keys:
+                        track.of(key).holds.append(hold)
 
     def rename(self, hold: Hold, name: HoldId) -> None:
         """Give a hold the position of its record once that is known."""
@@ -88,22 +118,27 @@ class State:
         """Stop counting the hold itself."""
         self.open.pop(hold.id, None)
         hold.closed = True
-        for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
-            for key in keys:
-                holds = track.of(key).holds
-                if hold in holds:
-                    holds.remove(hold)
+        if hold.attached:
+            for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+                for key in keys:
+                    track.of(key).holds.remove(hold)
 
     def raise_level(self, hold: Hold, level: int, stamp: Stamp) -> None:
         """One show counts once: where a rule's evidence is reached for the first time."""
         before, hold.level = hold.level, max(hold.level, level)
-        for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
-            rule = track.rule
+        if hold.attached:  # it may no longer be held for a rule, even where it does not count
+            for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+                track.touched.update(keys)
+        counted, worn = self._shown(hold)
+        for track, keys in worn:
             for key in keys:
-                if isinstance(rule.window, Decay):
-                    self._wear_of_show(track, key, before, hold, stamp)
-                if before < rule.min_level <= hold.level and rule.weights.impression:
-                    track.count(key, stamp, rule.weights.impression, hold.thing.rank)
+                self._wear_of_show(track, key, before, hold, stamp)
+        for track, keys in counted:
+            rule = track.rule
+            if before < rule.min_level <= hold.level:
+                at = self.at(stamp, track.timeline)
+                for key in keys:
+                    track.count(key, stamp, at, rule.weights.impression, hold.thing.rank)
         if before < 2 and hold.id not in self.slots:
             self._ignored(hold, stamp)
 
@@ -119,7 +154,8 @@ class State:
             weight = track.rule.weights.reactions.get(kind, 0)
             for key in keys:
                 if weight:
-                    track.count(key, stamp, weight, thing.rank)
+                    at = self.at(stamp, track.timeline)
+                    track.count(key, stamp, at, weight, thing.rank)
                 wear = track.of(key).wear if isinstance(track.rule.window, Decay) else None
                 if wear is not None and kind in REACTIONS:
                     wear.add(self.at(stamp, track.timeline), REACTIONS[kind])
@@ -140,6 +176,7 @@ class State:
                 start, last = self.activity.get((gap, timeline), (at, at))
                 if at - last >= gap:
                     start = at
+                    self._begin_session(gap, timeline, at)
                 self.activity[gap, timeline] = (start, max(last, at))
 
     def new_session(self, stamp: Stamp) -> None:
@@ -148,6 +185,12 @@ class State:
             for timeline in (FULL, VERIFIED):
                 at = self.at(stamp, timeline)
                 self.activity[gap, timeline] = (at, at)
+                self._begin_session(gap, timeline, at)
+
+    def _begin_session(self, gap: int, timeline: int, start: int) -> None:
+        for track in self.tracks:
+            if track.timeline == timeline and track.rule.window == Session(gap):
+                track.begin_session(start)
 
     def close_slots(self, now_verified: int) -> None:
         """Fatigue of shows whose slot ended by `now_verified` without any action."""
@@ -161,9 +204,9 @@ class State:
     def _ignored(self, hold: Hold, stamp: Stamp) -> None:
         if hold.acted or hold.level not in (2, 3):
             return
-        for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+        for track, keys in self._shown(hold).worn:
             for key in keys:
-                wear = track.of(key).wear if isinstance(track.rule.window, Decay) else None
+                wear = track.of(key).wear
                 if wear is not None:
                     wear.add(self.at(stamp, track.timeline), IGNORED)
 
@@ -192,3 +235,7 @@ class State:
             stamp = hold.stamp._replace(offset=offset, day=day, verified_day=verified_day)
             self.raise_level(hold, PRESUMED, stamp)
         self.end(hold)
+
+
+def _counts_shows(rule: Rule) -> bool:
+    return rule.weights.impression > 0 and not isinstance(rule.window, Decay | EveryNth)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import insort
+import math
+from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,14 +24,14 @@ from tactful.device.caps.segments import Segment
 from tactful.device.caps.things import Key
 
 MS_PER_DAY = 86_400_000
+KEPT = 64  # entries of one key before old ones are dropped
 UNIT_DAYS: Mapping[str, int] = {"day": 1, "week": 7, "month": 31}
 
 
 class Entry(NamedTuple):
-    """One counted event: when, and how much; ordered by canonical time."""
+    """One counted event: when (canonical time of the rule's timeline), and how much."""
 
-    segment: int
-    offset: int
+    at: int
     weight: int
     rank: int  # class of the item
     day: int  # local date on the rule's timeline
@@ -47,34 +48,51 @@ class Now:
     zone: str | None
     session_starts: Mapping[int, int]  # gap to the start of the current session, canonical time
 
-    def at(self, entry: Entry) -> int:
-        """Canonical time of `entry`."""
-        return self.segments[entry.segment].base[self.timeline] + entry.offset
+
+Setting = str | int | None  # what else than time a count depends on: the zone, the session
 
 
 class Series:
     """All that counts for one key of one rule."""
 
-    __slots__ = ("entries", "first", "holds", "total", "wear")
+    __slots__ = ("entries", "first", "holds", "measure", "total", "wear")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.holds: list[Hold] = []
         self.total = 0
-        self.first: tuple[int, int] | None = None
+        self.first: int | None = None
         self.wear: Wear | None = None
+        self.measure: Measure | None = None
+
+
+@dataclass(slots=True)
+class Measure:
+    """What was counted last, and how long it stays right: so that a count need not be repeated.
+
+    It holds from `since` to before `until` (canonical time) in `setting`, for the entries from
+    number `start` on; what is added meanwhile is added here too.
+    """
+
+    used: int
+    since: int
+    until: float
+    setting: Setting
+    start: int = 0
 
 
 class Track:
-    """The facts that one rule counts, by key."""
+    """The facts that one rule counts, by key; `touched` are the keys that changed."""
 
     def __init__(self, rule: Rule, timeline: int) -> None:
         self.rule, self.timeline = rule, timeline
         self.series: dict[Key, Series] = {}
+        self.touched: set[Key] = set()
         self.span = _span(rule)
 
     def of(self, key: Key) -> Series:
-        """The series of `key`, made if there is none."""
+        """The series of `key` to change it, made if there is none."""
+        self.touched.add(key)
         series = self.series.get(key)
         if series is None:
             series = self.series[key] = Series()
@@ -82,30 +100,123 @@ class Track:
                 series.wear = Wear(self.rule.window.half_life_ms)
         return series
 
-    def count(self, key: Key, stamp: Stamp, weight: int, rank: int) -> None:
-        """Add one event of `weight` to `key`."""
+    def count(self, key: Key, stamp: Stamp, at: int, weight: int, rank: int) -> None:
+        """Add one event of `weight` to `key`: `stamp`, which is `at` in canonical time."""
         day = stamp.verified_day if self.timeline else stamp.day
         series = self.of(key)
-        entry = Entry(stamp.segment, stamp.offset, weight, rank, day, stamp.zone)
         series.total += weight
-        series.first = min(series.first or stamp[:2], stamp[:2])
-        if self.span is not None:
-            insort(series.entries, entry, key=_place)
+        series.first = at if series.first is None else min(series.first, at)
+        if self.span is None:
+            return
+        entry, entries = Entry(at, weight, rank, day, stamp.zone), series.entries
+        newest = not entries or at >= entries[-1].at
+        if series.measure is not None:
+            self._measure_more(series, series.measure, entry, newest)
+        if newest:
+            entries.append(entry)
+        else:
+            insort(entries, entry, key=_place)
+        if len(entries) % KEPT == 0:
+            self._drop_old(series)
+
+    def _measure_more(self, series: Series, measure: Measure, entry: Entry, newest: bool) -> None:
+        """Keep the last measure right, or give it up."""
+        if newest and measure.since <= entry.at < measure.until and self._same_zone(entry, measure):
+            measure.used += entry.weight
+            measure.until = min(measure.until, self._leaves(entry))
+        else:
+            series.measure = None
+
+    def _same_zone(self, entry: Entry, measure: Measure) -> bool:
+        window = self.rule.window
+        by_device = isinstance(window, Calendar) and window.zone is None
+        return not by_device or entry.zone == measure.setting
+
+    def _leaves(self, entry: Entry) -> float:
+        window = self.rule.window
+        return entry.at + window.ms if isinstance(window, Sliding | Cooldown) else math.inf
+
+    def _drop_old(self, series: Series) -> None:
+        """Forget what no window can look at any more: time only goes on."""
+        if self.span is None or isinstance(self.rule.window, Session):
+            return
+        gone = bisect_right(series.entries, series.entries[-1].at - self.span, key=_place)
+        if 2 * gone >= len(series.entries):
+            del series.entries[:gone]
+            if series.measure is not None:
+                series.measure.start = max(series.measure.start - gone, 0)
+
+    def begin_session(self, start: int) -> None:
+        """A session began at `start`: what was shown before it counts no more."""
+        if self.rule.exempt is not None:
+            return
+        for key, series in self.series.items():
+            self.touched.add(key)
+            del series.entries[: bisect_right(series.entries, start - 1, key=_place)]
+            series.measure = None
 
     def used(self, series: Series, now: Now) -> int:
         """The weight of counted events in the current window."""
         if isinstance(self.rule.window, Lifetime):
             return series.total
-        return sum(entry.weight for entry in self.counted(series, now))
+        return self.measured(series, now).used
+
+    def measured(self, series: Series, now: Now) -> Measure:
+        """What counts now, counted again only where the last count is no longer right."""
+        known, setting = series.measure, self.setting(now)
+        if known is not None and known.setting == setting and known.since <= now.ms:
+            if now.ms >= known.until:
+                self._advance(series, known, now)
+            if now.ms < known.until:
+                return known
+        start, used = self._since(series, now), 0
+        if isinstance(self.rule.window, Calendar):
+            used = sum(entry.weight for entry in self.counted(series, now))
+        else:
+            used = sum(entry.weight for entry in series.entries[start:])
+        until = self._until(series, start, now)
+        series.measure = Measure(used, now.ms, until, setting, start)
+        return series.measure
+
+    def _advance(self, series: Series, measure: Measure, now: Now) -> None:
+        """Let go of what left an interval since the last count."""
+        window, entries = self.rule.window, series.entries
+        if not isinstance(window, Sliding | Cooldown):
+            return
+        while measure.start < len(entries) and entries[measure.start].at <= now.ms - window.ms:
+            measure.used -= entries[measure.start].weight
+            measure.start += 1
+        measure.since, measure.until = now.ms, self._until(series, measure.start, now)
+
+    def _until(self, series: Series, start: int, now: Now) -> float:
+        """The first moment at which what counts may be less."""
+        window, entries = self.rule.window, series.entries
+        if isinstance(window, Calendar):
+            zones = {window.zone or now.zone or "UTC"}
+            if window.zone is None:
+                zones |= {entry.zone or "UTC" for entry in entries}
+            return min(day_start(_days(window, now.ms, zone)[1] + 1, zone) for zone in zones)
+        return self._leaves(entries[start]) if start < len(entries) else math.inf
+
+    def setting(self, now: Now) -> Setting:
+        """What else than time and facts a count depends on."""
+        match self.rule.window:
+            case Calendar(zone=None):
+                return now.zone
+            case Session(gap_ms):
+                return now.session_starts.get(gap_ms, now.ms)
+            case _:
+                return None
 
     def counted(self, series: Series, now: Now) -> Iterator[Entry]:
         """The events that count now, in canonical order."""
-        self._prune(series, now)
         window = self.rule.window
         if isinstance(window, Calendar):
             return in_calendar(series.entries, window, now)
-        since = _since(window, now)
-        return (e for e in series.entries if now.at(e) > since)
+        return iter(series.entries[self._since(series, now) :])
+
+    def _since(self, series: Series, now: Now) -> int:
+        return bisect_right(series.entries, _since(self.rule.window, now), key=_place)
 
     def quota_used(self, series: Series, now: Now) -> int:
         """The weight of shows by exempted classes inside the quota's window."""
@@ -113,17 +224,7 @@ class Track:
         if exempt is None:
             return 0
         since = now.ms - exempt.window_ms
-        return sum(e.weight for e in series.entries if e.rank >= exempt.rank and now.at(e) > since)
-
-    def _prune(self, series: Series, now: Now) -> None:
-        if self.span is None or len(series.entries) < 8:
-            return
-        gone = now.ms - self.span
-        if isinstance(self.rule.window, Session):
-            gone = min(gone, _since(self.rule.window, now))
-        entries = series.entries
-        if now.at(entries[0]) <= gone:
-            series.entries = [e for e in entries if now.at(e) > gone]
+        return sum(e.weight for e in series.entries if e.rank >= exempt.rank and e.at > since)
 
 
 def in_calendar(entries: list[Entry], window: Calendar, now: Now) -> Iterator[Entry]:
@@ -136,7 +237,7 @@ def in_calendar(entries: list[Entry], window: Calendar, now: Now) -> Iterator[En
     begins, ends = day_start(first, zone), day_start(last + 1, zone)
     for entry in entries:
         own = zone if window.zone else entry.zone or "UTC"
-        if begins <= now.at(entry) < ends:
+        if begins <= entry.at < ends:
             yield entry
         elif window.zone:
             continue
@@ -144,8 +245,8 @@ def in_calendar(entries: list[Entry], window: Calendar, now: Now) -> Iterator[En
             yield entry
 
 
-def _place(entry: Entry) -> tuple[int, int]:
-    return entry.segment, entry.offset
+def _place(entry: Entry) -> int:
+    return entry.at
 
 
 def _days(window: Calendar, instant: int, zone: str) -> tuple[int, int]:

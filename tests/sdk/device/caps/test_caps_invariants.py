@@ -15,6 +15,7 @@ from tactful.device.caps.judge import Judge
 from tactful.device.caps.reservations import Hold, Stamp
 from tactful.device.caps.segments import FULL, Moment, Segment, Timeline
 from tactful.device.caps.state import State
+from tactful.device.caps.things import Key
 from tactful.device.caps.windows import Entry, Now, Track
 from tactful.device.clock import Reading
 from tactful.device.events import StoredEvent
@@ -248,7 +249,7 @@ def test_by_the_zone_of_now_alone_it_would(monkeypatch: pytest.MonkeyPatch):
     def only_here(entries: list[Entry], window: windows.Calendar, now: Now) -> Iterator[Entry]:
         zone = now.zone or "UTC"
         today = windows.date_of(now.ms, zone)
-        return (e for e in entries if windows.date_of(now.at(e), zone) == today)
+        return (e for e in entries if windows.date_of(e.at, zone) == today)
 
     monkeypatch.setattr(windows, "in_calendar", only_here)
 
@@ -438,8 +439,8 @@ def test_an_explanation_counts_what_the_vault_holds():
 def test_counting_everything_twice_it_would_not(monkeypatch: pytest.MonkeyPatch):
     honest = Track.count
 
-    def twice(track: Track, key: tuple[str, ...], stamp: Stamp, weight: int, rank: int) -> None:
-        honest(track, key, stamp, 2 * weight, rank)
+    def twice(track: Track, key: Key, stamp: Stamp, at: int, weight: int, rank: int) -> None:
+        honest(track, key, stamp, at, 2 * weight, rank)
 
     monkeypatch.setattr(Track, "count", twice)
 

@@ -164,7 +164,7 @@ def test_no_journey_releases_a_show_before_its_own_day_is_over():
 def test_by_the_zone_of_now_alone_most_journeys_would(monkeypatch: pytest.MonkeyPatch):
     def only_here(entries: list[Entry], window: Calendar, now: Now) -> list[Entry]:
         zone = now.zone or "UTC"
-        return [e for e in entries if date_of(now.at(e), zone) == date_of(now.ms, zone)]
+        return [e for e in entries if date_of(e.at, zone) == date_of(now.ms, zone)]
 
     monkeypatch.setattr(windows, "in_calendar", only_here)
 

@@ -1,0 +1,196 @@
+"""Which of many things may be shown now: verdicts in a table, found anew where they may differ.
+
+One verdict belongs to one key of one rule. For given facts time only frees, so a verdict that
+grants holds until a fact touches its key, and one that refuses until something leaves its window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.device.caps.judge import Judge, Refusal
+from tactful.device.caps.rules import EveryNth
+from tactful.device.caps.state import State
+from tactful.device.caps.things import CLASSES, Key, Thing
+from tactful.device.caps.windows import Setting, Track
+
+NO_CELL = 0  # fills rows that are shorter than the table is wide; it refuses nothing
+RANKS = len(CLASSES)
+MOST_ROWS = 500_000
+
+
+class Cell(NamedTuple):
+    """What one verdict is about; surfaces that interrupt have verdicts of their own."""
+
+    track: Track
+    key: Key
+    interruptive: bool
+
+
+class Board:
+    """Verdicts over one state: which cells concern a thing, and what each of them says now."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._cells: list[Cell | None] = [None]
+        self._numbers: dict[tuple[int, Key, bool], int] = {}
+        self._rows: dict[tuple[Thing, str, str, bool], int] = {}
+        self._table = np.zeros((64, 8), dtype=np.int32)
+        self._ranks = np.zeros(64, dtype=np.int8)
+        self._fits = np.ones((RANKS, 64), dtype=bool)
+        self._until = np.full(64, math.inf)
+        self._timelines = np.zeros(64, dtype=np.int8)
+        self._open: dict[bool, set[int]] = {False: set(), True: set()}  # verdicts to be found
+        self._of_track: defaultdict[int, list[int]] = defaultdict(list)
+        self._settings: dict[int, tuple[Setting, int]] = {}
+        self._explained: dict[tuple[int, int], tuple[Refusal, int]] = {}
+
+    def allows(self, things: Sequence[Thing], judge: Judge) -> NDArray[np.bool_]:
+        """Whether every rule but the pacing ones has room for each thing, shape (len(things),)."""
+        rows = np.fromiter((self._row(thing, judge) for thing in things), np.int64, len(things))
+        self._refresh(judge)
+        ranks = self._ranks[rows].astype(np.intp)
+        return np.asarray(self._fits[ranks[:, None], self._table[rows]].all(axis=1))
+
+    def refusals(self, things: Sequence[Thing], judge: Judge) -> Iterator[Refusal | None]:
+        """For each thing the first reason against it, rules that pace apart; None if there is none.
+
+        Reasons are found one by one, for the moment of this call.
+        """
+        allowed = self.allows(things, judge).tolist()
+        for thing, allows in zip(things, allowed, strict=True):
+            refusal = next(judge.before_rules(thing), None)
+            yield refusal or (None if allows else self._refusal(thing, judge))
+
+    @property
+    def full(self) -> bool:
+        """Whether it has grown so large that a new one is better."""
+        return len(self._rows) > MOST_ROWS
+
+    def _refusal(self, thing: Thing, judge: Judge) -> Refusal | None:
+        """The first rule against `thing`; what was reserved since `allows` is looked at again."""
+        for number in self._table[self._row(thing, judge)].tolist():
+            cell = self._cells[number]
+            if cell is None:
+                continue
+            fits = bool(self._fits[thing.rank, number])
+            if cell.key in cell.track.touched:
+                fits = judge.verdicts(cell.track, cell.key)[thing.rank]
+            if not fits:
+                return self._explain(number, cell, thing.rank, judge)
+        return None
+
+    def _explain(self, number: int, cell: Cell, rank: int, judge: Judge) -> Refusal:
+        now = judge.here.on(cell.track).ms
+        known = self._explained.get((number, rank))
+        if known is not None and cell.key not in cell.track.touched:
+            refusal, then = known
+            wait = refusal.wait_ms
+            return refusal if wait is None else replace(refusal, wait_ms=wait - (now - then))
+        refusal = judge.explain(cell.track, cell.key, rank)
+        if judge.holds_still(cell.track.rule):
+            self._explained[number, rank] = refusal, now
+        return refusal
+
+    def _row(self, thing: Thing, judge: Judge) -> int:
+        here = judge.here
+        wanted = (thing, here.surface, here.subject, here.interruptive)
+        row = self._rows.get(wanted)
+        if row is None:
+            row = self._rows[wanted] = len(self._rows)
+            plan = self.state.plan(thing, here.surface, here.subject)
+            cells = [self._cell(track, key, here.interruptive) for track, key in _cells(plan)]
+            self._make_room(row, len(cells))
+            self._table[row, : len(cells)] = cells
+            self._ranks[row] = thing.rank
+        return row
+
+    def _cell(self, track: Track, key: Key, interruptive: bool) -> int:
+        wanted = (id(track), key, interruptive)
+        number = self._numbers.get(wanted)
+        if number is None:
+            number = self._numbers[wanted] = len(self._cells)
+            self._cells.append(Cell(track, key, interruptive))
+            self._of_track[id(track)].append(number)
+            self._open[interruptive].add(number)
+        return number
+
+    def _make_room(self, row: int, width: int) -> None:
+        rows, columns = self._table.shape
+        if row >= rows or width > columns:
+            grown = np.zeros((max(rows, 2 * row), max(columns, width)), dtype=np.int32)
+            grown[:rows, :columns] = self._table
+            self._table = grown
+            self._ranks = np.resize(self._ranks, len(grown))
+
+    def _refresh(self, judge: Judge) -> None:
+        """Find every verdict anew that facts, time, zone or session may have changed."""
+        self._grow()
+        for track in self.state.tracks:
+            self._note(track, judge)
+        here = judge.here
+        now = np.array([here.times[0].ms, here.times[1].ms], dtype=np.float64)
+        count = len(self._cells)
+        due = np.flatnonzero(self._until[:count] <= now[self._timelines[:count]])
+        looked = self._open[here.interruptive]
+        for number in due.tolist():
+            cell = self._cells[number]
+            if cell is not None:
+                self._open[cell.interruptive].add(number)
+        for number in looked:
+            self._look(number, judge)
+        looked.clear()
+
+    def _note(self, track: Track, judge: Judge) -> None:
+        """Open the verdicts of `track` that its facts or its setting changed."""
+        setting = track.setting(judge.here.on(track)), len(self.state.losses)
+        if self._settings.get(id(track)) != setting:
+            self._settings[id(track)] = setting
+            changed = iter(self._of_track[id(track)])
+        else:
+            changed = self._touched(track)
+        for number in changed:
+            cell = self._cells[number]
+            if cell is not None:
+                self._open[cell.interruptive].add(number)
+        track.touched.clear()
+
+    def _touched(self, track: Track) -> Iterator[int]:
+        for key in track.touched:
+            for interruptive in (False, True):
+                number = self._numbers.get((id(track), key, interruptive))
+                if number is not None:
+                    yield number
+
+    def _grow(self) -> None:
+        size, count = len(self._until), len(self._cells)
+        if count <= size:
+            return
+        more = 2 * count - size
+        self._fits = np.hstack([self._fits, np.ones((RANKS, more), dtype=bool)])
+        self._until = np.concatenate([self._until, np.full(more, math.inf)])
+        self._timelines = np.concatenate([self._timelines, np.zeros(more, dtype=np.int8)])
+
+    def _look(self, number: int, judge: Judge) -> None:
+        cell = self._cells[number]
+        if cell is None:
+            return
+        fits = judge.verdicts(cell.track, cell.key)
+        self._fits[:, number] = fits
+        self._timelines[number] = cell.track.timeline
+        self._until[number] = math.inf if all(fits) else judge.next_look(cell.track, cell.key)
+        for rank in range(RANKS):
+            self._explained.pop((number, rank), None)
+
+
+def _cells(plan: Sequence[tuple[Track, tuple[Key, ...]]]) -> Iterator[tuple[Track, Key]]:
+    for track, keys in plan:
+        if not isinstance(track.rule.window, EveryNth):
+            yield from ((track, key) for key in keys)
