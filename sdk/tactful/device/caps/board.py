@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tactful.device.caps.judge import Judge, Refusal
 from tactful.device.caps.rules import EveryNth
@@ -50,53 +48,47 @@ class Board:
         self._open: dict[bool, set[int]] = {False: set(), True: set()}  # verdicts to be found
         self._of_track: defaultdict[int, list[int]] = defaultdict(list)
         self._settings: dict[int, tuple[Setting, int]] = {}
-        self._explained: dict[tuple[int, int], tuple[Refusal, int]] = {}
-
-    def allows(self, things: Sequence[Thing], judge: Judge) -> NDArray[np.bool_]:
-        """Whether every rule but the pacing ones has room for each thing, shape (len(things),)."""
-        rows = np.fromiter((self._row(thing, judge) for thing in things), np.int64, len(things))
-        self._refresh(judge)
-        ranks = self._ranks[rows].astype(np.intp)
-        return np.asarray(self._fits[ranks[:, None], self._table[rows]].all(axis=1))
+        self._explained: dict[int, dict[int, tuple[Refusal, int]]] = {}  # cell, then class
 
     def refusals(self, things: Sequence[Thing], judge: Judge) -> Iterator[Refusal | None]:
         """For each thing the first reason against it, rules that pace apart; None if there is none.
 
-        Reasons are found one by one, for the moment of this call.
+        Reasons are found one by one, so that what was reserved meanwhile is counted.
         """
-        allowed = self.allows(things, judge).tolist()
-        for thing, allows in zip(things, allowed, strict=True):
+        rows = np.fromiter((self._row(thing, judge) for thing in things), np.int64, len(things))
+        self._refresh(judge)
+        cells = self._table[rows]
+        fits = self._fits[self._ranks[rows].astype(np.intp)[:, None], cells]
+        worst = fits.argmin(axis=1)
+        first = np.where(fits.all(axis=1), NO_CELL, cells[np.arange(len(rows)), worst])
+        for thing, number in zip(things, first.tolist(), strict=True):
             refusal = next(judge.before_rules(thing), None)
-            yield refusal or (None if allows else self._refusal(thing, judge))
+            if refusal is None and number != NO_CELL:
+                refusal = self._first(thing, number, judge)
+            yield refusal
+
+    def _first(self, thing: Thing, number: int, judge: Judge) -> Refusal | None:
+        """The first rule against `thing`: `number`, or one before it by what was reserved since."""
+        if not any(track.touched for track in self.state.tracks):
+            return self._explain(number, thing.rank, judge)
+        return judge.rule_refusal(thing)
 
     @property
     def full(self) -> bool:
         """Whether it has grown so large that a new one is better."""
         return len(self._rows) > MOST_ROWS
 
-    def _refusal(self, thing: Thing, judge: Judge) -> Refusal | None:
-        """The first rule against `thing`; what was reserved since `allows` is looked at again."""
-        for number in self._table[self._row(thing, judge)].tolist():
-            cell = self._cells[number]
-            if cell is None:
-                continue
-            fits = bool(self._fits[thing.rank, number])
-            if cell.key in cell.track.touched:
-                fits = judge.verdicts(cell.track, cell.key)[thing.rank]
-            if not fits:
-                return self._explain(number, cell, thing.rank, judge)
-        return None
-
-    def _explain(self, number: int, cell: Cell, rank: int, judge: Judge) -> Refusal:
-        now = judge.here.on(cell.track).ms
-        known = self._explained.get((number, rank))
-        if known is not None and cell.key not in cell.track.touched:
-            refusal, then = known
-            wait = refusal.wait_ms
-            return refusal if wait is None else replace(refusal, wait_ms=wait - (now - then))
+    def _explain(self, number: int, rank: int, judge: Judge) -> Refusal | None:
+        cell = self._cells[number]
+        if cell is None:
+            return None
+        now, explained = judge.here.on(cell.track).ms, self._explained.setdefault(number, {})
+        if rank in explained:
+            refusal, then = explained[rank]
+            return refusal if refusal.wait_ms is None else refusal.later(now - then)
         refusal = judge.explain(cell.track, cell.key, rank)
         if judge.holds_still(cell.track.rule):
-            self._explained[number, rank] = refusal, now
+            explained[rank] = refusal, now
         return refusal
 
     def _row(self, thing: Thing, judge: Judge) -> int:
@@ -186,8 +178,7 @@ class Board:
         self._fits[:, number] = fits
         self._timelines[number] = cell.track.timeline
         self._until[number] = math.inf if all(fits) else judge.next_look(cell.track, cell.key)
-        for rank in range(RANKS):
-            self._explained.pop((number, rank), None)
+        self._explained.pop(number, None)
 
 
 def _cells(plan: Sequence[tuple[Track, tuple[Key, ...]]]) -> Iterator[tuple[Track, Key]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
 
 from tactful.device.caps.judge import Refusal
 from tactful.device.caps.things import Showable
 
 ItemT = TypeVar("ItemT", bound=Showable)
+NowMs = Callable[[Refusal], int]
+"""Told a refusal, says what time it is on the timeline of its rule."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,6 +56,36 @@ class Denial:
         )
 
 
+class Denials(Sequence[Denial]):
+    """The denials of one decision, each made when it is looked at: most never are."""
+
+    def __init__(self, refused: Sequence[tuple[str, Refusal]], wall_ms: int, now: NowMs) -> None:
+        self._refused, self._wall_ms, self._now = refused, wall_ms, now
+
+    @overload
+    def __getitem__(self, place: int) -> Denial: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Denial]: ...
+    def __getitem__(self, place: int | slice) -> Denial | Sequence[Denial]:
+        """The denial at a place, in the order of the candidates."""
+        if isinstance(place, slice):
+            return Denials(self._refused[place], self._wall_ms, self._now)
+        item_id, refusal = self._refused[place]
+        return Denial.of(item_id, refusal, self._wall_ms, self._now(refusal))
+
+    def __len__(self) -> int:
+        return len(self._refused)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
 @dataclass(frozen=True, slots=True)
 class Pick(Generic[ItemT]):
     """One granted slot: show the item and confirm its reservation before it expires."""
@@ -68,7 +102,7 @@ class Decision(Generic[ItemT]):
 
     decision_id: str
     picks: tuple[Pick[ItemT], ...]
-    denials: tuple[Denial, ...]
+    denials: Sequence[Denial]
 
     @property
     def next_allowed_at(self) -> datetime | None:

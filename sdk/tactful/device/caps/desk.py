@@ -54,6 +54,7 @@ class Writing:
     def __init__(self, tx: Transaction, state: State, now: Instant, processes: Processes) -> None:
         self.tx, self.state, self.now, self._processes = tx, state, now, processes
         self.ended = 0  # reservations that ended as it began
+        self._owner: int | None = None
 
     def put(self, kind: str, fields: Sequence[object], **more: object) -> int:
         """Append one record and count it."""
@@ -78,10 +79,12 @@ class Writing:
 
     def owner_number(self) -> int:
         """The number of the calling process in this vault."""
-        owner = self._processes.me(self.now.reading.boot_id)
-        if owner not in self.state.owners:
-            self.put("owner", [owner.boot_id, owner.pid, owner.started])
-        return self.state.owners.index(owner)
+        if self._owner is None:
+            owner = self._processes.me(self.now.reading.boot_id)
+            if owner not in self.state.owners:
+                self.put("owner", [owner.boot_id, owner.pid, owner.started])
+            self._owner = self.state.owners.index(owner)
+        return self._owner
 
     def thing_number(self, thing: Thing) -> int:
         """The number of `thing` in this vault; changed attributes are a new thing."""

@@ -12,6 +12,7 @@ from tactful.device.caps.civil import date_of
 from tactful.device.caps.decisions import (
     Decision,
     Denial,
+    Denials,
     Impression,
     ItemT,
     Pick,
@@ -317,8 +318,8 @@ class CapEngine:
         return number % (quiet.jitter_ms + 1)
 
     def _denial(self, item_id: str, refusal: Refusal, here: Here) -> Denial:
-        timeline = self.rules.timeline(refusal.rule) if refusal.rule else FULL
-        return Denial.of(item_id, refusal, here.wall_ms, here.times[timeline].ms)
+        now = here.times[refusal.timeline(self.rules)]
+        return Denial.of(item_id, refusal, here.wall_ms, now.ms)
 
     def _require_surface(self, surface: str) -> None:
         known = self.rules.surfaces
@@ -350,7 +351,7 @@ class _Deciding(Generic[ItemT]):
         self._board = engine.board(writing.state)
         self._holds: list[Hold] = []
         self._items: list[ItemT] = []
-        self._denials: list[Denial] = []
+        self._refused: list[tuple[str, Refusal]] = []
 
     def run(self, candidates: Sequence[ItemT], k: int, max_refill: int | None) -> Decision[ItemT]:
         """Grant, refuse, reserve; then write it all down as one record."""
@@ -360,12 +361,12 @@ class _Deciding(Generic[ItemT]):
         return self._recorded()
 
     def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
-        if len(self._items) == k or len(self._denials) > most_refused:
+        if len(self._items) == k or len(self._refused) > most_refused:
             return
         things = [self._engine.thing(item) for item in portion]
         refused = self._board.refusals(things, self._judge)
         for item, thing, refusal in zip(portion, things, refused, strict=True):
-            if len(self._items) == k or len(self._denials) > most_refused:
+            if len(self._items) == k or len(self._refused) > most_refused:
                 return
             self._consider(item, thing, refusal)
 
@@ -374,7 +375,7 @@ class _Deciding(Generic[ItemT]):
         judge = self._judge
         refusal = refused or judge.refusal(thing) or judge.offered(thing)
         if refusal is not None:
-            self._denials.append(self._engine._denial(item.id, refusal, self._here))
+            self._refused.append((item.id, refusal))
             return
         surface = self._here.surface
         hold = Hold(
@@ -394,7 +395,7 @@ class _Deciding(Generic[ItemT]):
 
     def _recorded(self) -> Decision[ItemT]:
         if not self._holds and not self._judge.chances:
-            return Decision("", (), tuple(self._denials))
+            return Decision("", (), self._denials())
         writing, surface = self._writing, self._here.surface
         fields = [
             *writing.when(writing.now.stamp),
@@ -413,7 +414,13 @@ class _Deciding(Generic[ItemT]):
         picks = (
             self._pick(hold, item) for hold, item in zip(self._holds, self._items, strict=True)
         )
-        return Decision(str(position), tuple(picks), tuple(self._denials))
+        return Decision(str(position), tuple(picks), self._denials())
+
+    def _denials(self) -> Denials:
+        rules, times = self._engine.rules, [now.ms for now in self._here.times]
+        return Denials(
+            self._refused, self._here.wall_ms, lambda refusal: times[refusal.timeline(rules)]
+        )
 
     def _pick(self, hold: Hold, item: ItemT) -> Pick[ItemT]:
         expires = shown(self._here.wall_ms + hold.ttl_ms)

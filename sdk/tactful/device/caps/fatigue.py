@@ -27,37 +27,45 @@ Form = Literal["exponential", "linear", "inverse", "quadratic"]
 
 
 class Wear:
-    """The fatigue of one key: a sum of what is long past, and the last events one by one."""
+    """The fatigue of one key: its value after the last event, and the last events one by one."""
 
-    __slots__ = ("_base", "_half_life", "_since", "events")
+    __slots__ = ("_base", "_half_life", "_since", "_value", "_value_since", "events")
 
     def __init__(self, half_life_ms: float) -> None:
         self._half_life = half_life_ms
-        self._base, self._since = 0.0, -math.inf
+        self._base, self._since = 0.0, -math.inf  # after what is long past
+        self._value, self._value_since = 0.0, -math.inf  # after all events
         self.events: list[tuple[int, float]] = []
 
     def add(self, at: int, weight: float) -> None:
         """Count `weight` at canonical time `at`; O(1) unless it is late."""
-        insort(self.events, (at, weight))
+        if at > self._value_since or (self.events and (at, weight) >= self.events[-1]):
+            self.events.append((at, weight))
+            self._value, self._value_since = self._after(self._value, self._value_since, at, weight)
+        else:
+            insort(self.events, (at, weight))
+            self._value, self._value_since = self._folded(self.events)
         if len(self.events) > TAIL:
-            self._sum_up(self.events.pop(0))
-
-    def _sum_up(self, event: tuple[int, float]) -> None:
-        at = max(event[0], self._since)
-        self._base, self._since = self._folded(self._base, self._since, [(at, event[1])])
+            at, weight = self.events.pop(0)
+            last = max(at, self._since)
+            self._base, self._since = self._after(self._base, self._since, last, weight)
 
     def at(self, now: int) -> float:
         """F at canonical time `now`; 0 is fresh."""
-        events = (event for event in self.events if event[0] <= now)
-        value, since = self._folded(self._base, self._since, events)
-        return self._decayed(value, since, now)
+        if now >= self._value_since:
+            return self._decayed(self._value, self._value_since, now)
+        return self._decayed(
+            *self._folded([event for event in self.events if event[0] <= now]), now
+        )
 
-    def _folded(
-        self, value: float, since: float, events: Iterable[tuple[float, float]]
-    ) -> tuple[float, float]:
+    def _folded(self, events: Iterable[tuple[int, float]]) -> tuple[float, float]:
+        value, since = self._base, self._since
         for at, weight in events:
-            value, since = max(0.0, self._decayed(value, since, at) + weight), at
+            value, since = self._after(value, since, at, weight)
         return value, since
+
+    def _after(self, value: float, since: float, at: float, weight: float) -> tuple[float, float]:
+        return max(0.0, self._decayed(value, since, at) + weight), at
 
     def _decayed(self, value: float, since: float, now: float) -> float:
         if value == 0.0 or now <= since:

@@ -22,6 +22,7 @@ from tactful.device.caps.rules import (
     Lifetime,
     QuietHours,
     Rule,
+    Rules,
     Session,
     Sliding,
 )
@@ -73,6 +74,16 @@ class Refusal:
     wait_ms: int | None = None
     oldest_ms: int | None = None  # canonical time of the oldest counted event
 
+    def timeline(self, rules: Rules) -> int:
+        """Whose clock `oldest_ms` runs by."""
+        return rules.timeline(self.rule) if self.rule else FULL
+
+    def later(self, ms: int) -> Refusal:
+        """The same, said `ms` later."""
+        wait = None if self.wait_ms is None else self.wait_ms - ms
+        told = self.reason_code, self.rule, self.key, self.used, self.limit, wait, self.oldest_ms
+        return Refusal(*told)
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -107,8 +118,14 @@ class Judge:
     def refusals(self, thing: Thing) -> Iterator[Refusal]:
         """Every reason against `thing`: identity, quiet hours, feedback, then rules in order."""
         yield from self.before_rules(thing)
-        if not thing.item:
-            return
+        if thing.item:
+            yield from self._rule_refusals(thing)
+
+    def rule_refusal(self, thing: Thing) -> Refusal | None:
+        """The first rule against `thing`, those that pace apart."""
+        return next(self._rule_refusals(thing), None)
+
+    def _rule_refusals(self, thing: Thing) -> Iterator[Refusal]:
         for track, keys in self._plan(thing):
             if isinstance(track.rule.window, EveryNth):
                 continue

@@ -54,7 +54,7 @@ class Picks(Sequence[Pick]):
 
     picks: tuple[Pick, ...]
     decision_id: str
-    denials: tuple[Denial, ...] = ()
+    denials: Sequence[Denial] = ()
     missing: tuple[Missing, ...] = field(default=())
 
     def __len__(self) -> int:
