@@ -8,10 +8,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
+from tactful.device.caps import checkpoint
 from tactful.device.caps.civil import date_of
 from tactful.device.caps.fold import KINDS, apply
-from tactful.device.caps.reservations import OUTCOMES, Hold, Outcome, Processes, Stamp
+from tactful.device.caps.reservations import OUTCOMES, Hold, HoldId, Outcome, Processes, Stamp
 from tactful.device.caps.rules import PRESUMED, Rules
 from tactful.device.caps.segments import FULL, VERIFIED, Segment, StampKind, Timeline
 from tactful.device.caps.state import State
@@ -19,6 +21,8 @@ from tactful.device.caps.things import Thing
 from tactful.device.caps.windows import Now
 from tactful.device.clock import Clock, Reading
 from tactful.device.vault import BUSY_SECONDS, Record, Transaction, Vault
+
+CHECKPOINT_EVERY = 2000  # records
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class Desk:
         self.vault, self._clock, self._processes = vault, clock, processes
         self.rules = rules
         self._state: State | None = None
+        self._kept = 0  # the position of the last checkpoint
         self._lock, self._process = threading.RLock(), os.getpid()
 
     def use(self, rules: Rules) -> None:
@@ -116,9 +121,18 @@ class Desk:
                     writing = self._begin(tx)
                     yield writing
                     writing.state.position = tx.position  # all of it is counted already
+                    self._keep(writing)
             except BaseException:
                 self._state = None  # it may hold what was undone
                 raise
+
+    def _keep(self, writing: Writing) -> None:
+        """Now and then leave a checkpoint, so that opening the vault stays quick."""
+        state = writing.state
+        if state.position - self._kept >= CHECKPOINT_EVERY:
+            content = checkpoint.packed(state, (writing.now.ms(FULL), writing.now.ms(VERIFIED)))
+            writing.tx.put(checkpoint.CELL, content)
+            self._kept = state.position
 
     @contextmanager
     def looking(self) -> Iterator[tuple[State, Instant]]:
@@ -173,7 +187,8 @@ class Desk:
     def _caught_up(self, view: Transaction) -> State:
         state = self._state
         if state is None or state.stale or state.position > view.position:
-            state = self._state = State(self.rules)
+            state = self._state = self._begun(view)
+        state.recover = partial(_recovered, view, state)
         for record in view.read(after=state.position, kinds=KINDS):
             apply(state, record)
         if state.stale:
@@ -184,6 +199,13 @@ class Desk:
             mono, wall = json.loads(view.note)
             state.timeline = replace(state.timeline, last_mono_ms=mono, last_wall_ms=wall)
         return state
+
+    def _begun(self, view: Transaction) -> State:
+        """The checkpoint that was left last, if it is of these rules; else nothing counted yet."""
+        content = view.cell(checkpoint.CELL)
+        state = None if content is None else checkpoint.unpacked(content, self.rules)
+        self._kept = 0 if state is None else state.position
+        return state or State(self.rules)
 
     def _folded_again(self, known: State, view: Transaction) -> State:
         """Everything counted anew on a corrected timeline."""
@@ -236,6 +258,19 @@ class Desk:
             for p in (FULL, VERIFIED)
         )
         return full, verified
+
+
+def _recovered(view: Transaction, state: State, name: HoldId) -> Hold | None:
+    """A show that is too old to be kept at hand, as the records up to `state` tell of it."""
+    decision = next(view.read(after=name[0] - 1), None)
+    if decision is None or (decision.position, decision.kind) != (name[0], "decision"):
+        return None
+    past = State(Rules())
+    for record in view.read(kinds=KINDS):
+        if record.position > state.position:
+            break
+        apply(past, record)
+    return past.shows.get(name)
 
 
 def _open_segment(tx: Transaction, state: State, segment: Segment) -> None:

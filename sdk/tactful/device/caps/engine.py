@@ -440,7 +440,7 @@ def _require_scope(scope: str) -> None:
 
 def _hold(state: State, reservation_id: str | None) -> Hold | None:
     name = hold_id(reservation_id or "")
-    return state.shows.get(name) if name else None
+    return state.show(name) if name else None
 
 
 def _clamped(writing: Writing, hold: Hold, at: Moment | None) -> Stamp:

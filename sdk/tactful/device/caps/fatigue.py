@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -22,7 +22,7 @@ HALF_LIFE_MS: Mapping[str, int] = MappingProxyType(
         "brand": 30 * MS_PER_DAY,
     }
 )
-TAIL = 64  # events kept apart per key, so that a late one finds its place; older ones are summed
+TAIL = 16  # events kept apart per key, so that a late one finds its place; older ones are summed
 Form = Literal["exponential", "linear", "inverse", "quadratic"]
 
 
@@ -57,6 +57,16 @@ class Wear:
         return self._decayed(
             *self._folded([event for event in self.events if event[0] <= now]), now
         )
+
+    def facts(self) -> list[float]:
+        """What there is to keep of it, as numbers; `take` reads them back."""
+        ends = (self._base, self._since, self._value, self._value_since)
+        return [*ends, *(number for event in self.events for number in event)]
+
+    def take(self, facts: Sequence[float]) -> None:
+        """Become what `facts` tell."""
+        self._base, self._since, self._value, self._value_since, *events = facts
+        self.events = [(int(at), w) for at, w in zip(events[::2], events[1::2], strict=True)]
 
     def _folded(self, events: Iterable[tuple[int, float]]) -> tuple[float, float]:
         value, since = self._base, self._since

@@ -42,9 +42,9 @@ class Feedback:
     """Blocks by what they concern; only the fold of the vault changes it."""
 
     def __init__(self) -> None:
-        self._mutes: dict[Key, Block] = {}  # (subject, scope, value)
-        self._ladders: dict[Key, Ladder] = {}  # (subject, item)
-        self._final: dict[Key, Block] = {}  # (subject, item): reported or converted
+        self.mutes: dict[Key, Block] = {}  # (subject, scope, value)
+        self.ladders: dict[Key, Ladder] = {}  # (subject, item)
+        self.final: dict[Key, Block] = {}  # (subject, item): reported or converted
 
     def take(
         self,
@@ -62,54 +62,54 @@ class Feedback:
         elif kind == "click":
             self._reset(item)
         elif kind == "report":
-            self._final[item] = Block(*place, None, "REPORTED")
+            self.final[item] = Block(*place, None, "REPORTED")
         elif kind == "convert" and not thing.replenishable:
-            self._final.setdefault(item, Block(*place, None, "CONVERTED"))
+            self.final.setdefault(item, Block(*place, None, "CONVERTED"))
         elif kind == "hide":
             for value in thing.values(scope, surface):
                 self.mute((subject, scope, value), Block(*place, MUTE_MS, "NOT_INTERESTED"))
 
     def mute(self, what: Key, block: Block) -> None:
         """Show nothing of `what` (subject, scope, value) for the time of `block`."""
-        self._mutes[what] = block
+        self.mutes[what] = block
 
     def muted(self, subject: str) -> list[tuple[str, str]]:
         """Every (scope, value) that `subject` hid or muted and did not take back."""
-        return [(scope, value) for who, scope, value in self._mutes if who == subject]
+        return [(scope, value) for who, scope, value in self.mutes if who == subject]
 
     def unmute(self, what: Key) -> None:
         """Take a mute back."""
-        self._mutes.pop(what, None)
+        self.mutes.pop(what, None)
 
     def _dismiss(self, item: Key, place: tuple[int, int]) -> None:
-        ladder = self._ladders.get(item)
+        ladder = self.ladders.get(item)
         times = ladder.times + 1 if ladder else 1
         block = Block(*place, cool_down_ms(times), "DISMISSED")
-        self._ladders[item] = Ladder(times, block)
+        self.ladders[item] = Ladder(times, block)
 
     def _reset(self, item: Key) -> None:
-        ladder = self._ladders.get(item)
+        ladder = self.ladders.get(item)
         if ladder is not None:
-            self._ladders[item] = replace(ladder, times=0)
+            self.ladders[item] = replace(ladder, times=0)
 
     def blocks(self, thing: Thing, surface: str, subject: str) -> Iterator[Block]:
         """Every block that concerns `thing` on `surface`, whether or not it is over."""
         item = (subject, thing.item)
-        if item in self._final:
-            yield self._final[item]
-        if item in self._ladders:
-            yield self._ladders[item].block
-        if not self._mutes:
+        if item in self.final:
+            yield self.final[item]
+        if item in self.ladders:
+            yield self.ladders[item].block
+        if not self.mutes:
             return
         for scope in SCOPES:
             for value in thing.values(scope, surface):
-                if (subject, scope, value) in self._mutes:
-                    yield self._mutes[subject, scope, value]
+                if (subject, scope, value) in self.mutes:
+                    yield self.mutes[subject, scope, value]
 
     @property
     def silent(self) -> bool:
         """Whether nothing was ever blocked, so that nothing need be looked up."""
-        return not (self._mutes or self._ladders or self._final)
+        return not (self.mutes or self.ladders or self.final)
 
 
 At = Callable[[int, int], int]  # (segment, offset) to canonical time

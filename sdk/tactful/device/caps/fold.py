@@ -95,7 +95,7 @@ def _decision(state: State, position: int, body: Mapping[str, object]) -> None:
 
 def _close(state: State, _: int, body: Mapping[str, object]) -> None:
     for position, slot, outcome, day, drift in _lists(_fields(body, 1)[0]):
-        hold = state.shows.get((_int(position), _int(slot)))
+        hold = state.show((_int(position), _int(slot)))
         if hold is not None:
             state.close(hold, OUTCOMES[_int(outcome)], _int(day), _int(day) + _int(drift))
 
@@ -108,7 +108,7 @@ def _event(state: State, _: int, body: Mapping[str, object]) -> None:
     stamp = Stamp(event.segment, event.mono_ms, event.day, event.verified_day, zone)
     state.close_slots(state.at(stamp, VERIFIED))
     name = hold_id(event.reservation_id or "")
-    hold = state.shows.get(name) if name else None
+    hold = state.show(name) if name else None
     if event.kind == "impression":
         if hold is not None and event.evidence is not None:
             level = LEVELS.index(event.evidence) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tactful.device.caps.fatigue import IGNORED, REACTIONS, SHOWN
@@ -36,6 +37,7 @@ class State:
         self.owners: list[Owner] = []
         self.open: dict[HoldId, Hold] = {}  # neither released nor closed
         self.shows: dict[HoldId, Hold] = {}
+        self.recover: Callable[[HoldId], Hold | None] = _nothing  # of shows not kept at hand
         self.slots: dict[HoldId, Hold] = {}  # not yet over, as far as fatigue knows
         self.opportunities: dict[tuple[str, Key], int] = {}
         self.activity: dict[tuple[int, int], tuple[int, int]] = {}
@@ -95,6 +97,24 @@ class State:
         self.open[hold.id] = self.shows[hold.id] = hold
         self._fresh.append(hold)
         if self._wears:
+            self.slots[hold.id] = hold
+
+    def show(self, name: HoldId) -> Hold | None:
+        """The show called `name`; one that is not at hand is looked up in the records."""
+        hold = self.shows.get(name)
+        if hold is None:
+            hold = self.recover(name)
+            if hold is not None:
+                self.shows[name] = hold
+        return hold
+
+    def take(self, hold: Hold, *, waits: bool) -> None:
+        """Take up a hold of a checkpoint; its shows are counted already, its slot may `wait`."""
+        self.shows[hold.id] = hold
+        if not hold.closed:
+            self.open[hold.id] = hold
+            self._fresh.append(hold)
+        if waits:
             self.slots[hold.id] = hold
 
     def attach(self) -> None:
@@ -235,6 +255,10 @@ class State:
             stamp = hold.stamp._replace(offset=offset, day=day, verified_day=verified_day)
             self.raise_level(hold, PRESUMED, stamp)
         self.end(hold)
+
+
+def _nothing(_: HoldId) -> None:
+    return None
 
 
 def _counts_shows(rule: Rule) -> bool:

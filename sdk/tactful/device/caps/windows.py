@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -52,18 +53,41 @@ class Now:
 Setting = str | int | None  # what else than time a count depends on: the zone, the session
 
 
-class Series:
-    """All that counts for one key of one rule."""
+class Packed(NamedTuple):
+    """Entries as a checkpoint keeps them: five whole numbers each, the zone by its number."""
 
-    __slots__ = ("entries", "first", "holds", "measure", "total", "wear")
+    numbers: array[int]
+    start: int
+    length: int
+    zones: list[str | None]
+
+    def entries(self) -> list[Entry]:
+        """The entries themselves."""
+        values = iter(self.numbers[self.start : self.start + self.length])
+        rows = zip(values, values, values, values, values, strict=True)
+        return [Entry(at, weight, rank, day, self.zones[z]) for at, weight, rank, day, z in rows]
+
+
+class Series:
+    """All that counts for one key of one rule; entries of a checkpoint are read when needed."""
+
+    __slots__ = ("_entries", "first", "holds", "measure", "total", "unread", "wear")
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self._entries: list[Entry] = []
+        self.unread: Packed | None = None
         self.holds: list[Hold] = []
         self.total = 0
         self.first: int | None = None
         self.wear: Wear | None = None
         self.measure: Measure | None = None
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What was counted, in canonical order."""
+        if self.unread is not None:
+            self._entries, self.unread = self.unread.entries(), None
+        return self._entries
 
 
 @dataclass(slots=True)
@@ -138,9 +162,7 @@ class Track:
 
     def _drop_old(self, series: Series) -> None:
         """Forget what no window can look at any more: time only goes on."""
-        if self.span is None or isinstance(self.rule.window, Session):
-            return
-        gone = bisect_right(series.entries, series.entries[-1].at - self.span, key=_place)
+        gone = len(series.entries) - len(self.lasting(series, series.entries[-1].at))
         if 2 * gone >= len(series.entries):
             del series.entries[:gone]
             if series.measure is not None:
@@ -154,6 +176,12 @@ class Track:
             self.touched.add(key)
             del series.entries[: bisect_right(series.entries, start - 1, key=_place)]
             series.measure = None
+
+    def lasting(self, series: Series, now_ms: int) -> list[Entry]:
+        """The entries that a window may still look at from `now_ms` on."""
+        if self.span is None or isinstance(self.rule.window, Session):
+            return series.entries
+        return series.entries[bisect_right(series.entries, now_ms - self.span, key=_place) :]
 
     def used(self, series: Series, now: Now) -> int:
         """The weight of counted events in the current window."""

@@ -141,7 +141,11 @@ class Transaction:
             first = row[1] + 1
 
     def erase(self, positions: Iterable[int]) -> None:
-        """Destroy records and leave sealed ranges in their place; unknown positions are ignored."""
+        """Destroy records and leave sealed ranges in their place; unknown positions are ignored.
+
+        Caches go too: they may tell of what is gone.
+        """
+        self._connection.execute("delete from cell")
         gone = [position for position in sorted(set(positions)) if self._delete(position)]
         for first, last in _runs(gone):
             self._leave_range(first, last)
@@ -153,6 +157,7 @@ class Transaction:
         ).fetchone()
         if row is None:
             raise InvalidInput("position", f"{position} holds no record", "name a live one")
+        self._connection.execute("delete from cell")
         bound = _bound(position, row[1])
         sealed = self._sealer.seal(_packed(kind, body), bound)
         self._connection.execute(

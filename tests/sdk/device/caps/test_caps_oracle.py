@@ -1,12 +1,41 @@
 """Engine and oracle agree on 20,000 random lives, with clocks, zones and rules that change."""
 
 import pytest
-from cap_schedules import live
+from cap_schedules import HOUR, live
+
+from tactful.device.caps import checkpoint, desk
+from tactful.device.caps.board import Board
 
 PARTS, LIVES = 20, 1000
 
 
+def lives(first: int, count: int) -> None:
+    for seed in range(first, first + count):
+        live(seed)
+
+
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_engine_answers_as_the_slow_recount_does(part: int):
-    for seed in range(part * LIVES, (part + 1) * LIVES):
-        live(seed)
+    lives(part * LIVES, LIVES)
+
+
+def test_it_does_when_it_starts_from_a_checkpoint_each_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(desk, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(checkpoint, "LATE_MS", HOUR)
+
+    lives(1_000_000, LIVES)
+
+
+def test_if_a_checkpoint_forgot_what_was_counted_it_would_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(desk, "CHECKPOINT_EVERY", 1)
+    monkeypatch.setattr(checkpoint, "_take_track", lambda *_: None)
+
+    with pytest.raises(AssertionError):
+        lives(0, 200)
+
+
+def test_if_verdicts_outlived_the_facts_it_would_not(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Board, "_touched", lambda *_: iter(()))
+
+    with pytest.raises(AssertionError):
+        lives(0, 2000)
