@@ -5,7 +5,10 @@ A made-up person is shown 1,120 items a day in four sessions, out of 1,000. Twen
 
 from __future__ import annotations
 
+import platform
 import random
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -117,3 +120,64 @@ def timed(work: Callable[[], object], times: int) -> tuple[float, float]:
         taken.append(1000 * (time.perf_counter() - began))
     cuts = quantiles(taken, n=100)
     return cuts[49], cuts[98]
+
+
+def decide_ms(path: Path, clock: ManualClock, by: Rules, *, durable: bool) -> tuple[float, float]:
+    """p50 and p99 of `decide` over 1,000 candidates, ten slots, in milliseconds."""
+    with Vault.open(path, KEY) as vault:
+        engine = CapEngine(vault, clock, by, durable=durable)
+
+        def one() -> None:
+            clock.advance(PAUSE_MS)
+            engine.decide(ITEMS, SLOTS, "home")
+
+        one()
+        return timed(one, 200)
+
+
+def opening_ms(path: Path, clock: ManualClock, by: Rules) -> float:
+    """Opening a vault and asking once whether one item may be shown: least CPU of five."""
+    taken = []
+    for _ in range(5):
+        began = time.process_time()
+        with Vault.open(path, KEY) as vault:
+            CapEngine(vault, clock, by, durable=False).why_not(ITEMS[0], "home")
+            taken.append(1000 * (time.process_time() - began))
+    return min(taken)
+
+
+def main(sizes: tuple[int, ...]) -> None:
+    """Print one line per size and setting, and how the cost grows with history."""
+    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
+    print("decide: 1,000 candidates, 20 rules, 10 slots, warm; wall milliseconds")
+    print(f"{'events':>10}{'rules':>8}{'synchronous':>13}{'p50':>8}{'p99':>8}")
+    p50 = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for events in sizes:
+            path = Path(folder) / f"{events}.db"
+            clock = fill(path, events)
+            stored = path.stat().st_size
+            for name, by, durable in SETTINGS:
+                middle, late = p50[events, name, durable] = decide_ms(
+                    path, clock, by, durable=durable
+                )
+                sync = "FULL" if durable else "NORMAL"
+                print(f"{events:10,}{name:>8}{sync:>13}{middle:8.2f}{late:8.2f}", flush=True)
+            again = opening_ms(path, clock, TIGHT)
+            size = stored / events * 10_000 / 1e6
+            print(
+                f"{events:10,}  opens in {again:.0f} ms CPU; 10,000 impressions are {size:.2f} MB"
+            )
+    first, last = ((p50[size, "usual", False]) for size in (sizes[0], sizes[-1]))
+    print(f"{sizes[-1]:,} events against {sizes[0]:,}: {last / first:.2f} times the p50")
+
+
+SETTINGS = (
+    ("lax", LAX, False),
+    ("usual", USUAL, False),
+    ("usual", USUAL, True),
+    ("tight", TIGHT, False),
+)
+
+if __name__ == "__main__":
+    main((10_000, 100_000, 1_000_000) if "--million" in sys.argv else (10_000, 100_000))

@@ -20,7 +20,7 @@ from tactful.device.memory import Disclosure, Memory
 from tactful.device.sending import SendingLock
 from tactful.device.settings import Aggregators, Settings
 from tactful.device.signals import Registry, built_in
-from tactful.device.vault import Vault
+from tactful.device.vault.recovery import opened
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -65,13 +65,16 @@ class Personalizer:
         `consent` answers what was not answered yet, and may take back; what the person refused
         here only `agree` grants. None leaves every answer as it is. `restrictions` are who else
         may say no: system, browser, law. `signals` declares what may be recorded, the built-in ones
-        if None.
+        if None. Afterwards `state_lost` says what was lost if the vault was damaged, gone or older
+        than it had been; None if nothing was.
         """
         self.catalog, self.settings, self._shipped = catalog, settings, model
         self._clock, self._transport = clock or SystemClock(), transport
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
-        self._vault = Vault.open(settings.path, key)
+        self._vault, self.state_lost = opened(settings.path, key)
         self._caps = CapEngine(self._vault, self._clock, rules)
+        if self.state_lost is not None:
+            self._caps.lost(settings.on_state_loss)
         self._memory = self._blank()
         self._in_use: tuple[int, InUse] | None = None
         self._shelf: Shelf | None = None

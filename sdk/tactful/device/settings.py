@@ -8,7 +8,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from tactful.errors import InvalidInput
 
@@ -61,7 +61,9 @@ class Settings:
     0 is relevance alone, 1 variety alone. `aggregators`: None shares nothing.
     `lifetime_epsilon` (at `delta`): the most this device may ever spend; 0 shares nothing.
     `min_batch_size`: the smallest crowd this device joins or accepts a model from.
-    `policy_version`: of the text that consent is asked with; a new one ends what was granted.
+    `on_state_loss`: what a lost or damaged vault counts as, `half` of each limit or all of it
+    (`closed`), for a day; lifetime limits until erased. `policy_version`: of the text that consent
+    is asked with; a new one ends what was granted.
     """
 
     path: str | None
@@ -73,6 +75,7 @@ class Settings:
     delta: float = 1e-6
     min_batch_size: int = 1000
     policy_version: str = "1"
+    on_state_loss: Literal["half", "closed"] = "half"
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
@@ -87,6 +90,12 @@ class Settings:
             "settings.lifetime_epsilon",
             f"{self.lifetime_epsilon!r} is no budget",
             "use 0 (share nothing) or a positive number",
+        )
+        _require(
+            self.on_state_loss in ("half", "closed"),
+            "settings.on_state_loss",
+            f"{self.on_state_loss!r} is not known",
+            "use half or closed",
         )
         _require(
             0 < self.delta < 1, "settings.delta", f"{self.delta!r} is out of range", "try 1e-6"

@@ -188,7 +188,7 @@ def test_no_id_event_or_key_is_in_clear_in_any_file(path: Path):
         writing.put("canary-cell", b"canary-content")
 
     seen = everything_in(path.parent)
-    assert len(list(path.parent.iterdir())) == 3  # the file, -wal and -shm
+    assert len(list(path.parent.iterdir())) == 4  # the file, -wal, -shm, the marker
     assert b"canary" not in seen
     assert b"item_id" not in seen
     assert KEY.key() not in seen

@@ -62,16 +62,16 @@ class Board:
         worst = fits.argmin(axis=1)
         first = np.where(fits.all(axis=1), NO_CELL, cells[np.arange(len(rows)), worst])
         for thing, number in zip(things, first.tolist(), strict=True):
-            refusal = next(judge.before_rules(thing), None)
+            refusal = None if judge.calm and thing.item else next(judge.before_rules(thing), None)
             if refusal is None and number != NO_CELL:
                 refusal = self._first(thing, number, judge)
             yield refusal
 
     def _first(self, thing: Thing, number: int, judge: Judge) -> Refusal | None:
         """The first rule against `thing`: `number`, or one before it by what was reserved since."""
-        if not any(track.touched for track in self.state.tracks):
-            return self._explain(number, thing.rank, judge)
-        return judge.rule_refusal(thing)
+        if self.state.reserved:
+            return judge.rule_refusal(thing)
+        return self._explain(number, thing.rank, judge)
 
     @property
     def full(self) -> bool:
@@ -124,6 +124,7 @@ class Board:
 
     def _refresh(self, judge: Judge) -> None:
         """Find every verdict anew that facts, time, zone or session may have changed."""
+        self.state.reserved = False
         self._grow()
         for track in self.state.tracks:
             self._note(track, judge)

@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 from tactful.device.caps import checkpoint
 from tactful.device.caps.civil import date_of
 from tactful.device.caps.fold import KINDS, apply
-from tactful.device.caps.reservations import OUTCOMES, Hold, HoldId, Outcome, Processes, Stamp
+from tactful.device.caps.reservations import (
+    OUTCOMES,
+    Hold,
+    HoldId,
+    Outcome,
+    Owner,
+    Processes,
+    Stamp,
+)
 from tactful.device.caps.rules import PRESUMED, Rules
 from tactful.device.caps.segments import FULL, VERIFIED, Segment, StampKind, Timeline
 from tactful.device.caps.state import State
@@ -232,15 +240,17 @@ class Desk:
     def _settle(self, state: State, now: Instant) -> None:
         """End what is overdue: dropped if its owner lives, else presumed to have been seen."""
         state.close_slots(now.ms(VERIFIED))
+        boot, lives = now.reading.boot_id, cache(self._processes.alive)
         for hold in state.overdue(now.ms(VERIFIED)):
-            outcome = self._outcome(hold, now.reading.boot_id)
+            outcome = self._outcome(hold, lambda owner: lives(owner, boot))
             end = self._end_of(state, hold)
             state.close(hold, outcome, end.day, end.verified_day)
             state.unwritten.append((hold, outcome, end))
 
-    def _outcome(self, hold: Hold, boot_id: str | None) -> Outcome:
+    @staticmethod
+    def _outcome(hold: Hold, lives: Callable[[Owner], bool]) -> Outcome:
         done = hold.level >= PRESUMED - 1
-        return "dropped" if done or self._processes.alive(hold.owner, boot_id) else "presumed"
+        return "dropped" if done or lives(hold.owner) else "presumed"
 
     @staticmethod
     def _end_of(state: State, hold: Hold) -> Stamp:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tactful.device.caps.board import Board
 
 Keeping = Literal["store", "memory"]
+Loss = Literal["half", "closed"]
 PORTION = 4  # times k candidates are looked at together
 
 
@@ -246,6 +247,14 @@ class CapEngine:
         """Begin a new session now, whatever the gap."""
         with self._writing() as writing:
             writing.put("session", writing.when(writing.now.stamp))
+
+    def lost(self, mode: Loss) -> None:
+        """Note that earlier shows were lost: for a day part of each limit counts as used.
+
+        `half` of it, or all of it (`closed`); lifetime limits until they are erased.
+        """
+        with self._writing() as writing:
+            writing.put("loss", [*writing.now.stamp[:2], mode])
 
     def anchor(self, stamp: Anchor) -> None:
         """Correct the device's idea of time by a trusted stamp; past shows move with it.

@@ -107,6 +107,11 @@ class Judge:
         """The first reason against `thing`, None if there is none."""
         return next(self.refusals(thing), None)
 
+    @cached_property
+    def calm(self) -> bool:
+        """Whether only rules can refuse anything that has a name."""
+        return not self._quiet and self._state.feedback.silent
+
     def before_rules(self, thing: Thing) -> Iterator[Refusal]:
         """The reasons against `thing` that no rule gives: identity, quiet hours, feedback."""
         if not thing.item:
@@ -252,15 +257,12 @@ class Judge:
         room = self._room(track, key)
         if room == FREE:
             return True
-        rule, asked = track.rule, self._asked(track.rule)
-        if asked <= room - self._headroom(track, rank) - self._lost(track, rank):
+        if track.rule.headroom or self._state.losses:
+            room -= self._headroom(track, rank) + self._lost(track, rank)
+        if track.asked <= room:
             return True
-        exempt = rule.exempt
+        exempt = track.rule.exempt
         return exempt is not None and rank >= exempt.rank and self._quota_fits(track, key)
-
-    @staticmethod
-    def _asked(rule: Rule) -> float:
-        return W_MAX if isinstance(rule.window, Decay) else rule.weights.asked
 
     def _quota_fits(self, track: Track, key: Key) -> bool:
         exempt, series = track.rule.exempt, track.series.get(key)
@@ -362,7 +364,7 @@ class Judge:
             return Refusal(code, rule, key)
         used = self.used(track, key) + self._lost(track, rank)
         oldest = self._oldest(track, series, now) if series else None
-        room = self.limit(rule) - self._headroom(track, rank) - self._asked(rule)
+        room = self.limit(rule) - self._headroom(track, rank) - track.asked
         wait = self._wait(track, series, used - room) if room >= 0 else None
         return Refusal(code, rule, key, used, self.limit(rule), wait, oldest)
 

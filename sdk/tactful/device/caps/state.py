@@ -43,6 +43,7 @@ class State:
         self.activity: dict[tuple[int, int], tuple[int, int]] = {}
         self.feedback = Feedback()
         self.losses: list[tuple[int, int, str]] = []
+        self.reserved = False  # something was, since verdicts were found
         self.unwritten: list[tuple[Hold, Outcome, Stamp]] = []  # ended here, not yet written down
         self.timeline_known = False  # it was read beforehand, corrections included
         self.stale = False  # an anchor moved the past: fold again from the start
@@ -120,6 +121,7 @@ class State:
     def attach(self) -> None:
         """Count what is still held for every key it concerns; most holds of the past are over."""
         fresh, self._fresh = self._fresh, []
+        self.reserved = self.reserved or bool(fresh)
         for hold in fresh:
             if not hold.closed:
                 hold.attached = True

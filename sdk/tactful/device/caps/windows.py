@@ -13,6 +13,7 @@ from tactful.device.caps.civil import date_of, day_start, unit_days
 from tactful.device.caps.fatigue import Wear
 from tactful.device.caps.reservations import Hold, Stamp
 from tactful.device.caps.rules import (
+    W_MAX,
     Calendar,
     Cooldown,
     Decay,
@@ -113,6 +114,7 @@ class Track:
         self.series: dict[Key, Series] = {}
         self.touched: set[Key] = set()
         self.span = _span(rule)
+        self.asked = W_MAX if isinstance(rule.window, Decay) else rule.weights.asked  # by one show
 
     def of(self, key: Key) -> Series:
         """The series of `key` to change it, made if there is none."""

@@ -2,8 +2,8 @@
 
 Kind and body of a record are sealed with AES-256-GCM; its position, name and vault id are bound to
 it. A sealed head holds the last position, the number of live records and a digest of them all, and
-moves in the same transaction. So a changed, moved, cut or replayed record is found. A whole file
-put back to an earlier state is not: only something outside the file could tell.
+moves in the same transaction. So a changed, moved, cut or replayed record is found. That a whole
+file was put back to an earlier state is told by a marker beside it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tactful.device.vault.connections import (
     truncate_log,
 )
 from tactful.device.vault.journal import PAGE, Head, Record, Transaction, wanted
+from tactful.device.vault.marker import Marker
 from tactful.errors import VaultDamaged, VaultError, WrongKey
 
 __all__ = ["BUSY_SECONDS", "Record", "Transaction", "Vault", "VaultBusy"]
@@ -44,6 +45,11 @@ class Vault:
         self._lines = Lines(path)
         self._memory_lock = threading.RLock()
         self._id, self._sealer = self._prepare(key)
+        self._marker = Marker(path, self._sealer)
+        told = self._marker.read()  # before the position, which another process may raise
+        self.missing = self._marker.misses(told, self.position)
+        if self.missing is None:
+            self._marker.note(self.position)
 
     @classmethod
     def open(cls, path: str | Path | None, key: KeyProvider) -> Vault:
@@ -113,6 +119,11 @@ class Vault:
                 line.connection.execute("vacuum")
                 truncate_log(line.connection)
 
+    def check(self) -> None:
+        """Look over the pages of the file and its newest records; raises VaultDamaged."""
+        with self.snapshot() as reading:
+            reading.check()
+
     def verify(self) -> None:
         """Open every record and recompute the digest; raises VaultDamaged."""
         with self.snapshot() as reading:
@@ -137,6 +148,8 @@ class Vault:
                 yield line.active
                 _keep_head(line.connection, self._sealer, line.active)
                 line.connection.execute("commit")
+                if durable:
+                    self._marker.note(line.active.position)
             except BaseException:
                 roll_back(line.connection)
                 raise

@@ -203,6 +203,13 @@ class Transaction:
         row = self._connection.execute("select sealed from cell where name = ?", (key,)).fetchone()
         return None if row is None else self._sealer.open(row[0], b"cell" + key)
 
+    def check(self) -> None:
+        """Look over every page of the file, and open the newest records; raises VaultDamaged."""
+        found = self._connection.execute("pragma quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise VaultDamaged("vault: pages of the file were damaged; restore it from a backup")
+        self.page(max(self.head.last - PAGE, 0))
+
     def verify(self) -> None:
         """Open every record; raise VaultDamaged unless they are exactly those of the head."""
         live = sum(1 for _ in self.read())
