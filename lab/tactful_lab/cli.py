@@ -14,6 +14,7 @@ COMMANDS = (
     "simulate",
     "catalogue",
     "experiment",
+    "exposures",
 )  # modules of this package with an `add_parser`
 
 
