@@ -16,6 +16,7 @@ from tactful.device.vault import Record, Transaction, Vault
 from tactful.errors import InvalidInput
 
 BLANK = Thing("")
+DAY_MS = 86_400_000
 SURFACE_AT = 7  # the place of the surface in a decision's record
 
 
@@ -148,7 +149,19 @@ def _blanked(
             fields[SURFACE_AT] = ""
             writing.rewrite(one.position, "decision", {**one.body, "f": fields})
             count += 1
+        elif one.kind == "total":
+            rows = [_list(row) for row in _list(one.body["f"])]
+            kept = [row for row in rows if not _sums(part, row)]
+            if len(kept) < len(rows):
+                writing.rewrite(one.position, "total", {"f": kept})
+                count += 1
     return count
+
+
+def _sums(part: Part, row: list[object]) -> bool:
+    """Whether a total is of a surface or a day that `part` names."""
+    _, surface, *_, day, _, _, _, _ = row
+    return surface in part.surfaces or (isinstance(day, int) and part.holds(day * DAY_MS))
 
 
 def _list(value: object) -> list[object]:

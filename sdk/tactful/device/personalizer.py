@@ -182,7 +182,8 @@ class Personalizer:
     def tidy(self) -> int:
         """Destroy what was kept for as long as it may be; how many records. Call it once a day."""
         now_ms = 1000 * self._now_seconds()
-        return self._anew(remembering.outlive(self._vault, self.signals, now_ms))
+        folded = self._caps.fold_away()
+        return self._anew(folded + remembering.outlive(self._vault, self.signals, now_ms))
 
     # experiments
 

@@ -243,6 +243,20 @@ class CapEngine:
         with self._writing() as writing:
             return writing.ended
 
+    def fold_away(self) -> int:
+        """Replace what no window looks at any more by daily totals; returns how many records went.
+
+        Shows are kept for 90 days, or a week longer than the longest window.
+        """
+        from tactful.device.caps.retention import fold_away
+
+        with self._writing() as writing:
+            gone = fold_away(writing, self.rules)
+        if gone:
+            self.use(self.rules)
+            self._desk.vault.scrub()
+        return gone
+
     def session_start(self) -> None:
         """Begin a new session now, whatever the gap."""
         with self._writing() as writing:

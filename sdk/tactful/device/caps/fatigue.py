@@ -43,6 +43,8 @@ class Wear:
             self.events.append((at, weight))
             self._value, self._value_since = self._after(self._value, self._value_since, at, weight)
         else:
+            if at < self._since:  # long past: only what is left of it
+                at, weight = int(self._since), self._decayed(weight, at, self._since)
             insort(self.events, (at, weight))
             self._value, self._value_since = self._folded(self.events)
         if len(self.events) > TAIL:

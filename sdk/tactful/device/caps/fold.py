@@ -157,6 +157,13 @@ def _loss(state: State, _: int, body: Mapping[str, object]) -> None:
     state.losses.append((_int(segment), _int(offset), str(mode)))
 
 
+def _total(state: State, _: int, body: Mapping[str, object]) -> None:
+    for thing, surface, subject, *numbers in _lists(body["f"]):
+        level, segment, day, verified, zone, offset, shows = map(_int, numbers)
+        stamp = Stamp(segment, offset, day, verified, state.zones[zone])
+        state.tally(state.things[_int(thing)], str(surface), str(subject), level, stamp, shows)
+
+
 Reader = Callable[[State, int, Mapping[str, object]], None]
 _READERS: Mapping[str, Reader] = {
     "segment": _segment,
@@ -170,6 +177,7 @@ _READERS: Mapping[str, Reader] = {
     "session": _session,
     "mute": _mute,
     "loss": _loss,
+    "total": _total,
 }
 KINDS = tuple(_READERS)
 TIME_KINDS = ("segment", "anchor")

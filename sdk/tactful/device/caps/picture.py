@@ -15,6 +15,7 @@ body { margin: 0 auto; max-width: 900px; padding: 32px 24px; font: 15px/1.5 syst
 h1 { font-size: 24px; margin: 0 0 4px; } p { margin: 4px 0 16px; color: #52606d; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 td, th { padding: 3px 10px 3px 0; text-align: left; vertical-align: middle; }
+td:first-child { white-space: nowrap; }
 th { border-bottom: 1px solid #cbd2d9; } td.n { text-align: right; } td.bar { width: 46%; }
 .bar div { display: flex; height: 14px; } .shown { background: #0b7a75; }
 .refused { background: repeating-linear-gradient(45deg, #d9e2ec 0 4px, #fff 4px 7px);

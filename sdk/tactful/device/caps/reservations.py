@@ -72,6 +72,7 @@ class Hold:
         "level",
         "owner",
         "released",
+        "seen",
         "stamp",
         "subject",
         "surface",
@@ -95,6 +96,7 @@ class Hold:
         self.level = 0  # 0 not seen, 1 rendered, 2 viewable, 3 attended, 4 presumed
         self.evidence = 0  # the same, but only what the app told
         self.released = self.closed = self.acted = self.late = False
+        self.seen: Stamp | None = None  # when it was last told or presumed to be seen
         self.attached = False  # it stands among the holds of every rule that it concerns
 
     @property

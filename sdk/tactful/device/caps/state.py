@@ -147,7 +147,7 @@ class State:
 
     def raise_level(self, hold: Hold, level: int, stamp: Stamp) -> None:
         """One show counts once: where a rule's evidence is reached for the first time."""
-        before, hold.level = hold.level, max(hold.level, level)
+        before, hold.level, hold.seen = hold.level, max(hold.level, level), stamp
         if hold.attached:  # it may no longer be held for a rule, even where it does not count
             for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
                 track.touched.update(keys)
@@ -163,6 +163,19 @@ class State:
                     track.count(key, stamp, at, rule.weights.impression, hold.thing.rank)
         if before < 2 and hold.id not in self.slots:
             self._ignored(hold, stamp)
+
+    def tally(
+        self, thing: Thing, surface: str, subject: str, level: int, stamp: Stamp, shows: int
+    ) -> None:
+        """Count old shows that were folded into one number."""
+        for track, keys in self.plan(thing, surface, subject):
+            rule, at = track.rule, self.at(stamp, track.timeline)
+            for key in keys:
+                wear = track.of(key).wear
+                if wear is not None:
+                    wear.add(at, (W_MAX if level > 1 else SHOWN) * shows)
+                elif _counts_shows(rule) and level >= rule.min_level:
+                    track.count(key, stamp, at, rule.weights.impression * shows, thing.rank)
 
     def _wear_of_show(self, track: Track, key: Key, before: int, hold: Hold, stamp: Stamp) -> None:
         wear = track.of(key).wear

@@ -113,7 +113,7 @@ class Track:
         self.rule, self.timeline = rule, timeline
         self.series: dict[Key, Series] = {}
         self.touched: set[Key] = set()
-        self.span = _span(rule)
+        self.span = span_of(rule)
         self.asked = W_MAX if isinstance(rule.window, Decay) else rule.weights.asked  # by one show
 
     def of(self, key: Key) -> Series:
@@ -297,7 +297,7 @@ def _since(window: object, now: Now) -> int:
             return -(1 << 62)
 
 
-def _span(rule: Rule) -> int | None:
+def span_of(rule: Rule) -> int | None:
     """How far back the rule may look, in milliseconds; None if it keeps only totals."""
     quota = rule.exempt.window_ms if rule.exempt else 0
     match rule.window:

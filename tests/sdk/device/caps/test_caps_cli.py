@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tactful.cli import main
+from tactful.device.caps import Rules
 
 RULES = {
     "schema": 1,
@@ -100,3 +101,16 @@ def test_files_that_are_not_there_are_named(folder: Path, capsys: pytest.Capture
     (folder / "events.jsonl").unlink()
     assert simulate(folder) == 2
     assert capsys.readouterr().err.count("cannot be read") == 2
+
+
+def test_every_recipe_of_the_chapter_is_a_rule_that_loads(root: Path) -> None:
+    blocks = (root / "docs" / "caps.md").read_text().split("```json\n")[1:]
+    documents = [json.loads(block.split("```")[0]) for block in blocks]
+
+    assert len(documents) >= 3
+    for document in documents:
+        if isinstance(document, dict) and "schema" in document:
+            Rules.parse(document)
+        else:
+            rules = document if isinstance(document, list) else [document]
+            Rules.parse({"schema": 1, "surfaces": {"push": {}}, "rules": rules})
