@@ -23,7 +23,7 @@ from tactful.device.caps.windows import Packed, Track
 
 Row = list[object]
 CELL = "caps"
-VERSION = 1
+VERSION = 2
 LATE_MS = 2 * 86_400_000  # shows this old are looked up in the records if they are told of again
 
 
@@ -63,6 +63,7 @@ def packed(state: State, now: tuple[int, int]) -> bytes:
         "activity": [[*where, *span] for where, span in state.activity.items()],
         "feedback": _feedback(state.feedback),
         "losses": state.losses,
+        "waiting": [[*who, at] for who, at in state.waiting.items()],
         "tracks": [_track(one, zones, columns, now[one.timeline]) for one in state.tracks],
     }
     text = json.dumps(document, separators=(",", ":")).encode()
@@ -86,6 +87,7 @@ def unpacked(content: bytes, rules: Rules) -> State | None:
     state.opportunities = {(r, tuple(key)): n for r, key, n in document["opportunities"]}
     state.activity = {(gap, line): (a, b) for gap, line, a, b in document["activity"]}
     state.losses = [(segment, offset, mode) for segment, offset, mode in document["losses"]]
+    state.waiting = {(who, item): at for who, item, at in document["waiting"]}
     _take_feedback(state.feedback, document["feedback"])
     columns = Columns.unpack(memoryview(opened)[8 + length :])
     for track, rows in zip(state.tracks, document["tracks"], strict=True):

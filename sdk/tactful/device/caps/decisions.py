@@ -98,11 +98,15 @@ class Pick(Generic[ItemT]):
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[ItemT]):
-    """One answer of `decide`: at most k picks, and why the others before them were passed over."""
+    """One answer of `decide`: at most k picks, and why the others before them were passed over.
+
+    `starving` are the ids of items that could be shown and wait for longer than the rules allow.
+    """
 
     decision_id: str
     picks: tuple[Pick[ItemT], ...]
     denials: Sequence[Denial]
+    starving: tuple[str, ...] = ()
 
     @property
     def next_allowed_at(self) -> datetime | None:

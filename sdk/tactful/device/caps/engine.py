@@ -19,6 +19,7 @@ from tactful.device.caps.decisions import (
     shown,
 )
 from tactful.device.caps.desk import Anchor, Desk, Instant, Writing
+from tactful.device.caps.fairness import NORMAL, fair_order, starving
 from tactful.device.caps.feedback import MUTE_MS, SCOPES
 from tactful.device.caps.fold import apply
 from tactful.device.caps.judge import Here, Judge, Refusal, Room
@@ -375,13 +376,29 @@ class _Deciding(Generic[ItemT]):
         self._holds: list[Hold] = []
         self._items: list[ItemT] = []
         self._refused: list[tuple[str, Refusal]] = []
+        self._starving: set[str] = set()
 
     def run(self, candidates: Sequence[ItemT], k: int, max_refill: int | None) -> Decision[ItemT]:
         """Grant, refuse, reserve; then write it all down as one record."""
         most = len(candidates) if max_refill is None else max_refill
+        if self._engine.rules.starve_after_ms is not None:
+            candidates = self._fair(candidates, self._engine.rules.starve_after_ms)
         for start in range(0, len(candidates), PORTION * max(k, 16)):
             self._walk(candidates[start : start + PORTION * max(k, 16)], k, most)
         return self._recorded()
+
+    def _fair(self, candidates: Sequence[ItemT], most_ms: int) -> Sequence[ItemT]:
+        """The candidates, those first that wait too long; whose waiting begins is noted."""
+        things = [self._engine.thing(item) for item in candidates]
+        refused = list(self._board.refusals(things, self._judge))
+        open_ = [t for t, refusal in zip(things, refused, strict=True) if refusal is None]
+        who, state, stamp = self._here.subject, self._state, self._writing.now.stamp
+        new = [t.item for t in open_ if t.rank >= NORMAL and (who, t.item) not in state.waiting]
+        if new:
+            self._writing.put("waiting", [who, new, *stamp[:2]])
+        since = {item: at for (of, item), at in state.waiting.items() if of == who}
+        self._starving = starving(open_, since, self._here.times[FULL].ms, most_ms)
+        return [candidates[place] for place in fair_order(things, self._starving, since)]
 
     def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
         if len(self._items) == k or len(self._refused) > most_refused:
@@ -418,7 +435,7 @@ class _Deciding(Generic[ItemT]):
 
     def _recorded(self) -> Decision[ItemT]:
         if not self._holds and not self._judge.chances:
-            return Decision("", (), self._denials())
+            return Decision("", (), self._denials(), self._still_starving())
         writing, surface = self._writing, self._here.surface
         fields = [
             *writing.when(writing.now.stamp),
@@ -437,7 +454,10 @@ class _Deciding(Generic[ItemT]):
         picks = (
             self._pick(hold, item) for hold, item in zip(self._holds, self._items, strict=True)
         )
-        return Decision(str(position), tuple(picks), self._denials())
+        return Decision(str(position), tuple(picks), self._denials(), self._still_starving())
+
+    def _still_starving(self) -> tuple[str, ...]:
+        return tuple(sorted(self._starving - {item.id for item in self._items}))
 
     def _denials(self) -> Denials:
         rules, times = self._engine.rules, [now.ms for now in self._here.times]

@@ -152,6 +152,11 @@ def _mute(state: State, _: int, body: Mapping[str, object]) -> None:
     state.feedback.mute(what, block)
 
 
+def _waiting(state: State, _: int, body: Mapping[str, object]) -> None:
+    subject, items, segment, offset = _fields(body, 4)
+    state.wait(str(subject), map(str, _list(items)), (_int(segment), _int(offset)))
+
+
 def _loss(state: State, _: int, body: Mapping[str, object]) -> None:
     segment, offset, mode = _fields(body, 3)
     state.losses.append((_int(segment), _int(offset), str(mode)))
@@ -176,6 +181,7 @@ _READERS: Mapping[str, Reader] = {
     "event": _event,
     "session": _session,
     "mute": _mute,
+    "waiting": _waiting,
     "loss": _loss,
     "total": _total,
 }

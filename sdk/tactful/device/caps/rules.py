@@ -186,13 +186,15 @@ class QuietHours:
 class Rules:
     """All rules together; each can only tighten what the others leave.
 
-    `surfaces` empty: every surface name is an ordinary one.
+    `surfaces` empty: every surface name is an ordinary one. `starve_after_ms`: what may be shown
+    and got no slot for so long goes before its equals; None: the app's order stands.
     """
 
     rules: tuple[Rule, ...] = ()
     surfaces: Mapping[str, Surface] = field(default_factory=dict)
     quiet_hours: tuple[QuietHours, ...] = ()
     operator_can_tighten: bool = False
+    starve_after_ms: int | None = None
 
     @classmethod
     def parse(cls, document: object) -> Rules:
@@ -241,4 +243,5 @@ class Rules:
             self.surfaces,
             (*self.quiet_hours, *own.quiet_hours),
             self.operator_can_tighten,
+            self.starve_after_ms,
         )

@@ -12,6 +12,7 @@ from tactful.device.caps.civil import WEEKDAYS
 from tactful.device.caps.located import Located, Path
 from tactful.device.caps.rules import (
     LEVELS,
+    MS_PER_DAY,
     Calendar,
     Cooldown,
     Decay,
@@ -156,7 +157,7 @@ class _Reader:
         self._located, self._channel = located, channel
 
     def rules(self, document: object) -> Rules:
-        known = ("schema", "surfaces", "operator_can", "rules", "quiet_hours")
+        known = ("schema", "surfaces", "operator_can", "starvation_days", "rules", "quiet_hours")
         root = _Node(document, (), self._located)
         parts = root.members(known, needed=("schema",))
         _schema(parts["schema"])
@@ -165,6 +166,7 @@ class _Reader:
             surfaces=_surfaces(parts.get("surfaces")),
             quiet_hours=self._each(parts.get("quiet_hours"), self._quiet_hours),
             operator_can_tighten=_may_tighten(parts.get("operator_can")),
+            starve_after_ms=_optional(parts, "starvation_days", _days_ms, None),
         )
         self._require_possible(read, parts)
         return read
@@ -295,6 +297,10 @@ def _surface(node: _Node) -> Surface:
 
 def _may_tighten(node: _Node | None) -> bool:
     return node is not None and [entry.one_of(("tighten",)) for entry in node.entries()] != []
+
+
+def _days_ms(node: _Node) -> int:
+    return node.whole(1, 3650) * MS_PER_DAY
 
 
 def _partition(node: _Node) -> Literal["subject", "device"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tactful.device.caps.fatigue import IGNORED, REACTIONS, SHOWN
@@ -42,6 +42,7 @@ class State:
         self.opportunities: dict[tuple[str, Key], int] = {}
         self.activity: dict[tuple[int, int], tuple[int, int]] = {}
         self.feedback = Feedback()
+        self.waiting: dict[tuple[str, str], int] = {}  # (subject, item): canonical ms, full
         self.losses: list[tuple[int, int, str]] = []
         self.reserved = False  # something was, since verdicts were found
         self.unwritten: list[tuple[Hold, Outcome, Stamp]] = []  # ended here, not yet written down
@@ -96,6 +97,7 @@ class State:
     def hold(self, hold: Hold) -> None:
         """Take up an open hold; `attach` counts it."""
         self.open[hold.id] = self.shows[hold.id] = hold
+        self.waiting.pop((hold.subject, hold.thing.item), None)
         self._fresh.append(hold)
         if self._wears:
             self.slots[hold.id] = hold
@@ -108,6 +110,12 @@ class State:
             if hold is not None:
                 self.shows[name] = hold
         return hold
+
+    def wait(self, subject: str, items: Iterable[str], stamp: tuple[int, int]) -> None:
+        """Note that `items` could have been shown from `stamp` on, and got no slot."""
+        at = self.timeline.segments[stamp[0]].base[FULL] + stamp[1]
+        for item in items:
+            self.waiting.setdefault((subject, item), at)
 
     def take(self, hold: Hold, *, waits: bool) -> None:
         """Take up a hold of a checkpoint; its shows are counted already, its slot may `wait`."""

@@ -25,6 +25,7 @@ from tactful.device.vault.connections import (
     VaultBusy,
     create_tables,
     has_tables,
+    migrate,
     require_place,
     roll_back,
     translated,
@@ -44,10 +45,11 @@ class Vault:
         self.path = path
         self._lines = Lines(path)
         self._memory_lock = threading.RLock()
+        self._migrated = False
         self._id, self._sealer = self._prepare(key)
         self._marker = Marker(path, self._sealer)
         told = self._marker.read()  # before the position, which another process may raise
-        self.missing = self._marker.misses(told, self.position)
+        self.missing = None if self._migrated else self._marker.misses(told, self.position)
         if self.missing is None:
             self._marker.note(self.position)
 
@@ -201,7 +203,9 @@ class Vault:
         with translated():
             connection.execute("begin immediate")
             try:
-                if not has_tables(connection):
+                if has_tables(connection):
+                    self._migrated = migrate(connection)
+                else:
                     _create(connection, key.key())
                 connection.execute("commit")
             except BaseException:

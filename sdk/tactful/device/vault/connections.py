@@ -6,14 +6,17 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from tactful.device.vault.journal import Transaction
 from tactful.errors import InvalidInput, StorageFull, VaultDamaged, VaultError, VaultForeign
 
-FORMAT = 1
+FORMAT = 2
+MIGRATIONS: Mapping[int, tuple[str, ...]] = {
+    1: (),  # to 2: from here on a marker stands beside the file
+}
 APPLICATION_ID = 0x54414354  # "TACT"
 BUSY_SECONDS = 5.0  # the longest that a write waits for another process
 _SCHEMA = Path(__file__).with_name("schema.sql")
@@ -103,6 +106,16 @@ def _require_ours(connection: sqlite3.Connection) -> None:
 def has_tables(connection: sqlite3.Connection) -> bool:
     """Whether anything was ever put into the file."""
     return bool(connection.execute("select count(*) from sqlite_master").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> bool:
+    """Bring an older file up to date, in the open transaction; whether it was older."""
+    found = int(connection.execute("pragma user_version").fetchone()[0])
+    for version in range(found, FORMAT):
+        for statement in MIGRATIONS[version]:
+            connection.execute(statement)
+    connection.execute(f"pragma user_version = {FORMAT}")
+    return found < FORMAT
 
 
 def truncate_log(connection: sqlite3.Connection) -> None:
