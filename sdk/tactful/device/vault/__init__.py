@@ -203,9 +203,7 @@ class Vault:
         with translated():
             connection.execute("begin immediate")
             try:
-                if has_tables(connection):
-                    self._migrated = migrate(connection)
-                else:
+                if not has_tables(connection):
                     _create(connection, key.key())
                 connection.execute("commit")
             except BaseException:
@@ -215,6 +213,8 @@ class Vault:
         sealer = Sealer(key.key(), vault_id)
         if not hmac.compare_digest(sealer.check, check):
             raise WrongKey("key: it is not the one that sealed this vault; use the first one")
+        with translated():
+            self._migrated = migrate(connection)
         return vault_id, sealer
 
 

@@ -109,12 +109,18 @@ def has_tables(connection: sqlite3.Connection) -> bool:
 
 
 def migrate(connection: sqlite3.Connection) -> bool:
-    """Bring an older file up to date, in the open transaction; whether it was older."""
-    found = int(connection.execute("pragma user_version").fetchone()[0])
-    for version in range(found, FORMAT):
-        for statement in MIGRATIONS[version]:
-            connection.execute(statement)
-    connection.execute(f"pragma user_version = {FORMAT}")
+    """Bring an older file up to date, all or nothing; whether it was older."""
+    connection.execute("begin immediate")
+    try:
+        found = int(connection.execute("pragma user_version").fetchone()[0])
+        for version in range(found, FORMAT):
+            for statement in MIGRATIONS[version]:
+                connection.execute(statement)
+            connection.execute(f"pragma user_version = {version + 1}")
+        connection.execute("commit")
+    except BaseException:
+        roll_back(connection)
+        raise
     return found < FORMAT
 
 
