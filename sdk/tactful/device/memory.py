@@ -74,7 +74,8 @@ class Memory:
     """What the vault says up to `position`.
 
     `consent` is what may be done now; `newest` is the highest model version ever adopted;
-    `limits` is the person's own rules document as JSON, empty for none.
+    `limits` is the person's own rules document as JSON, empty for none; `noticed`: they were told
+    that repetition limits are kept.
     """
 
     position: int = 0
@@ -88,6 +89,7 @@ class Memory:
     balance: float = 1.0
     paused: bool = False
     limits: str = ""
+    noticed: bool = False
 
     def after(self, records: Iterable[Record]) -> Memory:
         """The picture once `records` are read; reading in pieces gives the same."""
@@ -199,6 +201,7 @@ def _setting(memory: Memory, body: Body) -> Memory:
         balance=float(str(body.get("balance", memory.balance))),
         paused=bool(body.get("paused", memory.paused)),
         limits=str(body.get("limits", memory.limits)),
+        noticed=bool(body.get("noticed", memory.noticed)),
     )
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tactful.device import memory as remembering
-from tactful.device.caps import CapEngine, Rules
+from tactful.device.caps import CapEngine, Keeping, Rules
 from tactful.device.catalog import Catalog
 from tactful.device.clock import Clock, SystemClock
 from tactful.device.consent import NOBODY, Consent, Occasion, Restrictions, Shown, effective
@@ -63,7 +63,8 @@ class Personalizer:
         """Open the device; `model` is one that the app ships, until a release is adopted.
 
         `consent` answers what was not answered yet, and may take back; what the person refused
-        here only `agree` grants. None leaves every answer as it is. `restrictions` are who else
+        here only `agree` grants. None leaves every answer as it is; if there is none yet, nothing
+        is written until the first. `restrictions` are who else
         may say no: system, browser, law. `signals` declares what may be recorded, the built-in ones
         if None. Afterwards `state_lost` says what was lost if the vault was damaged, gone or older
         than it had been; None if nothing was.
@@ -72,10 +73,12 @@ class Personalizer:
         self._clock, self._transport = clock or SystemClock(), transport
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
         self._vault, self.state_lost = opened(settings.path, key)
-        self._caps = CapEngine(self._vault, self._clock, rules)
+        self._memory = remembering.recall(self._vault, self._blank())
+        told = consent is not None or self._memory.noticed or bool(self._memory.answers.records)
+        caps: Keeping = "store" if told else "memory"  # before the notice nothing is written
+        self._caps = CapEngine(self._vault, self._clock, rules, caps=caps)
         if self.state_lost is not None:
             self._caps.lost(settings.on_state_loss)
-        self._memory = self._blank()
         self._in_use: tuple[int, InUse] | None = None
         self._shelf: Shelf | None = None
         self.restrictions, self.signals = restrictions, signals or built_in()
@@ -243,6 +246,9 @@ class Personalizer:
         When it returns nothing that was withdrawn is on its way, and nothing waits to be sent.
         """
         self._answered(consent, shown or Shown(), asked=True)
+        if self._caps.memory_only:
+            self._vault.append("setting", {"noticed": True}, durable=True)
+            self._caps.keep(self._vault)
 
     def set_balance(self, balance: float) -> None:
         """Record how personal the person wants lists to be, 0 (standard) to 1."""

@@ -20,7 +20,11 @@ from tactful.device.consent import (
     resolve,
 )
 from tactful.device.consent.records import read_receipt
+from tactful.device.events import Event
+from tactful.device.personalizer import Personalizer
+from tactful.device.settings import Settings
 from tactful.errors import ConsentMissing, InvalidInput
+from tactful.testing import FIXED_KEY, FrozenClock, small_catalog
 
 purposes = st.sampled_from(sorted(PURPOSES))
 DAY = 86_400
@@ -304,3 +308,26 @@ def test_no_text_whatever_is_more_than_refused(text: str) -> None:
 def test_a_grant_with_no_time_at_all_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"shown\.valid_seconds"):
         replace(Shown(), valid_seconds=0)
+
+
+def test_before_the_notice_nothing_is_written_and_caps_hold_in_memory(tmp_path) -> None:
+    settings = Settings(path=str(tmp_path / "taste.db"))
+    choices = {"key": FIXED_KEY, "clock": FrozenClock()}
+    with Personalizer(small_catalog(3), settings, consent=None, **choices) as device:
+        for _ in range(2):
+            for pick in device.recommend(3):
+                device.observe(pick.impression())
+        with pytest.raises(ConsentMissing):
+            device.observe(Event(kind="like", item_id="item-0"))
+
+        assert list(device.events()) == []
+        assert device.export()["records"] == []
+
+        device.agree(Consent())
+        for pick in device.recommend(3):
+            device.observe(pick.impression())
+        assert len(list(device.events())) == 3
+    with Personalizer(small_catalog(3), settings, consent=None, **choices) as device:
+        assert len(list(device.events())) == 3
+        assert not device.recommend(3)
+        assert device.why_not("item-0").denials

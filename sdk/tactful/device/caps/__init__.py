@@ -2,7 +2,7 @@
 
 from tactful.device.caps.decisions import Decision, Denial, Impression, Pick
 from tactful.device.caps.desk import Anchor
-from tactful.device.caps.engine import CapEngine, Prefiltered
+from tactful.device.caps.engine import CapEngine, Keeping, Prefiltered
 from tactful.device.caps.judge import Room
 from tactful.device.caps.reservations import Owner, Processes, SystemProcesses
 from tactful.device.caps.rules import Rule, Rules
@@ -15,6 +15,7 @@ __all__ = [
     "Decision",
     "Denial",
     "Impression",
+    "Keeping",
     "Moment",
     "Owner",
     "Pick",

@@ -109,7 +109,7 @@ class Desk:
     """One engine's view of one vault; threads take turns, processes take turns in the vault."""
 
     def __init__(self, vault: Vault, clock: Clock, rules: Rules, processes: Processes) -> None:
-        self.vault, self._clock, self._processes = vault, clock, processes
+        self.vault, self.clock, self.processes = vault, clock, processes
         self.rules = rules
         self._state: State | None = None
         self._kept = 0  # the position of the last checkpoint
@@ -148,7 +148,7 @@ class Desk:
         with self._turn(), self.vault.snapshot() as view:
             try:
                 state = self._caught_up(view)
-                now = self._instant(state, self._clock.reading())
+                now = self._instant(state, self.clock.reading())
                 self._settle(state, now)
             except BaseException:
                 self._state = None
@@ -163,12 +163,12 @@ class Desk:
             yield
 
     def _begin(self, tx: Transaction) -> Writing:
-        state, reading = self._caught_up(tx), self._clock.reading()
+        state, reading = self._caught_up(tx), self.clock.reading()
         if not state.timeline.joins(reading):
             _open_segment(tx, state, state.timeline.next_segment(reading))
         state.timeline = state.timeline.ticked(reading)
         tx.leave_note(json.dumps([reading.mono_ms, reading.wall_ms]).encode())
-        writing = Writing(tx, state, self._instant(state, reading), self._processes)
+        writing = Writing(tx, state, self._instant(state, reading), self.processes)
         self._settle(state, writing.now)
         _write_closes(writing)
         return writing
@@ -240,7 +240,7 @@ class Desk:
     def _settle(self, state: State, now: Instant) -> None:
         """End what is overdue: dropped if its owner lives, else presumed to have been seen."""
         state.close_slots(now.ms(VERIFIED))
-        boot, lives = now.reading.boot_id, cache(self._processes.alive)
+        boot, lives = now.reading.boot_id, cache(self.processes.alive)
         for hold in state.overdue(now.ms(VERIFIED)):
             outcome = self._outcome(hold, lambda owner: lives(owner, boot))
             end = self._end_of(state, hold)

@@ -82,6 +82,17 @@ class CapEngine:
         self._things: dict[int, tuple[Showable, Thing]] = {}
         self._board: Board | None = None
 
+    def keep(self, vault: Vault) -> None:
+        """From now on count in `vault`; what was counted in memory alone is let go."""
+        desk = self._desk
+        self._desk = Desk(vault, desk.clock, desk.rules, desk.processes)
+        self._memory_only = False
+
+    @property
+    def memory_only(self) -> bool:
+        """Whether nothing is written."""
+        return self._memory_only
+
     @property
     def rules(self) -> Rules:
         """The rules in force."""
