@@ -35,7 +35,7 @@ def small_device(
 ) -> Personalizer:
     """A device in memory whose time moves only when `clock` is told to."""
     return Personalizer(
-        catalog or small_catalog(),
+        small_catalog() if catalog is None else catalog,
         settings or Settings(path=None),
         key=FIXED_KEY,
         consent=consent,

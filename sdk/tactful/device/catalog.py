@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -21,7 +22,8 @@ class Item:
     """One thing that can be shown; only `id` and `title` must be given.
 
     `family` joins variants of one thing; `price` is in the app's own currency unit;
-    `replenishable` things are welcome again when they are used up.
+    `replenishable` things are welcome again when they are used up; `since` is the first day in the
+    catalog.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Item:
     priority: int = 0
     price: float | None = None
     replenishable: bool = False
+    since: date | None = None
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
@@ -95,6 +98,10 @@ class Catalog:
             raise InvalidInput(
                 "item_id", f"{item_id!r} is not in the catalog", "use the id of a catalog item"
             ) from None
+
+    def find(self, item_id: str) -> int | None:
+        """The number of `item_id`; None if the catalog has no such item."""
+        return self._numbers.get(item_id)
 
     @cached_property
     def sha256(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tactful.device.consent import Consent, ConsentRecord, Occasion
-from tactful.device.memory import REMEMBERED, Disclosure, Memory, recall
+from tactful.device.memory import SETTLED, Disclosure, Memory, recall
 from tactful.device.sending import SendingLock
 from tactful.device.vault import Vault
 from tactful.errors import VaultDamaged
@@ -109,7 +109,7 @@ class Contributor:
             memory.ledger.spend(charge)  # refuse before anything is fetched or made
         report = self._report(task, vector, now)
         with self._vault.transaction(durable=True) as writing:
-            newest = memory.after(writing.read(memory.position, REMEMBERED))
+            newest = memory.after(writing.read(memory.position, SETTLED, tastes=False))
             made = newest.disclosures.get(task.id.hex())
             if made is not None:
                 return made  # another process of this device was first
@@ -149,7 +149,7 @@ def answer(
     The answer is committed first: whoever sends asks again with the lock in hand.
     """
     with vault.transaction(durable=True) as writing:
-        answers = memory.after(writing.read(memory.position, REMEMBERED)).answers
+        answers = memory.after(writing.read(memory.position, SETTLED, tastes=False)).answers
         changes = answers.changes(consent, occasion, asked=asked)
         for record in changes:
             writing.append("consent", record.body())

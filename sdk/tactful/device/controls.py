@@ -11,6 +11,8 @@ from tactful.device.memory import Memory
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 
+INTERESTS = ("item", "family", "campaign", "category", "brand")
+MOST_INTEREST = 8.0
 DAY_MS = 86_400_000
 SLEEP = {"from": "22:00", "to": "07:00"}
 
@@ -30,6 +32,18 @@ class Controls:
         if not 0 <= balance <= 1:
             raise InvalidInput("balance", f"{balance!r} is out of range", "use 0 to 1")
         self._vault.append("setting", {"balance": balance})
+
+    def set_interest(self, scope: str, value: str, factor: float) -> None:
+        """How much all whose `scope` is `value` counts: 0 not at all, 1 as ever, 8 at the most.
+
+        At 0 what was learnt of it is not used, and none of it is taken for an interest.
+        """
+        if scope not in INTERESTS:
+            fix = f"use one of {', '.join(INTERESTS)}"
+            raise InvalidInput("scope", f"{scope!r} is not known", fix)
+        if not 0 <= factor <= MOST_INTEREST:
+            raise InvalidInput("factor", f"{factor!r} is out of range", "use 0 to 8")
+        self._vault.append("setting", {"interest": [scope, value, factor]})
 
     def set_paused(self, paused: bool) -> None:
         """Learn nothing for now; limits go on, and what is known stays."""

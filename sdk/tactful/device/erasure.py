@@ -74,6 +74,7 @@ def erase(vault: Vault, part: Part) -> int:
         gone = [one.position for one in _events(records, part, found)]
         gone += _shows(records, set(gone), part)
         gone += [one.position for one in records if one.kind == "mute" and _is_hide(one, part)]
+        gone += [one.position for one in records if one.kind == "trace"]  # they name everything
         blanked = _blanked(writing, records, part, _hidden(records, set(gone)))
         writing.erase(gone)
     if gone or blanked:

@@ -34,6 +34,9 @@ KINDS: tuple[str, ...] = get_args(Kind)
 EVIDENCE: tuple[str, ...] = get_args(Evidence)
 SCOPES: tuple[str, ...] = get_args(Scope)
 PURPOSES = ("essential", "local_profile", "local_personalization", "experiments", "diagnostics")
+TASTES = frozenset(
+    {"view", "like", "dislike", "save", "purchase", "rating", "dwell", "search", "interest"}
+)  # what only the profile reads: limits and lists for everyone are made without it
 MAX_TEXT = 256  # characters; an id is a name, not a document
 
 

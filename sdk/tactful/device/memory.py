@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import takewhile
 
 from tactful.device.consent import Answers, Consent, ConsentRecord
 from tactful.device.events import StoredEvent
-from tactful.device.profile import Profile
+from tactful.device.profile import Key, Profile
 from tactful.device.signals import Registry
 from tactful.device.vault import Record, Vault
+from tactful.errors import InvalidInput
 from tactful.privacy.budget import Charge, Ledger
 
+TRACE_MS = 30 * 86_400_000
 NO_BUDGET = Ledger(Fraction(0))
 
 
@@ -71,7 +74,7 @@ class Adoption:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the vault says up to `position`.
+    """What the vault says up to `position`; the profile only up to `learnt`, if it was not needed.
 
     `consent` is what may be done now; `newest` is the highest model version ever adopted;
     `limits` is the person's own rules document as JSON, empty for none; `noticed`: they were told
@@ -79,6 +82,7 @@ class Memory:
     """
 
     position: int = 0
+    learnt: int = 0
     profile: Profile = field(default_factory=Profile)
     answers: Answers = field(default_factory=Answers)
     consent: Consent = field(default_factory=Consent)
@@ -90,22 +94,54 @@ class Memory:
     paused: bool = False
     limits: str = ""
     noticed: bool = False
+    interests: Mapping[Key, float] = field(default_factory=dict)
 
     def after(self, records: Iterable[Record]) -> Memory:
         """The picture once `records` are read; reading in pieces gives the same."""
         memory, happened = self, []
         for record in records:
-            if record.kind == "event":
+            if record.kind == "event" and record.position > self.learnt:
                 happened.append(StoredEvent.from_body(record.body))
-            elif record.kind in _READERS:
+            elif record.kind in _READERS and record.position > self.position:
                 memory = _READERS[record.kind](memory, record.body)
-            memory = replace(memory, position=record.position)
         return replace(memory, profile=memory.profile.after(happened)) if happened else memory
 
 
-def recall(vault: Vault, memory: Memory) -> Memory:
-    """`memory` brought up to the vault's newest record."""
-    return memory.after(vault.read(memory.position, REMEMBERED))
+def recall(vault: Vault, memory: Memory, *, until: int | None = None) -> Memory:
+    """`memory` brought up to the vault's newest record, or to the position `until`."""
+    with vault.snapshot() as view:
+        end = view.position if until is None else until
+        found = view.read(min(memory.position, memory.learnt), REMEMBERED)
+        records = list(takewhile(lambda record: record.position <= end, found))
+    if memory.learnt and any(r.kind == "undone" and r.position > memory.learnt for r in records):
+        return recall(vault, replace(memory, profile=Profile(), learnt=0), until=until)
+    return replace(memory.after(records), position=end, learnt=end)
+
+
+def recall_settings(vault: Vault, memory: Memory) -> Memory:
+    """`memory` with all but the profile brought up; no record of taste is touched."""
+    with vault.snapshot() as view:
+        end, records = view.position, list(view.read(memory.position, SETTLED, tastes=False))
+    return replace(memory.after(records), position=end)
+
+
+def undo(vault: Vault, event_id: str) -> StoredEvent:
+    """Destroy what was told as `event_id`; everyone who counted it counts anew.
+
+    Raises InvalidInput if it is not known, or if it is a show: that it was seen stays true.
+    """
+    with vault.transaction(durable=True) as writing:
+        position = writing.find(event_id) or 0
+        record = next(writing.read(position - 1, ["event"]), None) if position else None
+        if record is None:
+            raise InvalidInput("event_id", f"{event_id!r} is not known", "use the id of an event")
+        event = StoredEvent.from_body(record.body)
+        if event.kind == "impression":
+            raise InvalidInput("event_id", "a show cannot be undone", "hide the item instead")
+        writing.erase([position])
+        writing.append("undone", {})
+    vault.scrub()
+    return event
 
 
 def events(vault: Vault) -> Iterator[StoredEvent]:
@@ -129,14 +165,23 @@ def forget(vault: Vault) -> int:
 
 
 def outlive(vault: Vault, signals: Registry, now_ms: int) -> int:
-    """Destroy every event that was kept for as long as its signal may be; how many those were."""
-    events = vault.read(0, ["event"])
-    gone = [r.position for r in events if signals.outlived(StoredEvent.from_body(r.body), now_ms)]
+    """Destroy every event that was kept for as long as its signal may be; how many those were.
+
+    Traces of lists are kept for 30 days.
+    """
+    records = vault.read(0, ["event", "trace"])
+    gone = [r.position for r in records if _outlived(r, signals, now_ms)]
     if gone:
         with vault.transaction(durable=True) as writing:
             writing.erase(gone)
         vault.scrub()
     return len(gone)
+
+
+def _outlived(record: Record, signals: Registry, now_ms: int) -> bool:
+    if record.kind == "trace":
+        return now_ms - _whole(record.body["at_ms"]) > TRACE_MS
+    return signals.outlived(StoredEvent.from_body(record.body), now_ms)
 
 
 def evidence(memory: Memory) -> dict[str, object]:
@@ -202,7 +247,16 @@ def _setting(memory: Memory, body: Body) -> Memory:
         paused=bool(body.get("paused", memory.paused)),
         limits=str(body.get("limits", memory.limits)),
         noticed=bool(body.get("noticed", memory.noticed)),
+        interests=_interests(memory.interests, body.get("interest")),
     )
+
+
+def _interests(known: Mapping[Key, float], told: object) -> Mapping[Key, float]:
+    """With one more word on an interest: [scope, value, factor]."""
+    if not isinstance(told, list):
+        return known
+    scope, value, factor = told
+    return {**known, (str(scope), str(value)): float(factor)}
 
 
 def _forgotten(memory: Memory, body: Body) -> Memory:
@@ -223,7 +277,8 @@ _READERS: Mapping[str, Callable[[Memory, Body], Memory]] = {
     "setting": _setting,
     "forgotten": _forgotten,
 }
-REMEMBERED: Collection[str] = ("event", *_READERS)
+SETTLED: Collection[str] = tuple(_READERS)
+REMEMBERED: Collection[str] = ("event", "undone", *SETTLED)
 KEPT: Collection[str] = (
     *("consent", "charge", "disclosure", "report", "receipt", "dropped", "setting", "forgotten"),
     *("segment", "anchor"),  # time goes on, and waiting times with it

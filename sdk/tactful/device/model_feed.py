@@ -150,8 +150,8 @@ def adopt(vault: Vault, memory: Memory, signed: SignedRelease, file: bytes) -> N
             writing.erase([memory.adoption.file])
 
 
-def load(vault: Vault, adoption: Adoption, catalog: Catalog) -> InUse:
-    """The model in use; raises ModelRejected if it is for another catalog."""
+def load(vault: Vault, adoption: Adoption, catalog: Catalog) -> InUse | None:
+    """The model in use; None once the app's catalog is another than it was made for."""
     from tactful.protocol.model import SignedRelease
 
     signed = SignedRelease.decode(adoption.release.encode())
@@ -159,7 +159,10 @@ def load(vault: Vault, adoption: Adoption, catalog: Catalog) -> InUse:
     if record is None or record.position != adoption.file:
         raise VaultDamaged(f"vault: the model's file at position {adoption.file} is gone")
     file = base64.b64decode(str(record.body["bytes"]))
-    return InUse(signed.release, _model(signed, file, catalog))
+    try:
+        return InUse(signed.release, _model(signed, file, catalog))
+    except ModelRejected:
+        return None
 
 
 def _model(signed: SignedRelease, file: bytes, catalog: Catalog) -> Model:

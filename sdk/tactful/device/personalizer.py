@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tactful.device import memory as remembering
 from tactful.device.caps import CapEngine, Keeping, Rules
-from tactful.device.catalog import Catalog
+from tactful.device.catalog import Catalog, Item
 from tactful.device.clock import Clock, SystemClock
 from tactful.device.consent import NOBODY, Consent, Occasion, Restrictions, Shown, effective
 from tactful.device.controls import Controls
@@ -24,20 +24,30 @@ from tactful.device.vault.recovery import opened
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from tactful.device.contributor import Contribution
     from tactful.device.erasure import Part
     from tactful.device.model_feed import InUse, ModelFeed
+    from tactful.device.ranking.lists import Known, Lists
     from tactful.device.ranking.picks import Pick, Picks, WhyNot
-    from tactful.device.ranking.pipeline import Ranking
-    from tactful.device.ranking.scoring import Shelf
+    from tactful.device.ranking.trace import Explained, Replay
     from tactful.learning.model import Model
     from tactful.protocol.experiment import Arm, Experiment
     from tactful.protocol.model import ModelRelease
     from tactful.protocol.transport import Transport
 
 NEEDS_NO_PROFILE = frozenset({"impression", "dismiss", "hide", "report"})
+
+
+def require_model(model: Model | None, items: int) -> None:
+    """Raise InvalidInput unless a model that an app ships is whole, and for these many items."""
+    if model is None:
+        return
+    type(model).from_arrays(model.arrays())
+    if len(model.popularity) != items:
+        problem = f"it knows {len(model.popularity)} items, the catalog has {items}"
+        raise InvalidInput("model", problem, "ship the one trained for this catalog")
 
 
 class Personalizer:
@@ -73,52 +83,59 @@ class Personalizer:
         self._clock, self._transport = clock or SystemClock(), transport
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
         self._vault, self.state_lost = opened(settings.path, key)
-        self._memory = remembering.recall(self._vault, self._blank())
+        self._memory = remembering.recall_settings(self._vault, self._blank())
         told = consent is not None or self._memory.noticed or bool(self._memory.answers.records)
         caps: Keeping = "store" if told else "memory"  # before the notice nothing is written
         self._caps = CapEngine(self._vault, self._clock, rules, caps=caps)
         if self.state_lost is not None:
             self._caps.lost(settings.on_state_loss)
-        self._in_use: tuple[int, InUse] | None = None
-        self._shelf: Shelf | None = None
+        self._in_use: tuple[int, InUse | None] | None = None
+        self._lists: Lists | None = None
         self.restrictions, self.signals = restrictions, signals or built_in()
         self._sending = SendingLock(self._vault.path)
+        require_model(model, len(catalog))
         if consent is not None:
             self._answered(consent, Shown(), asked=False)
-        self.controls = Controls(self._vault, self._caps, rules, lambda: self.memory)
+        self.controls = Controls(self._vault, self._caps, rules, self._settled)
 
     # the five verbs, and release
 
     def observe(self, event: Event) -> None:
         """Remember what happened; an impression confirms its reservation.
 
-        While the person paused learning, nothing is learnt. Raises ConsentMissing unless they
-        agreed to a local profile (shows and refusals are remembered for repetition limits alone),
-        InvalidInput for an item not in the catalog, or a kind not declared, or no longer.
+        While the person paused learning, and of sensitive items, nothing is learnt. Raises
+        ConsentMissing unless they agreed to a local profile (shows and refusals are remembered for
+        repetition limits alone), InvalidInput for an item not in the catalog, or a kind not
+        declared, or no longer.
         """
-        item = None if event.item_id is None else self.catalog[event.item_id]
-        memory = self.memory
+        item = self._item(event)
+        memory = self._allowed(self._settled())
         if event.kind not in NEEDS_NO_PROFILE:
             memory.consent.require("local_profile")
-            if memory.paused:
-                return
-        learns = memory.consent.allows("local_profile") and not memory.paused
+        learns = memory.consent.allows("local_profile") and self._may_learn(memory, item)
+        if event.kind not in NEEDS_NO_PROFILE and not learns:
+            return
         purpose = "local_profile" if learns else "essential"
         self.signals.require(event.kind, purpose, self._date())
         self._caps.record(event, item, purpose=purpose)
 
-    def recommend(self, n: int, *, surface: str = "home", balance: float | None = None) -> Picks:
+    def recommend(
+        self,
+        n: int,
+        *,
+        surface: str = "home",
+        balance: float | None = None,
+        exclude: Iterable[str] = (),
+    ) -> Picks:
         """Up to `n` items with reasons and reservations; a typed reason for each missing one.
 
-        `balance` can only lower what app and person allow; 0 is the standard list.
+        `balance` can only lower what app and person allow; 0 is the standard list. `exclude` names
+        items that cannot be offered now, to anyone. Raises InvalidInput for an unknown surface.
         """
-        from tactful.device.ranking.picks import picked
+        from tactful.device.ranking.lists import Asked
 
-        if n < 0:
-            raise InvalidInput("n", f"{n} is no number of items", "use 0 or more")
-        ranking = self._ranking(n, balance)
-        items = [self.catalog.items[number] for number in ranking.order]
-        return picked(ranking, self._caps.decide(items, n, surface), n)
+        asked = Asked(n, surface, balance, frozenset(exclude))
+        return self._made().recommend(asked, self._known(), self._now_ms())
 
     def release(self, pick: Pick) -> None:
         """Give a pick back that was never drawn; its reservation no longer counts."""
@@ -232,13 +249,7 @@ class Personalizer:
     def memory(self) -> Memory:
         """What the vault says now."""
         self._memory = remembering.recall(self._vault, self._memory)
-        allowed = effective(
-            self._memory.answers,
-            self.restrictions,
-            now=self._now_seconds(),
-            policy_version=self.settings.policy_version,
-        )
-        return replace(self._memory, consent=allowed)
+        return self._allowed(self._memory)
 
     def agree(self, consent: Consent, shown: Shown | None = None) -> None:
         """Record what the person answered to what was `shown`; whatever is not granted is denied.
@@ -256,10 +267,38 @@ class Personalizer:
 
     def why_not(self, item_id: str, *, surface: str = "home") -> WhyNot:
         """Why an item is not shown now: its place, and what holds it back. No side effects."""
-        from tactful.device.ranking.picks import withheld
+        from tactful.device.ranking.lists import Asked
 
-        item = self.catalog[item_id]
-        return withheld(self._ranking(10, None), item, self._caps.why_not(item, surface))
+        item, asked = self.catalog[item_id], Asked(10, surface)
+        return self._made().why_not(item, asked, self._known(), self._now_ms())
+
+    def simulate(
+        self, n: int, *, surface: str = "home", ahead: timedelta = timedelta(0)
+    ) -> list[Item]:
+        """What a list would hold `ahead` from now if nothing happened; no side effects."""
+        from tactful.device.ranking.lists import Asked
+
+        ahead_ms, asked = int(ahead.total_seconds() * 1000), Asked(n, surface)
+        return self._made().preview(asked, self._known(), self._now_ms(), ahead_ms)
+
+    def explain(self, decision_id: str, item_id: str) -> Explained:
+        """How an item came to its place in an earlier list, stage by stage; no side effects.
+
+        Raises InvalidInput for a decision that is no longer kept: the last 32 are, and all of the
+        last 30 days where the person agreed to diagnostics.
+        """
+        return self._made().explain(decision_id, self.catalog[item_id], self._known())
+
+    def replay(self, decision_id: str) -> Replay:
+        """An earlier list made again from what was known then; kept as long as for `explain`."""
+        return self._made().replay(decision_id, self._known())
+
+    def undo(self, event_id: str) -> None:
+        """Take back a like, a dislike, a hide, ...: it is destroyed, and counts nowhere any more.
+
+        Raises InvalidInput for an unknown event, or a show, which stays true.
+        """
+        remembering.undo(self._vault, event_id)
 
     @property
     def model(self) -> Model | None:
@@ -302,40 +341,62 @@ class Personalizer:
 
     # wiring
 
-    def _ranking(self, n: int, balance: float | None) -> Ranking:
-        from tactful.device.ranking.pipeline import rank, situation
-        from tactful.device.ranking.scoring import Shelf
+    def _made(self) -> Lists:
+        from tactful.device.ranking.lists import Lists
 
-        if self._shelf is None:
-            self._shelf = Shelf(self.catalog)
-        now_ms = self._clock.reading().wall_ms
-        memory, settings = self.memory, self.settings
+        if self._lists is None:
+            self._lists = Lists(self.catalog, self.settings, self._vault, self._caps)
         self.controls.follow()
+        return self._lists
+
+    def _item(self, event: Event) -> Item | None:
+        """What the event is about; a show of what left the catalog since then still counts."""
+        gone = event.item_id is None or event.item_id not in self.catalog
+        if gone and (event.item_id is None or event.kind == "impression"):
+            return None
+        return self.catalog[event.item_id or ""]
+
+    def _may_learn(self, memory: Memory, item: Item | None) -> bool:
+        sensitive = item is not None and self.settings.wishes.concern(item)
+        return not (memory.paused or sensitive)
+
+    def _known(self) -> Known:
+        from tactful.device.ranking.lists import Known
+
+        memory = self._allowed(self._settled())
         in_use = self._adopted()
-        context, excluded = situation(
-            self._shelf,
-            memory,
-            settings,
-            model=self.model,
-            release=None if in_use is None else in_use.release,
-            asked=balance,
-            now_ms=now_ms,
-        )
-        return rank(context, length=n, excluded=excluded)
+        model = self._shipped if in_use is None else in_use.model
+        release = None if in_use is None else in_use.release
+        return Known(memory, lambda: self.memory.profile, model, release)
 
     def _adopted(self) -> InUse | None:
         from tactful.device.model_feed import load
 
-        adoption = self.memory.adoption
+        adoption = self._settled().adoption
         if adoption is None:
             return None
         if self._in_use is None or self._in_use[0] != adoption.file:
             self._in_use = adoption.file, load(self._vault, adoption, self.catalog)
         return self._in_use[1]
 
+    def _settled(self) -> Memory:
+        """What the vault says now but for the profile, which is not looked at."""
+        self._memory = remembering.recall_settings(self._vault, self._memory)
+        return self._memory
+
+    def _allowed(self, memory: Memory) -> Memory:
+        """`memory` with the consent that holds here and now."""
+        consent = effective(
+            memory.answers,
+            self.restrictions,
+            now=self._now_seconds(),
+            policy_version=self.settings.policy_version,
+        )
+        return replace(memory, consent=consent)
+
     def _likes(self) -> list[str]:
-        likes = self.memory.profile.likes(self._clock.reading().wall_ms)
-        return [item_id for item_id in likes if item_id in self.catalog]
+        likes, concern = self.memory.profile.likes(self._now_ms()), self.settings.wishes.concern
+        return [i for i in likes if i in self.catalog and not concern(self.catalog[i])]
 
     def _blank(self) -> Memory:
         """An empty memory; its ledger's cap is the most this device may ever spend, as rho."""
@@ -352,6 +413,7 @@ class Personalizer:
         if erased:
             self._memory = self._blank()
             self._caps.use(self._caps.rules)
+            self._lists = None
         return erased
 
     def _require_cover(self) -> None:
@@ -400,4 +462,7 @@ class Personalizer:
         return self._now_seconds() // 86_400
 
     def _now_seconds(self) -> int:
-        return self._clock.reading().wall_ms // 1000
+        return self._now_ms() // 1000
+
+    def _now_ms(self) -> int:
+        return self._clock.reading().wall_ms

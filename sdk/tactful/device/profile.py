@@ -11,6 +11,7 @@ from types import MappingProxyType
 from tactful.device.events import StoredEvent
 
 DAY_MS = 86_400_000
+Key = tuple[str, str]  # a scope (item, brand, category, ...) and a value in it
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Signal:
 SIGNALS: Mapping[str, Signal] = MappingProxyType(
     {
         "view": Signal(0.3, 14),
-        "dwell": Signal(0.5, 14),
+        "dwell": Signal(0.5, 14),  # times how long, in units of half a minute, at most 2
+        "search": Signal(0.5, 14),
         "click": Signal(1.0, 30),
         "like": Signal(2.0, 180),
         "save": Signal(2.0, 180),
@@ -39,6 +41,8 @@ SIGNALS: Mapping[str, Signal] = MappingProxyType(
     }
 )
 NEUTRAL_RATING = 3.0
+DWELL_SECONDS, MOST_DWELL = 30.0, 2.0
+LEAST_EVIDENCE = 0.5  # strength below which a belief is no interest: one view alone says nothing
 BOUGHT = frozenset({"purchase", "convert"})
 WEARING = frozenset({"impression", "click"})
 SHOW_HALF_LIFE_DAYS = 30.0
@@ -54,12 +58,13 @@ class Belief:
     """What is believed of one item: a strength per half-life, and the newest dates behind it.
 
     `strengths` maps a half-life in days to (strength, unix ms it was valid at); `dates` holds the
-    last (kind, unix ms); `events` counts all.
+    last (kind, unix ms), `bought` when it was bought last, unix ms; `events` counts all.
     """
 
     strengths: Mapping[float, tuple[float, int]] = field(default_factory=dict)
     dates: tuple[tuple[str, int], ...] = ()
     events: int = 0
+    bought: tuple[int, ...] = ()
 
     def at(self, now_ms: int) -> float:
         """The strength left at `now_ms`; below 0 the item is disliked."""
@@ -76,12 +81,12 @@ class Belief:
             {**self.strengths, days: (stronger, now_ms)},
             (*self.dates, (event.kind, event.at_ms))[-DATES_KEPT:],
             self.events + 1,
+            (*self.bought, event.at_ms)[-DATES_KEPT:] if event.kind in BOUGHT else self.bought,
         )
 
-    @property
-    def bought(self) -> tuple[int, ...]:
-        """When the item was bought, the newest dates in unix ms."""
-        return tuple(at_ms for kind, at_ms in self.dates if kind in BOUGHT)
+    def usable(self, now_ms: int) -> bool:
+        """Whether enough is left at `now_ms` to call it an interest."""
+        return self.at(now_ms) >= LEAST_EVIDENCE
 
     def due_ms(self, replenishable: bool) -> int | None:
         """When it may be wanted again, unix ms: its own cycle, else the default one; None never."""
@@ -120,29 +125,33 @@ class Shown:
 
 @dataclass(frozen=True)
 class Profile:
-    """Beliefs and wear by item id."""
+    """Beliefs and wear by item id; `opinions` are of all that shares a scope with an item."""
 
     beliefs: Mapping[str, Belief] = field(default_factory=dict)
     shown: Mapping[str, Shown] = field(default_factory=dict)
+    opinions: Mapping[Key, Belief] = field(default_factory=dict)  # by (scope, item id)
 
     def after(self, events: Iterable[StoredEvent]) -> Profile:
         """The profile once `events` have happened; folding in pieces gives the same.
 
         What was recorded for repetition limits alone never becomes part of it.
         """
-        beliefs, shown = dict(self.beliefs), dict(self.shown)
+        beliefs, shown, opinions = dict(self.beliefs), dict(self.shown), dict(self.opinions)
         for event in events:
             if event.item_id is None or event.purpose == "essential":
                 continue
-            if event.kind in SIGNALS:
+            if event.kind in SIGNALS and event.scope in (None, "item"):
                 beliefs[event.item_id] = beliefs.get(event.item_id, Belief()).after(event)
+            elif event.kind in SIGNALS and event.kind != "hide":  # limits hold what is hidden
+                what = str(event.scope), event.item_id
+                opinions[what] = opinions.get(what, Belief()).after(event)
             if event.kind in WEARING:
                 shown[event.item_id] = shown.get(event.item_id, Shown()).after(event)
-        return Profile(beliefs, shown)
+        return Profile(beliefs, shown, opinions)
 
-    def wear(self, now_ms: int) -> dict[str, float]:
-        """How worn each shown item is at `now_ms`."""
-        return {item_id: one.at(now_ms) for item_id, one in self.shown.items()}
+    def item_ids(self) -> list[str]:
+        """Every item that anything is believed of, or that was shown."""
+        return list(dict.fromkeys([*self.beliefs, *self.shown]))
 
     def likes(self, now_ms: int) -> dict[str, float]:
         """What is liked at `now_ms`: item id to strength above 0, the strongest first."""
@@ -150,18 +159,13 @@ class Profile:
         liked = [(item_id, strength) for item_id, strength in strengths if strength > 0]
         return dict(sorted(liked, key=lambda pair: (-pair[1], pair[0])))
 
-    @property
-    def owned(self) -> frozenset[str]:
-        """The ids of items bought at least once, as far as the newest dates tell."""
-        return frozenset(item_id for item_id, belief in self.beliefs.items() if belief.bought)
-
 
 def _weight(event: StoredEvent, signal: Signal) -> float:
-    if event.kind != "rating":
+    if event.value is None or event.kind not in ("rating", "dwell"):
         return signal.weight
-    return signal.weight * (
-        (NEUTRAL_RATING if event.value is None else event.value) - NEUTRAL_RATING
-    )
+    if event.kind == "dwell":
+        return signal.weight * min(max(event.value, 0.0) / DWELL_SECONDS, MOST_DWELL)
+    return signal.weight * (event.value - NEUTRAL_RATING)
 
 
 def _faded(strength: float, since_ms: int, now_ms: int, half_life_days: float) -> float:

@@ -6,10 +6,11 @@ import base64
 import binascii
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from tactful.device.wishes import BrandRules, Wishes
 from tactful.errors import InvalidInput
 
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
@@ -64,6 +65,7 @@ class Settings:
     `on_state_loss`: what a lost or damaged vault counts as, `half` of each limit or all of it
     (`closed`), for a day; lifetime limits until erased. `policy_version`: of the text that consent
     is asked with; a new one ends what was granted.
+    `wishes`, `brand`: what every list should hold (see docs/recommendation.md).
     """
 
     path: str | None
@@ -76,6 +78,8 @@ class Settings:
     min_batch_size: int = 1000
     policy_version: str = "1"
     on_state_loss: Literal["half", "closed"] = "half"
+    wishes: Wishes = field(default_factory=Wishes)
+    brand: BrandRules = field(default_factory=BrandRules)
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 

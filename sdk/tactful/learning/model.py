@@ -42,6 +42,14 @@ class Model:
         a person without one inside it, gets the standard score. `weights`, if given, tell how
         strongly each item is liked; they multiply w.
         """
+        taste = self.taste(items, weights)
+        scores = self.standard()
+        if taste is not None:
+            scores[self.head] += (self.basis @ taste) * self._mixed
+        return scores
+
+    def taste(self, items: Ints, weights: Floats | None = None) -> Singles | None:
+        """S V^T z of a person with these items, shape (k,); None without one in the head."""
         mine = np.asarray(items, dtype=np.int64)
         self._check(mine)
         rows = self.rows[mine]
@@ -49,9 +57,16 @@ class Model:
         history = np.where(rows >= 0, history, 0.0)
         length = np.sqrt(np.square(history).sum())
         if not length > 0:
-            return self.standard()
-        taste = (history / length) @ self._wide_basis[rows] * self.scale
-        return self._with_taste(taste)
+            return None
+        taste: Singles = ((history / length) @ self.basis[rows] * self.scale).astype(np.float32)
+        return taste
+
+    def part(self, numbers: Ints) -> Part:
+        """What scores the items `numbers` alone, for many tastes."""
+        rows = self.rows[numbers]
+        places = np.flatnonzero(rows >= 0)
+        inside = rows[places]
+        return Part(self._standard[numbers], places, self.basis[inside], self._mixed[inside])
 
     @property
     def kind(self) -> str:
@@ -92,24 +107,31 @@ class Model:
         return scores
 
     @cached_property
-    def _wide_basis(self) -> Singles:
-        """The basis with a last row of zeros, which -1 points to."""
-        return np.vstack([self.basis, np.zeros((1, self.basis.shape[1]), dtype=np.float32)])
-
-    @cached_property
     def _mixed(self) -> Singles:
         """What turns V a into a score, per item of the head: beta / w."""
         mixed: Singles = np.float32(self.beta) / self.weights[self.head]
         return mixed
 
-    def _with_taste(self, taste: Floats) -> Floats:
-        scores = self._standard.copy()
-        scores[self.head] += (self.basis @ taste.astype(np.float32)) * self._mixed
-        return scores
-
     def _check(self, items: NDArray[np.int64]) -> None:
         if len(items) and not (items.min() >= 0 and items.max() < len(self.weights)):
             raise InvalidInput("items", "a number is not in the catalog", "use catalog numbers")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some items of a model: their standard scores, and the rows of those in the head."""
+
+    standard: Floats
+    places: NDArray[np.int64]  # of the items in the head, among these
+    basis: Singles
+    mixed: Singles
+
+    def personal(self, taste: Singles | None) -> Floats:
+        """Their scores for one taste, as `Model.personal` has them."""
+        scores = self.standard.copy()
+        if taste is not None:
+            scores[self.places] += (self.basis @ taste) * self.mixed
+        return scores
 
 
 def head_rows(head: NDArray[np.int32], n: int) -> NDArray[np.int64]:

@@ -197,8 +197,10 @@ class Desk:
         if state is None or state.stale or state.position > view.position:
             state = self._state = self._begun(view)
         state.recover = partial(_recovered, view, state)
-        for record in view.read(after=state.position, kinds=KINDS):
+        counted = state.position
+        for record in view.read(after=counted, kinds=KINDS, tastes=False):
             apply(state, record)
+            state.stale = state.stale or (record.kind == "undone" and counted > 0)
         if state.stale:
             state = self._state = self._folded_again(state, view)
         state.position = view.position
@@ -219,7 +221,7 @@ class Desk:
         """Everything counted anew on a corrected timeline."""
         state = State(self.rules)
         state.timeline, state.timeline_known = known.timeline, True
-        for record in view.read(kinds=KINDS):
+        for record in view.read(kinds=KINDS, tastes=False):
             apply(state, record)
         state.timeline_known = False
         return state
@@ -272,11 +274,11 @@ class Desk:
 
 def _recovered(view: Transaction, state: State, name: HoldId) -> Hold | None:
     """A show that is too old to be kept at hand, as the records up to `state` tell of it."""
-    decision = next(view.read(after=name[0] - 1), None)
+    decision = next(view.read(after=name[0] - 1, tastes=False), None)
     if decision is None or (decision.position, decision.kind) != (name[0], "decision"):
         return None
     past = State(Rules())
-    for record in view.read(kinds=KINDS):
+    for record in view.read(kinds=KINDS, tastes=False):
         if record.position > state.position:
             break
         apply(past, record)

@@ -37,7 +37,7 @@ from tactful.device.caps.state import State
 from tactful.device.caps.things import Showable, Thing
 from tactful.device.clock import Clock
 from tactful.device.device_key import KEY_BYTES, HostKey
-from tactful.device.events import Event, StoredEvent
+from tactful.device.events import TASTES, Event, StoredEvent
 from tactful.device.vault import BUSY_SECONDS, Record, Vault, VaultBusy
 from tactful.errors import InvalidInput
 
@@ -545,5 +545,7 @@ def _record(
     body = event.body() if number is None else {**event.body(), "x": number}
     if name is not None and writing.tx.find(name) is not None:
         return
-    position = writing.tx.append("event", body, name=name)
-    apply(writing.state, Record(position, "event", body))
+    taste = event.kind in TASTES  # caps neither count nor read it
+    position = writing.tx.append("event", body, name=name, taste=taste)
+    if not taste:
+        apply(writing.state, Record(position, "event", body))

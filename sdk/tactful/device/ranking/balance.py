@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
-from tactful.device.ranking.scoring import Floats, Ints
+from tactful.device.ranking.scoring import Floats
 
-EVIDENCE_HALF = 2.0  # liked items at which the personal list may have half its full share
+EVIDENCE_HALF = 2.0  # known items at which the personal list may have half its full share
 
 
-def effective_balance(
-    *, app: float, person: float, allowed: bool, liked: int, staleness: float
+def most_personal(
+    *, app: float, surface: float, person: float, allowed: bool, staleness: float
 ) -> float:
-    """How personal the list may be, in [0, 1]: 0 is the standard list for everyone.
+    """How personal a list may be, in [0, 1], before the evidence is looked at; 0 is standard.
 
-    `allowed` is the consent to personalise, `liked` the number of liked items, `staleness` 1 for
-    a fresh model and falling towards 0 as it ages.
+    `allowed` is the consent to personalise, `staleness` 1 for a fresh model and falling towards 0
+    as it ages.
     """
-    evidence = liked / (liked + EVIDENCE_HALF)
-    return min(app, person, 1.0 if allowed else 0.0, evidence, staleness)
+    return min(app, surface, person, 1.0 if allowed else 0.0, staleness)
 
 
-def mix(standard: Floats, personal: Floats, balance: float, tie_rank: Ints) -> Floats:
-    """Scores in [0, 1]: both sides as ranks within the list, mixed by `balance`.
+def by_evidence(known: int) -> float:
+    """How personal a list may be for someone of whom `known` items are known."""
+    return known / (known + EVIDENCE_HALF)
+
+
+def mix(standard: Floats, personal: Floats, balance: float) -> Floats:
+    """Two scores in [0, 1] on one scale, mixed by `balance`.
 
     With fixed sides each pair of items swaps at most once as `balance` grows, so the distance
     from the standard order never shrinks.
     """
-    if balance == 0:
-        return normalised_rank(standard, tie_rank)
-    return (1 - balance) * normalised_rank(standard, tie_rank) + balance * normalised_rank(
-        personal, tie_rank
-    )
+    return (1 - balance) * standard + balance * personal
 
 
-def normalised_rank(scores: Floats, tie_rank: Ints) -> Floats:
-    """1 for the best item down to 0 for the last; equal scores stand in the order of ids."""
-    order = np.lexsort((tie_rank, -scores))
+def normalised_rank(scores: Floats) -> Floats:
+    """1 for the best item down to 0 for the last; of equal scores the earlier stands above."""
+    order = np.argsort(-scores, kind="stable")
     ranks = np.empty(len(scores))
     ranks[order] = np.linspace(1.0, 0.0, len(scores)) if len(scores) > 1 else 1.0
     return ranks

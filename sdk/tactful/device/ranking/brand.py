@@ -6,121 +6,133 @@ item is shown as the catalog has it: price and safety text are never made for a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import ceil
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from tactful.device.catalog import Item
-from tactful.errors import InvalidInput
-
-Mark = tuple[str, str]  # an attribute of an item, and its value: ("brand", "acme")
-ATTRIBUTES = ("id", "family", "category", "brand", "campaign", "tag")
+from tactful.device.ranking.candidates import Source
+from tactful.device.wishes import BrandRules
 
 
-@dataclass(frozen=True, kw_only=True)
-class BrandRules:
-    """`pins`: place (from 0) to item id. `notices`: ids of items that must be in every list.
+@dataclass(frozen=True)
+class Owed:
+    """At least `count` places of a list go to these item numbers, best first."""
 
-    `standard_share`: at least this share of each list is what stands first for everyone.
-    `apart`: pairs of marks whose items are never in one list.
+    source: Source
+    count: int
+    numbers: Sequence[int]
+
+
+@dataclass(frozen=True)
+class House:
+    """A list by the rules: item numbers by place, and where each of them came from.
+
+    `fixed` are those that stand where they stand, or must be there: they are asked for first.
     """
 
-    pins: Mapping[int, str] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
-    standard_share: float = 0.0
-    apart: tuple[tuple[Mark, Mark], ...] = ()
+    numbers: tuple[int, ...]
+    sources: Mapping[int, Source]
+    fixed: Mapping[int, int]  # item number to its place
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.standard_share <= 1:
-            problem = f"{self.standard_share!r} is out of range"
-            raise InvalidInput("brand.standard_share", problem, "use 0 to 1")
-        if any(place < 0 for place in self.pins):
-            raise InvalidInput("brand.pins", "a place is below 0", "count places from 0")
-        for name, _ in (mark for pair in self.apart for mark in pair):
-            if name not in ATTRIBUTES:
-                fix = f"use one of {', '.join(ATTRIBUTES)}"
-                raise InvalidInput("brand.apart", f"{name!r} is no attribute", fix)
+    def arranged(self, shown: Collection[int]) -> list[int]:
+        """What is shown of it, and what replaces the rest, pins at their places if there are any.
 
-    def __bool__(self) -> bool:
-        return bool(self.pins or self.notices or self.standard_share or self.apart)
+        `shown` are the item numbers that may be shown, what the list does not hold in their order.
+        """
+        there = set(shown)
+        listed = [n for n in self.numbers if n in there and n not in self.fixed]
+        others = iter([*listed, *(n for n in shown if n not in self.sources)])
+        pinned = {place: n for n, place in self.fixed.items() if n in there}
+        order = [pinned.pop(p) if p in pinned else next(others, None) for p in range(len(shown))]
+        return [n for n in [*order, *(pinned[p] for p in sorted(pinned))] if n is not None]
 
 
 def keep_house(
-    rules: BrandRules, order: Sequence[Item], standard: Sequence[Item], length: int
-) -> list[Item]:
-    """The first `length` places by the rules, out of `order` (best first, all may be shown).
+    rules: BrandRules,
+    items: Sequence[Item],
+    order: Sequence[int],
+    owed: Sequence[Owed],
+    *,
+    must: Mapping[str, int],
+    length: int,
+) -> House:
+    """The first `length` places by the rules, out of `order` (item numbers, best first).
 
-    `standard` is the same items in everyone's order. Notices and pins go first, and where two of
-    them may not meet the earlier stays; what is missing then is missing from `order` too.
+    Pins and notices go first, if they may be shown (`must`, item id to number), then what is owed;
+    where two may not meet the earlier stays. What is owed and would not have been in the list comes
+    last in it.
     """
-    table = _Table(rules, length)
-    present = {item.id: item for item in order}
-    for place, item_id in [*zip(range(length - 1, -1, -1), rules.notices, strict=False)]:
-        table.put(place, present.get(item_id))
+    table = _Table(rules, items, length)
     for place, item_id in sorted(rules.pins.items()):
-        table.put(place, present.get(item_id))
-    first = standard[:length]
-    owed = ceil(rules.standard_share * length) - table.among(first)
-    for item in first:
-        owed -= owed > 0 and table.reserve(item)
-    table.fill(order)
-    return table.items()
+        table.put(place, must.get(item_id), Source.PINNED)
+    for item_id in rules.notices:
+        table.put(table.last_free(), must.get(item_id), Source.NOTICE)
+    for one in owed:
+        table.reserve(one, set(order[:length]))
+    return table.filled(order)
 
 
 class _Table:
     """Places being filled; refuses an item twice, and items that may not meet."""
 
-    def __init__(self, rules: BrandRules, length: int) -> None:
-        self._rules, self._length = rules, length
-        self._placed: dict[int, Item] = {}
-        self._reserved: list[Item] = []
+    def __init__(self, rules: BrandRules, items: Sequence[Item], length: int) -> None:
+        self._rules, self._items, self._length = rules, items, length
+        self.placed: dict[int, int] = {}
+        self._sources: dict[int, Source] = {}  # of what is placed or reserved
+        self._reserved: list[int] = []
 
-    def put(self, place: int, item: Item | None) -> None:
-        free = place < self._length and place not in self._placed
-        if item is not None and free and self._welcome(item):
-            self._placed[place] = item
+    def put(self, place: int, number: int | None, source: Source) -> None:
+        if number is None or not 0 <= place < self._length or place in self.placed:
+            return
+        if self._welcome(number):
+            self.placed[place], self._sources[number] = number, source
 
-    def reserve(self, item: Item) -> bool:
-        room = self._length - len(self._placed) - len(self._reserved)
-        welcome = room > 0 and self._welcome(item)
-        if welcome:
-            self._reserved.append(item)
-        return welcome
+    def last_free(self) -> int:
+        """The last place that nothing stands at; -1 if there is none."""
+        free = (p for p in range(self._length - 1, -1, -1) if p not in self.placed)
+        return next(free, -1)
 
-    def among(self, items: Sequence[Item]) -> int:
-        ids = {item.id for item in items}
-        return sum(item.id in ids for item in self._placed.values())
+    def reserve(self, owed: Owed, natural: Collection[int]) -> None:
+        """Promise places to what is owed, as long as there are any.
 
-    def fill(self, order: Sequence[Item]) -> None:
-        """Give free places in `order`; what is reserved takes part, and comes in for certain."""
-        free = [place for place in range(self._length) if place not in self._placed]
-        reserved = {item.id for item in self._reserved}
-        others = len(free) - len(reserved)
-        chosen: list[Item] = []
-        for item in order:
-            if len(chosen) == len(free):
-                break
-            if item.id in reserved:
-                chosen.append(item)
-            elif others and self._welcome(item, chosen):
-                chosen.append(item)
+        What is in the list anyway (`natural`) does not come from there; but what is due again
+        would not be offered at all if it were not.
+        """
+        left = owed.count - sum(number in self._sources for number in owed.numbers)
+        for number in owed.numbers:
+            room = self._length - len(self.placed) - len(self._reserved)
+            if left <= 0 or room <= 0:
+                return
+            if self._welcome(number):
+                self._reserved.append(number)
+                anyway = number in natural and owed.source is not Source.REPEAT_DUE
+                known = Source.PERSONAL if anyway else owed.source
+                self._sources[number] = known
+                left -= 1
+
+    def filled(self, order: Sequence[int]) -> House:
+        """Free places go in `order`; what is reserved takes part, and comes in for certain."""
+        free = [place for place in range(self._length) if place not in self.placed]
+        others, chosen = len(free) - len(self._reserved), list[int]()
+        for number in order:
+            if number in self._sources and number in self._reserved:
+                chosen.append(number)
+            elif others and self._welcome(number):
+                chosen.append(number)
+                self._sources[number] = Source.PERSONAL
                 others -= 1
-        self._placed.update(zip(free, chosen, strict=False))
+            elif not others:
+                break
+        chosen += [number for number in self._reserved if number not in chosen]
+        fixed = {number: place for place, number in self.placed.items()}
+        self.placed.update(zip(free, chosen, strict=False))
+        numbers = tuple(self.placed[place] for place in sorted(self.placed))
+        return House(numbers, self._sources, fixed)
 
-    def items(self) -> list[Item]:
-        return [self._placed[place] for place in sorted(self._placed)]
-
-    def _welcome(self, item: Item, chosen: Sequence[Item] = ()) -> bool:
-        there = [*self._placed.values(), *self._reserved, *chosen]
-        return all(item.id != one.id and not self._parted(item, one) for one in there)
-
-    def _parted(self, one: Item, other: Item) -> bool:
-        return any(
-            (_has(one, a) and _has(other, b)) or (_has(one, b) and _has(other, a))
-            for a, b in self._rules.apart
-        )
-
-
-def _has(item: Item, mark: Mark) -> bool:
-    name, value = mark
-    return value in item.tags if name == "tag" else getattr(item, name) == value
+    def _welcome(self, number: int) -> bool:
+        if number in self._sources:
+            return False
+        if not self._rules.apart:
+            return True
+        item = self._items[number]
+        return not any(self._rules.parts(item, self._items[one]) for one in self._sources)

@@ -1,23 +1,36 @@
-"""Against monotony, softly: best-sellers weigh a little less, and what was just shown much less."""
+"""Against monotony, softly: best-sellers weigh a little less, what was just shown much less.
+
+Every function takes and gives scores in [0, 1].
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tactful.device.ranking.scoring import Floats, Ints
+from tactful.device.ranking.scoring import Floats, Ints, Shelf
 
 POPULARITY_WEIGHT = 0.02  # of the whole scale, from the least to the most popular item
 POPULARITY_FLOOR = 0.01  # of the highest: rarer items are not lifted further
 WEAR_RATE = 1.0  # the score is halved by each unit of wear
 LEAST_LEFT = 0.1  # of a score, however often the item was shown
+LEAST_LIKED = 0.01  # of a score, however much its kind is disliked
+GRID = 1 << 24  # steps between 0 and 1: the last bits of a sum decide nothing
 
 
-def correct_popularity(scores: Floats, popularity: Floats) -> Floats:
-    """Scores in [0, 1] less a share for log popularity, both on one scale again (min-max)."""
+def favour(popularity: NDArray[np.float32] | None) -> Floats | None:
+    """How popular items are, in [0, 1] by the logarithm; None where it is not known."""
+    if popularity is None:
+        return None
     known = np.maximum(popularity, POPULARITY_FLOOR * popularity.max(initial=1e-12))
-    return unit(scores - POPULARITY_WEIGHT * unit(np.log(known)))
+    return unit(np.log(known, dtype=np.float64))
+
+
+def correct_popularity(scores: Floats, favoured: Floats | None) -> Floats:
+    """Less a share for popularity (what `favour` says), on one scale again (min-max)."""
+    return scores if favoured is None else unit(scores - POPULARITY_WEIGHT * favoured)
 
 
 def unit(values: Floats) -> Floats:
@@ -28,9 +41,39 @@ def unit(values: Floats) -> Floats:
     return (values - low) / (high - low) if high > low else np.zeros(len(values))
 
 
-def tire(scores: Floats, numbers: Ints, wear: Mapping[int, float]) -> Floats:
-    """Scores of the items `numbers` after `wear` (item number to wear >= 0): never more."""
-    if not wear:
+def left(index: Mapping[int, int], wear: Mapping[int, float]) -> Floats:
+    """What is left of each score after `wear` (item number to wear >= 0): at most 1.
+
+    `index` has the place of each item number.
+    """
+    worn = np.zeros(len(index))
+    for number, much in wear.items():
+        if number in index:
+            worn[index[number]] = much
+    return np.maximum(2.0 ** (-WEAR_RATE * worn), LEAST_LEFT)
+
+
+def lean(shelf: Shelf, numbers: Ints, leanings: Mapping[tuple[str, int], float]) -> Floats | None:
+    """What the person thinks of each item's brand, category, ..., added up; None for nothing."""
+    if not leanings:
+        return None
+    total = np.zeros(len(numbers))
+    for scope in sorted({scope for scope, _ in leanings}):
+        column = shelf.labels(scope)[numbers]
+        for (of, label), much in leanings.items():
+            if of == scope:
+                total[column == label] += much
+    return total
+
+
+def leant(scores: Floats, total: Floats | None) -> Floats:
+    """Scores after leanings: below 0 they halve the score, above 0 the distance from the best."""
+    if total is None:
         return scores
-    worn = np.array([wear.get(number, 0.0) for number in numbers.tolist()])
-    return scores * np.maximum(2.0 ** (-WEAR_RATE * worn), LEAST_LEFT)
+    lower = scores * np.maximum(2.0 ** np.minimum(total, 0), LEAST_LIKED)
+    return 1 - (1 - lower) * 2.0 ** -np.maximum(total, 0)
+
+
+def gridded(scores: Floats) -> Floats:
+    """Rounded to a fixed grid, so that the same list comes out wherever it is computed."""
+    return np.rint(scores * GRID) / GRID

@@ -7,14 +7,15 @@ much variety weighs; at 0 each of them keeps the order of the scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import numpy as np
 
+from tactful.device.ranking.debias import unit
+from tactful.device.ranking.quotas import Choice
 from tactful.device.ranking.scoring import Floats, Ints, Shelf
+from tactful.device.wishes import Objective
 
-Objective = Literal["mmr", "xquad", "dpp", "calibration"]
-POOL = 4  # variety is sought among this many times the depth; below, an item is too weak to lift
+POOL = 4  # variety is sought among this many times the length; below, an item is too weak to lift
 SMOOTHING = 0.01  # of the wanted mix, so that the divergence is finite (Steck 2018)
 
 Variety = Callable[[int | None], Floats]
@@ -30,30 +31,44 @@ def diversify(
     diversity: float,
     objective: Objective = "mmr",
     mix: Floats | None = None,
+    choice: Choice | None = None,
 ) -> Ints:
     """The `candidates` re-ordered: the first `depth` by the objective, the others by score.
 
-    `candidates` come best first with their `scores` in [0, 1]; `mix` is the wanted share of each
-    category (the person's, or the population's), needed by xquad and calibration.
+    `candidates` come best first with their `scores`, which are stretched to [0, 1] here; `mix` is
+    the wanted share of each category (the person's, or the population's), needed by xquad and
+    calibration; `choice` counts what fits among the candidates.
     """
-    if diversity == 0 or not len(candidates):
+    if not len(candidates) or (diversity == 0 and choice is None):
         return candidates
-    pool, rest = np.split(candidates, [POOL * depth])
-    wanted = shelf.category_mix(pool) if mix is None else mix
-    variety = VARIETIES[objective](shelf, pool, scores[: len(pool)], wanted)
-    order = _greedy(scores[: len(pool)], variety, min(depth, len(pool)), diversity)
-    return np.concatenate([pool[order], np.delete(pool, order), rest])
+    wanted = shelf.category_mix(candidates) if mix is None else mix
+    made = VARIETIES[objective] if diversity else _none
+    relevance = unit(scores)
+    variety = made(shelf, candidates, relevance, wanted)
+    order = _greedy(relevance, variety, min(depth, len(candidates)), diversity, choice)
+    return np.concatenate([candidates[order], np.delete(candidates, order)])
 
 
-def _greedy(relevance: Floats, variety: Variety, depth: int, diversity: float) -> list[int]:
-    chosen = np.zeros(len(relevance), dtype=bool)
+def _greedy(
+    relevance: Floats, variety: Variety, depth: int, diversity: float, choice: Choice | None
+) -> list[int]:
+    free = np.ones(len(relevance), dtype=bool)
     order: list[int] = []
     for _ in range(depth):
         added = variety(order[-1] if order else None)
         gain = (1 - diversity) * relevance + diversity * added
-        order.append(int(np.argmax(np.where(chosen, -np.inf, gain))))
-        chosen[order[-1]] = True
+        fitting = free if choice is None else choice.fits(free)
+        order.append(int(np.argmax(np.where(fitting, gain, -np.inf))))
+        free[order[-1]] = False
+        if choice is not None:
+            choice.take(order[-1])
     return order
+
+
+def _none(shelf: Shelf, pool: Ints, scores: Floats, mix: Floats) -> Variety:
+    """Nothing adds variety: the order of the scores."""
+    nothing = np.zeros(len(pool))
+    return lambda last: nothing
 
 
 def _mmr(shelf: Shelf, pool: Ints, scores: Floats, mix: Floats) -> Variety:
@@ -69,9 +84,12 @@ def _mmr(shelf: Shelf, pool: Ints, scores: Floats, mix: Floats) -> Variety:
 
 
 def _xquad(shelf: Shelf, pool: Ints, scores: Floats, mix: Floats) -> Variety:
-    """The wanted share of the own category that no item above covers yet (Santos et al. 2010)."""
+    """The wanted share of the own category that no item above covers yet (Santos et al. 2010).
+
+    It is counted in shares of the most wanted category, to lie on the common scale.
+    """
     categories = shelf.category[pool]
-    uncovered = mix.copy()
+    uncovered = mix / mix.max(initial=1e-12)
 
     def variety(last: int | None) -> Floats:
         if last is not None and categories[last] >= 0:
@@ -82,15 +100,21 @@ def _xquad(shelf: Shelf, pool: Ints, scores: Floats, mix: Floats) -> Variety:
 
 
 def _calibration(shelf: Shelf, pool: Ints, scores: Floats, mix: Floats) -> Variety:
-    """How near the list's mix of categories comes to the wanted one: exp(-KL) (Steck 2018)."""
+    """How near the list's mix of categories comes to the wanted one: exp(-KL) (Steck 2018).
+
+    At each step it is stretched over what the categories would add, to lie on the common scale.
+    """
     categories = shelf.category[pool]
     counts = np.zeros(len(mix))
+    present = [int(kind) for kind in np.unique(categories) if kind >= 0]
 
     def variety(last: int | None) -> Floats:
         if last is not None and categories[last] >= 0:
             counts[categories[last]] += 1
-        nearness = np.array([_nearness(mix, counts, kind) for kind in range(len(mix))])
-        return np.where(categories >= 0, nearness[categories], 0.0)
+        nearness = np.zeros(len(mix))
+        for kind in present:
+            nearness[kind] = _nearness(mix, counts, kind)
+        return np.where(categories >= 0, unit(nearness)[categories], 0.0)
 
     return variety
 

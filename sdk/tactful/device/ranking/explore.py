@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tactful.device.ranking.scoring import Ints, Shelf
+from tactful.device.ranking.scoring import Floats, Ints, Labels, Shelf
 
 PRIOR = 4.0  # shows that the mix of everyone's categories is worth before the first own one
+LEAST = 1e-3  # keeps both sides of the beta law above 0
 
 
 @dataclass(frozen=True)
@@ -20,27 +21,24 @@ class Tried:
     follows: int = 0
 
 
-def explore(
-    shelf: Shelf, candidates: Ints, tried: Mapping[int, Tried], *, places: int, seed: bytes
-) -> Ints:
-    """Up to `places` of the `candidates` (best first), each the best of a drawn category.
+def explore(shelf: Shelf, candidates: Ints, tried: Mapping[int, Tried], *, seed: bytes) -> Ints:
+    """The best of the `candidates` (best first) of each category in a drawn order, then the rest.
 
     A category's chance is a draw from the beta law of its follows and misses, with the mix among
     the candidates as prior; the same `seed` draws the same.
     """
     categories = shelf.category[candidates]
-    kinds = np.unique(categories)
-    if not places or not len(kinds):
+    kinds, firsts, counts = np.unique(categories, return_index=True, return_counts=True)
+    if not len(kinds):
         return candidates[:0]
-    mix = np.array([(categories == kind).mean() for kind in kinds])
-    order = np.argsort(-_draws(kinds, mix, tried, seed), kind="stable")[:places]
-    firsts = [int(np.argmax(categories == kinds[place])) for place in order]
-    return candidates[firsts]
+    draws = _draws(kinds, counts / counts.sum(), tried, seed)
+    drawn = firsts[np.argsort(-draws, kind="stable")]
+    return np.concatenate([candidates[drawn], np.delete(candidates, drawn)])
 
 
-def _draws(kinds: Ints, mix: np.ndarray, tried: Mapping[int, Tried], seed: bytes) -> np.ndarray:
+def _draws(kinds: Labels, mix: Floats, tried: Mapping[int, Tried], seed: bytes) -> Floats:
     coin = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
     known = [tried.get(int(kind), Tried()) for kind in kinds]
     follows = np.array([one.follows for one in known]) + PRIOR * mix
     misses = np.array([max(one.shows - one.follows, 0) for one in known]) + PRIOR * (1 - mix)
-    return coin.beta(follows + 1e-3, misses + 1e-3)
+    return coin.beta(follows + LEAST, misses + LEAST)

@@ -11,8 +11,9 @@ from typing import overload
 from tactful.device.caps import Decision, Denial
 from tactful.device.catalog import Item
 from tactful.device.events import Event
+from tactful.device.ranking.candidates import Source
 from tactful.device.ranking.pipeline import Ranking
-from tactful.device.ranking.reasons import Reason, held_back
+from tactful.device.ranking.reasons import HELD, Language, Reason, Reasons, held_back
 
 
 class Missing(StrEnum):
@@ -20,19 +21,21 @@ class Missing(StrEnum):
 
     CAPPED = "capped"  # items are left, but a repetition limit, quiet hours or a hide holds them
     EXHAUSTED = "exhausted"  # the catalog has no more items for this person
+    BUSY = "busy"  # another process held the vault for too long
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
     """One place in a list: show `item`, then observe `impression()`; or `release` it unshown.
 
-    `rank` counts from 0; `score` lies in [0, 1]; `is_standard` says that the item would stand as
-    high if nothing were known of the person.
+    `rank` counts from 0; `score` lies in [0, 1]; `source` says how it came in; `is_standard` that
+    the item would stand as high if nothing were known of the person.
     """
 
     item: Item
     rank: int
     score: float
+    source: Source
     reasons: tuple[Reason, ...]
     is_standard: bool
     reservation_id: str
@@ -50,12 +53,16 @@ class Pick:
 
 @dataclass(frozen=True)
 class Picks(Sequence[Pick]):
-    """A list; `missing` has a reason for each empty place, `denials` say what was held back."""
+    """A list; `missing` has a reason for each empty place, `denials` say what was held back.
+
+    `relaxed` names quotas that had to yield to fill it, the first first.
+    """
 
     picks: tuple[Pick, ...]
     decision_id: str
     denials: Sequence[Denial] = ()
     missing: tuple[Missing, ...] = field(default=())
+    relaxed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -71,24 +78,48 @@ class Picks(Sequence[Pick]):
 
 def picked(ranking: Ranking, decision: Decision[Item], asked: int) -> Picks:
     """The list that caps left of `ranking`, with a reason for each of `asked` places missing."""
-    catalog = ranking.context.shelf.catalog
-    picks = []
-    for rank, granted in enumerate(decision.picks):
-        number = catalog.number(granted.item.id)
-        pick = Pick(
-            item=granted.item,
+    catalog = ranking.context.standing.shelf.catalog
+    granted = {catalog.number(one.item.id): one for one in decision.picks}
+    order = ranking.house.arranged(list(granted))
+    reasons = Reasons(ranking, order)
+    picks = [
+        Pick(
+            item=granted[number].item,
             rank=rank,
-            score=float(ranking.scores[number]),
-            reasons=ranking.reasons(number),
-            is_standard=ranking.is_standard(number),
-            reservation_id=granted.reservation_id,
-            expires_at=granted.expires_at,
+            score=ranking.scored.score(number),
+            source=source_of(ranking, number),
+            reasons=reasons.of(number),
+            is_standard=reasons.is_standard(number),
+            reservation_id=granted[number].reservation_id,
+            expires_at=granted[number].expires_at,
         )
-        picks.append(pick)
-    why = Missing.CAPPED if decision.denials else Missing.EXHAUSTED
+        for rank, number in enumerate(order)
+    ]
     return Picks(
-        tuple(picks), decision.decision_id, decision.denials, (why,) * (asked - len(picks))
+        tuple(picks),
+        decision.decision_id,
+        decision.denials,
+        (_why(ranking, decision),) * (asked - len(picks)),
+        relaxed_in(ranking, asked + len(decision.denials)),
     )
+
+
+def source_of(ranking: Ranking, number: int) -> Source:
+    """Where an item of the list came from; everything of a standard list is standard."""
+    source = ranking.house.sources.get(number, Source.PERSONAL)
+    nobody = source is Source.PERSONAL and ranking.context.balance == 0
+    return Source.STANDARD if nobody else source
+
+
+def relaxed_in(ranking: Ranking, reach: int) -> tuple[str, ...]:
+    """The quotas that yielded within the first `reach` places that were looked at."""
+    return tuple(name for place, name in ranking.relaxed if place < reach)
+
+
+def _why(ranking: Ranking, decision: Decision[Item]) -> Missing:
+    if any(denial.reason_code == "STORE_BUSY" for denial in decision.denials):
+        return Missing.BUSY
+    return Missing.CAPPED if decision.denials or ranking.context.hidden else Missing.EXHAUSTED
 
 
 @dataclass(frozen=True)
@@ -99,16 +130,13 @@ class WhyNot:
     place: int | None
     denials: tuple[Denial, ...]
 
-    def __str__(self) -> str:
+    def sentence(self, language: Language = "en") -> str:
+        """The answer for the person, in a language they read."""
         if self.denials:
-            return " ".join(held_back(denial) for denial in self.denials)
+            return " ".join(held_back(denial, language) for denial in self.denials)
         if self.place is None:
-            return "You have it already."
-        return f"Nothing holds it back; it stands at place {self.place + 1} of your list."
+            return HELD[language]["owned"]
+        return HELD[language]["free"].format(place=self.place + 1)
 
-
-def withheld(ranking: Ranking, item: Item, denials: tuple[Denial, ...]) -> WhyNot:
-    """Where `item` stands in `ranking`, and what holds it back."""
-    number = ranking.context.shelf.catalog.number(item.id)
-    places = (ranking.order == number).nonzero()[0]
-    return WhyNot(item, int(places[0]) if len(places) else None, denials)
+    def __str__(self) -> str:
+        return self.sentence()

@@ -1,160 +1,150 @@
-"""From a catalog to an ordered list: score, balance, eligibility, diversity; caps reserve after it.
+"""From a catalog to an ordered list: candidates, score, balance, debias, variety, house rules.
 
-Everything here is a pure function of its arguments.
+Everything here is a pure function of its arguments. At balance 0 nothing about the person is among
+them, so the list is the same for everyone; limits and hides are applied to it afterwards. Above 0
+what may not be shown is left out before variety is weighed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.ranking.balance import effective_balance, mix, normalised_rank
-from tactful.device.ranking.diversity import Objective, diversify
-from tactful.device.ranking.reasons import Reason, ReasonCode, personal_reasons, rank_of
-from tactful.device.ranking.scoring import (
-    Floats,
-    Ints,
-    Shelf,
-    personal_scores,
-    standard_scores,
-)
-from tactful.learning.model import Model
+from tactful.device.ranking.brand import House, keep_house
+from tactful.device.ranking.candidates import enough, gather
+from tactful.device.ranking.context import Context
+from tactful.device.ranking.diversity import POOL, diversify
+from tactful.device.ranking.quotas import Choice
+from tactful.device.ranking.scored import Field, Scored
+from tactful.device.ranking.scoring import Floats, Ints
+from tactful.device.ranking.sources import fresh, promised, quotas, sources_of
 
-if TYPE_CHECKING:
-    from tactful.device.memory import Memory
-    from tactful.device.settings import Settings
-    from tactful.protocol.model import ModelRelease
-
-DEPTH = (
-    5  # the list is diversified to this many times the length asked for, so that caps may refill
-)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What one list is made from: public things, and what is liked (item number to strength)."""
-
-    shelf: Shelf
-    model: Model | None
-    likes: Mapping[int, float]
-    balance: float
-    diversity: float
-    objective: Objective = "mmr"
+DEPTH = 2  # a list is made to this many times its length, so that what is refused can be replaced
+EVERYONE = 5  # so much more for everyone's: hides, too, are only applied to it afterwards
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """One ordered list before caps: item numbers best first, and the scores behind the order."""
+    """One list before caps reserve it: `house` has its places, `order` what may replace them.
 
-    context: Context
+    `relaxed` names the quotas that had to yield, with the place at which.
+    """
+
+    scored: Scored
+    house: House
     order: Ints
-    standard: Floats
-    scores: Floats
+    relaxed: tuple[tuple[int, str], ...]
 
-    def reasons(self, number: int) -> tuple[Reason, ...]:
-        """Why item `number` stands where it does; never empty."""
-        cited = self._cited(number)
-        return cited or (Reason(self._general(number)),)
+    @property
+    def context(self) -> Context:
+        """What the list was made from."""
+        return self.scored.context
 
-    def is_standard(self, number: int) -> bool:
-        """Whether the item would stand as high if nothing at all were known of the person."""
-        return rank_of(number, self.standard) <= rank_of(number, self.scores)
+    def line(self) -> Iterator[int]:
+        """Every item that may be shown, in the order in which limits are to be asked.
 
-    def _cited(self, number: int) -> tuple[Reason, ...]:
-        context = self.context
-        if context.balance == 0 or not context.likes:
-            return ()
-        return personal_reasons(
-            context.shelf.catalog, number, context.likes, self.scores, self._without
-        )
+        What is fixed comes first, then the list, then what may replace what is refused.
+        """
+        fixed = self.house.fixed
+        yield from fixed
+        yield from (number for number in self.house.numbers if number not in fixed)
+        yield from self._spares()
 
-    def _without(self, liked: int) -> Floats:
-        context = self.context
-        rest = {number: s for number, s in context.likes.items() if number != liked}
-        personal = personal_scores(context.shelf, context.model, rest)
-        return mix(self.standard, personal, context.balance, context.shelf.tie_rank)
+    def place(self, number: int) -> int | None:
+        """Where the item stands before limits, from 0; None if it is not offered at all."""
+        line = enumerate(chain(self.house.numbers, self._spares()))
+        return next((place for place, one in line if one == number), None)
 
-    def _general(self, number: int) -> ReasonCode:
-        if not self.is_standard(number):
-            return ReasonCode.YOUR_TASTE
-        if self.context.model is not None:
-            return ReasonCode.POPULAR
-        return ReasonCode.STANDARD if self.context.likes else ReasonCode.NOTHING_KNOWN
+    def _spares(self) -> Iterator[int]:
+        """Replacements, best first; whichever of them are taken, the house's rules hold."""
+        rules, listed = self.context.rules, set(self.house.numbers)
+        for number in self._others():
+            if number not in listed and not self._parted(number, listed):
+                if rules.apart:
+                    listed.add(number)
+                yield number
+
+    def _others(self) -> Iterator[int]:
+        """What was chosen, then all that was weighed, then the rest as it stands for everyone."""
+        order, place = [*self.order.tolist(), *self.scored.best_first], self.context.standing.place
+        if self.context.rules.standard_share:
+            order.sort(key=lambda number: int(place[number]))
+        yield from dict.fromkeys(order)
+        standing = self.context.standing.order
+        yield from standing[~self._unwanted[standing]].tolist()
+
+    def _parted(self, number: int, listed: Collection[int]) -> bool:
+        rules, items = self.context.rules, self.context.standing.shelf.catalog.items
+        return bool(rules.apart) and any(rules.parts(items[number], items[n]) for n in listed)
+
+    @cached_property
+    def _unwanted(self) -> NDArray[np.bool_]:
+        """What the standing order holds that is not to come after the candidates."""
+        unwanted = ~self.context.kept()
+        unwanted[self.scored.numbers] = True
+        return unwanted
 
 
-def situation(
-    shelf: Shelf,
-    memory: Memory,
-    settings: Settings,
-    *,
-    model: Model | None,
-    release: ModelRelease | None,
-    asked: float | None,
-    now_ms: int,
-) -> tuple[Context, list[int]]:
-    """What the next list is made from, and the numbers of items that may not be in it.
-
-    `asked` is a balance for this list alone. What a person owns is not offered again, unless it
-    is used up: replenishable items stay.
-    """
-    catalog = shelf.catalog
-    liked = memory.profile.likes(now_ms)
-    likes = {catalog.number(i): strength for i, strength in liked.items() if i in catalog}
-    balance = effective_balance(
-        app=settings.balance,
-        person=min(memory.balance, 1.0 if asked is None else asked),
-        allowed=memory.consent.allows("local_personalization"),
-        liked=len(likes),
-        staleness=1.0 if release is None else freshness(release, now_ms),
+def rank(context: Context, *, length: int) -> Ranking:
+    """The list of `length` places for `context`."""
+    context = context.of_nobody() if context.balance == 0 else context
+    scored = Field(context, _candidates(context, length)).scored(context.taste.likes)
+    pool, scores = scored.best(length * (POOL if context.balance else EVERYONE))
+    choice = Choice(quotas(context, length), pool)
+    chosen = _varied(context, pool, scores, choice, length)
+    sources = sources_of(scored, chosen[:length].tolist(), length)
+    house = keep_house(
+        context.rules,
+        context.standing.shelf.catalog.items,
+        chosen.tolist(),
+        promised(scored, sources, chosen.tolist(), length),
+        must=_must(context),
+        length=length,
     )
-    owned = [i for i in memory.profile.owned if i in catalog and not catalog[i].replenishable]
-    context = Context(shelf, model, likes if balance else {}, balance, settings.diversity)
-    return context, [catalog.number(i) for i in owned]
+    return Ranking(scored, house, chosen, tuple(choice.relaxed))
 
 
-def freshness(release: ModelRelease, now_ms: int) -> float:
-    """1 until a release expires, then halved for each further lifetime it had."""
-    late = now_ms / 1000 - release.expires
-    return float(min(1.0, 2.0 ** (-late / (release.expires - release.created))))
+def _candidates(context: Context, length: int) -> Ints:
+    standing, taste = context.standing, context.taste
+    personal, count = None, enough(length)
+    if taste.likes and count < len(standing.scores):
+        personal = standing.personal(taste.likes)
+    rules = context.rules
+    named = context.numbers(*rules.pins.values(), *rules.notices).values()
+    always = [*taste.due, *fresh(context, length), *named]
+    return gather(personal, standing.order, context.kept(), size=count, always=always)
 
 
-def rank(context: Context, *, length: int, excluded: Collection[int] = ()) -> Ranking:
-    """The whole catalog in list order for `context`, diversified to five times `length`.
-
-    At balance 0 the order is the same for every person, so `excluded` item numbers only leave the
-    finished order; otherwise they leave before variety is weighed.
-    """
-    shelf = context.shelf
-    standard = standard_scores(shelf, context.model)
-    scores = _scores(context, standard)
-    kept = np.ones(len(scores), dtype=bool)
-    kept[list(excluded)] = False
-    if context.balance > 0:
-        return Ranking(context, _ordered(context, scores, kept, length), standard, scores)
-    everyone = _ordered(context, scores, np.ones_like(kept), length)
-    return Ranking(context, everyone[kept[everyone]], standard, scores)
-
-
-def _scores(context: Context, standard: Floats) -> Floats:
-    tie_rank = context.shelf.tie_rank
-    if context.balance == 0:
-        return normalised_rank(standard, tie_rank)
-    personal = personal_scores(context.shelf, context.model, context.likes)
-    return mix(standard, personal, context.balance, tie_rank)
-
-
-def _ordered(context: Context, scores: Floats, kept: NDArray[np.bool_], length: int) -> Ints:
-    numbers = np.flatnonzero(kept)
-    best_first = numbers[np.lexsort((context.shelf.tie_rank[numbers], -scores[numbers]))]
+def _varied(context: Context, pool: Ints, scores: Floats, choice: Choice, length: int) -> Ints:
     return diversify(
-        context.shelf,
-        best_first,
-        scores[best_first],
-        depth=DEPTH * length,
+        context.standing.shelf,
+        pool,
+        scores,
+        depth=length * (DEPTH if context.balance else EVERYONE),
         diversity=context.diversity,
-        objective=context.objective,
+        objective=context.wishes.objective,
+        mix=_own_mix(context),
+        choice=choice,
     )
+
+
+def _own_mix(context: Context) -> Floats | None:
+    """The mix of categories that the person likes; None if nothing is known."""
+    liked = np.fromiter(context.taste.likes, dtype=np.int64, count=len(context.taste.likes))
+    if context.wishes.objective not in ("xquad", "calibration") or not len(liked):
+        return None
+    return context.standing.shelf.category_mix(liked)
+
+
+def _must(context: Context) -> dict[str, int]:
+    """What pins and notices name, as far as it may be offered."""
+    named = context.numbers(*context.rules.pins.values(), *context.rules.notices)
+    if not named:
+        return {}
+    kept = context.kept()
+    return {item_id: number for item_id, number in named.items() if kept[number]}

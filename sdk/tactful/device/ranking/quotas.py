@@ -5,14 +5,13 @@ Where a list cannot be filled otherwise quotas yield, in a fixed order that is r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.ranking.scoring import Ints
+from tactful.device.ranking.scoring import Ints, Labels
 
 RELAXED_FIRST = ("best_sellers", "brand", "category", "family")
 
@@ -22,82 +21,58 @@ class Quota:
     """At most `limit` items of each label in one list; label -1 is of no kind."""
 
     name: str
-    labels: Ints
+    labels: Labels
     limit: int
 
-
-class Quotas:
-    """The count of one list being made; begins again after each `length` places."""
-
-    def __init__(self, quotas: Iterable[Quota], length: int) -> None:
-        self._quotas = sorted(quotas, key=lambda one: RELAXED_FIRST.index(one.name))
-        self._length = max(length, 1)
-        self.relaxed: list[str] = []
-
-    def choosing(self, pool: Ints, given: Ints) -> Choice:
-        """Count for the items of `pool`; `given` items stand in the first list already."""
-        return Choice(self, pool, given)
+    def full(self, listed: Sequence[int], number: int) -> bool:
+        """Whether the items `listed` leave no room for one more of the kind of `number`."""
+        label = self.labels[number]
+        return bool(label >= 0 and (self.labels[list(listed)] == label).sum() >= self.limit)
 
 
 class Choice:
-    """Which items of one pool still fit."""
+    """Which items of one pool still fit a list being made, and which quotas had to yield, where."""
 
-    def __init__(self, quotas: Quotas, pool: Ints, given: Ints) -> None:
-        self._owner, self._columns = quotas, [one.labels[pool] for one in quotas._quotas]
-        self._given = [one.labels[given] for one in quotas._quotas]
-        self._room, self._places = quotas._length - len(given), 0
-        self._begin()
+    def __init__(self, quotas: Iterable[Quota], pool: Ints) -> None:
+        self._quotas = sorted(quotas, key=lambda one: RELAXED_FIRST.index(one.name))
+        self._columns = [_short(one.labels[pool]) for one in self._quotas]
+        self._counts = [np.zeros(int(c.max(initial=-1)) + 2, dtype=np.int64) for c in self._columns]
+        self._open = [np.ones(len(pool), dtype=np.bool_) for _ in self._quotas]
+        self._places = 0
+        self.relaxed: list[tuple[int, str]] = []  # (place in the list, name), the first time each
 
     def fits(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The `free` places of the pool that break no quota, relaxed until there is one."""
-        fitting = free.copy()
-        for full, column in zip(self._full, self._columns, strict=True):
-            fitting &= ~full[column]
-        for place in range(len(self._columns)):
+        fitting = free
+        for yielding in range(len(self._quotas) + 1):
+            fitting = free.copy()
+            for still_open in self._open[yielding:]:
+                fitting &= still_open
             if fitting.any() or not free.any():
+                self._note(yielding)
                 break
-            fitting = self._without(place, free)
         return fitting
 
     def take(self, place: int) -> None:
         """Count the item at `place` of the pool."""
         self._places += 1
-        if self._places == self._room:
-            self._room, self._places = self._owner._length, 0
-            self._given = [column[:0] for column in self._given]
-            self._begin()
-            return
-        for counts, column, full, quota in self._counted:
-            label = column[place]
-            if label >= 0:
-                counts[label] += 1
-                full[label] = counts[label] >= quota.limit
-
-    def _begin(self) -> None:
-        self._full: list[NDArray[np.bool_]] = []
-        self._counted = []
-        for quota, column, given in zip(
-            self._owner._quotas, self._columns, self._given, strict=True
+        for quota, column, counts, still_open in zip(
+            self._quotas, self._columns, self._counts, self._open, strict=True
         ):
-            kinds = max(int(column.max(initial=-1)), int(given.max(initial=-1))) + 1
-            counts = np.bincount(given[given >= 0], minlength=kinds + 1)
-            full = counts >= quota.limit
-            full[-1] = False  # what is of no kind always fits
-            self._full.append(full)
-            self._counted.append((counts, column, full, quota))
+            label = column[place]
+            counts[label] += 1
+            if label >= 0 and counts[label] >= quota.limit:
+                still_open &= column != label
 
-    def _without(self, relaxed: int, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What fits once the first `relaxed` + 1 quotas yield, noted the first time they do."""
-        name = self._owner._quotas[relaxed].name
-        if name not in self._owner.relaxed:
-            self._owner.relaxed.append(name)
-        fitting = free.copy()
-        kept = slice(relaxed + 1, None)
-        for full, column in zip(self._full[kept], self._columns[kept], strict=True):
-            fitting &= ~full[column]
-        return fitting
+    def _note(self, yielding: int) -> None:
+        known = {name for _, name in self.relaxed}
+        for quota in self._quotas[:yielding]:
+            if quota.name not in known:
+                self.relaxed.append((self._places, quota.name))
 
 
-def share_of(length: int, share: float) -> int:
-    """The most places of `length` that a share allows; at least one."""
-    return max(ceil(share * length), 1)
+def _short(labels: Labels) -> Ints:
+    """The same kinds numbered anew, as few as there are; -1 stays."""
+    known, short = np.unique(labels, return_inverse=True)
+    offset = 1 if len(known) and known[0] == -1 else 0
+    return short.astype(np.int64) - offset

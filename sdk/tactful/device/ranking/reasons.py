@@ -2,34 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from tactful.device.caps import Denial
-from tactful.device.catalog import Catalog
-from tactful.device.ranking.scoring import Floats
+from tactful.device.ranking.candidates import Source
+from tactful.device.ranking.pipeline import Ranking
+from tactful.device.ranking.scored import Scored
 
 MOST_REASONS = 2
 SIGNALS_TRIED = 5  # the strongest signals are tried for a reason, so that a long history is cheap
+Language = Literal["en", "de"]
 
 
 class ReasonCode(StrEnum):
     """The kinds of reasons."""
 
     BECAUSE_YOU_LIKED = "because_you_liked"
-    POPULAR = "popular"
     YOUR_TASTE = "your_taste"
+    DUE_AGAIN = "due_again"
+    NEW = "new"
+    EXPLORATION = "exploration"
+    POPULAR = "popular"
+    CHOSEN = "chosen"
+    NOTICE = "notice"
     STANDARD = "standard"
     NOTHING_KNOWN = "nothing_known"
 
 
-SENTENCES: Mapping[ReasonCode, str] = {
-    ReasonCode.BECAUSE_YOU_LIKED: "because you liked {title}",
-    ReasonCode.POPULAR: "popular with everyone",
-    ReasonCode.YOUR_TASTE: "close to what you like on the whole",
-    ReasonCode.STANDARD: "part of the standard list",
-    ReasonCode.NOTHING_KNOWN: "from the catalog; nothing is known about you",
+SENTENCES: Mapping[Language, Mapping[ReasonCode, str]] = {
+    "en": {
+        ReasonCode.BECAUSE_YOU_LIKED: "because you liked {title}",
+        ReasonCode.YOUR_TASTE: "close to what you like on the whole",
+        ReasonCode.DUE_AGAIN: "you may need it again",
+        ReasonCode.NEW: "new in the catalog",
+        ReasonCode.EXPLORATION: "trying something new",
+        ReasonCode.POPULAR: "popular with everyone",
+        ReasonCode.CHOSEN: "placed here for everyone",
+        ReasonCode.NOTICE: "shown to everyone, because it has to be",
+        ReasonCode.STANDARD: "part of the standard list",
+        ReasonCode.NOTHING_KNOWN: "from the catalog; nothing is known about you",
+    },
+    "de": {
+        ReasonCode.BECAUSE_YOU_LIKED: "weil dir {title} gefällt",
+        ReasonCode.YOUR_TASTE: "nah an dem, was dir insgesamt gefällt",
+        ReasonCode.DUE_AGAIN: "vielleicht brauchst du es wieder",
+        ReasonCode.NEW: "neu im Katalog",
+        ReasonCode.EXPLORATION: "einmal etwas Neues",
+        ReasonCode.POPULAR: "bei allen beliebt",
+        ReasonCode.CHOSEN: "steht für alle an dieser Stelle",
+        ReasonCode.NOTICE: "wird allen gezeigt, weil es sein muss",
+        ReasonCode.STANDARD: "Teil der Standardliste",
+        ReasonCode.NOTHING_KNOWN: "aus dem Katalog; über dich ist nichts bekannt",
+    },
+}
+OF_SOURCE: Mapping[Source, ReasonCode] = {
+    Source.REPEAT_DUE: ReasonCode.DUE_AGAIN,
+    Source.FRESH: ReasonCode.NEW,
+    Source.EXPLORATION: ReasonCode.EXPLORATION,
+    Source.PINNED: ReasonCode.CHOSEN,
+    Source.NOTICE: ReasonCode.NOTICE,
+    Source.STANDARD: ReasonCode.STANDARD,
 }
 
 
@@ -41,47 +76,99 @@ class Reason:
     item_id: str | None = None
     title: str = ""
 
+    def sentence(self, language: Language = "en") -> str:
+        """The reason for the person, in a language they read."""
+        return SENTENCES[language][self.code].format(title=self.title)
+
     def __str__(self) -> str:
-        return SENTENCES[self.code].format(title=self.title)
+        return self.sentence()
 
 
-def held_back(denial: Denial) -> str:
-    """One denial as a sentence for the person: what was counted, who set the limit, until when."""
-    counted = "It is held back."
-    if denial.used is not None and denial.limit is not None:
-        counted = f"You have seen it {denial.used:g} times lately; {denial.limit:g} is the limit."
-    whose = " You set this limit." if denial.author == "user" else ""
-    until = denial.next_allowed_at
-    if until is None:
-        return f"{counted}{whose}"
-    return f"{counted}{whose} It can return on {until:%A, %d %B, %H:%M} UTC."
+class Reasons:
+    """The reasons of some items of one list, each ablation once for all of them.
 
-
-def personal_reasons(
-    catalog: Catalog,
-    number: int,
-    likes: Mapping[int, float],
-    scores: Floats,
-    without: Callable[[int], Floats],
-) -> tuple[Reason, ...]:
-    """Up to two liked items that lifted item `number`, by exact ablation.
-
-    `without(liked)` scores the list as if that one liked item had never been; the item is cited
-    only if number's place falls then.
+    A signal is cited for an item only if the item's place among all that was weighed falls
+    without it. Places are those by score, before variety and the house's rules.
     """
-    place = rank_of(number, scores)
-    cited = []
-    for liked in list(likes)[:SIGNALS_TRIED]:
-        drop = rank_of(number, without(liked)) - place
-        if drop > 0:
-            cited.append((drop, liked))
-    strongest = sorted(cited, reverse=True)[:MOST_REASONS]
-    return tuple(
-        Reason(ReasonCode.BECAUSE_YOU_LIKED, catalog.items[n].id, catalog.items[n].title)
-        for _, n in strongest
-    )
+
+    def __init__(self, ranking: Ranking, numbers: Sequence[int]) -> None:
+        self._ranking, field = ranking, ranking.scored.field
+        self._rank = self._ranks(ranking.scored, numbers)
+        self._standard = self._ranks(field.everyone, numbers)
+        likes = ranking.context.taste.likes if ranking.context.balance else {}
+        self._without = {
+            liked: self._ranks(field.scored(_but(likes, liked)), numbers)
+            for liked in list(likes)[:SIGNALS_TRIED]
+        }
+
+    def of(self, number: int) -> tuple[Reason, ...]:
+        """Why item `number` stands where it does; never empty."""
+        source = self._ranking.house.sources.get(number, Source.PERSONAL)
+        if source in OF_SOURCE:
+            return (Reason(OF_SOURCE[source]),)
+        return self._cited(number) or (Reason(self._general(number)),)
+
+    def is_standard(self, number: int) -> bool:
+        """Whether the item would stand as high if nothing at all were known of the person."""
+        return self._standard[number] <= self._rank[number]
+
+    @staticmethod
+    def _ranks(scored: Scored, numbers: Sequence[int]) -> dict[int, int]:
+        return dict(zip(numbers, scored.ranks(numbers), strict=True))
+
+    def _cited(self, number: int) -> tuple[Reason, ...]:
+        place = self._rank[number]
+        drops = [(ranks[number] - place, liked) for liked, ranks in self._without.items()]
+        strongest = sorted((drop for drop in drops if drop[0] > 0), reverse=True)[:MOST_REASONS]
+        items = self._ranking.context.standing.shelf.catalog.items
+        return tuple(
+            Reason(ReasonCode.BECAUSE_YOU_LIKED, items[liked].id, items[liked].title)
+            for _, liked in strongest
+        )
+
+    def _general(self, number: int) -> ReasonCode:
+        if not self.is_standard(number):
+            return ReasonCode.YOUR_TASTE
+        if self._ranking.context.standing.model is not None:
+            return ReasonCode.POPULAR
+        known = self._ranking.context.taste.likes
+        return ReasonCode.STANDARD if known else ReasonCode.NOTHING_KNOWN
 
 
-def rank_of(number: int, scores: Floats) -> int:
-    """How many items stand above item `number`."""
-    return int((scores > scores[number]).sum())
+def _but(likes: Mapping[int, float], left_out: int) -> dict[int, float]:
+    return {number: much for number, much in likes.items() if number != left_out}
+
+
+def held_back(denial: Denial, language: Language = "en") -> str:
+    """One denial as a sentence for the person: what was counted, who set the limit, until when."""
+    words = HELD[language]
+    sentences = [words["held"]]
+    if denial.used is not None and denial.limit is not None:
+        sentences = [words["counted"].format(used=denial.used, limit=denial.limit)]
+    if denial.author == "user":
+        sentences.append(words["own"])
+    if denial.next_allowed_at is not None:
+        sentences.append(f"{words['until']} {denial.next_allowed_at:{words['date']}} UTC.")
+    return " ".join(sentences)
+
+
+HELD: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "held": "It is held back.",
+        "counted": "You have seen it {used:g} times lately; {limit:g} is the limit.",
+        "own": "You set this limit.",
+        "until": "It can return on",
+        "date": "%A, %d %B, %H:%M",
+        "owned": "You have it already, or said that you do not like it.",
+        "free": "Nothing holds it back; it stands at place {place} of your list.",
+    },
+    "de": {
+        "held": "Es wird zurückgehalten.",
+        "counted": "Du hast es in letzter Zeit {used:g}-mal gesehen; {limit:g} ist die Grenze.",
+        "own": "Diese Grenze hast du gesetzt.",
+        "until": "Es kann wiederkommen am",
+        "date": "%d.%m.%Y, %H:%M Uhr",
+        "owned": "Du hast es schon oder magst es nicht.",
+        "free": "Nichts hält es zurück; es steht auf Platz {place} deiner Liste.",
+    },
+}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.catalog import Catalog
+from tactful.device.catalog import Catalog, Item
 from tactful.learning.model import Model
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Labels = NDArray[np.int32]
 
 SAME_CATEGORY, SAME_BRAND = 0.7, 0.3  # what two items share, as a similarity in [0, 1]
+SCOPES = ("item", "family", "campaign", "category", "brand")
+HEAD_MASS = 0.5  # the best-sellers are the fewest items that take this share of all popularity
+DAY_ZERO = date(1970, 1, 1).toordinal()
 
 
 class Shelf:
@@ -22,27 +27,68 @@ class Shelf:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
+        self._values: dict[str, dict[str, int]] = {}
+        self._tagged: dict[str, NDArray[np.bool_]] = {}
+
+    def labels(self, scope: str) -> Labels:
+        """What each item is in one scope, as a whole number; -1 where it is nothing."""
+        if scope == "item":
+            return np.arange(len(self.catalog), dtype=np.int32)
+        if scope not in SCOPES:
+            return np.full(len(self.catalog), -1, dtype=np.int32)
+        column: Labels = getattr(self, scope)
+        return column
+
+    def label(self, scope: str, value: str) -> int:
+        """The whole number of one value in a scope; -1 if no item has it."""
+        if scope == "item":
+            return self.catalog.number(value) if value in self.catalog else -1
+        self.labels(scope)
+        return self._values.get(scope, {}).get(value, -1)
+
+    def having(self, name: str, value: str) -> NDArray[np.bool_]:
+        """Which items have this value of this attribute (a scope, "id" or "tag")."""
+        if name != "tag":
+            scope = "item" if name == "id" else name
+            label = self.label(scope, value)
+            shared: NDArray[np.bool_] = (self.labels(scope) == label) & (label >= 0)
+            return shared
+        if value not in self._tagged:
+            tagged = (value in item.tags for item in self.catalog)
+            self._tagged[value] = np.fromiter(tagged, dtype=np.bool_, count=len(self.catalog))
+        return self._tagged[value]
 
     @cached_property
-    def category(self) -> Ints:
+    def category(self) -> Labels:
         """Each item's category as a whole number; -1 where it has none."""
-        return _codes([item.category for item in self.catalog])
+        return self._codes("category", (item.category for item in self.catalog))
 
     @cached_property
-    def brand(self) -> Ints:
+    def brand(self) -> Labels:
         """Each item's brand as a whole number; -1 where it has none."""
-        return _codes([item.brand for item in self.catalog])
+        return self._codes("brand", (item.brand for item in self.catalog))
 
     @cached_property
-    def family(self) -> Ints:
-        """Each item's family as a whole number; -1 where it has none."""
-        return _codes([item.family for item in self.catalog])
+    def family(self) -> Labels:
+        """Each item's family; one that names none joins those of the same brand and title."""
+        return self._codes("family", (item.family or _wording(item) for item in self.catalog))
 
     @cached_property
-    def tie_rank(self) -> Ints:
+    def campaign(self) -> Labels:
+        """Each item's campaign as a whole number; -1 where it has none."""
+        return self._codes("campaign", (item.campaign for item in self.catalog))
+
+    @cached_property
+    def first_day(self) -> Labels:
+        """The day (since 1970) on which each item joined the catalog; -1 where it is not told."""
+        days = (-1 if i.since is None else i.since.toordinal() - DAY_ZERO for i in self.catalog)
+        return np.fromiter(days, dtype=np.int32, count=len(self.catalog))
+
+    @cached_property
+    def tie_rank(self) -> Labels:
         """Each item's place in the order of ids: ties are broken by it, on every device alike."""
         order = sorted(range(len(self.catalog)), key=lambda number: self.catalog.items[number].id)
-        ranks = np.empty(len(order), dtype=np.int64)
+        ranks = np.empty(len(order), dtype=np.int32)
         ranks[order] = np.arange(len(order))
         return ranks
 
@@ -59,32 +105,106 @@ class Shelf:
         for column, weight in ((self.category, SAME_CATEGORY), (self.brand, SAME_BRAND)):
             if column[number] >= 0:
                 alike += weight * (column[others] == column[number])
-        if self.family[number] >= 0:
-            alike[self.family[others] == self.family[number]] = 1.0
+        alike[self.family[others] == self.family[number]] = 1.0
         return alike
 
+    def _codes(self, scope: str, values: Iterable[str]) -> Labels:
+        known: dict[str, int] = {"": -1}
+        codes = (known.setdefault(value, len(known) - 1) for value in values)
+        labels = np.fromiter(codes, dtype=np.int32, count=len(self.catalog))
+        self._values[scope] = {value: code for value, code in known.items() if value[:1] != "\0"}
+        return labels
 
-def standard_scores(shelf: Shelf, model: Model | None) -> Floats:
+
+class Standing:
+    """What a shelf and a model are worth to everyone: made once for each model."""
+
+    def __init__(self, shelf: Shelf, model: Model | None) -> None:
+        self.shelf, self.model = shelf, model
+        self.scores = _standard_scores(shelf, model)
+
+    @cached_property
+    def order(self) -> Labels:
+        """All items, best first for everyone."""
+        return np.lexsort((self.shelf.tie_rank, -self.scores)).astype(np.int32)
+
+    @cached_property
+    def place(self) -> Labels:
+        """Each item's place in `order`, from 0."""
+        places = np.empty(len(self.order), dtype=np.int32)
+        places[self.order] = np.arange(len(self.order))
+        return places
+
+    @cached_property
+    def popularity(self) -> NDArray[np.float32] | None:
+        """How popular each item is with everyone; None where that is not known."""
+        return None if self.model is None else self.model.popularity
+
+    @cached_property
+    def best_sellers(self) -> Labels:
+        """0 for the fewest items that take half of all popularity, -1 for the others."""
+        labels = np.full(len(self.shelf.catalog), -1, dtype=np.int32)
+        if self.popularity is not None:
+            best = np.argsort(-self.popularity, kind="stable")
+            mass = np.cumsum(self.popularity[best], dtype=np.float64)
+            labels[best[: int(np.searchsorted(mass, HEAD_MASS * mass[-1])) + 1]] = 0
+        return labels
+
+    def personal(self, likes: Mapping[int, float]) -> Floats:
+        """The score of every item for a person who likes these (item number to strength > 0).
+
+        With a personal model it is the model's; without one, closeness to what is liked.
+        """
+        liked, strengths = _columns(likes)
+        if self.model is not None and len(self.model.head):
+            return self.model.personal(liked, _trust(strengths))
+        return _closeness(self.shelf, liked, strengths, None)
+
+    def part(self, numbers: Ints) -> Callable[[Mapping[int, float]], Floats]:
+        """`personal` for the items `numbers` alone, cheap to ask again for other likes."""
+        model, shelf = self.model, self.shelf
+        if model is None or not len(model.head):
+            return lambda likes: _closeness(shelf, *_columns(likes), numbers)
+        part = model.part(numbers)
+
+        def personal(likes: Mapping[int, float]) -> Floats:
+            liked, strengths = _columns(likes)
+            return part.personal(model.taste(liked, _trust(strengths)))
+
+        return personal
+
+
+def _columns(likes: Mapping[int, float]) -> tuple[Ints, Floats]:
+    liked = np.fromiter(likes, dtype=np.int64, count=len(likes))
+    return liked, np.fromiter(likes.values(), dtype=np.float64, count=len(likes))
+
+
+def _trust(strengths: Floats) -> Floats:
+    """How much each like counts: ten clicks do not say ten times as much as one."""
+    return strengths / (1 + strengths)
+
+
+def _standard_scores(shelf: Shelf, model: Model | None) -> Floats:
     """The score that is the same for everyone: released popularity, else the catalog's order."""
     if model is None:
         return -np.arange(len(shelf.catalog), dtype=np.float64)
     return model.standard()
 
 
-def personal_scores(shelf: Shelf, model: Model | None, likes: Mapping[int, float]) -> Floats:
-    """The score for a person who likes these items (number to strength > 0).
-
-    With a personal model it is the model's; without one, closeness to what is liked.
-    """
-    if model is not None and len(model.head):
-        return model.personal(np.fromiter(likes, dtype=np.int64, count=len(likes)))
-    scores = np.zeros(len(shelf.catalog))
-    everything = np.arange(len(shelf.catalog))
-    for number, strength in likes.items():
-        scores += strength * shelf.similarity(number, everything)
+def _closeness(shelf: Shelf, liked: Ints, strengths: Floats, numbers: Ints | None) -> Floats:
+    """How much strength lies on what each item shares with what is liked."""
+    places = slice(None) if numbers is None else numbers
+    columns = ((shelf.category, SAME_CATEGORY), (shelf.brand, SAME_BRAND), (shelf.family, 1.0))
+    scores = np.zeros(len(shelf.category[places]))
+    for column, weight in columns:
+        known = column[liked] >= 0
+        size = int(column.max(initial=-1)) + 2
+        shared = np.bincount(column[liked[known]], strengths[known], minlength=size)
+        scores += weight * shared[column[places]]  # label -1 is the last place, always 0
     return scores
 
 
-def _codes(labels: list[str]) -> Ints:
-    known: dict[str, int] = {"": -1}
-    return np.array([known.setdefault(label, len(known) - 1) for label in labels], dtype=np.int64)
+def _wording(item: Item) -> str:
+    """Brand and title without case, signs and spaces: variants of one offer agree in it."""
+    words = "".join(sign for sign in item.title.casefold() if sign.isalnum())
+    return f"\0{item.brand}\0{words or item.id}"

@@ -91,11 +91,16 @@ class Vault:
         with self.transaction(durable=durable) as writing:
             return writing.append(kind, body, name=name)
 
-    def read(self, after: int = 0, kinds: Collection[str] | None = None) -> Iterator[Record]:
-        """Every live record after position `after`, oldest first; VaultDamaged names a bad one."""
+    def read(
+        self, after: int = 0, kinds: Collection[str] | None = None, *, tastes: bool = True
+    ) -> Iterator[Record]:
+        """Every live record after position `after`, oldest first; VaultDamaged names a bad one.
+
+        Without `tastes`, what only the profile may read is left alone.
+        """
         while True:
             with self.snapshot() as reading:
-                page = reading.page(after)
+                page = reading.page(after, tastes=tastes)
             yield from wanted(page, kinds)
             if len(page) < PAGE:
                 return

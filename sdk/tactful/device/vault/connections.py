@@ -13,9 +13,10 @@ from pathlib import Path
 from tactful.device.vault.journal import Transaction
 from tactful.errors import InvalidInput, StorageFull, VaultDamaged, VaultError, VaultForeign
 
-FORMAT = 2
+FORMAT = 3
 MIGRATIONS: Mapping[int, tuple[str, ...]] = {
     1: (),  # to 2: from here on a marker stands beside the file
+    2: ("alter table record add column taste blob",),  # to 3: what only the profile may read
 }
 APPLICATION_ID = 0x54414354  # "TACT"
 BUSY_SECONDS = 5.0  # the longest that a write waits for another process

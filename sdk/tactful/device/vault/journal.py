@@ -15,6 +15,12 @@ from tactful.errors import InvalidInput, VaultDamaged
 PAGE = 512  # records fetched at once, so that no cursor stays open between them
 PAD = 16  # bytes; sealed lengths are rounded up, so that they do not tell ids apart
 NAME_BYTES = 10
+_TASTE = b"taste"  # begins what a record of taste is bound to
+_PAGE_OF = {
+    tastes: f"select position, sealed, name{column} from record "  # noqa: S608 - two constants
+    "where position > ? order by position limit ?"
+    for tastes, column in ((True, ", taste"), (False, ""))
+}
 _HEAD = struct.Struct(">QQ32s")
 _MODULUS = 1 << 256
 
@@ -73,20 +79,31 @@ class Transaction:
         """Replace the note; it is as durable and as sealed as the records."""
         self.head = replace(self.head, note=note)
 
-    def append(self, kind: str, body: Mapping[str, object], *, name: str | None = None) -> int:
-        """Seal one record and return its position; for a `name` used before, the old position."""
+    def append(
+        self,
+        kind: str,
+        body: Mapping[str, object],
+        *,
+        name: str | None = None,
+        taste: bool = False,
+    ) -> int:
+        """Seal one record and return its position; for a `name` used before, the old position.
+
+        One of `taste` stands in a column of its own.
+        """
         if name is not None and (known := self.find(name)) is not None:
             return known
         position = self.head.last + 1
         blind = None if name is None else _short_name(self._sealer, name)
         bound = _bound(position, blind)
-        sealed = self._sealer.seal(_packed(kind, body), bound)
+        content = self._sealer.seal(_packed(kind, body), _TASTE + bound if taste else bound)
+        columns = (self._sealer.seal(b"", bound), content) if taste else (content, None)
         self._connection.execute(
-            "insert into record (position, sealed, name) values (?, ?, ?)",
-            (position, sealed, blind),
+            "insert into record (position, sealed, taste, name) values (?, ?, ?, ?)",
+            (position, *columns, blind),
         )
         head = replace(self.head, last=position)
-        self.head = head.moved(self._sealer.mark(bound, sealed), 1)
+        self.head = head.moved(self._sealer.mark(bound, content), 1)
         return position
 
     def find(self, name: str) -> int | None:
@@ -96,31 +113,46 @@ class Transaction:
         ).fetchone()
         return None if row is None else int(row[0])
 
-    def read(self, after: int = 0, kinds: Collection[str] | None = None) -> Iterator[Record]:
-        """Every live record after position `after`, oldest first, verified."""
-        while page := self.page(after):
+    def read(
+        self, after: int = 0, kinds: Collection[str] | None = None, *, tastes: bool = True
+    ) -> Iterator[Record]:
+        """Every live record after position `after`, oldest first, verified.
+
+        Without `tastes`, what only the profile may read is left alone.
+        """
+        while page := self.page(after, tastes=tastes):
             yield from wanted(page, kinds)
             after = page[-1][0]
 
-    def page(self, after: int) -> list[tuple[int, bytes]]:
-        """The next records after position `after`: up to 512 positions and opened texts."""
+    def page(self, after: int, *, tastes: bool = True) -> list[tuple[int, bytes]]:
+        """The next records after position `after`: up to 512 positions and opened texts.
+
+        The text of what was left alone is empty.
+        """
         if after >= self.head.last:
             return []
-        rows = self._connection.execute(
-            "select position, sealed, name from record where position > ? "
-            "order by position limit ?",
-            (after, PAGE),
-        ).fetchall()
-        for position, _, _ in rows:
+        rows = self._connection.execute(_PAGE_OF[tastes], (after, PAGE)).fetchall()
+        for position, *_ in rows:
             if position > after + 1:
                 self._require_erased(after + 1, position - 1)
             after = position
         if len(rows) < PAGE:
             self._require_erased(after + 1, self.head.last)
-        return [(row[0], self._opened(*row)) for row in rows]
+        return [(row[0], self._opened(*row, whole=tastes)) for row in rows]
 
-    def _opened(self, position: int, sealed: bytes, name: bytes | None) -> bytes:
-        text = self._sealer.open(sealed, _bound(position, name))
+    def _opened(
+        self,
+        position: int,
+        sealed: bytes,
+        name: bytes | None,
+        taste: bytes | None = None,
+        *,
+        whole: bool,
+    ) -> bytes:
+        bound = _bound(position, name)
+        text = self._sealer.open(sealed, bound)
+        if whole and text == b"":
+            text = None if taste is None else self._sealer.open(taste, _TASTE + bound)
         if text is None or position > self.head.last:
             raise VaultDamaged(
                 f"vault: record {position} was changed or moved; restore the file from a backup"
@@ -153,22 +185,23 @@ class Transaction:
     def rewrite(self, position: int, kind: str, body: Mapping[str, object]) -> None:
         """Seal another body in the place of a live record; the old one is gone for good."""
         row = self._connection.execute(
-            "select sealed, name from record where position = ?", (position,)
+            "select sealed, taste, name from record where position = ?", (position,)
         ).fetchone()
         if row is None:
             raise InvalidInput("position", f"{position} holds no record", "name a live one")
         self._connection.execute("delete from cell")
-        bound = _bound(position, row[1])
+        bound = _bound(position, row[2])
         sealed = self._sealer.seal(_packed(kind, body), bound)
         self._connection.execute(
-            "update record set sealed = ? where position = ?", (sealed, position)
+            "update record set sealed = ?, taste = null where position = ?", (sealed, position)
         )
-        change = self._sealer.mark(bound, sealed) - self._sealer.mark(bound, row[0])
+        change = self._sealer.mark(bound, sealed) - self._sealer.mark(bound, row[1] or row[0])
         self.head = self.head.moved(change, 0)
 
     def _delete(self, position: int) -> bool:
         row = self._connection.execute(
-            "delete from record where position = ? returning sealed, name", (position,)
+            "delete from record where position = ? returning coalesce(taste, sealed), name",
+            (position,),
         ).fetchone()
         if row is None:
             return False
@@ -213,7 +246,9 @@ class Transaction:
     def verify(self) -> None:
         """Open every record; raise VaultDamaged unless they are exactly those of the head."""
         live = sum(1 for _ in self.read())
-        rows = self._connection.execute("select position, sealed, name from record")
+        rows = self._connection.execute(
+            "select position, coalesce(taste, sealed), name from record"
+        )
         digest = sum(self._sealer.mark(_bound(p, name), sealed) for p, sealed, name in rows)
         if (live, digest % _MODULUS) != (self.head.live, self.head.digest):
             raise VaultDamaged("vault: an erased record came back; restore the file from a backup")
@@ -223,6 +258,8 @@ def wanted(page: list[tuple[int, bytes]], kinds: Collection[str] | None) -> Iter
     """The records of a page that are of one of `kinds`; None means all."""
     for position, text in page:
         kind, _, body = text.partition(b"\n")
+        if not kind:
+            continue
         if kinds is None or kind.decode() in kinds:
             yield Record(position, kind.decode(), json.loads(body))
 

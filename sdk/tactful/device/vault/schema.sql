@@ -5,10 +5,12 @@ create table vault (
     key_check blob not null,
     head blob not null
 );
--- record: what happened, once, in order; kind and body are inside `sealed`.
+-- record: what happened, once, in order; kind and body are inside `sealed`. What only the profile may
+-- read is inside `taste`, and `sealed` is an empty seal: so all else is read without touching it.
 create table record (
     position integer primary key,
     sealed blob not null,
+    taste blob,
     name blob
 );
 -- record_name: so that telling the same thing twice keeps it once; names are blind (HMAC).

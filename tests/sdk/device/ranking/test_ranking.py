@@ -1,51 +1,44 @@
-"""Lists follow the knobs: balance, diversity, and what may not be shown."""
+"""Lists follow the knobs: balance, diversity, popularity, wear, and what may not be shown."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tactful.device.catalog import Catalog, Item
-from tactful.device.ranking.balance import effective_balance, mix, normalised_rank
-from tactful.device.ranking.diversity import VARIETIES, diversify
-from tactful.device.ranking.metrics import intra_list_diversity
-from tactful.device.ranking.pipeline import Context, Ranking, rank
-from tactful.device.ranking.reasons import ReasonCode, rank_of
-from tactful.device.ranking.scoring import Shelf
-from tactful.learning.model import Model
-
-ITEMS, CATEGORIES, RANK = 60, 6, 4
-SHELF = Shelf(
-    Catalog(
-        Item(id=f"i{n:02}", title=f"Item {n}", category=f"c{n % CATEGORIES}") for n in range(ITEMS)
-    )
+from small_world import (
+    CATALOG,
+    ITEMS,
+    PLAIN,
+    SHELF,
+    STANDING,
+    balances,
+    context,
+    field,
+    histories,
+    numbers,
 )
 
+from tactful.device.ranking import debias
+from tactful.device.ranking.balance import by_evidence, mix, most_personal, normalised_rank
+from tactful.device.ranking.diversity import VARIETIES, diversify
+from tactful.device.ranking.metrics import intra_list_diversity
+from tactful.device.ranking.pipeline import Ranking, rank
+from tactful.device.ranking.reasons import SENTENCES, ReasonCode, Reasons
+from tactful.device.ranking.taste import Taste
+from tactful.device.wishes import Wishes
 
-def made_model(seed: int = 7) -> Model:
-    """A small model of random taste, popularity falling with the number."""
-    draws = np.random.default_rng(seed)
-    basis, _ = np.linalg.qr(draws.standard_normal((ITEMS, RANK)))
-    popularity = np.linspace(1, 0.05, ITEMS).astype(np.float32)
-    return Model(
-        popularity=popularity,
-        weights=np.ones(ITEMS, dtype=np.float32),
-        head=np.arange(ITEMS, dtype=np.int32),
-        basis=basis.astype(np.float32),
-        scale=np.ones(RANK, dtype=np.float32),
-        popularity_share=0.2,
-        beta=0.7,
-    )
-
-
-MODEL = made_model()
-numbers = st.integers(0, ITEMS - 1)
-histories = st.dictionaries(numbers, st.floats(0.1, 9), max_size=8)
-balances = st.floats(0, 1)
-
-
-def context(likes: dict[int, float], balance: float, diversity: float = 0.3) -> Context:
-    return Context(SHELF, MODEL, likes, balance, diversity)
+tastes = st.builds(
+    Taste,
+    likes=histories,
+    leanings=st.dictionaries(
+        st.tuples(st.sampled_from(["category", "brand"]), st.integers(0, 5)), st.floats(-4, 2)
+    ),
+    wear=st.dictionaries(numbers, st.floats(0, 6), max_size=8),
+    times=st.dictionaries(numbers, st.integers(1, 5), max_size=8),
+    withheld=st.frozensets(numbers, max_size=9),
+    due=st.lists(numbers, unique=True, max_size=3).map(tuple),
+)
 
 
 def discordant(one: np.ndarray, other: np.ndarray) -> int:
@@ -55,13 +48,16 @@ def discordant(one: np.ndarray, other: np.ndarray) -> int:
     return int((first * second < 0).sum()) // 2
 
 
-@given(likes=histories, others=histories)
+@given(taste=tastes, seed=st.binary(max_size=4), length=st.integers(0, 70))
 def test_at_balance_zero_everyone_gets_the_same_list(
-    likes: dict[int, float], others: dict[int, float]
+    taste: Taste, seed: bytes, length: int
 ) -> None:
-    mine, theirs = (rank(context(one, 0), length=10).order for one in (likes, others))
+    nobody = context({}, 0, wishes=Wishes())
+    someone = replace(nobody, taste=taste, seed=seed, hidden=frozenset({("category", "c1")}))
 
-    assert mine.tolist() == theirs.tolist()
+    mine, theirs = (list(rank(one, length=length).line()) for one in (nobody, someone))
+
+    assert mine == theirs
 
 
 @given(likes=histories, low=balances, high=balances)
@@ -69,29 +65,37 @@ def test_the_distance_from_the_standard_order_never_shrinks_as_balance_grows(
     likes: dict[int, float], low: float, high: float
 ) -> None:
     low, high = sorted((low, high))
-    standard = normalised_rank(MODEL.standard(), SHELF.tie_rank)
-    personal = MODEL.personal(np.array(list(likes), dtype=np.int64))
+    standard = normalised_rank(STANDING.scores)
+    personal = normalised_rank(STANDING.personal(likes))
 
-    near, far = (mix(MODEL.standard(), personal, b, SHELF.tie_rank) for b in (low, high))
+    near, far = (mix(standard, personal, balance) for balance in (low, high))
 
     assert discordant(standard, near) <= discordant(standard, far)
 
 
-@given(likes=histories, balance=balances, excluded=st.sets(numbers, max_size=30))
-def test_a_list_holds_every_item_once_but_the_excluded(
-    likes: dict[int, float], balance: float, excluded: set[int]
+@given(taste=tastes, balance=st.floats(0.01, 1), length=st.integers(0, 70))
+def test_a_line_holds_every_item_once_but_what_is_not_offered(
+    taste: Taste, balance: float, length: int
 ) -> None:
-    order = rank(context(likes, balance), length=10, excluded=excluded).order
+    one = replace(context({}, balance, wishes=Wishes()), taste=taste, seed=b"x")
+    ranking = rank(one, length=length)
 
-    assert sorted(order.tolist()) == sorted(set(range(ITEMS)) - excluded)
+    assert sorted(ranking.line()) == sorted(set(range(ITEMS)) - taste.withheld)
+    assert len(ranking.house.numbers) == min(length, ITEMS - len(taste.withheld))
 
 
-@given(excluded=st.sets(numbers, max_size=30))
-def test_at_balance_zero_exclusions_only_mask_the_standard_order(excluded: set[int]) -> None:
-    everyone = rank(context({}, 0), length=10).order
-    mine = rank(context({3: 1.0}, 0), length=10, excluded=excluded).order
+@given(excluded=st.sets(numbers, max_size=30), balance=balances)
+def test_what_the_app_cannot_offer_is_in_no_list(excluded: set[int], balance: float) -> None:
+    ids = frozenset(CATALOG.items[number].id for number in excluded)
+    one = replace(context({3: 1.0}, balance), excluded=ids)
 
-    assert mine.tolist() == [n for n in everyone.tolist() if n not in excluded]
+    assert excluded.isdisjoint(rank(one, length=10).line())
+
+
+def test_what_the_person_hid_is_no_candidate() -> None:
+    one = replace(context({3: 1.0}, 0.5), hidden=frozenset({("category", "c3")}))
+
+    assert not any(CATALOG.items[n].category == "c3" for n in rank(one, length=10).line())
 
 
 @pytest.mark.parametrize("objective", VARIETIES)
@@ -117,37 +121,148 @@ def test_each_objective_keeps_the_order_at_zero_and_adds_variety_above(objective
     assert other > one
 
 
+@pytest.mark.parametrize("objective", VARIETIES)
+@given(scores=st.lists(st.floats(0, 1), min_size=12, max_size=12))
+def test_every_objective_lies_on_one_scale(objective: str, scores: list[float]) -> None:
+    pool, relevance = np.arange(12), debias.unit(np.sort(np.array(scores))[::-1])
+    variety = VARIETIES[objective](SHELF, pool, relevance, SHELF.category_mix(pool))
+
+    for last in [None, 0, 5, 7]:
+        added = variety(last)
+        assert ((added >= 0) & (added <= 1 + 1e-9)).all()
+
+
 def test_the_most_restrictive_voice_sets_the_balance() -> None:
-    voices = {"app": 0.6, "person": 1.0, "allowed": True, "liked": 1000, "staleness": 1.0}
+    voices = {"app": 0.6, "surface": 1.0, "person": 1.0, "allowed": True, "staleness": 1.0}
 
-    assert effective_balance(**voices) == 0.6
-    assert effective_balance(**{**voices, "person": 0.2}) == 0.2
-    assert effective_balance(**{**voices, "allowed": False}) == 0
-    assert effective_balance(**{**voices, "liked": 0}) == 0
-    assert effective_balance(**{**voices, "staleness": 0.1}) == 0.1
+    assert most_personal(**voices) == 0.6
+    assert most_personal(**{**voices, "surface": 0.3}) == 0.3
+    assert most_personal(**{**voices, "person": 0.2}) == 0.2
+    assert most_personal(**{**voices, "allowed": False}) == 0
+    assert most_personal(**{**voices, "staleness": 0.1}) == 0.1
+    assert by_evidence(0) == 0
+    assert by_evidence(2) < by_evidence(20) < 1
 
 
-@given(likes=histories, balance=balances, number=numbers)
+@given(likes=histories, balance=balances, length=st.integers(1, 20))
 def test_a_cited_reason_is_true_without_it_the_item_falls(
-    likes: dict[int, float], balance: float, number: int
+    likes: dict[int, float], balance: float, length: int
 ) -> None:
-    ranking = rank(context(likes, balance), length=10)
+    ranking = rank(context(likes, balance), length=length)
+    listed = list(ranking.house.numbers)
+    reasons = Reasons(ranking, listed)
+    places = field(ranking.context).scored(likes).ranks(listed)
 
-    for reason in ranking.reasons(number):
-        if reason.code is ReasonCode.BECAUSE_YOU_LIKED:
-            cited = SHELF.catalog.number(str(reason.item_id))
-            rest = {item: strength for item, strength in likes.items() if item != cited}
-            without = rank(context(rest, balance), length=10)
-            assert rank_of(number, without.scores) > rank_of(number, ranking.scores)
+    for number, place in zip(listed, places, strict=True):
+        for reason in reasons.of(number):
+            if reason.code is ReasonCode.BECAUSE_YOU_LIKED:
+                cited = CATALOG.number(str(reason.item_id))
+                rest = {item: strength for item, strength in likes.items() if item != cited}
+                without = field(context(rest, balance)).scored(rest)
+                assert without.ranks([number])[0] > place
+
+
+def test_the_faithfulness_check_can_fail() -> None:
+    """Citing what is liked most, tried or not, is found out by the law above."""
+    likes = {3: 5.0, 4: 1.0}
+    ranking = rank(context(likes, 0.6), length=10)
+    scored = field(ranking.context).scored(likes)
+    without = field(context({4: 1.0}, 0.6)).scored({4: 1.0})
+
+    drops = [without.ranks([n])[0] - scored.ranks([n])[0] for n in ranking.house.numbers]
+    assert any(drop <= 0 for drop in drops)
+    assert any(drop > 0 for drop in drops)
 
 
 def test_every_item_has_a_reason_even_when_nothing_is_known() -> None:
-    ranking: Ranking = rank(Context(SHELF, None, {}, 0.0, 0.3), length=10)
+    ranking: Ranking = rank(context({}, 0.0, standing=PLAIN), length=10)
 
-    assert str(ranking.reasons(0)[0]) == "from the catalog; nothing is known about you"
+    [reason] = Reasons(ranking, [0]).of(0)
+    assert str(reason) == "from the catalog; nothing is known about you"
+    assert reason.sentence("de") == "aus dem Katalog; über dich ist nichts bekannt"
+
+
+def test_every_reason_has_a_sentence_in_every_language() -> None:
+    for sentences in SENTENCES.values():
+        assert set(sentences) == set(ReasonCode)
+    for code in ReasonCode:
+        assert len({sentences[code] for sentences in SENTENCES.values()}) == len(SENTENCES)
+        assert len({"{title}" in sentences[code] for sentences in SENTENCES.values()}) == 1
 
 
 def test_without_a_model_likes_lift_their_category() -> None:
-    ranking = rank(Context(SHELF, None, {4: 2.0, 10: 1.0}, 1.0, 0.0), length=10)
+    ranking = rank(context({4: 2.0, 10: 1.0}, 1.0, 0.0, standing=PLAIN), length=5)
 
-    assert {int(SHELF.category[n]) for n in ranking.order[:5]} == {4}
+    assert {int(SHELF.category[n]) for n in ranking.house.numbers} == {4}
+
+
+@given(wear=st.dictionaries(numbers, st.floats(0, 9), max_size=9), more=st.floats(0, 9))
+def test_wear_only_lowers_and_never_to_nothing(wear: dict[int, float], more: float) -> None:
+    index = {number: number for number in range(ITEMS)}
+
+    left = debias.left(index, wear)
+    further = debias.left(index, {number: much + more for number, much in wear.items()})
+
+    assert (left <= 1).all()
+    assert (left >= debias.LEAST_LEFT).all()
+    assert (further <= left).all()
+
+
+def test_a_worn_item_leaves_the_top_and_a_fresh_one_stays() -> None:
+    first = rank(context({3: 1.0}, 0.6), length=10).house.numbers
+    again = rank(context({3: 1.0}, 0.6, wear=dict.fromkeys(first, 1.0)), length=10).house.numbers
+
+    assert set(first).isdisjoint(again)
+
+
+def test_popularity_weighs_a_little_less_than_it_would() -> None:
+    scores, favoured = np.array([0.5, 0.5]), debias.favour(np.array([1.0, 0.1], dtype=np.float32))
+
+    corrected = debias.correct_popularity(scores, favoured)
+
+    assert corrected.tolist() == [0.0, 1.0]
+    assert debias.correct_popularity(scores, None) is scores
+
+
+@given(likes=histories)
+def test_best_sellers_take_no_more_than_the_own_taste_and_a_margin(likes: dict[int, float]) -> None:
+    ranking = rank(context(likes, 0.6), length=10)
+
+    share = (sum(STANDING.best_sellers[n] == 0 for n in likes) + 1) / (len(likes) + 2)
+    listed = sum(STANDING.best_sellers[n] == 0 for n in ranking.house.numbers)
+    assert listed <= np.ceil(min(share + 0.3, 1) * 10)
+
+
+@given(likes=histories, balance=balances, seed=st.binary(min_size=1, max_size=8))
+def test_the_same_context_gives_the_same_line(
+    likes: dict[int, float], balance: float, seed: bytes
+) -> None:
+    one = context(likes, balance, wishes=Wishes(), seed=seed)
+
+    assert list(rank(one, length=10).line()) == list(rank(one, length=10).line())
+
+
+@given(likes=histories, seed=st.binary(min_size=1, max_size=8))
+def test_a_trial_is_new_to_the_person_and_its_seed_decides_which(
+    likes: dict[int, float], seed: bytes
+) -> None:
+    wishes = Wishes(most={}, places={"exploration": 0.2})
+    shown = dict.fromkeys(range(0, ITEMS, 2), 3)
+    known = {"standing": PLAIN, "times": shown}
+    ranking = rank(context(likes, 0.6, wishes=wishes, seed=seed, **known), length=10)
+
+    tried = [n for n, source in ranking.house.sources.items() if source == "exploration"]
+    natural = rank(context(likes, 0.6, **known), length=10).house.numbers
+    assert len(tried) == 2
+    assert set(tried).isdisjoint(shown)
+    assert set(tried).isdisjoint(natural)
+
+
+def test_one_item_and_no_items_are_catalogs_too() -> None:
+    from tactful.device.catalog import Catalog, Item
+    from tactful.device.ranking.scoring import Shelf, Standing
+
+    for count in (0, 1):
+        catalog = Catalog(Item(id=f"only-{n}", title="") for n in range(count))
+        one = context({}, 0.5, standing=Standing(Shelf(catalog), None), wishes=Wishes(), seed=b"s")
+        assert list(rank(one, length=10).line()) == list(range(count))

@@ -1,0 +1,204 @@
+"""What a list costs: `recommend(10)` with model, 20 rules, variety and reasons; ratios in one run.
+
+`python benchmarks/ranking_bench.py [--items 10000]`. Beside it the floor (numpy scores and the
+best ten, nothing else) and `implicit`'s `recommend` for one person with the same items left out, if
+it is installed. Each call is a new list; what was shown is confirmed between the calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from statistics import quantiles
+
+import numpy as np
+
+from tactful.device.catalog import Catalog, Item
+from tactful.device.clock import ManualClock
+from tactful.device.events import Event
+from tactful.device.personalizer import Personalizer
+from tactful.device.settings import Settings
+from tactful.learning.model import Model
+from tactful.testing import FIXED_KEY, LOCAL
+
+FACTORS, LIKED, LENGTH, CALLS = 32, 30, 10, 60
+MINUTE, DAY = 60_000, 86_400_000
+
+
+def catalog_of(count: int) -> Catalog:
+    """Items spread over 40 categories, 200 brands and families of two."""
+    return Catalog(
+        Item(
+            id=f"item-{n}",
+            title=f"Item {n}",
+            category=f"category-{n % 40}",
+            brand=f"brand-{n % 199}",
+            campaign=f"campaign-{n % 53}",
+            family=f"family-{n // 2}",
+        )
+        for n in range(count)
+    )
+
+
+def model_of(count: int) -> Model:
+    """Random taste over all items, popularity by Zipf's law."""
+    draws = np.random.default_rng(0)
+    popularity = (1 / (1 + draws.permutation(count))).astype(np.float32)
+    return Model(
+        popularity=popularity,
+        weights=np.sqrt(popularity).astype(np.float32),
+        head=np.arange(count, dtype=np.int32),
+        basis=(draws.standard_normal((count, FACTORS)) / np.sqrt(count)).astype(np.float32),
+        scale=np.ones(FACTORS, dtype=np.float32),
+        popularity_share=0.2,
+        beta=0.7,
+    )
+
+
+def rules() -> dict[str, object]:
+    """Twenty rules of every kind, wide enough that some items are refused and lists are filled."""
+    parts: list[tuple[str, dict[str, object], int | None]] = [
+        ("item", {"kind": "sliding", "ms": 7 * DAY}, 2),
+        ("item", {"kind": "sliding", "ms": DAY}, 1),
+        ("item", {"kind": "sliding", "ms": 30 * DAY}, 4),
+        ("item", {"kind": "cooldown", "ms": MINUTE}, None),
+        ("item", {"kind": "lifetime"}, 1_000),
+        ("item", {"kind": "decay", "half_life_ms": 7 * DAY, "budget": 9.0}, None),
+        ("creative", {"kind": "calendar", "unit": "day"}, 10_000),
+        ("family", {"kind": "sliding", "ms": DAY}, 2),
+        ("family", {"kind": "sliding", "ms": 7 * DAY}, 6),
+        ("campaign", {"kind": "calendar", "unit": "day"}, 100),
+        ("campaign", {"kind": "calendar", "unit": "week"}, 400),
+        ("campaign", {"kind": "sliding", "ms": 30 * DAY}, 900),
+        ("category", {"kind": "sliding", "ms": DAY}, 200),
+        ("category", {"kind": "session", "gap_ms": 30 * MINUTE}, 100),
+        ("brand", {"kind": "sliding", "ms": 7 * DAY}, 100),
+        ("brand", {"kind": "decay", "half_life_ms": 30 * DAY, "budget": 900.0}, None),
+        ("brand", {"kind": "calendar", "unit": "month"}, 900),
+        ("app", {"kind": "calendar", "unit": "day"}, 30_000),
+        ("app", {"kind": "session", "gap_ms": 30 * MINUTE}, 20_000),
+        ("app", {"kind": "sliding", "ms": 7 * DAY}, 200_000),
+    ]
+    documents = []
+    for number, (key, window, limit) in enumerate(parts):
+        rule = {"id": f"r{number}", "key": [key], "window": window, "reason_code": f"R{number}"}
+        documents.append(rule if limit is None else {**rule, "limit": limit})
+    return {"schema": 1, "rules": documents}
+
+
+def device_of(catalog: Catalog, model: Model, clock: ManualClock) -> Personalizer:
+    """A device in memory of a person who liked thirty items."""
+    settings = Settings(path=None, caps=rules())
+    device = Personalizer(catalog, settings, key=FIXED_KEY, consent=LOCAL, model=model, clock=clock)
+    for number in np.random.default_rng(1).choice(len(catalog), LIKED, replace=False):
+        device.observe(Event(kind="like", item_id=catalog.items[int(number)].id))
+    return device
+
+
+def p50(work: Callable[[], object], between: Callable[[], object] = lambda: None) -> float:
+    """The median of `work` in milliseconds, warm; `between` is not timed."""
+    taken = []
+    for _ in range(CALLS):
+        began = time.process_time()
+        work()
+        taken.append(1000 * (time.process_time() - began))
+        between()
+    return quantiles(taken[5:], n=100)[49]
+
+
+def whole(catalog: Catalog, model: Model) -> float:
+    """The whole call; every list is seen before the next."""
+    clock = ManualClock()
+    with device_of(catalog, model, clock) as device:
+        picks = list(device.recommend(LENGTH))
+
+        def listed() -> None:
+            picks[:] = device.recommend(LENGTH)
+
+        def seen() -> None:  # and half a minute passes
+            if len(picks) < LENGTH or not all(pick.reasons for pick in picks):
+                raise RuntimeError("a list is not whole")
+            for pick in picks:
+                device.observe(pick.impression())
+            clock.advance(MINUTE // 2)
+
+        return p50(listed, seen)
+
+
+def floor(model: Model) -> float:
+    """Scores and the best ten, nothing else."""
+    liked = np.random.default_rng(1).choice(len(model.popularity), LIKED, replace=False)
+
+    def best() -> None:
+        scores = model.personal(liked)
+        top = np.argpartition(-scores, LENGTH)[:LENGTH]
+        top[np.argsort(-scores[top])]
+
+    return p50(best)
+
+
+def other(count: int) -> float | None:
+    """`implicit` for one person, the liked items left out; None if it is not installed."""
+    try:
+        from implicit.cpu.als import AlternatingLeastSquares
+        from scipy.sparse import csr_matrix
+    except ImportError:
+        return None
+    draws = np.random.default_rng(0)
+    als = AlternatingLeastSquares(factors=FACTORS, num_threads=1)
+    als.item_factors = draws.standard_normal((count, FACTORS)).astype(np.float32)
+    als.user_factors = draws.standard_normal((1, FACTORS)).astype(np.float32)
+    liked = np.random.default_rng(1).choice(count, LIKED, replace=False)
+    row = csr_matrix((np.ones(LIKED), (np.zeros(LIKED, dtype=int), liked)), shape=(1, count))
+    return p50(lambda: als.recommend(0, row, N=LENGTH, filter_already_liked_items=True))
+
+
+MEMORY = """
+import gc, resource, sys
+import numpy, numpy.random
+def mb():
+    for line in open("/proc/self/status"):
+        if line.startswith(sys.argv[1]): return int(line.split()[1]) / 1024
+before = mb()
+sys.path.insert(0, "benchmarks")
+import ranking_bench as bench
+catalog, model = bench.catalog_of(100_000), bench.model_of(100_000)
+with bench.device_of(catalog, model, bench.ManualClock()) as device:
+    assert len(device.recommend(10)) == 10
+    gc.collect()
+    print(mb() - before)
+"""
+
+
+def memory_mb(what: str) -> float:
+    """What 100,000 items with 32 factors add to an interpreter with numpy, in MB."""
+    command = [sys.executable, "-c", MEMORY, what]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def main() -> None:
+    """Print one line per size."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
+    options = parser.parse_args()
+    print(f"{'recommend(10), p50':24}{'ms':>8}{'/ floor':>10}{'/ implicit':>12}")
+    for count in options.items:
+        catalog, model = catalog_of(count), model_of(count)
+        gc.collect()
+        ours, least, theirs = whole(catalog, model), floor(model), other(count)
+        ratio = "-" if theirs is None else f"{ours / theirs:.1f}"
+        print(f"{count:<24,}{ours:8.2f}{ours / least:10.1f}{ratio:>12}")
+        print(f"{'  floor':24}{least:8.2f}")
+        if theirs is not None:
+            print(f"{'  implicit':24}{theirs:8.2f}")
+    print(f"memory for 100,000 items: {memory_mb('VmRSS'):.0f} MB (peak {memory_mb('VmHWM'):.0f})")
+    print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB")
+
+
+if __name__ == "__main__":
+    main()

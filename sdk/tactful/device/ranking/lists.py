@@ -1,0 +1,231 @@
+"""Makes lists, and says afterwards how: the ranking's pure functions beside vault, caps and clock.
+
+What a list was made from is kept as a trace: the last few in memory; in the vault too if the person
+agreed to diagnostics. So the same list can be made again, and every place in it explained.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
+
+from tactful.device.caps import CapEngine
+from tactful.device.catalog import Catalog, Item
+from tactful.device.memory import Memory, recall
+from tactful.device.profile import Profile
+from tactful.device.ranking.balance import by_evidence, most_personal
+from tactful.device.ranking.context import Context
+from tactful.device.ranking.picks import Picks, WhyNot, picked
+from tactful.device.ranking.pipeline import Ranking, rank
+from tactful.device.ranking.scoring import Shelf, Standing
+from tactful.device.ranking.taste import NOTHING, taste_of
+from tactful.device.ranking.trace import Explained, Replay, Trace, explained
+from tactful.device.settings import Settings
+from tactful.device.vault import Vault
+from tactful.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from tactful.learning.model import Model
+    from tactful.protocol.model import ModelRelease
+
+DAY_MS = 86_400_000
+MOST_REFUSED = 2_000  # items that limits may refuse before a place is left empty
+HIDDEN = "NOT_INTERESTED"  # the reason that limits give for it
+TRACES_KEPT = 32  # in memory
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known when a list is made: settings, the model in use, the profile if it is asked."""
+
+    memory: Memory
+    profile: Callable[[], Profile]
+    model: Model | None
+    release: ModelRelease | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the app asks for: a balance of this list alone, ids that it cannot offer now.
+
+    `hidden` is what is hidden from the person, (scope, value); None asks the limits.
+    """
+
+    length: int
+    surface: str
+    balance: float | None = None
+    exclude: frozenset[str] = frozenset()
+    hidden: frozenset[tuple[str, str]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.length < 0:
+            raise InvalidInput("n", f"{self.length} is no number of items", "use 0 or more")
+        if self.balance is not None and not 0 <= self.balance <= 1:
+            raise InvalidInput("balance", f"{self.balance!r} is out of range", "use 0 to 1")
+
+
+class Lists:
+    """All lists of one device."""
+
+    def __init__(self, catalog: Catalog, settings: Settings, vault: Vault, caps: CapEngine) -> None:
+        self._catalog, self._settings, self._vault, self._caps = catalog, settings, vault, caps
+        self._shelf = Shelf(catalog)
+        self._standing: Standing | None = None
+        concern = settings.wishes.concern
+        self._sensitive = frozenset(n for n, item in enumerate(catalog) if concern(item))
+        self._traces: OrderedDict[str, Trace] = OrderedDict()
+
+    def recommend(self, asked: Asked, known: Known, now_ms: int) -> Picks:
+        """The list, reserved, with reasons; noted so that it can be explained."""
+        ranking = self._ranking(asked, known, now_ms)
+        line = _Line(ranking, self._catalog.items)
+        decision = self._caps.decide(line, asked.length, asked.surface, max_refill=MOST_REFUSED)
+        picks = picked(ranking, decision, asked.length)
+        if picks.decision_id:
+            self._note(Trace.of(picks, ranking, asked.length, asked.surface, now_ms), known, asked)
+        return picks
+
+    def preview(self, asked: Asked, known: Known, now_ms: int, ahead_ms: int) -> list[Item]:
+        """What the list would be `ahead_ms` from now if nothing else happened; nothing is kept."""
+        ranking, found = self._ranking(asked, known, now_ms + ahead_ms), list[int]()
+        items = self._catalog.items
+        for number in ranking.line():
+            if len(found) == asked.length:
+                break
+            if not self._caps.simulate(items[number], asked.surface, ahead_ms=ahead_ms):
+                found.append(number)
+        return [items[number] for number in ranking.house.arranged(found)]
+
+    def why_not(self, item: Item, asked: Asked, known: Known, now_ms: int) -> WhyNot:
+        """Where an item stands before limits, and what holds it back."""
+        ranking = self._ranking(asked, known, now_ms)
+        place = ranking.place(self._catalog.number(item.id))
+        return WhyNot(item, place, self._caps.why_not(item, asked.surface))
+
+    def replay(self, decision_id: str, known: Known) -> Replay:
+        """The list of a decision made again from what was known then."""
+        trace = self._trace(decision_id)
+        return trace.replayed(self._again(trace, known))
+
+    def explain(self, decision_id: str, item: Item, known: Known) -> Explained:
+        """How an item came to its place in an earlier list, stage by stage."""
+        trace = self._trace(decision_id)
+        return explained(self._again(trace, known), item)
+
+    def forget(self) -> None:
+        """Let go of all traces in memory."""
+        self._traces.clear()
+
+    def _ranking(self, asked: Asked, known: Known, now_ms: int) -> Ranking:
+        return rank(self._context(asked, known, now_ms), length=asked.length)
+
+    def _context(self, asked: Asked, known: Known, now_ms: int) -> Context:
+        """The profile is asked for only if the list may be personal at all."""
+        settings, memory = self._settings, known.memory
+        wishes = settings.wishes
+        balance = most_personal(
+            app=settings.balance,
+            surface=wishes.surfaces.get(asked.surface, 1.0),
+            person=min(memory.balance, 1.0 if asked.balance is None else asked.balance),
+            allowed=memory.consent.allows("local_personalization"),
+            staleness=1.0 if known.release is None else freshness(known.release, now_ms),
+        )
+        taste, seed, today = NOTHING, b"", now_ms // DAY_MS
+        hidden = asked.hidden
+        if balance > 0:
+            taste = taste_of(
+                known.profile(),
+                self._shelf,
+                now_ms,
+                interests=memory.interests,
+                sensitive=self._sensitive,
+            )
+            balance = min(balance, by_evidence(taste.known))
+            seed = self._vault.blind(f"explore {asked.surface} {today}")
+            hidden = self._hidden(asked.surface) if hidden is None else hidden
+        return Context(
+            self._worth(known.model),
+            balance,
+            diversity=settings.diversity,
+            wishes=wishes,
+            rules=settings.brand,
+            taste=taste,
+            today=today,
+            seed=seed,
+            excluded=asked.exclude,
+            hidden=hidden or frozenset(),
+        )
+
+    def _worth(self, model: Model | None) -> Standing:
+        """What the items are worth to everyone, once for each model; one of other items is none."""
+        if model is not None and len(model.popularity) != len(self._catalog):
+            model = None
+        if self._standing is None or self._standing.model is not model:
+            self._standing = Standing(self._shelf, model)
+        return self._standing
+
+    def _note(self, trace: Trace, known: Known, asked: Asked) -> None:
+        kept = trace.at(known.memory, asked.balance)
+        self._traces[trace.decision_id] = kept
+        if len(self._traces) > TRACES_KEPT:
+            self._traces.popitem(last=False)
+        if known.memory.consent.allows("diagnostics"):
+            self._vault.append("trace", kept.body())
+
+    def _trace(self, decision_id: str) -> Trace:
+        if decision_id in self._traces:
+            return self._traces[decision_id]
+        for record in self._vault.read(0, ["trace"]):
+            trace = Trace.from_body(record.body)
+            if trace.decision_id == decision_id:
+                return trace
+        raise InvalidInput("decision_id", f"{decision_id!r} is not known", "use one of a late list")
+
+    def _again(self, trace: Trace, known: Known) -> Ranking:
+        then = recall(self._vault, Memory(), until=trace.position)
+        if then.adoption != known.memory.adoption:
+            raise InvalidInput("decision_id", "its model is no longer kept", "use a later one")
+        before = Known(then, lambda: then.profile, known.model, known.release)
+        asked = Asked(
+            trace.length,
+            trace.surface,
+            trace.balance if trace.allowed else 0.0,
+            frozenset(trace.exclude),
+            frozenset(trace.hidden),
+        )
+        return self._ranking(asked, before, trace.at_ms)
+
+    def _hidden(self, surface: str) -> frozenset[tuple[str, str]]:
+        """What the person hid and still wants hidden, (scope, value): an item of each is asked."""
+        having = {what: self._shelf.having(*what) for what in self._caps.muted()}
+        items = {w: self._catalog.items[int(m.argmax())] for w, m in having.items() if m.any()}
+        answer = self._caps.prefilter(list(items.values()), surface).reasons if items else {}
+        return frozenset(what for what, item in items.items() if answer.get(item.id) == HIDDEN)
+
+
+def freshness(release: ModelRelease, now_ms: int) -> float:
+    """1 until a release expires, then halved for each further lifetime it had."""
+    late = now_ms / 1000 - release.expires
+    return float(min(1.0, 2.0 ** (-late / (release.expires - release.created))))
+
+
+class _Line(Sequence[Item]):
+    """The items of a ranking in the order in which limits are asked, found as they are needed."""
+
+    def __init__(self, ranking: Ranking, items: Sequence[Item]) -> None:
+        self._ranking, self._items = ranking, items
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self._items[number] for number in self._ranking.line())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._ranking.line())
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Item]: ...
+    def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
+        return list(self)[place]

@@ -1,0 +1,98 @@
+"""Items with their scores for one context: standard and personal mixed, corrected, worn, leant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tactful.device.ranking import debias
+from tactful.device.ranking.balance import mix, normalised_rank
+from tactful.device.ranking.context import Context
+from tactful.device.ranking.scoring import Floats, Ints
+
+
+class Field:
+    """The items that are weighed for one list, and all that does not change with what is liked.
+
+    `numbers` stand in the order of ids, so that a stable sort breaks ties by id.
+    """
+
+    def __init__(self, context: Context, numbers: Ints) -> None:
+        standing = context.standing
+        self.context = context
+        self.numbers = numbers[np.argsort(standing.shelf.tie_rank[numbers], kind="stable")]
+        self.index = {number: place for place, number in enumerate(self.numbers.tolist())}
+        self.standard = normalised_rank(standing.scores[self.numbers])
+        popularity = None if standing.popularity is None else standing.popularity[self.numbers]
+        self._favour = debias.favour(popularity)
+        self.lean = debias.lean(standing.shelf, self.numbers, context.taste.leanings)
+        self._left = debias.left(self.index, context.taste.wear)
+        self._personal = standing.part(self.numbers)
+
+    @cached_property
+    def everyone(self) -> Scored:
+        """Scored for nobody in particular."""
+        return self._scored(self.standard, of_nobody=True)
+
+    def scored(self, likes: Mapping[int, float]) -> Scored:
+        """Scored for a person who likes these, and else has the context's taste."""
+        if self.context.balance == 0 or not likes:
+            return self._scored(self.standard)
+        personal = normalised_rank(self._personal(likes))
+        return self._scored(mix(self.standard, personal, self.context.balance))
+
+    def _scored(self, balanced: Floats, *, of_nobody: bool = False) -> Scored:
+        corrected = debias.correct_popularity(balanced, self._favour)
+        if not of_nobody:
+            corrected = debias.leant(corrected, self.lean) * self._left
+        return Scored(self, balanced, debias.gridded(corrected))
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of the items of a field, in [0, 1], the final ones on a fixed grid."""
+
+    field: Field
+    balanced: Floats  # after standard and personal were mixed
+    final: Floats  # after popularity, leanings and wear
+
+    @property
+    def numbers(self) -> Ints:
+        """The item numbers, in the order of ids."""
+        return self.field.numbers
+
+    @property
+    def context(self) -> Context:
+        """What they were scored for."""
+        return self.field.context
+
+    @cached_property
+    def _order(self) -> Ints:
+        return np.argsort(-self.final, kind="stable")
+
+    @cached_property
+    def best_first(self) -> list[int]:
+        """The item numbers, best first, ties by id."""
+        return [int(number) for number in self.numbers[self._order]]
+
+    def best(self, count: int) -> tuple[Ints, Floats]:
+        """The best `count` item numbers, best first, and their final scores."""
+        order = self._order[:count]
+        return self.numbers[order], self.final[order]
+
+    def score(self, number: int) -> float:
+        """The final score of one item; 0 if it is not among them."""
+        place = self.field.index.get(number)
+        return 0.0 if place is None else float(self.final[place])
+
+    def ranks(self, numbers: Sequence[int]) -> list[int]:
+        """How many items stand above each of `numbers`; all above one that is not among them."""
+        last = len(self.numbers)
+        places = np.array([self.field.index.get(n, last) for n in numbers], dtype=np.int64)[:, None]
+        mine = np.append(self.final, -1.0)[places]
+        level = (self.final == mine) & (np.arange(last) < places)
+        above: list[int] = ((self.final > mine) | level).sum(axis=1).tolist()
+        return above

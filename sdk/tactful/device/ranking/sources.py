@@ -1,0 +1,104 @@
+"""Places that are promised: to what stands first for everyone, what is due, new or untried."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+
+from tactful.device.ranking.brand import Owed
+from tactful.device.ranking.candidates import FRESH_DAYS, FRESH_SHOWS, Source
+from tactful.device.ranking.context import Context
+from tactful.device.ranking.explore import explore
+from tactful.device.ranking.quotas import Quota
+from tactful.device.ranking.scored import Scored
+
+HEAD_MARGIN = 0.3  # of a list, that best-sellers may take beyond their share of one's own taste
+HEAD_PRIOR = 2.0  # likes that everyone's taste for best-sellers is worth
+
+
+def quotas(context: Context, length: int) -> list[Quota]:
+    """What one list may hold of a kind: as the app said, and of best-sellers as one likes them."""
+    shelf, standing = context.standing.shelf, context.standing
+    said = [Quota(name, shelf.labels(name), most) for name, most in context.wishes.most.items()]
+    if standing.popularity is None:
+        return said
+    liked = [int(standing.best_sellers[n]) == 0 for n in context.taste.likes]
+    share = (sum(liked) + HEAD_PRIOR / 2) / (len(liked) + HEAD_PRIOR)
+    limit = ceil(min(share + HEAD_MARGIN, 1.0) * length)
+    return [*said, Quota("best_sellers", standing.best_sellers, limit)]
+
+
+def sources_of(scored: Scored, natural: Sequence[int], length: int) -> list[Owed]:
+    """What is due, new or untried, best first, with the places it is promised.
+
+    `natural` is what the list is made from anyway: of it nothing is a trial.
+    """
+    context, index = scored.context, scored.field.index
+    found = {
+        Source.REPEAT_DUE: [number for number in context.taste.due if number in index],
+        Source.FRESH: [number for number in fresh(context, length) if number in index],
+        Source.EXPLORATION: _untried(scored, natural),
+    }
+    owed = []
+    for source, numbers in found.items():
+        count = round(context.wishes.places.get(source, 0.0) * length)
+        if count and numbers:
+            owed.append(Owed(source, count, numbers[: 2 * count]))
+    return owed
+
+
+def promised(
+    scored: Scored, sources: Sequence[Owed], chosen: Sequence[int], length: int
+) -> list[Owed]:
+    """The places that are promised of a list `chosen`, as far as quotas allow."""
+    limits, listed = quotas(scored.context, length), list(chosen[:length])
+    owed = []
+    for one in sources:
+        fitting = []
+        for number in one.numbers:
+            if number in listed or not any(quota.full(listed, number) for quota in limits):
+                fitting.append(number)
+                listed.append(number)
+        owed.append(Owed(one.source, one.count, fitting))
+    return [*_everyones(scored, chosen, length), *owed]
+
+
+def _everyones(scored: Scored, chosen: Sequence[int], length: int) -> list[Owed]:
+    """What stands first for everyone and may be offered here; what is in the list anyway first."""
+    share = scored.context.rules.standard_share
+    if not share:
+        return []
+    place = scored.context.standing.place[scored.numbers]
+    best = scored.numbers[np.argsort(place, kind="stable")][:length].tolist()
+    best.sort(key=lambda number: number not in chosen[:length])
+    return [Owed(Source.STANDARD, ceil(share * length), best)]
+
+
+def _untried(scored: Scored, natural: Sequence[int]) -> list[int]:
+    """What the person was never shown and is not of a kind they dislike, drawn by what they follow.
+
+    For nobody in particular nothing is tried.
+    """
+    context = scored.context
+    if not (context.seed and context.wishes.places.get(Source.EXPLORATION)):
+        return []
+    known = {*context.taste.times, *natural}
+    if scored.field.lean is not None:
+        known.update(scored.numbers[scored.field.lean < 0].tolist())
+    untried = [number for number in scored.best_first if number not in known]
+    candidates = np.array(untried, dtype=np.int64)
+    drawn = explore(context.standing.shelf, candidates, context.taste.tried, seed=context.seed)
+    return [int(number) for number in drawn]
+
+
+def fresh(context: Context, length: int) -> list[int]:
+    """What joined the catalog lately and was not shown too often, best for everyone first."""
+    first_day, times = context.standing.shelf.first_day, context.taste.times
+    if not context.wishes.places.get(Source.FRESH) or not (first_day >= 0).any():
+        return []
+    new = np.flatnonzero((first_day > context.today - FRESH_DAYS) & (first_day <= context.today))
+    best = new[np.argsort(context.standing.place[new], kind="stable")]
+    lifted = (int(n) for n in best if times.get(int(n), 0) < FRESH_SHOWS)
+    return [number for _, number in zip(range(4 * length), lifted, strict=False)]

@@ -1,0 +1,163 @@
+"""What is known of the person, in the numbers of one shelf: all that personal lists are made from.
+
+At balance 0 it is `NOTHING`, whoever asks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tactful.device.catalog import Item
+from tactful.device.profile import DAY_MS, SHOW_HALF_LIFE_DAYS, Belief, Key, Profile, Shown
+from tactful.device.ranking.explore import Tried
+from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Shelf
+
+Label = tuple[str, int]  # a scope, and the whole number of a value in it
+FULL_DISLIKE = 4.0  # the strength of one fresh dislike
+WITHHELD = -1.0  # an item believed to be liked less than this is not offered
+WIDE = 2.0  # halvings (or the reverse) by one opinion of a whole brand, category, ...
+NEAR = (("category", SAME_CATEGORY), ("brand", SAME_BRAND), ("family", 1.0))
+
+
+@dataclass(frozen=True)
+class Taste:
+    """`likes` maps item number to strength > 0, the strongest first; `leanings` maps what items
+    share to halvings of their distance from the best (above 0) or of their score (below 0).
+
+    `wear` is how worn items are by being shown, `times` how often; `withheld` are not offered;
+    `due` may be wanted again, the most overdue first; `tried` is per category.
+    """
+
+    likes: Mapping[int, float] = field(default_factory=dict)
+    leanings: Mapping[Label, float] = field(default_factory=dict)
+    wear: Mapping[int, float] = field(default_factory=dict)
+    times: Mapping[int, int] = field(default_factory=dict)
+    withheld: frozenset[int] = frozenset()
+    due: tuple[int, ...] = ()
+    tried: Mapping[int, Tried] = field(default_factory=dict)
+    known: int = 0  # how many items and kinds of items anything is thought of
+
+
+NOTHING = Taste()
+
+
+def taste_of(
+    profile: Profile,
+    shelf: Shelf,
+    now_ms: int,
+    *,
+    interests: Mapping[Key, float],
+    sensitive: Collection[int] = (),
+) -> Taste:
+    """The profile at `now_ms` as numbers; what is no longer in the catalog is left out.
+
+    `interests` maps (scope, value) to how much the person wants it to count: 0 is not at all.
+    Nothing is derived from the `sensitive` items (numbers).
+    """
+    found = ((shelf.catalog.find(item_id), item_id) for item_id in profile.item_ids())
+    known = {n: i for n, i in found if n is not None and n not in sensitive}
+    beliefs = {n: profile.beliefs[i] for n, i in known.items() if i in profile.beliefs}
+    shown = {n: profile.shown[i] for n, i in known.items() if i in profile.shown}
+    muted = {what for what, factor in interests.items() if factor == 0}
+    items = shelf.catalog.items
+    heard = {n: b for n, b in beliefs.items() if muted.isdisjoint(marks(items[n]))}
+    strengths = {number: belief.at(now_ms) for number, belief in heard.items()}
+    liked = [n for n in strengths if beliefs[n].usable(now_ms)]
+    due, held = _bought(shelf, beliefs, now_ms)
+    disliked = {n for n, strength in strengths.items() if strength <= WITHHELD}
+    leanings = _leanings(shelf, profile, strengths, interests, now_ms, sensitive)
+    return Taste(
+        likes={n: strengths[n] for n in sorted(liked, key=lambda n: (-strengths[n], items[n].id))},
+        leanings=leanings,
+        wear=_wear(shelf, beliefs, shown, now_ms),
+        times={number: one.times for number, one in shown.items()},
+        withheld=held | disliked,
+        due=due,
+        tried=_tried(shelf, shown),
+        known=len(liked) + len(disliked) + len(profile.opinions) + len(interests),
+    )
+
+
+def marks(item: Item) -> list[Key]:
+    """Every (scope, value) that the item has."""
+    scopes = ("item", "family", "campaign", "category", "brand")
+    values = (item.id, item.family, item.campaign, item.category, item.brand)
+    return [(scope, value) for scope, value in zip(scopes, values, strict=True) if value]
+
+
+def _bought(
+    shelf: Shelf, beliefs: Mapping[int, Belief], now_ms: int
+) -> tuple[tuple[int, ...], frozenset[int]]:
+    """What is due again, the most overdue first, and what is not offered because one has it."""
+    due: list[tuple[int, int]] = []
+    held = set()
+    for number, belief in beliefs.items():
+        if belief.bought:
+            when = belief.due_ms(shelf.catalog.items[number].replenishable)
+            if when is not None and when <= now_ms:
+                due.append((when, number))
+            else:
+                held.add(number)
+    return tuple(number for _, number in sorted(due)), frozenset(held)
+
+
+def _leanings(
+    shelf: Shelf,
+    profile: Profile,
+    strengths: Mapping[int, float],
+    interests: Mapping[Key, float],
+    now_ms: int,
+    sensitive: Collection[int],
+) -> dict[Label, float]:
+    """Dislikes reach what is near; an opinion of a whole brand, category, ... reaches all of it."""
+    leanings: defaultdict[Label, float] = defaultdict(float)
+    for number, strength in strengths.items():
+        for scope, weight in NEAR if strength < 0 else ():
+            label = int(shelf.labels(scope)[number])
+            leanings[scope, label] += weight * strength / FULL_DISLIKE
+    for (scope, item_id), belief in profile.opinions.items():
+        place = shelf.catalog.find(item_id)
+        if place is None or place in sensitive:
+            continue
+        if interests.get((scope, _of(shelf.catalog.items[place], scope))) != 0:
+            label = int(shelf.labels(scope)[place])
+            leanings[scope, label] += WIDE * belief.at(now_ms) / FULL_DISLIKE
+    for (scope, value), factor in interests.items():
+        if factor > 0:
+            leanings[scope, shelf.label(scope, value)] += math.log2(factor)
+    return {what: much for what, much in leanings.items() if what[1] >= 0 and much}
+
+
+def _of(item: Item, scope: str) -> str:
+    return dict(marks(item)).get(scope, "")
+
+
+def _wear(
+    shelf: Shelf, beliefs: Mapping[int, Belief], shown: Mapping[int, Shown], now_ms: int
+) -> dict[int, float]:
+    """Wear by item; of what is bought again and again only since it was last due."""
+    worn = np.array([one.wear for one in shown.values()])
+    since = np.array([one.since_ms for one in shown.values()], dtype=np.float64)
+    left = worn * 2.0 ** (-np.maximum(now_ms - since, 0) / (SHOW_HALF_LIFE_DAYS * DAY_MS))
+    wear = dict(zip(shown, left.tolist(), strict=True))
+    for number, belief in beliefs.items():
+        if belief.bought and number in shown:
+            due = belief.due_ms(shelf.catalog.items[number].replenishable)
+            if due is not None and shown[number].since_ms < due <= now_ms:
+                wear[number] = 0.0
+    return wear
+
+
+def _tried(shelf: Shelf, shown: Mapping[int, Shown]) -> dict[int, Tried]:
+    shows: Counter[int] = Counter()
+    follows: Counter[int] = Counter()
+    for number, one in shown.items():
+        category = int(shelf.category[number])
+        shows[category] += one.times
+        follows[category] += min(one.clicks, one.times)
+    return {category: Tried(shows[category], follows[category]) for category in shows}

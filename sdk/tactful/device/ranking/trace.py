@@ -1,0 +1,132 @@
+"""What a list was made from, small enough to keep; made again from it, the list is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tactful.device.caps.things import texts
+from tactful.device.catalog import Item
+from tactful.device.memory import Memory
+from tactful.device.ranking.candidates import Source
+from tactful.device.ranking.picks import Picks, source_of
+from tactful.device.ranking.pipeline import Ranking
+from tactful.device.ranking.reasons import Reason, Reasons
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One list: what was asked and when, what limits answered, what was shown.
+
+    `position` is the vault's newest record then; `balance` what was asked for, None for nothing.
+    """
+
+    decision_id: str
+    at_ms: int
+    surface: str
+    length: int
+    shown: tuple[str, ...]
+    denied: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    hidden: tuple[tuple[str, str], ...] = ()
+    balance: float | None = None
+    position: int = 0
+    allowed: bool = False
+
+    @classmethod
+    def of(cls, picks: Picks, ranking: Ranking, length: int, surface: str, at_ms: int) -> Trace:
+        """The trace of a list just made."""
+        return cls(
+            decision_id=picks.decision_id,
+            at_ms=at_ms,
+            surface=surface,
+            length=length,
+            shown=tuple(pick.item.id for pick in picks),
+            denied=tuple(sorted({denial.item_id for denial in picks.denials})),
+            hidden=tuple(sorted(ranking.context.hidden)),
+            exclude=tuple(sorted(ranking.context.excluded)),
+        )
+
+    def at(self, memory: Memory, balance: float | None) -> Trace:
+        """With where in the vault it was made, and what then held."""
+        allowed = memory.consent.allows("local_personalization")
+        return replace(self, position=memory.position, balance=balance, allowed=allowed)
+
+    def body(self) -> dict[str, object]:
+        """The record body that `from_body` reads back."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, object]) -> Trace:
+        """The trace of a record body."""
+        balance, hidden = body["balance"], body["hidden"]
+        pairs = hidden if isinstance(hidden, list) else []
+        return cls(
+            decision_id=str(body["decision_id"]),
+            at_ms=int(str(body["at_ms"])),
+            surface=str(body["surface"]),
+            length=int(str(body["length"])),
+            shown=texts(body["shown"]),
+            denied=texts(body["denied"]),
+            hidden=tuple((scope, value) for scope, value in map(texts, pairs)),
+            exclude=texts(body["exclude"]),
+            balance=None if balance is None else float(str(balance)),
+            position=int(str(body["position"])),
+            allowed=bool(body["allowed"]),
+        )
+
+    def replayed(self, ranking: Ranking) -> Replay:
+        """The list that comes out of `ranking` with the answers that limits gave then."""
+        items, denied = ranking.context.standing.shelf.catalog.items, set(self.denied)
+        found: list[int] = []
+        for number in ranking.line():
+            if len(found) == len(self.shown):
+                break
+            if items[number].id not in denied:
+                found.append(number)
+        ids = tuple(items[number].id for number in ranking.house.arranged(found))
+        return Replay(ids, ids == self.shown)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A list made again; `same` says whether it is the one that was shown."""
+
+    item_ids: tuple[str, ...]
+    same: bool
+
+
+@dataclass(frozen=True)
+class Explained:
+    """How an item came to its place: its place (from 0) in each stage's order, among all weighed.
+
+    `place` is the one in the list before limits; None if the item was not offered.
+    """
+
+    item: Item
+    place: int | None
+    score: float
+    source: Source
+    reasons: tuple[Reason, ...]
+    stages: Mapping[str, int]
+
+
+def explained(ranking: Ranking, item: Item) -> Explained:
+    """The place of `item` in every stage of `ranking`."""
+    number = ranking.context.standing.shelf.catalog.number(item.id)
+    scored = ranking.scored
+    standing = ranking.context.standing
+    standard = int((standing.place[scored.numbers] < standing.place[number]).sum())
+    balanced = replace(scored, final=scored.balanced)
+    return Explained(
+        item=item,
+        place=ranking.place(number),
+        score=scored.score(number),
+        source=source_of(ranking, number),
+        reasons=Reasons(ranking, [number]).of(number),
+        stages={
+            "standard": standard,
+            "balance": balanced.ranks([number])[0],
+            "score": scored.ranks([number])[0],
+        },
+    )

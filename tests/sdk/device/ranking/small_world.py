@@ -1,0 +1,72 @@
+"""Sixty items with a model of random taste, and contexts of people who like some of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tactful.device.catalog import Catalog, Item
+from tactful.device.ranking.context import Context
+from tactful.device.ranking.scored import Field
+from tactful.device.ranking.scoring import Shelf, Standing
+from tactful.device.ranking.taste import Taste
+from tactful.device.wishes import BrandRules, Wishes
+from tactful.learning.model import Model
+
+ITEMS, CATEGORIES, BRANDS, RANK = 60, 6, 7, 4
+CATALOG = Catalog(
+    Item(id=f"i{n:02}", title=f"Item {n}", category=f"c{n % CATEGORIES}", brand=f"b{n % BRANDS}")
+    for n in range(ITEMS)
+)
+SHELF = Shelf(CATALOG)
+
+
+def made_model(items: int = ITEMS, seed: int = 7) -> Model:
+    """A small model of random taste, popularity falling with the number."""
+    draws = np.random.default_rng(seed)
+    basis, _ = np.linalg.qr(draws.standard_normal((items, RANK)))
+    return Model(
+        popularity=np.linspace(1, 0.05, items).astype(np.float32),
+        weights=np.ones(items, dtype=np.float32),
+        head=np.arange(items, dtype=np.int32),
+        basis=basis.astype(np.float32),
+        scale=np.ones(RANK, dtype=np.float32),
+        popularity_share=0.2,
+        beta=0.7,
+    )
+
+
+MODEL = made_model()
+STANDING, PLAIN = Standing(SHELF, MODEL), Standing(SHELF, None)
+FREE = Wishes(most={}, places={})
+numbers = st.integers(0, ITEMS - 1)
+histories = st.dictionaries(numbers, st.floats(0.1, 9), max_size=8)
+balances = st.floats(0, 1)
+
+
+def context(
+    likes: dict[int, float],
+    balance: float,
+    diversity: float = 0.3,
+    *,
+    wishes: Wishes = FREE,
+    rules: BrandRules | None = None,
+    standing: Standing = STANDING,
+    seed: bytes = b"",
+    **taste: object,
+) -> Context:
+    """The context of one person; `taste` has what else is known of them."""
+    return Context(
+        standing,
+        balance,
+        diversity,
+        wishes,
+        rules or BrandRules(),
+        Taste(likes=likes, **taste),
+        seed=seed,
+    )
+
+
+def field(one: Context) -> Field:
+    """Every item of the catalog, weighed."""
+    return Field(one, np.arange(ITEMS))
