@@ -31,15 +31,20 @@ MINUTE, DAY = 60_000, 86_400_000
 
 
 def catalog_of(count: int) -> Catalog:
-    """Items spread over 40 categories, 200 brands and families of two."""
+    """Items spread over 40 categories, 199 brands, 53 campaigns, families of two."""
+    categories, brands, campaigns = (
+        [f"{name}-{n}" for n in range(many)]
+        for name, many in (("category", 40), ("brand", 199), ("campaign", 53))
+    )
+    families = [f"family-{n}" for n in range(count // 2 + 1)]
     return Catalog(
         Item(
             id=f"item-{n}",
             title=f"Item {n}",
-            category=f"category-{n % 40}",
-            brand=f"brand-{n % 199}",
-            campaign=f"campaign-{n % 53}",
-            family=f"family-{n // 2}",
+            category=categories[n % 40],
+            brand=brands[n % 199],
+            campaign=campaigns[n % 53],
+            family=families[n // 2],
         )
         for n in range(count)
     )

@@ -24,6 +24,7 @@ from tactful.device.clock import MS_PER_DAY, ManualClock
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Settings
+from tactful.device.wishes import Wishes
 from tactful.errors import InvalidInput
 from tactful.learning.experiment import Sums, width
 from tactful.learning.model import Model
@@ -124,8 +125,13 @@ def live(world: World, number: int, person: Person) -> NDArray[np.float64]:
     """One person's week, and what their device adds to the sums."""
     unit = number.to_bytes(16, "big")
     arm = experiments.arm_of(unit, TRIAL) or TRIAL.arms[0]
-    caps = None if arm.name in CAPPED else UNCAPPED
-    settings = Settings(path=None, caps=caps, diversity=arm.diversity or 0.0)
+    capped = arm.name in CAPPED
+    settings = Settings(
+        path=None,
+        caps=None if capped else UNCAPPED,
+        diversity=arm.diversity or 0.0,
+        wishes=Wishes() if capped else Wishes(fatigue=0.0),
+    )
     clock = ManualClock()
     with Personalizer(
         world.catalog, settings, key=FIXED_KEY, consent=LOCAL, clock=clock, model=world.model

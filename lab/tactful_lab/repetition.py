@@ -19,6 +19,7 @@ from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.ranking.metrics import repetition_rates
 from tactful.device.settings import Settings
+from tactful.device.wishes import Wishes
 from tactful.learning.model import Model
 from tactful.testing import FIXED_KEY, LOCAL
 from tactful_lab.report import Repetition
@@ -31,8 +32,9 @@ NO_CAPS: dict[str, object] = {"schema": 1, "rules": []}
 def sessions(
     catalog: Catalog, model: Model, history: Sequence[str], *, capped: bool
 ) -> list[list[str]]:
-    """The lists one person is shown, one a day; without `capped`, no caps and no variety."""
-    settings = Settings(path=None) if capped else Settings(path=None, caps=NO_CAPS, diversity=0)
+    """The lists one person is shown, one a day; without `capped`, no caps, wear or variety."""
+    plain = Settings(path=None, caps=NO_CAPS, diversity=0, wishes=Wishes(fatigue=0))
+    settings = Settings(path=None) if capped else plain
     clock = ManualClock()
     with Personalizer(
         catalog, settings, key=FIXED_KEY, consent=LOCAL, clock=clock, model=model

@@ -24,6 +24,7 @@ class Wishes:
     nothing is said). `places`: the share of a list that goes to what is due again (repeat_due), new
     (fresh) or untried (exploration). `surfaces`: how personal lists on a surface may be, 0 to 1.
 
+    `fatigue`: how many times a score is halved by one fresh show without a click; 0 is never.
     `sensitive`: categories and tags from whose items nothing is ever derived.
     """
 
@@ -33,6 +34,7 @@ class Wishes:
         default_factory=lambda: {"repeat_due": 0.2, "fresh": 0.1, "exploration": 0.1}
     )
     surfaces: Mapping[str, float] = field(default_factory=dict)
+    fatigue: float = 1.0
     sensitive: tuple[str, ...] = SENSITIVE
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
@@ -52,6 +54,7 @@ class Wishes:
         for name in ("places", "surfaces"):
             shares = getattr(self, name).values()
             _require(all(0 <= share <= 1 for share in shares), name, "use shares from 0 to 1")
+        _require(0 <= self.fatigue <= 9, "fatigue", "use 0 to 9")
         object.__setattr__(self, "sensitive", tuple(one.casefold() for one in self.sensitive))
 
 

@@ -58,7 +58,9 @@ class Model:
         length = np.sqrt(np.square(history).sum())
         if not length > 0:
             return None
-        taste: Singles = ((history / length) @ self.basis[rows] * self.scale).astype(np.float32)
+        taste: Singles = ((history / length) @ self.basis[rows] * self.scale).astype(
+            np.float32, copy=False
+        )
         return taste
 
     def part(self, numbers: Ints) -> Part:
@@ -146,9 +148,9 @@ def read_columns(
 ) -> tuple[Singles, Singles, NDArray[np.int32], Singles, Singles]:
     """Popularity, weights, head, basis and the array called `last`, checked in shape and value."""
     popularity, weights = _positive(arrays, "popularity"), _positive(arrays, "weights")
-    head = named(arrays, "head", 1).astype(np.int32)
-    basis = named(arrays, "basis", 2).astype(np.float32)
-    column = named(arrays, last, 1).astype(np.float32)
+    head = named(arrays, "head", 1).astype(np.int32, copy=False)
+    basis = named(arrays, "basis", 2).astype(np.float32, copy=False)
+    column = named(arrays, last, 1).astype(np.float32, copy=False)
     numbers = np.unique(head)
     inside = not len(head) or (numbers[0] >= 0 and numbers[-1] < len(weights))
     fits = len(popularity) == len(weights) and len(numbers) == len(head) == len(basis)
@@ -167,7 +169,7 @@ def named(arrays: Mapping[str, NDArray[np.generic]], name: str, axes: int) -> ND
 
 
 def _positive(arrays: Mapping[str, NDArray[np.generic]], name: str) -> Singles:
-    column = named(arrays, name, 1).astype(np.float32)
+    column = named(arrays, name, 1).astype(np.float32, copy=False)
     if not (len(column) and np.isfinite(column).all() and (column > 0).all()):
         raise InvalidInput(f"model.{name}", "a value is not above 0", "fetch it again")
     return column

@@ -14,7 +14,6 @@ from tactful.device.ranking.scoring import Floats, Ints, Shelf
 
 POPULARITY_WEIGHT = 0.02  # of the whole scale, from the least to the most popular item
 POPULARITY_FLOOR = 0.01  # of the highest: rarer items are not lifted further
-WEAR_RATE = 1.0  # the score is halved by each unit of wear
 LEAST_LEFT = 0.1  # of a score, however often the item was shown
 LEAST_LIKED = 0.01  # of a score, however much its kind is disliked
 GRID = 1 << 24  # steps between 0 and 1: the last bits of a sum decide nothing
@@ -41,16 +40,16 @@ def unit(values: Floats) -> Floats:
     return (values - low) / (high - low) if high > low else np.zeros(len(values))
 
 
-def left(index: Mapping[int, int], wear: Mapping[int, float]) -> Floats:
+def left(index: Mapping[int, int], wear: Mapping[int, float], fatigue: float) -> Floats:
     """What is left of each score after `wear` (item number to wear >= 0): at most 1.
 
-    `index` has the place of each item number.
+    `index` has the place of each item number; one unit of wear halves `fatigue` times.
     """
     worn = np.zeros(len(index))
     for number, much in wear.items():
         if number in index:
             worn[index[number]] = much
-    return np.maximum(2.0 ** (-WEAR_RATE * worn), LEAST_LEFT)
+    return np.maximum(2.0 ** (-fatigue * worn), LEAST_LEFT)
 
 
 def lean(shelf: Shelf, numbers: Ints, leanings: Mapping[tuple[str, int], float]) -> Floats | None:

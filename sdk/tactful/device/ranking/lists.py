@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 DAY_MS = 86_400_000
 MOST_REFUSED = 2_000  # items that limits may refuse before a place is left empty
 HIDDEN = "NOT_INTERESTED"  # the reason that limits give for it
+WORN = 0.1  # of one show: below, an item is as good as fresh
 TRACES_KEPT = 32  # in memory
 
 
@@ -101,8 +102,10 @@ class Lists:
     def why_not(self, item: Item, asked: Asked, known: Known, now_ms: int) -> WhyNot:
         """Where an item stands before limits, and what holds it back."""
         ranking = self._ranking(asked, known, now_ms)
-        place = ranking.place(self._catalog.number(item.id))
-        return WhyNot(item, place, self._caps.why_not(item, asked.surface))
+        number = self._catalog.number(item.id)
+        worn = ranking.context.taste.wear.get(number, 0.0) > WORN
+        denials = self._caps.why_not(item, asked.surface)
+        return WhyNot(item, ranking.place(number), denials, worn)
 
     def replay(self, decision_id: str, known: Known) -> Replay:
         """The list of a decision made again from what was known then."""

@@ -124,11 +124,15 @@ def _why(ranking: Ranking, decision: Decision[Item]) -> Missing:
 
 @dataclass(frozen=True)
 class WhyNot:
-    """Why an item is not shown: its place in the list before caps (from 0), and what holds it."""
+    """Why an item is not shown: its place in the list before caps (from 0), and what holds it.
+
+    `worn` says that it stands lower because it was shown lately.
+    """
 
     item: Item
     place: int | None
     denials: tuple[Denial, ...]
+    worn: bool = False
 
     def sentence(self, language: Language = "en") -> str:
         """The answer for the person, in a language they read."""
@@ -136,7 +140,7 @@ class WhyNot:
             return " ".join(held_back(denial, language) for denial in self.denials)
         if self.place is None:
             return HELD[language]["owned"]
-        return HELD[language]["free"].format(place=self.place + 1)
+        return HELD[language]["worn" if self.worn else "free"].format(place=self.place + 1)
 
     def __str__(self) -> str:
         return self.sentence()

@@ -160,6 +160,7 @@ HELD: Mapping[Language, Mapping[str, str]] = {
         "until": "It can return on",
         "date": "%A, %d %B, %H:%M",
         "owned": "You have it already, or said that you do not like it.",
+        "worn": "You saw it lately, so others go first; it stands at place {place} of your list.",
         "free": "Nothing holds it back; it stands at place {place} of your list.",
     },
     "de": {
@@ -169,6 +170,7 @@ HELD: Mapping[Language, Mapping[str, str]] = {
         "until": "Es kann wiederkommen am",
         "date": "%d.%m.%Y, %H:%M Uhr",
         "owned": "Du hast es schon oder magst es nicht.",
+        "worn": "Du hast es kürzlich gesehen, andere gehen vor; es steht auf Platz {place}.",
         "free": "Nichts hält es zurück; es steht auf Platz {place} deiner Liste.",
     },
 }

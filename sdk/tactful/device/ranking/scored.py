@@ -29,7 +29,7 @@ class Field:
         popularity = None if standing.popularity is None else standing.popularity[self.numbers]
         self._favour = debias.favour(popularity)
         self.lean = debias.lean(standing.shelf, self.numbers, context.taste.leanings)
-        self._left = debias.left(self.index, context.taste.wear)
+        self._left = debias.left(self.index, context.taste.wear, context.wishes.fatigue)
         self._personal = standing.part(self.numbers)
 
     @cached_property

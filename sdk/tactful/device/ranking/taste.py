@@ -144,7 +144,7 @@ def _wear(
     worn = np.array([one.wear for one in shown.values()])
     since = np.array([one.since_ms for one in shown.values()], dtype=np.float64)
     left = worn * 2.0 ** (-np.maximum(now_ms - since, 0) / (SHOW_HALF_LIFE_DAYS * DAY_MS))
-    wear = dict(zip(shown, left.tolist(), strict=True))
+    wear: dict[int, float] = dict(zip(shown, left.tolist(), strict=True))
     for number, belief in beliefs.items():
         if belief.bought and number in shown:
             due = belief.due_ms(shelf.catalog.items[number].replenishable)

@@ -382,7 +382,8 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from test_device_lists import ManualClock, Wishes, device
-with device(clock=ManualClock(), path=sys.argv[2], with_model=True, caps=None, wishes=Wishes()) as me:
+kept = {"path": sys.argv[2], "with_model": True, "caps": None}
+with device(clock=ManualClock(), wishes=Wishes(), **kept) as me:
     print([(p.item.id, p.score.hex(), p.reasons, p.source) for p in me.recommend(10)])
 """
 

@@ -200,8 +200,8 @@ def test_without_a_model_likes_lift_their_category() -> None:
 def test_wear_only_lowers_and_never_to_nothing(wear: dict[int, float], more: float) -> None:
     index = {number: number for number in range(ITEMS)}
 
-    left = debias.left(index, wear)
-    further = debias.left(index, {number: much + more for number, much in wear.items()})
+    left = debias.left(index, wear, 1.0)
+    further = debias.left(index, {number: much + more for number, much in wear.items()}, 1.0)
 
     assert (left <= 1).all()
     assert (left >= debias.LEAST_LEFT).all()
