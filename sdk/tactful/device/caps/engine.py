@@ -395,6 +395,8 @@ class _Deciding(Generic[ItemT]):
         if self._engine.rules.starve_after_ms is not None:
             candidates = self._fair(candidates, self._engine.rules.starve_after_ms)
         for start in range(0, len(candidates), PORTION * max(k, 16)):
+            if len(self._items) == k or len(self._refused) > most:
+                break  # the rest of the candidates need not even be made
             self._walk(candidates[start : start + PORTION * max(k, 16)], k, most)
         return self._recorded()
 
@@ -412,8 +414,6 @@ class _Deciding(Generic[ItemT]):
         return [candidates[place] for place in fair_order(things, self._starving, since)]
 
     def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
-        if len(self._items) == k or len(self._refused) > most_refused:
-            return
         things = [self._engine.thing(item) for item in portion]
         refused = self._board.refusals(things, self._judge)
         for item, thing, refusal in zip(portion, things, refused, strict=True):

@@ -7,8 +7,9 @@ agreed to diagnostics. So the same list can be made again, and every place in it
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, overload
 
 from tactful.device.caps import CapEngine
@@ -218,17 +219,18 @@ class _Line(Sequence[Item]):
     """The items of a ranking in the order in which limits are asked, found as they are needed."""
 
     def __init__(self, ranking: Ranking, items: Sequence[Item]) -> None:
-        self._ranking, self._items = ranking, items
-
-    def __iter__(self) -> Iterator[Item]:
-        return (self._items[number] for number in self._ranking.line())
+        self._line, self._items, self._found = ranking.line(), items, list[Item]()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._ranking.line())
+        """As long as the catalog: what is not offered makes it end before."""
+        return len(self._items)
 
     @overload
     def __getitem__(self, place: int) -> Item: ...
     @overload
     def __getitem__(self, place: slice) -> Sequence[Item]: ...
     def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
-        return list(self)[place]
+        end = place.indices(len(self))[1] if isinstance(place, slice) else place + 1
+        more = islice(self._line, max(end - len(self._found), 0))
+        self._found += [self._items[number] for number in more]
+        return self._found[place]
