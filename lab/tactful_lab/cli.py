@@ -15,6 +15,8 @@ COMMANDS = (
     "catalogue",
     "experiment",
     "exposures",
+    "evaluate",
+    "offpolicy",
 )  # modules of this package with an `add_parser`
 
 

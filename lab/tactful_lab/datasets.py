@@ -181,7 +181,7 @@ def load(name: str, folder: Path | None = None) -> Dataset:
     Raises DatasetError naming what is missing or damaged, and how to obtain it.
     """
     source = find(name)
-    return dataset(source, source.read(_files(source, folder)))
+    return dataset(source, source.read(files(source, folder)))
 
 
 def folder(named: Path | None) -> Path | None:
@@ -274,7 +274,8 @@ def _chosen(texts: tuple[str, ...], things: Ints) -> tuple[str, ...]:
     return tuple(texts[thing] for thing in things) if texts else ("",) * len(things)
 
 
-def _files(source: Source, folder: Path | None) -> Files:
+def files(source: Source, folder: Path | None) -> Files:
+    """The files of a data set: packed in `folder`, or as bundled; raises DatasetError."""
     if folder is not None and not folder.is_dir():
         raise DatasetError("--data", f"{folder} is no folder", "name the folder of the archives")
     if folder is not None and archive(source, folder).is_file():

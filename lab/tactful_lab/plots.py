@@ -125,3 +125,21 @@ def _svg(figure: Figure) -> str:
     return re.sub(
         r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", drawing[drawing.index("<svg") :]
     )
+
+
+def trade_offs(
+    across: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    *,
+    across_label: str,
+    default: float,
+) -> str:
+    """One small panel for each named curve over the same knob; a dashed line at its default."""
+    figure, panels = _grid(1, len(curves))
+    for axes, (name, values) in zip(panels[0], curves.items(), strict=True):
+        axes.plot(across, values, "o-", color=OURS, linewidth=2, markersize=4)
+        axes.axvline(default, color=INK, linestyle="--", linewidth=1)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel(across_label)
+        axes.set_ylim(bottom=0)
+    return _svg(figure)

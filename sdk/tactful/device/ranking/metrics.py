@@ -59,6 +59,13 @@ def serendipity(items: Ints, personal: Floats, standard: Floats, relevant: Ints)
     return float((gain * np.isin(items, relevant)).mean())
 
 
+def chances(scores: Floats) -> Floats:
+    """Scores as a share of their sum, once the least is 0: what serendipity compares."""
+    above = scores - scores.min(initial=np.inf)
+    total = float(above.sum())
+    return above / total if total else np.full(len(scores), 1 / max(len(scores), 1))
+
+
 def category_mix(items: Ints, categories: Ints) -> Floats:
     """The share of each category (numbers >= 0) in one list; zeros for an empty one."""
     counts = np.bincount(categories[items][categories[items] >= 0], minlength=categories.max() + 1)

@@ -1,0 +1,337 @@
+"""`tactful-lab evaluate DATASET`: what lists are like as balance and diversity turn, with plots.
+
+Lists are the device's own. The people were not in the training; a fifth of what each took to is
+hidden, and a good list finds it. Sessions are simulated: a list a day, all of it seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.device.catalog import Catalog, Item
+from tactful.device.ranking import metrics
+from tactful.device.ranking.context import Context
+from tactful.device.ranking.pipeline import rank
+from tactful.device.ranking.scoring import Shelf, Standing
+from tactful.device.ranking.taste import Taste
+from tactful.device.settings import Settings
+from tactful.errors import InvalidInput
+from tactful.learning.model import Model
+from tactful_lab import datasets, plots, repetition
+from tactful_lab.datasets import Dataset
+from tactful_lab.evaluation import TEST_SEED, Holdout, hold_out
+from tactful_lab.population import Population
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+LENGTH, DELTA = 10, 1e-6
+PURCHASE = 3.0  # the strength of one fresh purchase
+STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+DEFAULT = Settings(path=None)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Means over people's lists of ten; each as tactful.device.ranking.metrics defines it."""
+
+    balance: float
+    diversity: float
+    ndcg: float
+    recall: float
+    diversity_of_list: float
+    entropy: float
+    coverage: float
+    gini: float
+    novelty: float
+    serendipity: float
+    calibration_kl: float
+    popularity_lift: float
+    long_tail: float
+    standard_share: float
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Thirty days with defaults, and the same ranker without caps, wear and diversity.
+
+    `ndcg` is of the first list; coverage is over all lists, of top-sellers-first as well.
+    """
+
+    people: int
+    unwanted: float
+    unwanted_plain: float
+    ndcg: float
+    ndcg_plain: float
+    coverage: float
+    coverage_plain: float
+    coverage_top_sellers: float
+
+
+@dataclass(frozen=True)
+class World:
+    """One data set with its model, and people of whom a part is hidden."""
+
+    dataset: Dataset
+    catalog: Catalog
+    model: Model
+    holdout: Holdout
+
+    @property
+    def people(self) -> int:
+        """How many people lists are made for."""
+        return len(self.holdout.known)
+
+
+def world(dataset: Dataset, people: int, epsilon: float, seed: int) -> World:
+    """Train on the training people as the pair releases it, and choose test people."""
+    parts = datasets.split(dataset)
+    if not 1 <= people <= len(parts.test):
+        raise InvalidInput("--people", f"{people} is out of range", f"use 1 to {len(parts.test)}")
+    generator = np.random.default_rng(seed)
+    model = Population(dataset, parts.train).train(
+        epsilon, DELTA, noise="pair", generator=generator
+    )
+    named = zip(dataset.item_ids, dataset.titles, dataset.categories, strict=True)
+    catalog = Catalog(Item(id=i, title=title, category=kind) for i, title, kind in named)
+    return World(dataset, catalog, model.model, hold_out(dataset, parts.test[:people], TEST_SEED))
+
+
+def curve(here: World, balances: Sequence[float], diversities: Sequence[float]) -> list[Reading]:
+    """A reading for each pair of knobs."""
+    standing = Standing(Shelf(here.catalog), here.model)
+    return [read(here, standing, b, d) for b, d in zip(balances, diversities, strict=True)]
+
+
+def read(here: World, standing: Standing, balance: float, diversity: float) -> Reading:
+    """What everyone's first list is like at these knobs."""
+    lists, shares = [], []
+    for known in here.holdout.known:
+        taste = Taste(
+            likes=dict.fromkeys(known.tolist(), PURCHASE),
+            withheld=frozenset(known.tolist()),
+            known=len(known),
+        )
+        evidence = len(known) / (len(known) + 2)
+        ranking = rank(
+            Context(standing, min(balance, evidence), diversity, taste=taste), length=LENGTH
+        )
+        found = [n for n in ranking.line() if n not in taste.withheld][:LENGTH]
+        lists.append(np.array(found, dtype=np.int64))
+        everyone = ranking.scored.field.everyone.ranks(found)
+        mine = ranking.scored.ranks(found)
+        shares.append(np.mean([e <= m for e, m in zip(everyone, mine, strict=True)]))
+    return _reading(here, standing, lists, float(np.mean(shares)), balance, diversity)
+
+
+def _reading(
+    here: World,
+    standing: Standing,
+    lists: list[Ints],
+    share: float,
+    balance: float,
+    diversity: float,
+) -> Reading:
+    shelf, items = standing.shelf, len(here.catalog)
+    counts = np.bincount(np.concatenate(here.dataset.histories(np.arange(here.dataset.users))))
+    popularity = np.maximum(np.resize(counts, items), 1) / here.dataset.users
+    head = np.flatnonzero(standing.best_sellers == 0)
+    mixes = [shelf.category_mix(one) for one in lists]
+    pairs = list(zip(lists, here.holdout.known, here.holdout.hidden, strict=True))
+    personal = [_chances(standing, known) for known in here.holdout.known]
+    everyone = metrics.chances(standing.scores)
+    return Reading(
+        balance=balance,
+        diversity=diversity,
+        ndcg=_mean(ndcg(one, hidden) for one, _, hidden in pairs),
+        recall=_mean(
+            np.isin(one, hidden).sum() / min(len(hidden), LENGTH) for one, _, hidden in pairs
+        ),
+        diversity_of_list=_mean(
+            metrics.intra_list_diversity(one, shelf.similarity) for one in lists
+        ),
+        entropy=_mean(map(metrics.entropy, mixes)),
+        coverage=metrics.catalog_coverage(lists, items),
+        gini=metrics.gini(metrics.exposure(lists, items)),
+        novelty=_mean(metrics.novelty(one, popularity) for one in lists),
+        serendipity=_mean(
+            metrics.serendipity(one, mine, everyone, hidden)
+            for (one, _, hidden), mine in zip(pairs, personal, strict=True)
+        ),
+        calibration_kl=_mean(
+            metrics.calibration_kl(shelf.category_mix(known), mix)
+            for (_, known, _), mix in zip(pairs, mixes, strict=True)
+        ),
+        popularity_lift=_mean(
+            metrics.popularity_lift(one, known, popularity) for one, known, _ in pairs
+        ),
+        long_tail=_mean(metrics.long_tail_share(one, head) for one in lists),
+        standard_share=share,
+    )
+
+
+def _chances(standing: Standing, known: Ints) -> Floats:
+    return metrics.chances(standing.personal(dict.fromkeys(known.tolist(), PURCHASE)))
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def ndcg(items: Ints, hidden: Ints) -> float:
+    """NDCG of one list: gains of hidden items, discounted by place, over the best possible."""
+    discount = 1 / np.log2(np.arange(2, LENGTH + 2))
+    hits = np.isin(items, hidden)
+    ideal = discount[: min(len(hidden), LENGTH)].sum()
+    return float(hits @ discount[: len(items)] / ideal) if len(hidden) else 0.0
+
+
+def sessions(here: World) -> Sessions:
+    """Thirty days of everyone, with defaults and plain."""
+    people = range(here.people)
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        capped = list(pool.map(partial(_live, here, capped=True), people, chunksize=4))
+        plain = list(pool.map(partial(_live, here, capped=False), people, chunksize=4))
+    return Sessions(
+        people=here.people,
+        unwanted=_unwanted(capped),
+        unwanted_plain=_unwanted(plain),
+        ndcg=_mean(ndcg(one[0], h) for one, h in zip(capped, here.holdout.hidden, strict=True)),
+        ndcg_plain=_mean(
+            ndcg(one[0], h) for one, h in zip(plain, here.holdout.hidden, strict=True)
+        ),
+        coverage=_coverage(here, capped),
+        coverage_plain=_coverage(here, plain),
+        coverage_top_sellers=_coverage(
+            here, [_top_sellers(here, known) for known in here.holdout.known]
+        ),
+    )
+
+
+def _live(here: World, person: int, *, capped: bool) -> list[Ints]:
+    history = [here.dataset.item_ids[item] for item in here.holdout.known[person]]
+    lists = repetition.sessions(here.catalog, here.model, history, capped=capped)
+    return [np.array([here.catalog.number(i) for i in one], dtype=np.int64) for one in lists]
+
+
+def _unwanted(crowd: Sequence[list[Ints]]) -> float:
+    """Nobody asked for a repeat: what was bought is not offered again, so all are unwanted."""
+    window = repetition.SESSIONS
+    rates = [metrics.repetition_rates(lists, lambda item, index: False, window) for lists in crowd]
+    return _mean(unwanted for _, unwanted in rates)
+
+
+def _coverage(here: World, crowd: Sequence[list[Ints]]) -> float:
+    return metrics.catalog_coverage([one for lists in crowd for one in lists], len(here.catalog))
+
+
+def _top_sellers(here: World, known: Ints) -> list[Ints]:
+    """The same best-sellers for everyone, less what each has."""
+    order = np.argsort(-here.model.standard(), kind="stable")
+    return [order[~np.isin(order, known)][:LENGTH]]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Offer `tactful-lab evaluate`."""
+    told = "what lists are like as balance and diversity turn, with plots"
+    parser = subparsers.add_parser("evaluate", help=told, description=told)
+    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists")
+    parser.add_argument("--people", type=int, default=200, help="default %(default)s")
+    parser.add_argument("--epsilon", type=float, default=3.0, help="of the model, %(default)s")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sessions", type=int, default=40, help="people simulated for 30 days")
+    parser.add_argument("--out", type=Path, default=Path("out/evaluate"))
+    parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """What `tactful-lab evaluate` does."""
+    known = datasets.load(options.dataset, datasets.folder(options.data))
+    if not 0 <= options.sessions <= options.people:
+        raise InvalidInput("--sessions", f"{options.sessions} is out of range", "0 to --people")
+    options.out.mkdir(parents=True, exist_ok=True)
+    here = world(known, options.people, options.epsilon, options.seed)
+    balances = curve(here, STEPS, [DEFAULT.diversity] * len(STEPS))
+    diversities = curve(here, [DEFAULT.balance] * len(STEPS), STEPS)
+    told: dict[str, object] = {
+        "dataset": known.name,
+        "over_balance": [asdict(one) for one in balances],
+        "over_diversity": [asdict(one) for one in diversities],
+    }
+    print(f"{known.name}: {here.people} people, lists of {LENGTH}, model at {options.epsilon:g}")
+    print(_table("balance", balances))
+    print(_table("diversity", diversities))
+    if options.sessions:
+        few = Holdout(
+            here.holdout.known[: options.sessions], here.holdout.hidden[: options.sessions]
+        )
+        days = sessions(World(here.dataset, here.catalog, here.model, few))
+        told["sessions"] = asdict(days)
+        print(_days(days))
+    (options.out / f"{known.name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    for name, readings in (("balance", balances), ("diversity", diversities)):
+        path = options.out / f"{known.name}-{name}.svg"
+        path.write_text(plot(name, readings))
+        print(f"plot: {path}")
+    return 0
+
+
+COLUMNS = {
+    "NDCG@10": "ndcg",
+    "diversity": "diversity_of_list",
+    "coverage": "coverage",
+    "Gini": "gini",
+    "novelty": "novelty",
+    "serend.": "serendipity",
+    "KL": "calibration_kl",
+    "pop lift": "popularity_lift",
+    "standard": "standard_share",
+}
+
+
+def _table(knob: str, readings: Sequence[Reading]) -> str:
+    lines = [f"\n{knob:>10}" + "".join(f"{name:>11}" for name in COLUMNS)]
+    for one in readings:
+        figures = "".join(f"{getattr(one, name):11.4f}" for name in COLUMNS.values())
+        lines.append(f"{getattr(one, knob):10.1f}{figures}")
+    return "\n".join(lines)
+
+
+def _days(one: Sessions) -> str:
+    ratio = one.unwanted / one.unwanted_plain if one.unwanted_plain else 0.0
+    return (
+        f"\n{one.people} people over {repetition.SESSIONS} days, with defaults / without caps, wear "
+        f"and diversity\n"
+        f"  unwanted repeats per show  {one.unwanted:.3f} / {one.unwanted_plain:.3f}  ({ratio:.2f})\n"
+        f"  NDCG@10 of the first list  {one.ndcg:.4f} / {one.ndcg_plain:.4f}"
+        f"  ({one.ndcg / max(one.ndcg_plain, 1e-9) - 1:+.1%})\n"
+        f"  catalog coverage           {one.coverage:.3f} / {one.coverage_plain:.3f}"
+        f"  (top-sellers first {one.coverage_top_sellers:.3f})"
+    )
+
+
+def plot(knob: str, readings: Sequence[Reading]) -> str:
+    """What one knob trades: relevance, variety and reach over its whole range."""
+    shown = {
+        "NDCG@10": "ndcg",
+        "diversity in the list": "diversity_of_list",
+        "catalog coverage": "coverage",
+        "standard share": "standard_share",
+    }
+    across = [float(getattr(one, knob)) for one in readings]
+    curves = {
+        label: [float(getattr(one, name)) for one in readings] for label, name in shown.items()
+    }
+    default = DEFAULT.balance if knob == "balance" else DEFAULT.diversity
+    return plots.trade_offs(across, curves, across_label=knob, default=default)
