@@ -311,9 +311,10 @@ def _table(knob: str, readings: Sequence[Reading]) -> str:
 def _days(one: Sessions) -> str:
     ratio = one.unwanted / one.unwanted_plain if one.unwanted_plain else 0.0
     return (
-        f"\n{one.people} people over {repetition.SESSIONS} days, with defaults / without caps, wear "
-        f"and diversity\n"
-        f"  unwanted repeats per show  {one.unwanted:.3f} / {one.unwanted_plain:.3f}  ({ratio:.2f})\n"
+        f"\n{one.people} people over {repetition.SESSIONS} days, with defaults / without caps, "
+        f"wear and diversity\n"
+        f"  unwanted repeats per show  {one.unwanted:.3f} / {one.unwanted_plain:.3f}"
+        f"  ({ratio:.2f})\n"
         f"  NDCG@10 of the first list  {one.ndcg:.4f} / {one.ndcg_plain:.4f}"
         f"  ({one.ndcg / max(one.ndcg_plain, 1e-9) - 1:+.1%})\n"
         f"  catalog coverage           {one.coverage:.3f} / {one.coverage_plain:.3f}"

@@ -71,7 +71,7 @@ class Settings:
     path: str | None
     caps: dict[str, object] | None = None
     balance: float = 0.6
-    diversity: float = 0.3
+    diversity: float = 0.1
     aggregators: Aggregators | None = None
     lifetime_epsilon: float = 0.0
     delta: float = 1e-6

@@ -22,7 +22,7 @@ class Context:
 
     standing: Standing
     balance: float
-    diversity: float = 0.3
+    diversity: float = 0.1
     wishes: Wishes = field(default_factory=Wishes)
     rules: BrandRules = field(default_factory=BrandRules)
     taste: Taste = NOTHING

@@ -45,7 +45,7 @@ def sources_of(scored: Scored, natural: Sequence[int], length: int) -> list[Owed
     for source, numbers in found.items():
         count = round(context.wishes.places.get(source, 0.0) * length)
         if count and numbers:
-            owed.append(Owed(source, count, numbers[: 2 * count]))
+            owed.append(Owed(source, count, numbers[: 4 * count]))
     return owed
 
 
@@ -87,7 +87,8 @@ def _untried(scored: Scored, natural: Sequence[int]) -> list[int]:
     known = {*context.taste.times, *natural}
     if scored.field.lean is not None:
         known.update(scored.numbers[scored.field.lean < 0].tolist())
-    untried = [number for number in scored.best_first if number not in known]
+    sold = context.standing.best_sellers  # what everyone knows is no trial
+    untried = [n for n in scored.best_first if n not in known and sold[n] < 0]
     candidates = np.array(untried, dtype=np.int64)
     drawn = explore(context.standing.shelf, candidates, context.taste.tried, seed=context.seed)
     return [int(number) for number in drawn]
