@@ -31,6 +31,7 @@ format: $(VENV)/dev.stamp ## put the code in shape
 bench: $(VENV)/dev.stamp ## measure speed and size, as ratios in one run
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/caps_bench.py $(CAPS)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/ranking_bench.py
 
 caps-campaign: $(VENV)/dev.stamp ## many random lives against the slow recount of caps, N=200000
 	@$(BIN)/python tests/campaigns/caps_campaign.py $(or $(N),200000)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tactful.device.contributor import Contribution
     from tactful.device.erasure import Part
     from tactful.device.model_feed import InUse, ModelFeed
+    from tactful.device.ranking.interests import Interest
     from tactful.device.ranking.lists import Known, Lists
     from tactful.device.ranking.picks import Pick, Picks, WhyNot
     from tactful.device.ranking.trace import Explained, Replay
@@ -292,6 +293,16 @@ class Personalizer:
     def replay(self, decision_id: str) -> Replay:
         """An earlier list made again from what was known then; kept as long as for `explain`."""
         return self._made().replay(decision_id, self._known())
+
+    def interests(self) -> tuple[Interest, ...]:
+        """What the person is taken to like, the strongest first, each with the events behind it.
+
+        `controls.set_interest` silences or lifts one, `erase` destroys what it came from.
+        """
+        from tactful.device.ranking.interests import interests
+
+        memory, concern = self.memory, self.settings.wishes.concern
+        return interests(memory.profile, self.catalog, self._now_ms(), memory.interests, concern)
 
     def undo(self, event_id: str) -> None:
         """Take back a like, a dislike, a hide, ...: it is destroyed, and counts nowhere any more.

@@ -241,7 +241,7 @@ class Transaction:
         found = self._connection.execute("pragma quick_check(1)").fetchone()[0]
         if found != "ok":
             raise VaultDamaged("vault: pages of the file were damaged; restore it from a backup")
-        self.page(max(self.head.last - PAGE, 0))
+        self.page(max(self.head.last - PAGE, 0), tastes=False)
 
     def verify(self) -> None:
         """Open every record; raise VaultDamaged unless they are exactly those of the head."""

@@ -187,6 +187,28 @@ def test_muting_an_interest_silences_it_and_boosting_lifts_it() -> None:
             me.controls.set_interest("category", "kind-3", -1.0)
 
 
+def test_each_interest_names_the_events_behind_it_and_weak_evidence_is_not_used() -> None:
+    clock = ManualClock()
+    with device(clock=clock, balance=1.0) as me:
+        plain = me.simulate(10)
+        me.observe(Event(kind="view", item_id="item-4"))
+        assert [one.usable for one in me.interests()] == [False, False]
+        assert me.simulate(10) == plain
+
+        clock.advance(MS_PER_DAY)
+        me.observe(Event(kind="like", item_id="item-9"))
+        first, *rest = me.interests()
+
+        assert (first.scope, first.value, first.usable) == ("category", "kind-4", True)
+        newest, oldest = first.evidence
+        assert (newest[0], newest[2]) == ("like", "item-9")
+        assert (oldest[0], oldest[2]) == ("view", "item-4")
+        assert newest[1] - oldest[1] == MS_PER_DAY
+        me.controls.set_interest("category", "kind-4", 0.0)
+        assert not me.interests()[0].usable
+        assert len(rest) == 2
+
+
 # wanted repeats, freshness, trials
 
 
