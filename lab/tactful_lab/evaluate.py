@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tactful.device.catalog import Catalog, Item
 from tactful.device.ranking import metrics
+from tactful.device.ranking.balance import normalised_rank
 from tactful.device.ranking.context import Context
 from tactful.device.ranking.pipeline import rank
 from tactful.device.ranking.scoring import Shelf, Standing
@@ -63,9 +64,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class Sessions:
-    """Thirty days with defaults, and the same ranker without caps, wear and diversity.
+    """Thirty days of `people` with defaults, and with nothing but the ranker's scores.
 
-    `ndcg` is of the first list; coverage is over all lists, of top-sellers-first as well.
+    `ndcg` is of everyone's first list; coverage is over all lists, of top-sellers-first as well.
     """
 
     people: int
@@ -149,7 +150,7 @@ def _reading(
     mixes = [shelf.category_mix(one) for one in lists]
     pairs = list(zip(lists, here.holdout.known, here.holdout.hidden, strict=True))
     personal = [_chances(standing, known) for known in here.holdout.known]
-    everyone = metrics.chances(standing.scores)
+    everyone = normalised_rank(standing.scores)
     return Reading(
         balance=balance,
         diversity=diversity,
@@ -181,7 +182,7 @@ def _reading(
 
 
 def _chances(standing: Standing, known: Ints) -> Floats:
-    return metrics.chances(standing.personal(dict.fromkeys(known.tolist(), PURCHASE)))
+    return normalised_rank(standing.personal(dict.fromkeys(known.tolist(), PURCHASE)))
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -196,31 +197,36 @@ def ndcg(items: Ints, hidden: Ints) -> float:
     return float(hits @ discount[: len(items)] / ideal) if len(hidden) else 0.0
 
 
-def sessions(here: World) -> Sessions:
-    """Thirty days of everyone, with defaults and plain."""
-    people = range(here.people)
+def sessions(here: World, people: int) -> Sessions:
+    """The first lists of everyone, and thirty days of the first `people`, by default and plain."""
+    lists: dict[bool, list[list[Ints]]] = {}
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        capped = list(pool.map(partial(_live, here, capped=True), people, chunksize=4))
-        plain = list(pool.map(partial(_live, here, capped=False), people, chunksize=4))
+        for capped in (True, False):
+            live = partial(_live, here, people, capped)
+            lists[capped] = list(pool.map(live, range(here.people), chunksize=4))
+    hidden = here.holdout.hidden
+    found, plain = (
+        _mean(ndcg(one[0], few) for one, few in zip(lists[capped], hidden, strict=True))
+        for capped in (True, False)
+    )
+    top = [_top_sellers(here, known) for known in here.holdout.known[:people]]
     return Sessions(
-        people=here.people,
-        unwanted=_unwanted(capped),
-        unwanted_plain=_unwanted(plain),
-        ndcg=_mean(ndcg(one[0], h) for one, h in zip(capped, here.holdout.hidden, strict=True)),
-        ndcg_plain=_mean(
-            ndcg(one[0], h) for one, h in zip(plain, here.holdout.hidden, strict=True)
-        ),
-        coverage=_coverage(here, capped),
-        coverage_plain=_coverage(here, plain),
-        coverage_top_sellers=_coverage(
-            here, [_top_sellers(here, known) for known in here.holdout.known]
-        ),
+        people=people,
+        unwanted=_unwanted(lists[True][:people]),
+        unwanted_plain=_unwanted(lists[False][:people]),
+        ndcg=found,
+        ndcg_plain=plain,
+        coverage=_coverage(here, lists[True][:people]),
+        coverage_plain=_coverage(here, lists[False][:people]),
+        coverage_top_sellers=_coverage(here, top),
     )
 
 
-def _live(here: World, person: int, *, capped: bool) -> list[Ints]:
+def _live(here: World, people: int, capped: bool, person: int) -> list[Ints]:
+    """Thirty days of one of the first `people`, one of the others."""
     history = [here.dataset.item_ids[item] for item in here.holdout.known[person]]
-    lists = repetition.sessions(here.catalog, here.model, history, capped=capped)
+    days = repetition.SESSIONS if person < people else 1
+    lists = repetition.sessions(here.catalog, here.model, history, capped=capped, days=days)
     return [np.array([here.catalog.number(i) for i in one], dtype=np.int64) for one in lists]
 
 
@@ -273,10 +279,7 @@ def run(options: argparse.Namespace) -> int:
     print(_table("balance", balances))
     print(_table("diversity", diversities))
     if options.sessions:
-        few = Holdout(
-            here.holdout.known[: options.sessions], here.holdout.hidden[: options.sessions]
-        )
-        days = sessions(World(here.dataset, here.catalog, here.model, few))
+        days = sessions(here, options.sessions)
         told["sessions"] = asdict(days)
         print(_days(days))
     (options.out / f"{known.name}.json").write_text(json.dumps(told, indent=1) + "\n")
@@ -311,11 +314,10 @@ def _table(knob: str, readings: Sequence[Reading]) -> str:
 def _days(one: Sessions) -> str:
     ratio = one.unwanted / one.unwanted_plain if one.unwanted_plain else 0.0
     return (
-        f"\n{one.people} people over {repetition.SESSIONS} days, with defaults / without caps, "
-        f"wear and diversity\n"
+        f"\n{one.people} people over {repetition.SESSIONS} days, with defaults / scores alone\n"
         f"  unwanted repeats per show  {one.unwanted:.3f} / {one.unwanted_plain:.3f}"
         f"  ({ratio:.2f})\n"
-        f"  NDCG@10 of the first list  {one.ndcg:.4f} / {one.ndcg_plain:.4f}"
+        f"  NDCG@10 of all first lists {one.ndcg:.4f} / {one.ndcg_plain:.4f}"
         f"  ({one.ndcg / max(one.ndcg_plain, 1e-9) - 1:+.1%})\n"
         f"  catalog coverage           {one.coverage:.3f} / {one.coverage_plain:.3f}"
         f"  (top-sellers first {one.coverage_top_sellers:.3f})"

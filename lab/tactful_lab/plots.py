@@ -91,7 +91,7 @@ def readings(curves: Mapping[tuple[str, str], Curve]) -> str:
     return _svg(figure)
 
 
-def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+def _grid(rows: int, columns: int, *, alike: bool = True) -> tuple[Figure, list[list[Axes]]]:
     import matplotlib
 
     matplotlib.use("svg")
@@ -100,7 +100,12 @@ def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
     pyplot.style.use(LOOK)
     size = (3.1 * columns, 2.3 * rows)
     figure, grid = pyplot.subplots(
-        rows, columns, figsize=size, layout="constrained", squeeze=False, sharey="row"
+        rows,
+        columns,
+        figsize=size,
+        layout="constrained",
+        squeeze=False,
+        sharey="row" if alike else False,
     )
     return figure, [list(row) for row in grid]
 
@@ -135,7 +140,7 @@ def trade_offs(
     default: float,
 ) -> str:
     """One small panel for each named curve over the same knob; a dashed line at its default."""
-    figure, panels = _grid(1, len(curves))
+    figure, panels = _grid(1, len(curves), alike=False)
     for axes, (name, values) in zip(panels[0], curves.items(), strict=True):
         axes.plot(across, values, "o-", color=OURS, linewidth=2, markersize=4)
         axes.axvline(default, color=INK, linestyle="--", linewidth=1)

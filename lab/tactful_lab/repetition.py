@@ -26,14 +26,15 @@ from tactful_lab.report import Repetition
 
 SESSIONS, LENGTH, SURFACE = 30, 10, "home"
 BINS = ("once", "2-3 times", "4-9 times", "10 times or more")
+PLAIN = Wishes(fatigue=0, places={}, most={})
 NO_CAPS: dict[str, object] = {"schema": 1, "rules": []}
 
 
 def sessions(
-    catalog: Catalog, model: Model, history: Sequence[str], *, capped: bool
+    catalog: Catalog, model: Model, history: Sequence[str], *, capped: bool, days: int = SESSIONS
 ) -> list[list[str]]:
-    """The lists one person is shown, one a day; without `capped`, no caps, wear or variety."""
-    plain = Settings(path=None, caps=NO_CAPS, diversity=0, wishes=Wishes(fatigue=0))
+    """The lists one person is shown, one a day; without `capped`, nothing but scores."""
+    plain = Settings(path=None, caps=NO_CAPS, diversity=0, wishes=PLAIN)
     settings = Settings(path=None) if capped else plain
     clock = ManualClock()
     with Personalizer(
@@ -41,7 +42,7 @@ def sessions(
     ) as device:
         for item_id in history:
             device.observe(Event(kind="purchase", item_id=item_id))
-        return [_session(device, clock) for _ in range(SESSIONS)]
+        return [_session(device, clock) for _ in range(days)]
 
 
 def _session(device: Personalizer, clock: ManualClock) -> list[str]:

@@ -38,7 +38,7 @@ def test_the_curves_turn_with_their_knobs(shop) -> None:
 
 
 def test_defaults_end_unwanted_repeats_and_reach_more_of_the_catalog(shop) -> None:
-    days = sessions(shop)
+    days = sessions(shop, 3)
 
     assert days.unwanted <= days.unwanted_plain / 5
     assert days.coverage >= 2 * days.coverage_top_sellers

@@ -132,6 +132,42 @@ def test_a_record_changed_moved_cut_or_copied_is_found(path: Path, crime: str, f
         list(vault.read())
 
 
+def test_a_record_of_taste_is_left_alone_unless_it_is_asked_for(path: Path):
+    with Vault.open(path, KEY) as vault, vault.transaction() as writing:
+        for number in range(4):
+            writing.append("event", {"number": number}, taste=number % 2 == 1)
+
+        assert [r.body["number"] for r in writing.read()] == [0, 1, 2, 3]
+        assert [r.body["number"] for r in writing.read(tastes=False)] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "crime",
+    [
+        "update record set taste = null where position = 2",
+        "update record set taste = (select taste from record where position = 4) "
+        "where position = 2",
+        "update record set sealed = taste, taste = null where position = 2",
+        "update record set taste = sealed, sealed = (select sealed from record "
+        "where position = 2) where position = 3",  # a show made to look like a taste
+    ],
+)
+@pytest.mark.parametrize("tastes", [True, False])
+def test_a_record_moved_into_or_out_of_taste_is_found(path: Path, crime: str, tastes: bool):
+    with Vault.open(path, KEY) as vault, vault.transaction() as writing:
+        for number in range(4):
+            writing.append("event", {"number": number}, taste=number % 2 == 1)
+    edit(path, crime)
+
+    touched = tastes or "sealed =" in crime
+    with Vault.open(path, KEY) as vault:
+        if not touched:
+            assert [r.body["number"] for r in vault.read(tastes=False)] == [0, 2]
+            return
+        with pytest.raises(VaultDamaged, match=r"record [23] "):
+            list(vault.read(tastes=tastes))
+
+
 def test_an_older_head_put_back_is_found(path: Path):
     filled(path)
     with sqlite3.connect(path) as connection:

@@ -54,16 +54,12 @@ def novelty(items: Ints, popularity: Floats) -> float:
 
 
 def serendipity(items: Ints, personal: Floats, standard: Floats, relevant: Ints) -> float:
-    """Mean of what the personal probability adds to the standard one, over the relevant items."""
+    """Mean of what the personal score adds to the standard one, over the relevant items.
+
+    Both scores lie in [0, 1]; as ranks among all items this is the form of RecTools.
+    """
     gain = np.maximum(personal[items] - standard[items], 0)
     return float((gain * np.isin(items, relevant)).mean())
-
-
-def chances(scores: Floats) -> Floats:
-    """Scores as a share of their sum, once the least is 0: what serendipity compares."""
-    above = scores - scores.min(initial=np.inf)
-    total = float(above.sum())
-    return above / total if total else np.full(len(scores), 1 / max(len(scores), 1))
 
 
 def category_mix(items: Ints, categories: Ints) -> Floats:

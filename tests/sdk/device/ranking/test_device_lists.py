@@ -411,13 +411,15 @@ with device(clock=ManualClock(), wishes=Wishes(), **kept) as me:
 
 
 def test_any_process_makes_the_same_list_byte_for_byte(tmp_path: Path) -> None:
-    with device(path=tmp_path / "v", with_model=True, caps=None) as me:
+    first = tmp_path / "first"
+    first.mkdir()
+    with device(path=first / "v", with_model=True, caps=None) as me:
         for n in (3, 8, 11):
             me.observe(Event(kind="like", item_id=f"item-{n}"))
     made = []
     for seed in ("1", "2"):
-        shutil.copy(tmp_path / "v", tmp_path / seed)
-        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / seed)]
+        path = Path(shutil.copytree(first, tmp_path / seed)) / "v"
+        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(path)]
         hashed = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
         made.append(subprocess.run(command, capture_output=True, check=True, env=hashed).stdout)
 
