@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     """A device that showed each of three items once, and a copy of its files from before that."""
     clock = FrozenClock()
     with opened(tmp_path, clock) as device:
-        device.observe(Event(kind="like", item_id="item-0"))
+        device.observe(Event(kind="click", item_id="item-0"))
     (tmp_path / "backup").mkdir()
     shutil.copy(tmp_path / "taste.db", tmp_path / "backup")
     with opened(tmp_path, clock) as device:
@@ -174,6 +174,7 @@ def test_there_is_no_open_mode() -> None:
 
 def test_a_file_of_the_first_format_is_brought_up_to_date_and_lost_nothing(folder: Path) -> None:
     with sqlite3.connect(folder / "taste.db") as raw:
+        raw.execute("alter table record drop column taste")
         raw.execute("pragma user_version = 1")
     raw.close()
     move(folder)
@@ -182,6 +183,6 @@ def test_a_file_of_the_first_format_is_brought_up_to_date_and_lost_nothing(folde
         assert device.state_lost is None
         assert "item-0" in device.memory.profile.beliefs
     with sqlite3.connect(folder / "taste.db") as raw:
-        assert raw.execute("pragma user_version").fetchone() == (2,)
+        assert raw.execute("pragma user_version").fetchone() == (3,)
     raw.close()
     assert (folder / "taste.db.mark").exists()

@@ -47,7 +47,7 @@ def fold_away(writing: Writing, rules: Rules) -> int:
 
     A day counts as if all its shows had been in its last instant. What somebody reacted to stays.
     """
-    past, records = State(Rules()), list(writing.tx.read(kinds=KINDS))
+    past, records = State(Rules()), list(writing.tx.read(kinds=KINDS, tastes=False))
     for record in records:
         apply(past, record)
     old = _old(past, records, writing.now.ms(FULL) - horizon_ms(rules))
