@@ -17,6 +17,7 @@ COMMANDS = (
     "exposures",
     "evaluate",
     "offpolicy",
+    "budget",
 )  # modules of this package with an `add_parser`
 
 

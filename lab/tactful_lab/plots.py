@@ -65,6 +65,32 @@ def steps(spent: Sequence[float], *, cap: float, names: Sequence[str], label: st
     return _svg(figure)
 
 
+def curves(
+    places: Sequence[float],
+    values: Mapping[str, Sequence[float]],
+    *,
+    label: str,
+    across: str,
+    at: float,
+) -> str:
+    """Named curves over the same `places`; the first is ours, with its value printed at `at`."""
+    figure, axes = _figure(3.2)
+    shades = (OURS, INK, OTHER)
+    for shade, (name, heights) in zip(shades, values.items(), strict=False):
+        axes.plot(places, heights, color=shade, label=name, linewidth=1.8)
+    first = next(iter(values.values()))
+    here = min(range(len(places)), key=lambda place: abs(places[place] - at))
+    axes.plot(places[here], first[here], "o", color=OURS)
+    axes.annotate(
+        f"{first[here]:.2f}", (places[here], first[here]), (6, -12), textcoords="offset points"
+    )
+    axes.set_xlabel(across)
+    axes.set_ylabel(label)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
 Curve = Sequence[tuple[float, float, float, float, float]]
 
 

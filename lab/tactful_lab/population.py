@@ -23,7 +23,8 @@ from tactful.learning.subspace import Guide, finish, first_guide, next_guide
 from tactful.privacy.accountant import Claim, claim, mu_for, sigma2_for
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease
-from tactful.protocol.encoding import Coins, Encoding, Levels
+from tactful.privacy.rounding import Coins
+from tactful.protocol.encoding import Encoding, Levels
 from tactful_lab.datasets import Dataset
 
 Floats = NDArray[np.float64]

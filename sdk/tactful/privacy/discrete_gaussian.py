@@ -1,6 +1,7 @@
-"""Integer Gaussian noise by table inversion: 128-bit thresholds, fixed steps, kernel entropy.
+"""Integer noise by table inversion: 128-bit thresholds, fixed steps, kernel entropy.
 
-A table holds T_k = floor(2^128 P(X <= k)) for |k| <= ceil(14 sigma) + 2 (design/privacy.md 1.3).
+A table holds T_k = floor(2^128 P(X <= k)) for |k| <= ceil(14 sigma) + 2, or ceil(98 scale) + 2 for
+discrete Laplace noise (design/privacy.md 1.3).
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from functools import lru_cache
+from itertools import count as whole_numbers
+from itertools import islice, pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,9 @@ Limbs = NDArray[np.uint64]
 
 LEAST_SIGMA2, MOST_SIGMA = Fraction(1, 16), 32_768  # in levels; a larger table costs seconds
 TAIL = 14  # in sigmas: what lies beyond weighs less than 2^-140
+LAPLACE_TAIL = 98  # in scales, for the same
+MOST_SCALE = 4_681  # of Laplace noise, in levels: as long a table as the widest Gaussian's
+Law = Literal["rounded_gaussian", "discrete_gaussian", "discrete_laplace"]
 DIGITS = 80  # the recurrences lose at most 12 of them
 LANES = 16_384  # drawn at a time, so that a step's arrays stay in the cache
 
@@ -35,10 +42,13 @@ def draw(table: NoiseTable, count: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class NoiseTable:
-    """The thresholds of one noise law, as high and low 64-bit limbs; `lowest` is the first k."""
+    """The thresholds of one noise law, as high and low 64-bit limbs; `lowest` is the first k.
 
-    family: Family
-    sigma2: Fraction
+    `spread` is sigma^2 in squared levels, or the scale in levels of discrete Laplace noise.
+    """
+
+    law: Law
+    spread: Fraction
     lowest: int
     high: Limbs
     low: Limbs
@@ -58,6 +68,20 @@ class NoiseTable:
                 "raise epsilon or this release's share of it, or use fewer levels",
             )
         return _table(family, Fraction(sigma2))
+
+    @classmethod
+    def laplace(cls, scale: Fraction) -> NoiseTable:
+        """The table of discrete Laplace noise, P(k) ~ e^(-|k|/scale), cached.
+
+        Raises InvalidInput if the scale is not in [1/16, 4,681] levels.
+        """
+        if not Fraction(1, 16) <= scale <= MOST_SCALE:
+            raise InvalidInput(
+                "scale",
+                f"{float(scale):.6g} is not in [0.0625, {MOST_SCALE}] levels",
+                "raise epsilon, or use fewer levels",
+            )
+        return _table("discrete_laplace", Fraction(scale))
 
     def sample(self, count: int, entropy: Entropy) -> NDArray[np.int64]:
         """`count` draws, a pure function of the bytes that `entropy(how_many)` returns.
@@ -82,6 +106,25 @@ class NoiseTable:
     def probability(self, number: int) -> Fraction:
         """The exact probability that `sample` returns `number`."""
         return Fraction(self.threshold(number) - self.threshold(number - 1), 1 << 128)
+
+    def masses(self) -> NDArray[np.float64]:
+        """The probabilities of `lowest`, `lowest` + 1, ... -`lowest`, to double precision."""
+        last = -self.lowest
+        marks = [0, *(self.threshold(number) for number in range(self.lowest, last + 1))]
+        differences = (after - before for before, after in pairwise(marks))
+        return np.fromiter((mass / (1 << 128) for mass in differences), float, last * 2 + 1)
+
+    @property
+    def variance(self) -> Fraction:
+        """The exact variance of a draw, in squared levels."""
+        upper = ((1 << 128) - self.threshold(number) for number in range(-self.lowest))
+        # E[X^2] = 2 sum of (2k + 1) P(X > k) over k >= 0, for a symmetric law
+        return Fraction(2 * sum((2 * k + 1) * tail for k, tail in enumerate(upper)), 1 << 128)
+
+    @property
+    def distance(self) -> Fraction:
+        """How far, in total variation, a draw can be from the true law: tau."""
+        return Fraction(self._entries, 1 << 128) + Fraction(1, 1 << 140)
 
     @property
     def _entries(self) -> int:
@@ -111,12 +154,26 @@ def _bisect(sorted_limbs: Limbs, words: Limbs) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=16)
-def _table(family: Family, sigma2: Fraction) -> NoiseTable:
-    last = math.isqrt(math.ceil(TAIL * TAIL * sigma2) - 1) + 1 + 2
+def _table(law: Law, spread: Fraction) -> NoiseTable:
+    laplace = law == "discrete_laplace"
+    reach = math.ceil(LAPLACE_TAIL * spread) if laplace else _ceil_root(TAIL * TAIL * spread)
     with localcontext(Context(prec=DIGITS)):
-        upper = _upper_tails(list(_masses(family, sigma2, last)))
+        weights = _laplace(spread) if laplace else _masses(law, spread)
+        upper = _upper_tails(list(islice(weights, reach + 3)))
     lower = [(1 << 128) - 1 - tail for tail in reversed(upper)]  # floor(2^128 (1 - tail))
-    return _limbs(family, sigma2, -last, upper + lower)
+    return _limbs(law, spread, -reach - 2, upper + lower)
+
+
+def _ceil_root(square: Fraction) -> int:
+    return math.isqrt(math.ceil(square) - 1) + 1
+
+
+def _laplace(scale: Fraction) -> Iterator[Decimal]:
+    """The probabilities of 0, 1, ..., up to one common factor."""
+    ratio, weight = (-Decimal(scale.denominator) / Decimal(scale.numerator)).exp(), Decimal(1)
+    while True:
+        yield weight
+        weight *= ratio
 
 
 def _upper_tails(masses: list[Decimal]) -> list[int]:
@@ -130,12 +187,12 @@ def _upper_tails(masses: list[Decimal]) -> list[int]:
     return tails
 
 
-def _masses(family: Family, sigma2: Fraction, last: int) -> Iterator[Decimal]:
-    """The probabilities of 0..`last`, up to one common factor."""
+def _masses(law: Law, sigma2: Fraction) -> Iterator[Decimal]:
+    """The probabilities of 0, 1, ..., up to one common factor."""
     inverse = Decimal(sigma2.denominator) / Decimal(sigma2.numerator)
     ratio, square, weight = (-inverse / 2).exp(), (-inverse).exp(), Decimal(1)
-    for number in range(last + 1):
-        rounded = family == "rounded_gaussian"
+    for number in whole_numbers():
+        rounded = law == "rounded_gaussian"
         yield weight * _interval(number * inverse / 2, inverse / 4) if rounded else weight
         weight, ratio = weight * ratio, ratio * square
 
@@ -156,7 +213,7 @@ def _interval(product: Decimal, square: Decimal) -> Decimal:
             return total
 
 
-def _limbs(family: Family, sigma2: Fraction, lowest: int, thresholds: list[int]) -> NoiseTable:
+def _limbs(law: Law, spread: Fraction, lowest: int, thresholds: list[int]) -> NoiseTable:
     """The thresholds in two limbs, filled up to a power of two with ones nothing can pass."""
     size = 1 << len(thresholds).bit_length()
     words = b"".join(threshold.to_bytes(16, "little") for threshold in thresholds)
@@ -164,4 +221,4 @@ def _limbs(family: Family, sigma2: Fraction, lowest: int, thresholds: list[int])
     limbs[: len(thresholds)] = np.frombuffer(words, dtype="<u8").reshape(-1, 2)
     low, high = np.ascontiguousarray(limbs.T)
     low.flags.writeable = high.flags.writeable = False
-    return NoiseTable(family, sigma2, lowest, high, low)
+    return NoiseTable(law, spread, lowest, high, low)

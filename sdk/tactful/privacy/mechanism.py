@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tactful.errors import InvalidInput
 
@@ -23,6 +27,23 @@ class Adjacency(StrEnum):
     REPLACE_ONE = "replace_one"  # one device's contribution becomes any other
 
 
+class Placement(StrEnum):
+    """Who adds the noise (design/privacy.md 1.4)."""
+
+    AGGREGATOR = "aggregator"  # each half the whole of it; one of them is counted
+    DEVICES = "devices"  # each device a share; it takes enough honest ones
+    LOCAL = "local"  # each device the whole of it
+
+
+class Sampling(StrEnum):
+    """How a batch was chosen (design/privacy.md 2.1); only the first is ever charged."""
+
+    ALL = "all"  # whoever reported; q = 1, no amplification
+    DEVICE_COIN = "device_coin"  # each device by its own secret coin: Poisson
+    FIXED_SIZE = "fixed_size"  # exactly so many, drawn without replacement
+    SHUFFLED = "shuffled"  # everybody, in an order nobody knows
+
+
 class PrivacyUnit(StrEnum):
     """Whose contributions are protected together."""
 
@@ -35,7 +56,8 @@ class GaussianRelease:
 
     `norm_bound` is Delta2, the most that the squares of one contribution can sum to, and
     `sigma2` the noise variance the claim counts, both in squared levels; `dimension` counts
-    the coordinates. Raises InvalidInput for a value that no proof covers.
+    the coordinates, `gamma2` is the square of a level's width, `n_min` the smallest batch.
+    Raises InvalidInput for a value that no proof covers.
     """
 
     norm_bound: int
@@ -44,15 +66,28 @@ class GaussianRelease:
     dimension: int
     adjacency: Adjacency = Adjacency.ZERO_OUT
     unit: PrivacyUnit = PrivacyUnit.DEVICE
+    gamma2: Fraction = Fraction(1)
+    placement: Placement = Placement.AGGREGATOR
+    n_min: int = 1
+    sampling: Sampling = Sampling.ALL
 
     def __post_init__(self) -> None:
         _positive("norm_bound", self.norm_bound)
         _positive("dimension", self.dimension)
         _positive("sigma2", self.sigma2)
+        _positive("gamma2", self.gamma2)
+        _positive("n_min", self.n_min)
         if self.family not in FAMILIES:
             raise InvalidInput("family", f"{self.family!r} is unknown", f"use one of {FAMILIES}")
         _member("adjacency", self.adjacency, Adjacency)
         _member("unit", self.unit, PrivacyUnit)
+        _member("placement", self.placement, Placement)
+        if self.placement != Placement.AGGREGATOR or self.sampling != Sampling.ALL:
+            raise InvalidInput(
+                "placement, sampling",
+                f"{self.placement} noise on {self.sampling} has no exact rho",
+                "let aggregators add the noise, and count everybody who reports",
+            )
 
     @property
     def sensitivity2(self) -> int:
@@ -63,6 +98,113 @@ class GaussianRelease:
     def rho(self) -> Fraction:
         """The zCDP cost, exact: sensitivity^2 / (2 sigma^2)."""
         return Fraction(self.sensitivity2) / (2 * self.sigma2)
+
+    def event(self) -> dict[str, str | int]:
+        """The release as plain values: what a ledger stores, and all a cost is computed from."""
+        return {
+            "norm_bound": self.norm_bound,
+            "sigma2": written(self.sigma2),
+            "gamma2": written(self.gamma2),
+            "dimension": self.dimension,
+            "family": self.family,
+            "placement": str(self.placement),
+            "n_min": self.n_min,
+            "sampling": str(self.sampling),
+            "adjacency": str(self.adjacency),
+            "unit": str(self.unit),
+        }
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, object]) -> GaussianRelease:
+        """The release of stored values; raises InvalidInput naming the first that is wrong."""
+        if set(event) != set(cls.__dataclass_fields__):
+            raise InvalidInput("event", f"its fields are {sorted(event)}", "store a whole event")
+        return cls(
+            norm_bound=_whole("norm_bound", event["norm_bound"]),
+            sigma2=read_fraction("sigma2", event["sigma2"]),
+            gamma2=read_fraction("gamma2", event["gamma2"]),
+            dimension=_whole("dimension", event["dimension"]),
+            family=_family(event["family"]),
+            placement=_one_of("placement", event["placement"], Placement),
+            n_min=_whole("n_min", event["n_min"]),
+            sampling=_one_of("sampling", event["sampling"], Sampling),
+            adjacency=_one_of("adjacency", event["adjacency"], Adjacency),
+            unit=_one_of("unit", event["unit"], PrivacyUnit),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaplaceRelease:
+    """One count or histogram with discrete Laplace noise: pure epsilon, up to the sampler.
+
+    `sensitivity1` is the most, in levels, that one device can move all entries together, and
+    `scale` the noise's; `dimension` counts the entries.
+    """
+
+    sensitivity1: int
+    scale: Fraction
+    dimension: int
+    adjacency: Adjacency = Adjacency.ZERO_OUT
+    unit: PrivacyUnit = PrivacyUnit.DEVICE
+
+    def __post_init__(self) -> None:
+        _positive("sensitivity1", self.sensitivity1)
+        _positive("scale", self.scale)
+        _positive("dimension", self.dimension)
+        _member("adjacency", self.adjacency, Adjacency)
+        _member("unit", self.unit, PrivacyUnit)
+
+    @property
+    def epsilon(self) -> Fraction:
+        """The pure epsilon, exact; replacing one moves twice as much as zeroing it out."""
+        twice = 2 if self.adjacency == Adjacency.REPLACE_ONE else 1
+        return Fraction(twice * self.sensitivity1) / self.scale
+
+    @property
+    def rho(self) -> Fraction:
+        """What it costs in zCDP: epsilon^2 / 2 (Bun, Steinke 2016, Proposition 1.4)."""
+        return self.epsilon**2 / 2
+
+
+def digest(event: Mapping[str, object]) -> str:
+    """The SHA-256 of a stored event in its one form, in hex."""
+    return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()
+
+
+def written(exact: Fraction) -> str:
+    """A fraction as it is stored: "numerator/denominator"."""
+    return f"{exact.numerator}/{exact.denominator}"
+
+
+def read_fraction(field: str, value: object) -> Fraction:
+    """A stored fraction; raises InvalidInput for a float, a sign or a zero below the line."""
+    text = str(value)
+    if not re.fullmatch(r"[0-9]{1,400}/[1-9][0-9]{0,400}", text):
+        raise InvalidInput(field, f"{text[:40]!r} is no fraction", 'write "numerator/denominator"')
+    return Fraction(text)
+
+
+def _whole(field: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInput(field, f"{value!r} is no whole number", "correct the event")
+    return value
+
+
+def _family(value: object) -> Family:
+    for family in FAMILIES:
+        if value == family:
+            return family
+    raise InvalidInput("family", f"{value!r} is unknown", f"use one of {FAMILIES}")
+
+
+Kind = TypeVar("Kind", bound=StrEnum)
+
+
+def _one_of(field: str, value: object, kind: type[Kind]) -> Kind:
+    for member in kind:
+        if value == str(member):
+            return member
+    raise InvalidInput(field, f"{value!r} is unknown", f"use one of {[str(m) for m in kind]}")
 
 
 def _positive(field: str, value: Fraction | int) -> None:

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
+from tactful.privacy import rounding
+from tactful.privacy.rounding import Coins
 
 Floats = NDArray[np.float64]
 Levels = NDArray[np.uint8]
-Coins = Callable[[int], bytes]
 
-DRAWS = 64  # a draw passes with probability >= 0.39, so all fail once in 10^13
 MOST_LENGTH = 1 << 22
 BLOCK = 1 << 18  # coordinates transformed at a time, so that they stay in the cache
 
@@ -55,17 +55,15 @@ class Encoding:
         """How many levels a coordinate of 1 is wide."""
         return self.levels * math.sqrt(self.padded) / (2 * self.box)
 
+    @property
+    def gamma2(self) -> Fraction:
+        """The square of a level's width, exact."""
+        return Fraction((2 * self.box) ** 2, self.levels**2 * self.padded)
+
     @cached_property
     def norm_bound(self) -> int:
-        """Delta2, the most that sum (q - L/2)^2 may be: exact, tested on the device, accounted.
-
-        It is floor(c^2 + d/4 + c + sqrt(d)/2) with c = L sqrt(d) / 2k (Kairouz, Liu, Steinke
-        2021, beta = e^-1/2), or what the box allows if that is less.
-        """
-        half, twice = self.levels // 2, 2 * self.box
-        squares = self.padded * (self.levels**2 + self.box**2)
-        roots = math.isqrt(self.padded * (self.levels + self.box) ** 2 * twice**2)
-        return min((squares + roots) // twice**2, half * half * self.padded)
+        """Delta2, the most that sum (q - L/2)^2 may be: exact, tested on the device, accounted."""
+        return rounding.norm_bound(self.levels, self.box, self.padded)
 
     def encode(self, vectors: Floats, coins: Coins) -> Levels:
         """One measurement in {0..L}^padded per row of `vectors`, shape (rows, length).
@@ -85,7 +83,8 @@ class Encoding:
         for start in range(0, len(vectors), step):
             rotated = self._rotated(_clipped(vectors[start : start + step]))
             for row, values in enumerate(rotated, start):
-                measurements[row] = self._rounded(values, coins)
+                rounded = rounding.round_within(values, self.norm_bound, coins)
+                measurements[row] = rounded + self.levels // 2
         return measurements
 
     def decode(self, total: NDArray[np.int64], count: int) -> Floats:
@@ -103,40 +102,13 @@ class Encoding:
         return 1.0 - 2.0 * bits.astype(np.float64)
 
     def _rotated(self, vectors: Floats) -> Floats:
-        """The rows, rotated, boxed and shifted into [0, L], still between the levels."""
+        """The rows, rotated and boxed into [-L/2, L/2], still between the levels."""
         wide = np.zeros((len(vectors), self.padded))
         wide[:, : self.length] = vectors
         wide *= self._signs
         scale = self.levels_per_unit / math.sqrt(self.padded)
         half = self.levels / 2
-        return np.clip(hadamard(wide) * scale, -half, half) + half
-
-    def _rounded(self, values: Floats, coins: Coins) -> Levels:
-        """Round up or down at random until the squares sum to at most `norm_bound`."""
-        floor = np.floor(values)
-        chance = ((values - floor) * 2.0**32).astype(np.uint32)
-        below = floor.astype(np.int64) - self.levels // 2
-        for _ in range(DRAWS):
-            coin = np.frombuffer(coins(4 * self.padded), dtype="<u4")
-            centred = below + (coin < chance)
-            if self._accepts(centred):
-                return (centred + self.levels // 2).astype(np.uint8)
-        return self._toward_zero(values)
-
-    def _toward_zero(self, values: Floats) -> Levels:
-        """The rounding that is never longer than the vector: for coins that fail every test."""
-        half = self.levels // 2
-        centred = np.trunc(values - half).astype(np.int64)
-        if not self._accepts(centred):
-            raise InvalidInput("vector", "it exceeds the norm bound", "nothing was sent")
-        return (centred + half).astype(np.uint8)
-
-    def _accepts(self, centred: NDArray[np.int64]) -> bool:
-        """The exact test that privacy rests on (design/privacy.md 1.1, step 4).
-
-        The squares sum to less than 2^37 in the largest encoding there is.
-        """
-        return int(np.dot(centred, centred)) <= self.norm_bound
+        return np.clip(hadamard(wide) * scale, -half, half)
 
 
 def hadamard(rows: Floats) -> Floats:

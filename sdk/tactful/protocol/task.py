@@ -122,6 +122,8 @@ class Task:
             dimension=self.encoding.padded,
             adjacency=Adjacency(self.adjacency),
             unit=PrivacyUnit(self.unit),
+            gamma2=self.encoding.gamma2,
+            n_min=self.min_batch_size,
         )
 
 

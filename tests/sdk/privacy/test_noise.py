@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import math
+import os
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
@@ -199,3 +200,51 @@ def test_noise_is_whole_numbers_of_the_declared_size() -> None:
 
         assert drawn.dtype == np.int64
         assert drawn.std() == pytest.approx(sigma, rel=0.01)
+
+
+def test_the_laplace_table_matches_the_exact_law(shared: Path) -> None:
+    content = json.loads((shared / "vectors" / "dp" / "discrete_laplace_exact.json").read_text())
+    for row in content["rows"]:
+        table = NoiseTable.laplace(Fraction(row["scale"]))
+        for number, mass in row["pmf"].items():
+            assert abs(table.probability(-int(number)) - Fraction(mass)) < Fraction(1, 10**24)
+        assert float(table.variance) == pytest.approx(float(row["variance"]), rel=1e-12)
+
+
+def test_the_variance_of_a_table_is_that_of_its_law(shared: Path) -> None:
+    content = json.loads((shared / "vectors" / "dp" / "discrete_gaussian_exact.json").read_text())
+    for row in content["rows"]:
+        table = NoiseTable.of("discrete_gaussian", Fraction(row["sigma2"]))
+        assert float(table.variance) == pytest.approx(float(row["variance"]), rel=1e-12)
+        assert table.masses().sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_the_distance_of_a_release_is_far_below_any_delta() -> None:
+    """privacy.md 1.3: 2.6e-27 for a release at d = 16,384, sigma 640, epsilon 8."""
+    table = NoiseTable.of("rounded_gaussian", Fraction(640**2))
+
+    assert (1 + math.exp(8)) * 16_384 * table.distance == pytest.approx(2.6e-27, rel=0.05)
+
+
+@pytest.mark.parametrize("scale", [Fraction(1, 17), Fraction(4682), Fraction(-1)])
+def test_a_laplace_scale_out_of_reach_is_refused_with_its_field(scale: Fraction) -> None:
+    with pytest.raises(InvalidInput, match=r"^scale: .*raise epsilon"):
+        NoiseTable.laplace(scale)
+
+
+def test_two_forked_workers_draw_different_noise() -> None:
+    """The kernel's entropy has no state that a fork could copy."""
+    table = NoiseTable.of("rounded_gaussian", Fraction(100))
+    reader, writer = os.pipe()
+    for _ in range(2):
+        if os.fork() == 0:
+            os.write(writer, draw(table, 64).tobytes())
+            os._exit(0)
+    for _ in range(2):
+        os.wait()
+    first, second = os.read(reader, 512), os.read(reader, 512)
+    os.close(reader)
+    os.close(writer)
+
+    assert len(first) == len(second) == 512
+    assert first != second

@@ -12,8 +12,10 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
+from tactful.privacy import rounding
 from tactful.privacy.discrete_gaussian import NoiseTable
-from tactful.protocol.encoding import DRAWS, Encoding, hadamard
+from tactful.privacy.rounding import DRAWS
+from tactful.protocol.encoding import Encoding, hadamard
 
 SEED = b"a public task id, 32 bytes long."
 
@@ -79,14 +81,13 @@ def test_not_even_chosen_coins_exceed_the_norm_bound(coin: bytes) -> None:
     assert len(taken) <= 20 * DRAWS
 
 
-def test_without_the_exact_test_chosen_coins_would_exceed_the_bound() -> None:
+def test_without_the_exact_test_chosen_coins_would_exceed_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The removal test: it is the redraw, not the rounding, that keeps the bound."""
+    monkeypatch.setattr(rounding, "accepts", lambda rounded, bound: True)
 
-    class Unchecked(Encoding):
-        def _accepts(self, centred: NDArray[np.int64]) -> bool:
-            return True
-
-    encoding = Unchecked(4096, 2, 3, SEED)
+    encoding = Encoding(4096, 2, 3, SEED)
     measurements = encoding.encode(unit_vectors(200, 4096), _outward)
 
     assert max(squares(encoding, measurements)) > encoding.norm_bound
@@ -102,7 +103,7 @@ def test_the_exact_test_does_not_overflow_in_a_large_encoding() -> None:
     corner = np.full(1 << 18, 127, dtype=np.int64)
 
     assert 127 * 127 * (1 << 18) - (1 << 32) < 0 < encoding.norm_bound < 127 * 127 * (1 << 18)
-    assert not encoding._accepts(corner)
+    assert not rounding.accepts(corner, encoding.norm_bound)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
