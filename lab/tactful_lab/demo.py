@@ -107,6 +107,7 @@ def tell(chosen: Options) -> Story:
             lifetime_epsilon=chosen.epsilon,
             delta=DELTA,
             min_batch_size=MIN_BATCH,
+            trust_days=0,  # these devices are made anew, and nothing was spent before
         )
         people = [int(user) for user in shop.people.train[: chosen.devices]]
         devices = [_device(shop, folder, settings, user, stack) for user in people]

@@ -14,7 +14,7 @@ from tactful.errors import InvalidInput, TactfulError
 from tactful.person.cli import add_parser as add_person
 
 if TYPE_CHECKING:
-    from tactful.device.memory import Memory
+    from tactful.device.memory import Disclosure, Memory
     from tactful.device.vault import Vault
 
 
@@ -80,8 +80,41 @@ def _ledger(options: argparse.Namespace) -> int:
                 state = "accepted" if disclosure.accepted else "not yet accepted"
                 print(f"    report {disclosure.report_id} to {disclosure.recipient}, {state}")
                 print(f"    {disclosure.meaning}")
+                print(f"    {_decoded(vault, disclosure)}")
         print(f"{len(memory.ledger.charges)} charges, rho {float(memory.ledger.spent):.6f} in all")
+        _lifetime(memory)
     return 0
+
+
+def _decoded(vault: Vault, disclosure: Disclosure) -> str:
+    """What the bytes of a report say to whoever holds no key."""
+    from tactful.device.contributor import report_bytes
+    from tactful.errors import VaultDamaged
+    from tactful.protocol.messages import decode_upload
+
+    if disclosure.dropped:
+        return "its bytes were erased unsent"
+    try:
+        report = decode_upload(report_bytes(vault, disclosure))[0]
+    except VaultDamaged:
+        return "its bytes are gone"
+    hour = report.metadata.time
+    return (
+        f"decoded: id {report.metadata.report_id.hex()}, hour {hour}, sealed shares of "
+        f"{len(report.leader.payload):,} (leader) and {len(report.helper.payload):,} (helper) bytes"
+    )
+
+
+def _lifetime(memory: Memory) -> None:
+    """The cost as epsilon at delta 1e-6: by purpose, in the last year, since install."""
+    from tactful.privacy.lifetime import lifetime
+
+    latest = max((charge.time for charge in memory.ledger.charges), default=0)
+    seen = lifetime(memory.ledger, 1e-6, latest)
+    rows = {**seen.purposes, "in the year before the last charge": seen.year}
+    for name, spent in {**rows, "since install": seen.whole}.items():
+        told = f"rho {float(spent.rho):.6f}, epsilon {spent.epsilon:.3f} at delta 1e-6"
+        print(f"  {name}: {spent.charges} charges, {told}")
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ TactfulError
 │   ├── VaultForeign          the file is not a vault, or a newer version wrote it
 │   └── StorageFull           the disk refused a write; nothing was half-written
 ├── BudgetExhausted           the charge would exceed the device's cap; nothing was spent
+│   └── TrustPending          the ledger may not be whole: reinstalled or restored; wait first
 ├── ProtocolError             the two sides do not agree
 │   ├── DecodeError           bytes are not the message they claim to be
 │   ├── OpenError             a sealed share does not open
@@ -41,6 +42,7 @@ __all__ = [
     "TactfulError",
     "TaskRejected",
     "TransportError",
+    "TrustPending",
     "VaultDamaged",
     "VaultError",
     "VaultForeign",
@@ -96,6 +98,10 @@ class StorageFull(VaultError):
 
 class BudgetExhausted(TactfulError):
     """The charge would exceed the device's cap; nothing was spent."""
+
+
+class TrustPending(BudgetExhausted):
+    """The ledger may not be whole, after a reinstall or a restored backup; nothing was spent."""
 
 
 class ProtocolError(TactfulError):

@@ -65,6 +65,7 @@ class Town:
             "aggregators": Aggregators(**self.pair.aggregators(self.model)),
             "lifetime_epsilon": 2000.0,
             "min_batch_size": 4,
+            "trust_days": 0,
         }
         return Settings(**{**chosen, **changes})
 

@@ -97,6 +97,7 @@ def contribute(folder: Path, pair: dict[str, str]) -> None:
             aggregators=Aggregators(**pair),
             lifetime_epsilon=100.0,
             min_batch_size=4,
+            trust_days=0,
         )
 
     def run(death: Death, at: int) -> None:

@@ -1,5 +1,6 @@
 """When `agree` returns, what was withdrawn neither leaves nor waits; only the person says yes."""
 
+import json
 import random
 import subprocess
 import sys
@@ -162,7 +163,7 @@ def test_every_report_falls_under_a_grant_that_was_in_force(town) -> None:
         device.contribute()
         device.agree(Consent())
         receipt = device.memory.answers.receipt()
-        sent = device.evidence()["disclosures"]
+        sent = json.loads(str(device.evidence()["document"]))["disclosures"]
 
     grants = [one for one in receipt["records"] if one["purpose"] == "share_dp_updates"]
     assert [one["state"] for one in grants] == ["granted", "withdrawn"]

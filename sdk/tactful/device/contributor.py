@@ -6,12 +6,13 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tactful.device.consent import Consent, ConsentRecord, Occasion
 from tactful.device.memory import SETTLED, Disclosure, Memory, recall
 from tactful.device.sending import SendingLock
+from tactful.device.trust import Trust
 from tactful.device.vault import Vault
 from tactful.errors import VaultDamaged
 from tactful.privacy.budget import Charge
@@ -67,8 +68,12 @@ class Contributor:
         vault: Vault,
         transport: Transport,
         coins: Callable[[int], bytes] = secrets.token_bytes,
+        trust: Trust | None = None,
+        ledger_now: int = 0,
     ) -> None:
+        """`ledger_now` is the time of charges, unix seconds that no turned clock changes."""
         self._vault, self._transport, self._coins = vault, transport, coins
+        self._trust, self._ledger_now = trust, ledger_now
 
     def contribute(
         self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int
@@ -97,6 +102,7 @@ class Contributor:
         made = memory.disclosures.get(task.id.hex())
         disclosure = made or self._spent_and_recorded(task, vector, memory, now, purpose)
         if not (disclosure.accepted or disclosure.dropped):
+            self._setting_out(disclosure, memory)
             self._send(task, disclosure)
             self._vault.append("receipt", {"task_id": disclosure.task_id, "at": now}, durable=True)
         return Contribution(task, disclosure, repeated=made is not None)
@@ -104,10 +110,17 @@ class Contributor:
     def _spent_and_recorded(
         self, task: Task, vector: NDArray[np.float64], memory: Memory, now: int, purpose: str
     ) -> Disclosure:
-        charge = Charge(task_id=task.id.hex(), purpose=purpose, rho=task.release.rho, time=now)
+        charge = Charge(
+            task_id=task.id.hex(),
+            purpose=purpose,
+            rho=task.release.rho,
+            time=self._ledger_now or now,
+            event=task.release.event(),
+        )
         if purpose != COVER:
             memory.ledger.spend(charge)  # refuse before anything is fetched or made
         report = self._report(task, vector, now)
+        charge = replace(charge, report_id=report.metadata.report_id.hex())
         with self._vault.transaction(durable=True) as writing:
             newest = memory.after(writing.read(memory.position, SETTLED, tastes=False))
             made = newest.disclosures.get(task.id.hex())
@@ -121,6 +134,19 @@ class Contributor:
                 writing.append("charge", charge.body())
             writing.append("disclosure", disclosure.body())
         return disclosure
+
+    def _setting_out(self, disclosure: Disclosure, memory: Memory) -> None:
+        """Note that the report leaves now, once; and tell the anchor before it does."""
+        if disclosure.purpose == COVER:
+            return
+        body = {
+            "task_id": disclosure.task_id,
+            "report_id": disclosure.report_id,
+            "time": self._ledger_now or disclosure.at,
+        }
+        self._vault.append("sent", body, durable=True, name=f"sent {disclosure.report_id}")
+        if self._trust is not None:
+            self._trust.keep(recall(self._vault, memory))
 
     def _report(self, task: Task, vector: NDArray[np.float64], now: int) -> Report:
         from tactful.protocol.report import fetch_hpke_config, make_report
@@ -156,10 +182,10 @@ def answer(
     ended = {record.purpose for record in changes if record.state != "granted"}
     if ended & {UPDATES, METRICS, COVER}:
         with lock.withdrawing():
-            _drop_unsent(vault, recall(vault, memory), ended)
+            _drop_unsent(vault, recall(vault, memory), ended, occasion.at)
 
 
-def _drop_unsent(vault: Vault, memory: Memory, purposes: Collection[str]) -> None:
+def _drop_unsent(vault: Vault, memory: Memory, purposes: Collection[str], now: int) -> None:
     """Erase every report for `purposes` that was made and not accepted; their charges stay."""
     waiting = [
         one
@@ -170,7 +196,7 @@ def _drop_unsent(vault: Vault, memory: Memory, purposes: Collection[str]) -> Non
         with vault.transaction(durable=True) as writing:
             writing.erase([disclosure.report for disclosure in waiting])
             for disclosure in waiting:
-                writing.append("dropped", {"task_id": disclosure.task_id})
+                writing.append("dropped", {"task_id": disclosure.task_id, "at": now})
 
 
 def purpose_of(task: Task) -> str:

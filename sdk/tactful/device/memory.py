@@ -13,7 +13,7 @@ from tactful.device.profile import Key, Profile
 from tactful.device.signals import Registry
 from tactful.device.vault import Record, Vault
 from tactful.errors import InvalidInput
-from tactful.privacy.budget import Charge, Ledger
+from tactful.privacy.budget import Charge, Entry, Later, Ledger, Step
 
 TRACE_MS = 30 * 86_400_000
 NO_BUDGET = Ledger(Fraction(0))
@@ -78,7 +78,9 @@ class Memory:
 
     `consent` is what may be done now; `newest` is the highest model version ever adopted;
     `limits` is the person's own rules document as JSON, empty for none; `noticed`: they were told
-    that repetition limits are kept.
+    that repetition limits are kept. `restored_ms` is when, in ledger time, the vault was put back;
+    None if it never was. `checkpoint` is the newest signed head of the pair's log that a model was
+    adopted under, as JSON.
     """
 
     position: int = 0
@@ -95,6 +97,8 @@ class Memory:
     limits: str = ""
     noticed: bool = False
     interests: Mapping[Key, float] = field(default_factory=dict)
+    restored_ms: int | None = None
+    checkpoint: str = ""
 
     def after(self, records: Iterable[Record]) -> Memory:
         """The picture once `records` are read; reading in pieces gives the same."""
@@ -159,7 +163,8 @@ def forget(vault: Vault) -> int:
     gone = [record.position for record in vault.read() if record.kind not in KEPT]
     with vault.transaction(durable=True) as writing:
         writing.erase(gone)
-        writing.append("forgotten", {"newest": memory.newest})
+        kept = {"newest": memory.newest, "checkpoint": memory.checkpoint}
+        writing.append("forgotten", kept)
     vault.scrub()
     return len(gone)
 
@@ -184,21 +189,6 @@ def _outlived(record: Record, signals: Registry, now_ms: int) -> bool:
     return signals.outlived(StoredEvent.from_body(record.body), now_ms)
 
 
-def evidence(memory: Memory) -> dict[str, object]:
-    """Charges and disclosures as plain values: nothing of the person."""
-    ledger = memory.ledger
-    return {
-        "schema": 1,
-        "cap_rho": f"{ledger.cap.numerator}/{ledger.cap.denominator}",
-        "charges": [charge.body() for charge in ledger.charges],
-        "head": ledger.head,
-        "disclosures": [
-            {**one.body(), "accepted": one.accepted, "dropped": one.dropped}
-            for one in memory.disclosures.values()
-        ],
-    }
-
-
 def export(vault: Vault) -> dict[str, object]:
     """Everything the vault holds, record by record, as plain values."""
     records = [{"position": r.position, "kind": r.kind, **r.body} for r in vault.read()]
@@ -214,7 +204,15 @@ def _consent(memory: Memory, body: Body) -> Memory:
 
 
 def _charge(memory: Memory, body: Body) -> Memory:
-    return replace(memory, ledger=memory.ledger.recorded(Charge.from_body(body)))
+    return _entered(memory, Charge.from_body(body))
+
+
+def _entered(memory: Memory, entry: Entry) -> Memory:
+    return replace(memory, ledger=memory.ledger.recorded(entry))
+
+
+def _sent(memory: Memory, body: Body) -> Memory:
+    return _entered(memory, Step.from_body({**body, "state": "sent"}))
 
 
 def _disclosure(memory: Memory, body: Body) -> Memory:
@@ -223,11 +221,23 @@ def _disclosure(memory: Memory, body: Body) -> Memory:
 
 
 def _receipt(memory: Memory, body: Body) -> Memory:
+    memory = _ended(memory, body, "acknowledged")
     return _settled(replace(memory.disclosures[str(body["task_id"])], accepted=True), memory)
 
 
 def _dropped(memory: Memory, body: Body) -> Memory:
+    memory = _ended(memory, body, "abandoned")
     return _settled(replace(memory.disclosures[str(body["task_id"])], dropped=True), memory)
+
+
+def _ended(memory: Memory, body: Body, state: Later) -> Memory:
+    """The end of a charged report is an entry of the ledger; cover was never charged."""
+    disclosure = memory.disclosures[str(body["task_id"])]
+    if disclosure.purpose == "cover_traffic":
+        return memory
+    report_id, time = disclosure.report_id, _whole(body["at"])
+    step = Step(state=state, task_id=disclosure.task_id, time=time, report_id=report_id)
+    return _entered(memory, step)
 
 
 def _settled(disclosure: Disclosure, memory: Memory) -> Memory:
@@ -237,7 +247,12 @@ def _settled(disclosure: Disclosure, memory: Memory) -> Memory:
 def _model(memory: Memory, body: Body) -> Memory:
     version = _whole(body["version"])
     adoption = Adoption(version=version, release=str(body["release"]), file=_whole(body["file"]))
-    return replace(memory, adoption=adoption, newest=max(memory.newest, version))
+    return replace(
+        memory,
+        adoption=adoption,
+        newest=max(memory.newest, version),
+        checkpoint=str(body.get("checkpoint", memory.checkpoint)),
+    )
 
 
 def _setting(memory: Memory, body: Body) -> Memory:
@@ -260,7 +275,17 @@ def _interests(known: Mapping[Key, float], told: object) -> Mapping[Key, float]:
 
 
 def _forgotten(memory: Memory, body: Body) -> Memory:
-    return replace(memory, profile=Profile(), adoption=None, newest=_whole(body["newest"]))
+    return replace(
+        memory,
+        profile=Profile(),
+        adoption=None,
+        newest=_whole(body["newest"]),
+        checkpoint=str(body.get("checkpoint", "")),
+    )
+
+
+def _restored(memory: Memory, body: Body) -> Memory:
+    return replace(memory, restored_ms=_whole(body["waited_ms"]))
 
 
 def _whole(value: object) -> int:
@@ -276,10 +301,13 @@ _READERS: Mapping[str, Callable[[Memory, Body], Memory]] = {
     "model": _model,
     "setting": _setting,
     "forgotten": _forgotten,
+    "restored": _restored,
+    "sent": _sent,
 }
 SETTLED: Collection[str] = tuple(_READERS)
 REMEMBERED: Collection[str] = ("event", "undone", *SETTLED)
 KEPT: Collection[str] = (
     *("consent", "charge", "disclosure", "report", "receipt", "dropped", "setting", "forgotten"),
+    *("sent", "restored", "ledger_key"),
     *("segment", "anchor"),  # time goes on, and waiting times with it
 )

@@ -20,12 +20,14 @@ from tactful.device.memory import Disclosure, Memory
 from tactful.device.sending import SendingLock
 from tactful.device.settings import Aggregators, Settings
 from tactful.device.signals import Registry, built_in
+from tactful.device.trust import Trust
 from tactful.device.vault.recovery import opened
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from tactful.device.anchor import LedgerAnchor
     from tactful.device.contributor import Contribution
     from tactful.device.erasure import Part
     from tactful.device.model_feed import InUse, ModelFeed
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from tactful.device.ranking.picks import Pick, Picks, WhyNot
     from tactful.device.ranking.trace import Explained, Replay
     from tactful.learning.model import Model
+    from tactful.privacy.lifetime import Lifetime
     from tactful.protocol.experiment import Arm, Experiment
     from tactful.protocol.model import ModelRelease
     from tactful.protocol.transport import Transport
@@ -70,8 +73,12 @@ class Personalizer:
         clock: Clock | None = None,
         transport: Transport | None = None,
         model: Model | None = None,
+        anchor: LedgerAnchor | None = None,
     ) -> None:
         """Open the device; `model` is one that the app ships, until a release is adopted.
+
+        `anchor` proves after a reinstall or restore what was spent before; without one a device
+        waits `settings.trust_days` before it contributes.
 
         `consent` answers what was not answered yet, and may take back; what the person refused
         here only `agree` grants. None leaves every answer as it is; if there is none yet, nothing
@@ -95,6 +102,7 @@ class Personalizer:
         self.restrictions, self.signals = restrictions, signals or built_in()
         self._sending = SendingLock(self._vault.path)
         require_model(model, len(catalog))
+        self._trust = Trust(self._vault, anchor, settings.trust_days)
         if consent is not None:
             self._answered(consent, Shown(), asked=False)
         self.controls = Controls(self._vault, self._caps, rules, self._settled)
@@ -151,12 +159,12 @@ class Personalizer:
         from tactful.device.measurement import measure
 
         self._require_sharing()
-        now = self._now_seconds()
+        now, (memory, ledger_now) = self._now_seconds(), self._trusted()
         carrier = ConsentedTransport(self._carrier(), self._sending, self._require_sharing)
         here = self._feed(carrier).open_round(now)
         vector = measure(self._likes(), self.catalog, here.task, here.guide)
-        contributor = Contributor(self._vault, carrier)
-        return contributor.contribute(here.task, vector, self.memory, now)
+        contributor = Contributor(self._vault, carrier, trust=self._trust, ledger_now=ledger_now)
+        return contributor.contribute(here.task, vector, memory, now)
 
     def cover(self) -> Contribution:
         """Send zeros to the open round, so that sharing cannot be told from not sharing.
@@ -233,7 +241,7 @@ class Personalizer:
         from tactful.device.experiments import claim, standing, vector
 
         self._require_metrics()
-        now, memory = self._now_seconds(), self.memory
+        now, (memory, ledger_now) = self._now_seconds(), self._trusted()
         events = remembering.events(self._vault)
         added = vector(events, experiment, standing(self._vault, now), self._today())
         if added is None:
@@ -242,7 +250,8 @@ class Personalizer:
         task = self._feed(carrier).open_period(experiment, now)
         if not claim(self._vault, experiment, task.id.hex()):
             return None
-        return Contributor(self._vault, carrier).contribute(task, added, memory, now)
+        contributor = Contributor(self._vault, carrier, trust=self._trust, ledger_now=ledger_now)
+        return contributor.contribute(task, added, memory, now)
 
     # what explains, and what the person sets
 
@@ -328,8 +337,21 @@ class Personalizer:
         return remembering.events(self._vault)
 
     def evidence(self) -> dict[str, object]:
-        """Charges and disclosures for an auditor, as plain values; nothing of the person."""
-        return remembering.evidence(self.memory)
+        """The signed ledger and what left, for an auditor, as plain values; nothing of the person.
+
+        Its head can be compared with an earlier one: a ledger only grows.
+        """
+        from tactful.device.ledger_export import evidence
+
+        return evidence(self._vault, self.memory)
+
+    def lifetime(self) -> Lifetime:
+        """What sharing has cost so far: in all, in the last year, by purpose and by task."""
+        from tactful.privacy.lifetime import lifetime
+
+        return lifetime(
+            self.memory.ledger, self.settings.delta, self._caps.ledger_time()[1] // 1000
+        )
 
     def export(self) -> dict[str, object]:
         """Everything the vault holds, as plain values."""
@@ -416,8 +438,18 @@ class Personalizer:
         from tactful.privacy.accountant import mu_for
         from tactful.privacy.budget import Ledger
 
-        mu = Fraction(mu_for(self.settings.lifetime_epsilon, self.settings.delta))
-        return Memory(ledger=Ledger(mu**2 / 2))
+        def rho(epsilon: float) -> Fraction:
+            return (
+                Fraction(mu_for(epsilon, self.settings.delta)) ** 2 / 2 if epsilon else Fraction()
+            )
+
+        caps = {name: rho(most) for name, most in (self.settings.purpose_epsilon or {}).items()}
+        return Memory(ledger=Ledger(rho(self.settings.lifetime_epsilon), caps=caps))
+
+    def _trusted(self) -> tuple[Memory, int]:
+        """The memory, once its ledger may be relied on, and the ledger's time in seconds."""
+        waited_ms, now_ms = self._caps.ledger_time()
+        return self._trust.require(self.memory, waited_ms, now_ms // 1000), now_ms // 1000
 
     def _anew(self, erased: int) -> int:
         """Rebuild from the vault all that was folded from it, once records are gone."""

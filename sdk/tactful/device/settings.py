@@ -61,6 +61,9 @@ class Settings:
     None for the default rules. `balance`: 0 is the standard list, 1 the personal one. `diversity`:
     0 is relevance alone, 1 variety alone. `aggregators`: None shares nothing.
     `lifetime_epsilon` (at `delta`): the most this device may ever spend; 0 shares nothing.
+    `purpose_epsilon`: the most of it that one purpose may spend, by name; None limits none.
+    `trust_days`: how long a device waits before it contributes, where no anchor proves that its
+    ledger is whole (docs/privacy.md).
     `min_batch_size`: the smallest crowd this device joins or accepts a model from.
     `on_state_loss`: what a lost or damaged vault counts as, `half` of each limit or all of it
     (`closed`), for a day; lifetime limits until erased. `policy_version`: of the text that consent
@@ -75,6 +78,8 @@ class Settings:
     aggregators: Aggregators | None = None
     lifetime_epsilon: float = 0.0
     delta: float = 1e-6
+    purpose_epsilon: dict[str, float] | None = None
+    trust_days: int = 7
     min_batch_size: int = 1000
     policy_version: str = "1"
     on_state_loss: Literal["half", "closed"] = "half"
@@ -94,6 +99,19 @@ class Settings:
             "settings.lifetime_epsilon",
             f"{self.lifetime_epsilon!r} is no budget",
             "use 0 (share nothing) or a positive number",
+        )
+        for purpose, most in (self.purpose_epsilon or {}).items():
+            _require(
+                math.isfinite(most) and most >= 0,
+                f"settings.purpose_epsilon.{purpose}",
+                f"{most!r} is no budget",
+                "use 0 (nothing) or a positive number",
+            )
+        _require(
+            self.trust_days >= 0,
+            "settings.trust_days",
+            f"{self.trust_days!r} is no waiting time",
+            "use whole days, 7 if unsure",
         )
         _require(
             self.on_state_loss in ("half", "closed"),

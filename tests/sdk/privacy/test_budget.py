@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.errors import BudgetExhausted, InvalidInput, VaultDamaged
-from tactful.privacy.budget import GENESIS, Charge, Ledger
+from tactful.privacy.budget import GENESIS, LATER, Charge, Ledger, Step, chain, line, parse
 
 rhos = st.fractions(Fraction(1, 10**9), 2)
 
@@ -89,7 +89,7 @@ def test_lowering_the_cap_refunds_nothing() -> None:
 
 @given(place=st.integers(0, 4), rho=rhos)
 def test_a_changed_or_missing_charge_breaks_the_chain(place: int, rho: Fraction) -> None:
-    charges = tuple(charge(task=f"{number:064x}") for number in range(5))
+    charges: tuple[Charge, ...] = tuple(charge(task=f"{number:064x}") for number in range(5))
     head = Ledger(Fraction(9), charges).head
     changed = list(charges)
     changed[place] = replace(charges[place], rho=rho + Fraction(1, 3))
@@ -103,3 +103,57 @@ def test_a_changed_or_missing_charge_breaks_the_chain(place: int, rho: Fraction)
 def test_an_empty_ledger_begins_at_the_genesis() -> None:
     assert Ledger(Fraction(0)).head == GENESIS
     Ledger(Fraction(0)).verify(GENESIS)
+
+
+def test_a_purpose_has_a_cap_of_its_own_below_the_whole() -> None:
+    ledger = Ledger(Fraction(2), caps={"share_dp_updates": Fraction(1, 2)}).spend(charge())
+
+    with pytest.raises(BudgetExhausted, match=r"budget for share_dp_updates: .*; decline"):
+        ledger.spend(charge(Fraction(1, 4)))
+    assert ledger.spend(replace(charge(), purpose="share_dp_metrics")).spent == Fraction(2, 3)
+
+
+@given(rhos=st.lists(rhos, min_size=1, max_size=8), cap=st.fractions(0, 3))
+def test_purposes_together_never_pass_the_whole(rhos: list[Fraction], cap: Fraction) -> None:
+    ledger = Ledger(cap, caps={"a": Fraction(5), "b": Fraction(5)})
+    for number, rho in enumerate(rhos):
+        try:
+            ledger = ledger.spend(replace(charge(rho), purpose="ab"[number % 2]))
+        except BudgetExhausted:
+            continue
+    assert ledger.spent_on("a") + ledger.spent_on("b") == ledger.spent <= cap
+
+
+@pytest.mark.parametrize("state", LATER)
+def test_what_became_of_a_report_costs_nothing_and_refunds_nothing(state: str) -> None:
+    before = Ledger(Fraction(1)).spend(charge())
+
+    after = before.recorded(Step(state=state, task_id="ab" * 32, time=2))
+
+    assert after.spent == before.spent
+    assert after.head != before.head
+    after.verify(before.head)
+
+
+@given(rho=rhos, time=st.integers(0, 2**40))
+def test_a_line_is_the_entry_and_nothing_else(rho: Fraction, time: int) -> None:
+    entries = (replace(charge(rho), time=time), Step(state="sent", task_id="a", time=time))
+
+    for entry in entries:
+        assert parse(line(entry)) == entry
+        with pytest.raises(VaultDamaged, match="form"):
+            parse(line(entry).replace(",", ", ", 1))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"state":"refunded"}', '"x"', "{" * 9999])
+def test_a_line_that_is_no_entry_is_refused(text: str) -> None:
+    with pytest.raises(VaultDamaged, match=r"^(ledger|charge): "):
+        parse(text)
+
+
+def test_the_chain_binds_every_line_to_all_before_it() -> None:
+    lines = ["a", "b", "c"]
+
+    assert chain(lines)[:2] == chain(lines[:2])
+    assert chain(["b", "a", "c"])[2] != chain(lines)[2]
+    assert chain(["ab", "c"])[1] != chain(["a", "bc"])[1]

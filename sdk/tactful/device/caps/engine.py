@@ -32,7 +32,7 @@ from tactful.device.caps.reservations import (
     hold_id,
 )
 from tactful.device.caps.rules import LEVELS, QuietHours, Rules
-from tactful.device.caps.segments import FULL, VERIFIED, Moment
+from tactful.device.caps.segments import BUDGET, FULL, VERIFIED, Moment
 from tactful.device.caps.state import State
 from tactful.device.caps.things import Showable, Thing
 from tactful.device.clock import Clock
@@ -293,6 +293,15 @@ class CapEngine:
         """A handle for now, to say later when something happened."""
         with self._desk.looking() as (_, now):
             return Moment(now.stamp.segment, now.stamp.offset)
+
+    def ledger_time(self) -> tuple[int, int]:
+        """(time since the vault began, time now) that no clock of app or operator can hasten.
+
+        In milliseconds, the second as unix time; a boot not seen before is written down.
+        """
+        with self._writing() as writing:
+            now = writing.now.ms(BUDGET)
+            return now - writing.now.timeline.segments[0].base[BUDGET], now
 
     def why_not(self, item: Showable, surface: str) -> tuple[Denial, ...]:
         """Every reason why `item` may not be shown now; empty if it may. No side effects."""
