@@ -39,6 +39,7 @@ from tactful.protocol.messages import (
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.signed import decode_signed
 from tactful.protocol.task import Task
+from tactful.protocol.transcript import Entry, parse, prove, signed
 from tactful.protocol.transport import Transport
 from tactful_aggregator import aggregation, collection, experiments, preflight, refresh, upload
 from tactful_aggregator.datastore import Datastore
@@ -132,6 +133,26 @@ class Service:
         with self.store.transaction() as tx:
             lines = tx.transcript()
         return _bytes("".join(f"{line}\n" for line in lines).encode(), kind="application/jsonl")
+
+    def checkpoint(self, call: Call) -> Response:
+        """The signed head of everything published."""
+        head = signed(self._log(), self.half.keys.signer)
+        return _bytes(head.encode().encode(), kind="application/json")
+
+    def proof(self, call: Call) -> Response:
+        """That a document, named by its SHA-256, is in the log, and that the log only grew."""
+        since = call.path["since"]
+        size = int(since) if since.isascii() and since.isdigit() and len(since) < 12 else -1
+        found = prove(self._log(), call.path["sha256"], size, self.half.keys.signer)
+        if found is None:
+            raise Refusal(
+                "unrecognizedDocument", 404, "the log holds no such document, or is shorter"
+            )
+        return _bytes(found.encode(), kind="application/json")
+
+    def _log(self) -> list[Entry]:
+        with self.store.transaction() as tx:
+            return [parse(line) for line in tx.transcript()]
 
     # the leader, to its operator
 
@@ -235,6 +256,8 @@ def build(service: Service) -> Starlette:
             _route("GET", "/models/{model}/release", service.release),
             _route("GET", "/files/{sha256}", service.file),
             _route("GET", "/transcript", service.transcript),
+            _route("GET", "/transcript/checkpoint", service.checkpoint),
+            _route("GET", "/transcript/proofs/{sha256}/{since}", service.proof),
             _route("POST", "/operator/trainings", service.start, token),
             _route("POST", "/operator/trainings/{model}/refresh", service.advance, token),
             _route("POST", "/operator/experiments", service.open_experiment, token),

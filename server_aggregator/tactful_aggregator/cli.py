@@ -128,12 +128,15 @@ def status(folder: Folder) -> None:
 @app.command()
 def transcript(folder: Folder) -> None:
     """Print and check everything the running leader has published."""
-    from tactful.protocol.transcript import parse, verify
+    from tactful.errors import ProtocolError
+    from tactful.protocol.transcript import SignedCheckpoint, checkpoint, parse
 
     lines = _ask(folder, "GET", "/transcript").decode().splitlines()
-    verify([parse(line) for line in lines])
+    signed = SignedCheckpoint.decode(_ask(folder, "GET", "/transcript/checkpoint"))
+    if checkpoint([parse(line) for line in lines]) != signed.checkpoint:
+        raise ProtocolError("transcript: it is not the log whose head is signed")
     print("\n".join(lines))
-    print(f"{len(lines)} entries, each follows the one before it", file=sys.stderr)
+    print(f"{len(lines)} entries under the signed head {signed.checkpoint.root}", file=sys.stderr)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ add up, and each is charged to other devices.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -22,7 +21,7 @@ from tactful.protocol.experiment import Experiment, Metric
 from tactful.protocol.task import SIGNED_AS, SignedTask, Task
 from tactful_aggregator import collection, preflight
 from tactful_aggregator.datastore import Datastore, Period
-from tactful_aggregator.refresh import BOX, LEVELS, Peer, log
+from tactful_aggregator.refresh import BOX, LEVELS, Peer, log, record_batch
 from tactful_aggregator.settings import Half
 
 
@@ -126,12 +125,12 @@ def read(store: Datastore, half: Half, peer: Peer, experiment_id: str, now: int)
 
 def _collected(store: Datastore, half: Half, peer: Peer, task: Task, now: int) -> None:
     total, count = collection.collect(store, half, peer, task)
+    record_batch(store, task, total, count, now)
     vector = task.encoding.decode(total, count)
     tau = math.sqrt(2 * Fraction(task.sigma2)) / task.encoding.levels_per_unit
     period = Period(task.id, count, tau, vector.tobytes())
     with store.transaction() as tx:
-        if tx.add_period(task.model, period):
-            log(tx, "result", hashlib.sha256(period.vector).digest(), now)
+        tx.add_period(task.model, period)
 
 
 def result_of(experiment: Experiment, sums: Sums, epsilon: float, delta: float) -> Result:

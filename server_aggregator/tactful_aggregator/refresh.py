@@ -184,6 +184,7 @@ def _task(half: Half, standing: Standing, now: int) -> Task:
 def _collected(store: Datastore, half: Half, peer: Peer, standing: Standing, now: int) -> Standing:
     task = _open_task(store, standing)
     total, count = collection.collect(store, half, peer, task)
+    record_batch(store, task, total, count, now)
     vector = task.encoding.decode(total, count)
     # what the sum really carries, both halves' noise, tells how far it can be trusted
     tau = math.sqrt(2 * Fraction(task.sigma2)) / task.encoding.levels_per_unit
@@ -276,9 +277,26 @@ def _guide(store: Datastore, standing: Standing) -> Guide | None:
 def log(tx: Transaction, kind: transcript.Kind, document: bytes, now: int) -> None:
     """Publish a document in the transcript, in the transaction that publishes it."""
     written = tx.transcript()
-    last = transcript.parse(written[-1]) if written else None
-    entry = transcript.follow(last, kind, document, now)
+    latest = transcript.parse(written[-1]).time if written else 0  # a clock may have gone back
+    entry = transcript.follow(len(written), kind, document, max(now, latest))
     tx.append_transcript(entry.index, entry.encode())
+
+
+def record_batch(
+    store: Datastore, task: Task, total: NDArray[np.int64], count: int, now: int
+) -> None:
+    """Publish what a batch became, once, with its log entry; collected again it is the same."""
+    content = total.astype("<i8").tobytes()
+    digest = hashlib.sha256(content).hexdigest()
+    record = transcript.BatchRecord(
+        task=task.id.hex(), count=count, sigma2=task.sigma2, sum=digest
+    ).document
+    name = hashlib.sha256(record).hexdigest()
+    with store.transaction() as tx:
+        if tx.file(name) is None:
+            tx.add_file(digest, content)
+            tx.add_file(name, record)
+            log(tx, "result", record, now)
 
 
 def _standing(text: str) -> Standing:

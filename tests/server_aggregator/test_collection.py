@@ -1,5 +1,6 @@
 """A batch is released whole, large, once, with the full noise of each half."""
 
+import hashlib
 from dataclasses import replace
 from fractions import Fraction
 
@@ -252,3 +253,27 @@ def test_the_leaders_file_does_not_open_the_helpers_shares(pair) -> None:
     with pytest.raises(OpenError):
         hpke.open_(pair.leader.keys.opener, sealed.enc, info, aad, sealed.payload)
     assert len(hpke.open_(pair.helper.keys.opener, sealed.enc, info, aad, sealed.payload)) == 38
+
+
+def test_a_release_is_published_only_with_its_log_entry(pair, monkeypatch) -> None:
+    """The removal test: where the entry cannot be written, nothing is published either."""
+    from tactful_aggregator import refresh
+
+    def full(*_: object) -> None:
+        raise OSError("no room")
+
+    task = pair.agreed()
+    total = np.zeros(8, dtype=np.int64)
+    monkeypatch.setattr(refresh, "log", full)
+    with pytest.raises(OSError, match="no room"):
+        refresh.record_batch(pair.leader_store, task, total, 4, 0)
+
+    digest = hashlib.sha256(total.tobytes()).hexdigest()
+    with pair.leader_store.transaction() as tx:
+        assert tx.file(digest) is None
+    monkeypatch.undo()
+    for _ in range(2):
+        refresh.record_batch(pair.leader_store, task, total, 4, 0)
+    with pair.leader_store.transaction() as tx:
+        assert tx.file(digest) == total.tobytes()
+        assert len(tx.transcript()) == 1

@@ -15,6 +15,7 @@ from tactful.errors import (
     DecodeError,
     InvalidInput,
     ModelRejected,
+    ProtocolError,
     TaskRejected,
     TransportError,
     VaultDamaged,
@@ -35,6 +36,15 @@ class InUse:
 
     release: ModelRelease
     model: Model
+
+
+@dataclass(frozen=True)
+class Found:
+    """A verified release, its file, and the signed head of the log that holds it."""
+
+    signed: SignedRelease
+    file: bytes
+    checkpoint: str
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,11 @@ class ModelFeed:
             raise TaskRejected("task.guide: it is for another version of this experiment")
         return task
 
-    def newest(self, catalog: Catalog, newer_than: int, now: int) -> tuple[SignedRelease, bytes]:
-        """The newest release and its file, both verified.
+    def newest(self, catalog: Catalog, newer_than: int, now: int, seen: str = "") -> Found:
+        """The newest release and its file, both verified, and logged where everybody can see it.
 
-        Raises ModelRejected if there is none, or naming the first thing that is wrong with it.
+        `seen` is the head of the log that was kept last, empty for none. Raises ModelRejected if
+        there is no release, or naming the first thing that is wrong with it.
         """
         from tactful.protocol.model import SignedRelease
 
@@ -105,7 +116,24 @@ class ModelFeed:
         )
         file = self._body(self._get(f"/files/{release.file}"))
         _model(signed, file, catalog)
-        return signed, file
+        return Found(signed, file, self._logged(release.document, seen))
+
+    def _logged(self, document: bytes, seen: str) -> str:
+        """The head of the log, once it holds `document` and only grew; as it is kept."""
+        from tactful.protocol.transcript import Proof, SignedCheckpoint
+
+        digest = hashlib.sha256(document).hexdigest()
+        try:
+            since = SignedCheckpoint.decode(seen).checkpoint if seen else None
+            size = 0 if since is None else since.size
+            answer = self._get(f"/transcript/proofs/{digest}/{size}")
+            if answer.status == 404:
+                raise ModelRejected("release.log: the log does not hold it, or was cut")
+            proof = Proof.decode(self._body(answer))
+            proof.verify(document, "release", self._keys[0], since)
+        except ProtocolError as wrong:
+            raise ModelRejected(f"release.{wrong}") from wrong
+        return proof.checkpoint.encode()
 
     def _guide(self, digest: str) -> Guide:
         from tactful.learning.subspace import Guide
@@ -139,12 +167,17 @@ def default_transport() -> Transport:
     return HttpTransport()
 
 
-def adopt(vault: Vault, memory: Memory, signed: SignedRelease, file: bytes) -> None:
+def adopt(vault: Vault, memory: Memory, found: Found) -> None:
     """Make a verified release the one in use; the one before it is erased."""
-    release = signed.release
+    signed, file, release = found.signed, found.file, found.signed.release
     with vault.transaction(durable=True) as writing:
         content = writing.append("model_file", {"bytes": base64.b64encode(file).decode()})
-        body = {"version": release.version, "file": content, "release": signed.encode().decode()}
+        body: dict[str, object] = {
+            "version": release.version,
+            "file": content,
+            "release": signed.encode().decode(),
+        }
+        body["checkpoint"] = found.checkpoint
         writing.append("model", body)
         if memory.adoption is not None:
             writing.erase([memory.adoption.file])

@@ -185,11 +185,11 @@ class Personalizer:
         from tactful.device.model_feed import adopt
 
         memory = self.memory
-        signed, file = self._feed(self._carrier()).newest(
-            self.catalog, memory.newest, self._now_seconds()
+        found = self._feed(self._carrier()).newest(
+            self.catalog, memory.newest, self._now_seconds(), memory.checkpoint
         )
-        adopt(self._vault, memory, signed, file)
-        return signed.release
+        adopt(self._vault, memory, found)
+        return found.signed.release
 
     def forget(self) -> int:
         """Destroy events, profile and model for good; charges stay, nothing is refunded.

@@ -1,25 +1,28 @@
-"""What a pair has published, in order: each entry holds the hash of the one before."""
+"""What a pair has published, in order: a log that only grows, and signed heads of it."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 from tactful.errors import ProtocolError
-from tactful.protocol.signed import canonical
+from tactful.protocol import merkle
+from tactful.protocol.signed import canonical, is_signed
 
-GENESIS = "0" * 64
+SIGNED_AS = b"tactful-1 checkpoint"
 Kind = Literal["task", "release", "result"]
+Document = TypeVar("Document", "Entry", "Checkpoint", "BatchRecord")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One published document: its kind and SHA-256, and the hash of the entry before it."""
+    """One published document: its place, kind and SHA-256; `time` is in unix seconds."""
 
     index: int
-    previous: str
     kind: Kind
     sha256: str
     time: int
@@ -31,36 +34,196 @@ class Entry:
         return canonical(asdict(self)).decode()
 
     @property
-    def hash(self) -> str:
-        """The SHA-256 of this entry, which the next one holds."""
-        return hashlib.sha256(self.encode().encode()).hexdigest()
+    def leaf(self) -> bytes:
+        """Its hash as a leaf of the log."""
+        return merkle.leaf(self.encode().encode())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The head of a log of `size` entries; `time` is that of the last of them."""
+
+    size: int
+    root: str
+    time: int
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    @property
+    def document(self) -> bytes:
+        """The head in its one form."""
+        return canonical(asdict(self))
+
+
+@dataclass(frozen=True)
+class SignedCheckpoint:
+    """A head and the leader's signature: who holds two that differ holds proof of a split view."""
+
+    checkpoint: Checkpoint
+    signature: bytes
+
+    def encode(self) -> str:
+        """The JSON that is published and kept."""
+        signature = base64.b64encode(self.signature).decode()
+        return canonical({**asdict(self.checkpoint), "signature": signature}).decode()
+
+    @classmethod
+    def decode(cls, text: str | bytes) -> SignedCheckpoint:
+        """What was published, not verified; raises ProtocolError if it is none."""
+        try:
+            fields = json.loads(text)
+            signature = base64.b64decode(fields.pop("signature"), validate=True)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
+            raise ProtocolError("log: this is no signed checkpoint") from wrong
+        return cls(_parsed(Checkpoint, json.dumps(fields)), signature)
+
+    def verify(self, leader_key: bytes) -> Checkpoint:
+        """The head, once the leader signed it; raises ProtocolError."""
+        if not is_signed(SIGNED_AS + self.checkpoint.document, self.signature, leader_key):
+            raise ProtocolError("log.signature: it is not by the key this device trusts")
+        return self.checkpoint
+
+
+class Signer(Protocol):
+    """Whatever signs heads: the leader's Ed25519 key."""
+
+    def sign(self, data: bytes) -> bytes:
+        """64 bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """That a document is in the log at a signed head, and that the log grew from an older one."""
+
+    entry: str
+    checkpoint: SignedCheckpoint
+    inclusion: tuple[bytes, ...]
+    consistency: tuple[bytes, ...]
+
+    def encode(self) -> bytes:
+        """The JSON that is published."""
+        return canonical(
+            {
+                "entry": self.entry,
+                "checkpoint": self.checkpoint.encode(),
+                "inclusion": [step.hex() for step in self.inclusion],
+                "consistency": [step.hex() for step in self.consistency],
+            }
+        )
+
+    @classmethod
+    def decode(cls, body: bytes) -> Proof:
+        """What was published, not verified; raises ProtocolError if it is none."""
+        try:
+            fields = json.loads(body)
+            return cls(
+                entry=str(fields["entry"]),
+                checkpoint=SignedCheckpoint.decode(str(fields["checkpoint"])),
+                inclusion=tuple(bytes.fromhex(step) for step in fields["inclusion"]),
+                consistency=tuple(bytes.fromhex(step) for step in fields["consistency"]),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError) as wrong:
+            raise ProtocolError("log: this is no proof") from wrong
+
+    def verify(
+        self, document: bytes, kind: Kind, leader_key: bytes, since: Checkpoint | None
+    ) -> Checkpoint:
+        """The head, once it holds `document`, and begins with what `since` held.
+
+        Raises ProtocolError naming what does not hold.
+        """
+        head = self.checkpoint.verify(leader_key)
+        entry = parse(self.entry)
+        if (entry.kind, entry.sha256) != (kind, hashlib.sha256(document).hexdigest()):
+            raise ProtocolError("log.entry: it is of another document")
+        tree = bytes.fromhex(head.root)
+        if not merkle.includes(entry.leaf, entry.index, head.size, self.inclusion, tree):
+            raise ProtocolError("log.inclusion: the document is not in the log")
+        if since is not None:
+            old = bytes.fromhex(since.root)
+            if not merkle.grew(old, since.size, tree, head.size, self.consistency):
+                raise ProtocolError(
+                    "log.consistency: it is not the log this device has seen; keep both heads"
+                )
+        return head
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRecord:
+    """What one batch became: logged under its hash when the sum is used, for anyone to check.
+
+    `sigma2` is what each half declares to have added, `sum` the SHA-256 of the noisy whole
+    numbers as little-endian 64 bit, the only thing that is ever released of a batch.
+    """
+
+    task: str
+    count: int
+    sigma2: str
+    sum: str
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    @property
+    def document(self) -> bytes:
+        """The record in its one form."""
+        return canonical(asdict(self))
+
+    @classmethod
+    def parse(cls, document: str | bytes) -> BatchRecord:
+        """The record of a document; raises ProtocolError if it is none."""
+        return _parsed(cls, document if isinstance(document, str) else document.decode())
 
 
 def parse(line: str) -> Entry:
     """The entry that `encode` wrote; raises ProtocolError if it is none."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Entry).validate_json(line)
-    except ValidationError as wrong:
-        raise ProtocolError("transcript: a line is not an entry") from wrong
+    entry = _parsed(Entry, line)
+    if entry.encode() != line:
+        raise ProtocolError("transcript: a line is not in its one form")
+    return entry
 
 
-def follow(last: Entry | None, kind: Kind, document: bytes, time: int) -> Entry:
-    """The entry for `document` after `last`; `time` is in unix seconds."""
-    return Entry(
-        index=0 if last is None else last.index + 1,
-        previous=GENESIS if last is None else last.hash,
-        kind=kind,
-        sha256=hashlib.sha256(document).hexdigest(),
-        time=time,
+def follow(size: int, kind: Kind, document: bytes, time: int) -> Entry:
+    """The entry for `document` after `size` others; `time` is in unix seconds."""
+    return Entry(index=size, kind=kind, sha256=hashlib.sha256(document).hexdigest(), time=time)
+
+
+def checkpoint(entries: Sequence[Entry]) -> Checkpoint:
+    """The head of `entries`; raises ProtocolError unless they are numbered and in time's order."""
+    before = 0
+    for index, entry in enumerate(entries):
+        if entry.index != index or entry.time < before:
+            raise ProtocolError(f"transcript: entry {index} does not follow the one before it")
+        before = entry.time
+    tree = merkle.root([entry.leaf for entry in entries])
+    return Checkpoint(size=len(entries), root=tree.hex(), time=before)
+
+
+def signed(entries: Sequence[Entry], signer: Signer) -> SignedCheckpoint:
+    """The head of `entries`, signed: the same bytes whenever it is asked for."""
+    head = checkpoint(entries)
+    return SignedCheckpoint(head, signer.sign(SIGNED_AS + head.document))
+
+
+def prove(entries: Sequence[Entry], sha256: str, since: int, signer: Signer) -> Proof | None:
+    """The proof for the newest entry with this hash, from a log of `since`; None without one."""
+    places = [entry.index for entry in entries if entry.sha256 == sha256]
+    if not places or not 0 <= since <= len(entries):
+        return None
+    leaves = [entry.leaf for entry in entries]
+    return Proof(
+        entry=entries[places[-1]].encode(),
+        checkpoint=signed(entries, signer),
+        inclusion=tuple(merkle.inclusion(leaves, places[-1])),
+        consistency=tuple(merkle.consistency(leaves, since)) if since else (),
     )
 
 
-def verify(entries: Sequence[Entry]) -> None:
-    """Check that nothing was changed, moved or left out; raises ProtocolError naming the entry."""
-    previous = GENESIS
-    for index, entry in enumerate(entries):
-        if (entry.index, entry.previous) != (index, previous):
-            raise ProtocolError(f"transcript: entry {index} does not follow the one before it")
-        previous = entry.hash
+def _parsed(kind: type[Document], text: str) -> Document:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as wrong:
+        raise ProtocolError(
+            f"transcript: a line is not an entry or a head ({kind.__name__})"
+        ) from wrong

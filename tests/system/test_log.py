@@ -1,0 +1,121 @@
+"""A model is adopted only if everybody can see it, in a log that only grew."""
+
+import base64
+import json
+
+import pytest
+
+from tactful.errors import ModelRejected
+from tactful.protocol import transcript
+from tactful.protocol.transport import HttpTransport, Request, Response
+
+
+@pytest.fixture
+def trained(town, wire):
+    """Two releases, the first adopted by a device whose network can be bent."""
+    seen = wire()
+    devices = [town.device(number) for number in range(6)]
+    bent = town.device(9, transport=seen)
+    town.train(devices)
+    bent.refresh()
+    town.train(devices)
+    for device in devices:
+        device.close()
+    with bent:
+        yield town, bent, seen
+
+
+def bend(seen, change) -> None:
+    """Let `change` rewrite every proof on its way."""
+    real = HttpTransport().send
+
+    def answer(request: Request) -> Response:
+        response = real(request)
+        if "/transcript/proofs/" in request.url:
+            return change(request, response)
+        return response
+
+    seen.answer = answer
+
+
+def test_a_newer_release_in_a_grown_log_is_adopted(trained) -> None:
+    _, device, _ = trained
+    before = device.memory.checkpoint
+
+    device.refresh()
+
+    sizes = [json.loads(text)["size"] for text in (before, device.memory.checkpoint)]
+    assert sizes[0] < sizes[1]
+
+
+def test_a_release_that_is_not_logged_is_refused(trained) -> None:
+    _, device, seen = trained
+    bend(seen, lambda request, response: Response(404, b""))
+
+    with pytest.raises(ModelRejected, match=r"release\.log: .*does not hold it"):
+        device.refresh()
+    assert device.memory.newest == 1
+
+
+def test_a_log_that_forgot_what_this_device_saw_is_refused(trained) -> None:
+    town, device, seen = trained
+    signer = town.pair.leader.half.keys.signer
+
+    def another_history(request: Request, response: Response) -> Response:
+        """The same release, honestly signed, at the end of a log made for this device alone."""
+        entry = transcript.parse(json.loads(response.body)["entry"])
+        forged = [transcript.follow(n, "task", b"%d" % n, 0) for n in range(entry.index)]
+        entries = [*forged, entry]
+        since = int(request.url.rpartition("/")[2])
+        proof = transcript.prove(entries, entry.sha256, since, signer)
+        return Response(200, proof.encode())
+
+    bend(seen, another_history)
+
+    with pytest.raises(ModelRejected, match=r"release\.log\.consistency: .*keep both heads"):
+        device.refresh()
+    assert device.memory.newest == 1
+
+
+def test_a_head_by_another_key_is_refused(trained) -> None:
+    _, device, seen = trained
+
+    def resigned(request: Request, response: Response) -> Response:
+        fields = json.loads(response.body)
+        head = json.loads(fields["checkpoint"])
+        head["signature"] = base64.b64encode(bytes(64)).decode()
+        return Response(200, json.dumps({**fields, "checkpoint": json.dumps(head)}).encode())
+
+    bend(seen, resigned)
+
+    with pytest.raises(ModelRejected, match=r"release\.log\.signature"):
+        device.refresh()
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{}", b"[]", b"null", b'{"entry": 1}'])
+def test_an_answer_that_is_no_proof_is_refused_by_name(trained, garbage) -> None:
+    _, device, seen = trained
+    bend(seen, lambda request, response: Response(200, garbage))
+
+    with pytest.raises(ModelRejected, match=r"release\."):
+        device.refresh()
+
+
+def test_erasing_does_not_forget_what_the_log_was(trained) -> None:
+    _, device, _ = trained
+    before = device.memory.checkpoint
+
+    device.forget()
+
+    assert device.memory.checkpoint == before
+
+
+def test_tasks_batches_and_releases_are_logged_in_order(trained) -> None:
+    town, _, _ = trained
+    body = HttpTransport().send(Request("GET", f"{town.pair.leader.url}/transcript")).body
+    entries = [transcript.parse(line) for line in body.decode().splitlines()]
+
+    transcript.checkpoint(entries)
+    kinds = [entry.kind for entry in entries]
+    assert kinds.count("task") == kinds.count("result") >= 6
+    assert kinds.count("release") >= 2
