@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tactful.audit.cli import add_parser as add_audit
+from tactful.audit.cli import main as audit
 from tactful.device.caps.cli import add_parser as add_caps
 from tactful.errors import InvalidInput, TactfulError
 from tactful.person.cli import add_parser as add_person
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what can be mended is one sentence on stderr and exit status 2."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["audit"]:
+        return audit(given[1:])  # its exit statuses speak of the claim
+    options = _parser().parse_args(given)
     try:
         status: int = options.run(options)
     except (TactfulError, OSError) as wrong:
@@ -42,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--key-file", type=Path, required=True, help="the file with its key")
         command.set_defaults(run=run)
     _add_disclosures(commands)
+    add_audit(commands)
     add_caps(commands)
     add_person(commands)
     return parser

@@ -1,7 +1,7 @@
 """What one check of an audit says, and what all of them together say to a shell."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tactful.errors import InvalidInput
@@ -34,6 +34,9 @@ class Finding:
     ground: EvidenceClass
     claim: str
     measured: str
+    seconds: float = 0.0
+    hazards: tuple[int, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:

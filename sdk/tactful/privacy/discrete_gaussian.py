@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
-from tactful.privacy.mechanism import FAMILIES, Family
+from tactful.privacy.mechanism import read_family
 
 Entropy = Callable[[int], bytes]
 Limbs = NDArray[np.uint64]
@@ -54,20 +54,19 @@ class NoiseTable:
     low: Limbs
 
     @classmethod
-    def of(cls, family: Family, sigma2: Fraction) -> NoiseTable:
+    def of(cls, family: str, sigma2: Fraction) -> NoiseTable:
         """The table of `family` with variance parameter `sigma2` in squared levels, cached.
 
         Raises InvalidInput if the family is unknown or sigma is not in [1/4, 32,768] levels.
         """
-        if family not in FAMILIES:
-            raise InvalidInput("family", f"{family!r} is unknown", f"use one of {FAMILIES}")
+        law = read_family(family)
         if not LEAST_SIGMA2 <= sigma2 <= MOST_SIGMA**2:
             raise InvalidInput(
                 "sigma2",
                 f"sigma^2 {float(sigma2):.6g}: sigma is not in [0.25, {MOST_SIGMA}] levels",
                 "raise epsilon or this release's share of it, or use fewer levels",
             )
-        return _table(family, Fraction(sigma2))
+        return _table(law, Fraction(sigma2))
 
     @classmethod
     def laplace(cls, scale: Fraction) -> NoiseTable:

@@ -124,7 +124,7 @@ class GaussianRelease:
             sigma2=read_fraction("sigma2", event["sigma2"]),
             gamma2=read_fraction("gamma2", event["gamma2"]),
             dimension=_whole("dimension", event["dimension"]),
-            family=_family(event["family"]),
+            family=read_family(event["family"]),
             placement=_one_of("placement", event["placement"], Placement),
             n_min=_whole("n_min", event["n_min"]),
             sampling=_one_of("sampling", event["sampling"], Sampling),
@@ -190,7 +190,8 @@ def _whole(field: str, value: object) -> int:
     return value
 
 
-def _family(value: object) -> Family:
+def read_family(value: object) -> Family:
+    """The family called `value`; raises InvalidInput if there is none."""
     for family in FAMILIES:
         if value == family:
             return family

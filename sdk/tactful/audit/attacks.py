@@ -1,0 +1,156 @@
+"""D: what attacks on the running pair could tell, as lower bounds on epsilon."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from tactful.audit.case import Case, Check, NotShown, Outcome, require
+from tactful.audit.estimators import best_one_run, gaussian, guesses
+from tactful.audit.finding import EvidenceClass
+from tactful.audit.statistics import Floats, quantile
+from tactful.errors import InvalidInput
+from tactful.privacy.accountant import epsilon_for, mu_from_rho
+from tactful.privacy.mechanism import read_fraction
+from tactful.protocol.evidence import Canaries
+
+ALPHA = 0.001 / 3  # three estimators share the false alarms of D1
+WEALTH = 1 / 0.0005  # an e-process this rich refutes; it may be looked at after every batch
+FALSE_POSITIVES = 0.001
+BET = 0.5
+FEWEST = 100
+
+
+def canaries(case: Case) -> Outcome:
+    """D1: canaries through the real client and pair; three bounds, each with its assumption."""
+    figures: dict[str, float] = {}
+    for one in _shown(case)[: 1 if case.evidence.documents.canaries else 0]:
+        claimed = _claimed(one)
+        scores, coins = _opened(one)
+        one_run, fdp = best_one_run(scores, coins, ALPHA, one.delta)
+        bound = gaussian(scores[coins == 1], scores[coins == 0], ALPHA)
+        normal = epsilon_for(bound, one.delta) if bound > 0 else 0.0
+        figures = {"one_run": one_run, "fdp": fdp, "gaussian": normal, "claimed": claimed}
+        for name in ("one_run", "fdp", "gaussian"):
+            require(
+                figures[name] <= claimed,
+                f"{name}: epsilon is at least {figures[name]:.3f}, {claimed:.3f} is claimed",
+            )
+        if len(scores) < FEWEST:
+            return Outcome(None, f"{len(scores)} canaries say little", figures)
+    told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    return Outcome(True, f"{told}; {len(_shown(case)[0].scores)} canaries, alpha 0.001", figures)
+
+
+def anytime(case: Case) -> Outcome:
+    """D2: a bet against the claim over all batches, valid whenever it is looked at.
+
+    Under (epsilon, delta) a guess is right with chance at most s = e^eps/(1+e^eps) + delta,
+    whatever came before; the wealth of betting on more is a supermartingale (Ville 1939).
+    """
+    wealth, count = 1.0, 0
+    richest = wealth
+    for one in _shown(case):
+        scores, coins = _opened(one)
+        chance = 1 / (1 + math.exp(-_claimed(one))) + one.delta
+        middle = float(np.median(scores))
+        for score, coin in zip(scores, coins, strict=True):
+            right = (score > middle) == bool(coin)
+            wealth *= 1 + BET * (float(right) - chance)
+            richest, count = max(richest, wealth), count + 1
+    require(richest < WEALTH, f"a bet against the claim grew to {richest:.3g}")
+    return Outcome(True, f"{count:,} bets, at most {richest:.2f} for 1", {"wealth": richest})
+
+
+def membership(case: Case) -> Outcome:
+    """D3: telling who took part at few false alarms, against what the claim allows; low bits."""
+    worst = 0.0
+    for one in _shown(case):
+        scores, coins = _opened(one)
+        inside, outside = scores[coins == 1], np.sort(scores[coins == 0])
+        limit = outside[-max(1, math.ceil(len(outside) * FALSE_POSITIVES))]
+        hits, mu = float((inside > limit).mean()), mu_from_rho(_rho(one))
+        rate = 1 / len(outside)  # one false alarm among those outside
+        allowed = 1 - _below(quantile(1 - rate) - mu)
+        slack = 4 * math.sqrt(max(allowed * (1 - allowed), 1 / len(inside)) / len(inside))
+        # the limit itself is a sample: half an order of magnitude in its false alarms
+        slack += 1 - _below(quantile(1 - min(3 * rate, 0.5)) - mu) - allowed
+        require(hits <= allowed + slack, f"{hits:.1%} found where {allowed + slack:.1%} is allowed")
+        worst = max(worst, hits)
+    odd = [
+        float((total.astype(np.int64) & 1).mean())
+        for total in case.evidence.sums.values()
+        if total.dtype == np.int64 and total.size >= 64
+    ]
+    for share, total in zip(odd, case.evidence.sums.values(), strict=False):
+        limit = 5 * 0.5 / math.sqrt(total.size)
+        require(abs(share - 0.5) < limit, f"{share:.3f} of a sum's lowest bits are set")
+    return Outcome(True, f"TPR {worst:.2%} at the FPR of one false alarm; low bits are even")
+
+
+def _below(z: float) -> float:
+    return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def _shown(case: Case) -> tuple[Canaries, ...]:
+    if not case.evidence.documents.canaries:
+        raise NotShown("no canaries were shown")
+    return case.evidence.documents.canaries
+
+
+def _rho(one: Canaries) -> Fraction:
+    return read_fraction("canaries.rho", one.rho)
+
+
+def _claimed(one: Canaries) -> float:
+    return epsilon_for(mu_from_rho(_rho(one)), one.delta)
+
+
+def _opened(one: Canaries) -> tuple[Floats, Floats]:
+    """(scores, coins), once the coins are those that were committed to."""
+    try:
+        opened = bytes.fromhex(one.opened)
+    except ValueError as wrong:
+        raise InvalidInput("canaries.opened", "not hex", "open the commitment") from wrong
+    require(
+        hashlib.sha256(opened).hexdigest() == one.commitment,
+        "the coins are not those that were committed to before the run",
+    )
+    scores = np.array(one.scores)
+    if not np.isfinite(scores).all():
+        raise InvalidInput("canaries.scores", "one is no number", "score every canary")
+    return scores, one.coins()
+
+
+def accuracy(scores: Floats, coins: Floats, part: float) -> float:
+    """How often the best attack on a part of the canaries guesses right."""
+    count, right = guesses(scores, coins, part)
+    return right / count
+
+
+CHECKS = (
+    Check(
+        id="D1",
+        claim="canaries do not refute epsilon",
+        ground=EvidenceClass.NOT_REFUTED,
+        run=canaries,
+        hazards=(1,),
+    ),
+    Check(
+        id="D2",
+        claim="no bet against the claim grows, whenever it is looked at",
+        ground=EvidenceClass.NOT_REFUTED,
+        run=anytime,
+        slow=True,
+    ),
+    Check(
+        id="D3",
+        claim="membership is told no better than the claim allows",
+        ground=EvidenceClass.NOT_REFUTED,
+        run=membership,
+        slow=True,
+    ),
+)

@@ -1,0 +1,265 @@
+"""A: what follows from the documents alone, by exact arithmetic (design/privacy.md 4.1)."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import math
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from tactful.audit.case import Case, Check, NotShown, Outcome, require
+from tactful.audit.finding import EvidenceClass
+from tactful.privacy import accountant, discrete_gaussian
+from tactful.privacy.discrete_gaussian import NoiseTable
+from tactful.privacy.mechanism import Adjacency, Sampling
+from tactful.privacy.sampling import SampledRounds
+from tactful.protocol.task import Task
+from tactful.vdaf import field
+
+RELEASE_PATH = ("tactful.privacy", "tactful.vdaf", "tactful.protocol")  # what noise passes through
+SEEDED = {"default_rng", "RandomState", "PCG64", "Philox", "SFC64", "Random", "randbytes"}
+FLOATS = {"normal", "standard_normal", "gauss", "laplace", "normalvariate", "uniform", "random"}
+LEAST_BATCH = {"popularity": 1000, "subspace": 1000, "experiment": 100}
+
+
+def one_unit(case: Case) -> Outcome:
+    """A1: the same unit and neighbours in task, charge, release and claim; one report a batch."""
+    said = {(case.claim.unit, case.claim.adjacency)}
+    said |= {(str(event.unit), str(event.adjacency)) for event in case.events}
+    if case.evidence.documents.releases:
+        said |= {
+            (one.unit, one.adjacency) for one in case.releases if one.model == case.claim.model
+        }
+    ids = {task.id.hex() for task in case.tasks}
+    for ledger in case.ledgers if case.evidence.documents.ledgers else ():
+        mine = [charge for charge in ledger.charges if charge.task_id in ids]
+        said |= {(str(c.event.get("unit")), str(c.event.get("adjacency"))) for c in mine}
+        require(
+            len({c.task_id for c in mine}) == len(mine), "a device was charged twice for a batch"
+        )
+    require(len(said) == 1, f"{sorted(said)} are claimed side by side")
+    Adjacency(case.claim.adjacency)
+    return Outcome(True, f"{case.claim.unit}, {case.claim.adjacency} everywhere")
+
+
+def sensitivity(case: Case) -> Outcome:
+    """A2: the bound that devices test is the bound that is accounted, and is not the clip norm."""
+    bounds = {task.id.hex(): _exact_bound(task) for task in case.tasks}
+    for task in case.tasks:
+        require(
+            task.release.norm_bound == bounds[task.id.hex()],
+            f"round {task.round}: {task.release.norm_bound} is accounted, "
+            f"{bounds[task.id.hex()]} is what a rounded vector can have",
+        )
+    for ledger in case.ledgers if case.evidence.documents.ledgers else ():
+        for charge in ledger.charges:
+            paid = charge.event.get("norm_bound")
+            expected = bounds.get(charge.task_id, paid)
+            require(
+                paid == expected, f"a charge accounts {paid} where a vector can have {expected}"
+            )
+    return Outcome(True, f"Delta2 = {', '.join(str(bound) for bound in bounds.values())}")
+
+
+def _exact_bound(task: Task) -> int:
+    """floor(c^2 + d/4 + c + sqrt(d)/2) by searching whole numbers: no code shared with devices."""
+    d, levels, box = task.encoding.padded, task.levels, task.box
+    rational = Fraction(levels**2 * d, 4 * box**2) + Fraction(d, 4)
+    root2 = d * (Fraction(levels, 2 * box) + Fraction(1, 2)) ** 2  # the square of c + sqrt(d)/2
+    bound = math.floor(rational) + math.isqrt(math.floor(root2)) + 2
+    while bound > rational and (bound - rational) ** 2 > root2:
+        bound -= 1
+    return min(bound, (levels // 2) ** 2 * d)
+
+
+def noise_suffices(case: Case) -> Outcome:
+    """A3: either half alone adds enough for the claim, from a table of 128 bits."""
+    delta = case.claim.delta
+    spent = sum((event.rho for event in case.events), Fraction(0))
+    epsilon = accountant.claim(case.events, delta).headline
+    require(
+        epsilon <= case.claim.epsilon * (1 + 1e-9),
+        f"one half's noise gives epsilon {epsilon:.4f}, {case.claim.epsilon:.4f} is claimed",
+    )
+    for event in case.events:
+        table = NoiseTable.of(event.family, event.sigma2)
+        low = sum(1 for k in range(table.lowest, 0, max(1, -table.lowest // 64)) if _low(table, k))
+        require(low >= 32, "the thresholds hold 64 bits, not 128")
+        require(event.sigma2 >= 1, f"sigma^2 {float(event.sigma2):.3g} is below one level")
+    return Outcome(True, f"epsilon {epsilon:.4f} from rho {float(spent):.6g}", {"epsilon": epsilon})
+
+
+def _low(table: NoiseTable, number: int) -> bool:
+    return table.threshold(number) % (1 << 64) != 0
+
+
+def no_wraparound(case: Case) -> Outcome:
+    """A4: the largest sum with 12 sigma of both halves' noise stays inside half the modulus."""
+    room = 1.0
+    for task in case.tasks:
+        most = case.claim.eligible * task.levels
+        most += math.ceil(12 * math.sqrt(2 * Fraction(task.sigma2)))
+        require(2 * most < field.MODULUS, f"round {task.round}: sums reach {most}, beyond p/2")
+        room = min(room, 1 - 2 * most / field.MODULUS)
+    return Outcome(True, f"at least {room:.6f} of the field is never reached")
+
+
+def delta_small(case: Case) -> Outcome:
+    """A5: one delta everywhere, at most a tenth of one device's share."""
+    deltas = {case.claim.delta} | {task.delta for task in case.tasks}
+    if case.evidence.documents.releases:
+        deltas |= {one.delta for one in case.releases if one.model == case.claim.model}
+    require(len(deltas) == 1, f"{sorted(deltas)} are used side by side")
+    ceiling = 1 / (10 * case.claim.eligible)
+    require(case.claim.delta <= ceiling, f"delta {case.claim.delta:g} is above {ceiling:g}")
+    return Outcome(True, f"delta {case.claim.delta:g} <= {ceiling:g} everywhere")
+
+
+def sampling_as_run(case: Case) -> Outcome:
+    """A6: the sampling in the accountant is what the scheduler runs, and may be claimed."""
+    claim = case.claim
+    require(
+        claim.sampling == claim.scheduler,
+        f"accounted as {claim.sampling}, but batches are chosen by {claim.scheduler}",
+    )
+    sampling = Sampling(claim.sampling)
+    if sampling != Sampling.ALL:
+        SampledRounds(  # raises for every claim without a proof
+            sampling=sampling,
+            mu2=2 * case.rho,
+            rate=Fraction(1, 2),
+            rounds=1,
+            adjacency=Adjacency(claim.adjacency),
+            aggregator_sees=not {"leader", "helper"} <= set(claim.hidden_from),
+        ).epsilon(claim.delta)
+    require(not claim.hidden_from, "aggregators receive the reports: they see who takes part")
+    return Outcome(True, "every batch is whoever reported; no amplification is claimed")
+
+
+def nothing_beside(case: Case) -> Outcome:
+    """A7: batches are large, and only sums and whole documents of a known kind are published."""
+    for task in case.tasks:
+        least = LEAST_BATCH[task.kind]
+        require(task.min_batch_size >= least, f"{task.kind}: a batch of {task.min_batch_size}")
+    for record in case.records:
+        length = len(case.evidence.sums.get(record.sum, ()))
+        sizes = {t.encoding.padded for t in case.tasks if t.id.hex() == record.task}
+        require(not sizes or length in sizes, f"a sum of {length} numbers was published")
+    return Outcome(True, f"batches of at least {min(t.min_batch_size for t in case.tasks)}")
+
+
+def frozen(case: Case) -> Outcome:
+    """A8: every task is logged before its first report, and is the same for everybody."""
+    logged = {entry.sha256: entry for entry in case.log if entry.kind == "task"}
+    for task in case.tasks:
+        require(task.id.hex() in logged, f"round {task.round} is not in the log")
+    opened = {(task.round, task.opens) for task in case.tasks}
+    require(len(opened) == len(case.tasks), "one round was opened with two documents")
+    for field_name in ("catalog", "items", "epsilon", "delta", "adjacency", "min_batch_size"):
+        values = {getattr(task, field_name) for task in case.tasks}
+        require(
+            len(values) == 1, f"{field_name} differs between rounds: {sorted(map(str, values))}"
+        )
+    known = set(logged)
+    for ledger in case.ledgers if case.evidence.documents.ledgers else ():
+        for one in ledger.disclosures:
+            require(str(one.get("task_id")) in known, "a device was asked by a task nobody logged")
+    return Outcome(True, f"{len(case.tasks)} tasks, all logged")
+
+
+def randomness(case: Case) -> Outcome:
+    """A9: noise comes from the kernel alone; no seed can be given; two forks differ."""
+    require(
+        list(inspect.signature(discrete_gaussian.draw).parameters) == ["table", "count"],
+        "the release's sampler takes something that could be a seed",
+    )
+    found = [f"{name} in {module}" for module, name in _named(RELEASE_PATH) if name in SEEDED]
+    require(not found, f"{found[0] if found else ''}: another source of randomness")
+    first, second = (_drawn_in_a_fork() for _ in range(2))
+    require(first != second, "two forked workers drew the same noise")
+    return Outcome(True, "kernel entropy only; two forks differ")
+
+
+def _drawn_in_a_fork() -> bytes:
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, discrete_gaussian.draw(NoiseTable.laplace(Fraction(100)), 64).tobytes())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as drawn:
+        content = drawn.read()
+    os.wait()
+    return content
+
+
+def _named(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Every attribute and name that the modules of `packages` use."""
+    for module, tree in sources(packages):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                yield module, node.attr
+            elif isinstance(node, ast.alias):
+                yield module, node.name.rpartition(".")[2]
+
+
+def sources(packages: tuple[str, ...]) -> Iterator[tuple[str, ast.Module]]:
+    """The parsed modules of `packages`, as installed."""
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise NotShown(f"{package} is not installed as source")
+        for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
+            yield f"{package}.{path.stem}", ast.parse(path.read_text())
+
+
+def float_samples(packages: tuple[str, ...] = ("tactful.privacy",)) -> list[str]:
+    """Calls in `packages` that draw a float sample: there must be none."""
+    return [f"{name} in {module}" for module, name in _named(packages) if name in FLOATS]
+
+
+_PROVED = EvidenceClass.PROVED
+CHECKS = (
+    Check(
+        id="A1",
+        claim="one unit, one adjacency, one report per device and batch",
+        ground=_PROVED,
+        run=one_unit,
+        hazards=(3, 4, 6),
+    ),
+    Check(
+        id="A2",
+        claim="sensitivity is that of the rounded vector",
+        ground=_PROVED,
+        run=sensitivity,
+    ),
+    Check(id="A3", claim="one half's noise suffices", ground=_PROVED, run=noise_suffices),
+    Check(id="A4", claim="no sum wraps around", ground=_PROVED, run=no_wraparound),
+    Check(
+        id="A5", claim="delta is small and single", ground=_PROVED, run=delta_small, hazards=(5, 7)
+    ),
+    Check(id="A6", claim="sampling claimed is sampling run", ground=_PROVED, run=sampling_as_run),
+    Check(
+        id="A7",
+        claim="nothing personal is published beside the sums",
+        ground=_PROVED,
+        run=nothing_beside,
+        hazards=(8, 15),
+    ),
+    Check(
+        id="A8",
+        claim="public quantities are frozen before the first report",
+        ground=_PROVED,
+        run=frozen,
+        hazards=(14, 19),
+    ),
+    Check(
+        id="A9",
+        claim="noise comes from the kernel, without a seed",
+        ground=_PROVED,
+        run=randomness,
+    ),
+)

@@ -1,0 +1,176 @@
+"""E: what leaves a device: every byte named, always as many, and none of them of its history."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Iterator
+from itertools import combinations
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from tactful.audit.case import Case, Check, NotShown, Outcome, require
+from tactful.audit.finding import EvidenceClass
+from tactful.audit.statistics import chi2_upper
+from tactful.errors import InvalidInput
+from tactful.protocol.evidence import Upload
+from tactful.protocol.messages import MEDIA_TYPE, Report, decode_upload
+from tactful.protocol.task import Task
+
+HEADERS = {"content-type"}
+ALPHA = 1e-5  # of the bytes' chi-square
+LEAST_BYTES = 4096
+INCOMPRESSIBLE = 0.98
+
+
+def closed_world(case: Case) -> Outcome:
+    """E1: every byte of every request is one that the public schema names."""
+    known = {task.task.encoded_id for task in case.signed_tasks}
+    total = 0
+    for upload, reports in _read(case):
+        extra = {name.lower() for name in upload.headers} - HEADERS
+        require(not extra, f"headers beside the schema: {sorted(extra)}")
+        require(
+            upload.headers.get("Content-Type") == f"{MEDIA_TYPE}upload-req",
+            "the content type says something else",
+        )
+        parts = urlsplit(upload.url)
+        require(not parts.query and not parts.fragment, "the address carries a query")
+        steps = parts.path.split("/")
+        named = len(steps) == 4 and (steps[1], steps[3]) == ("tasks", "reports")
+        require(named and (not known or steps[2] in known), f"{parts.path} is no upload's address")
+        body = b"".join(report.encode() for report in reports)
+        require(body == _body(upload), "bytes that the schema does not name")
+        require(len(reports) == 1, "one request carries several reports")
+        total += len(body)
+    return Outcome(True, f"{total:,} bytes, each a field of the schema")
+
+
+def constant_size(case: Case) -> Outcome:
+    """E2: for one task the length is the same whatever the history."""
+    lengths: dict[str, set[int]] = {}
+    histories: dict[str, set[str]] = {}
+    for upload, _ in _read(case):
+        lengths.setdefault(upload.url, set()).add(len(_body(upload)))
+        histories.setdefault(upload.url, set()).add(upload.history)
+    for url, found in lengths.items():
+        require(len(found) == 1, f"{url}: {sorted(found)} bytes for different histories")
+    most = max(len(names) for names in histories.values())
+    if most < 2:
+        return Outcome(None, "only one history was sent")
+    return Outcome(True, f"{most} histories, one length for each task")
+
+
+def uniform(case: Case) -> Outcome:
+    """E3: a sealed share, and one opened share alone, looks like nothing but random bytes."""
+    sealed = b"".join(
+        part.payload for _, reports in _read(case) for r in reports for part in (r.leader, r.helper)
+    )
+    opened = b"".join(_decoded(share) for one, _ in _read(case) for share in one.shares)
+    told = []
+    for name, content in (("sealed", sealed), ("opened", opened)):
+        if not content:
+            continue
+        if len(content) < LEAST_BYTES:
+            return Outcome(None, f"only {len(content)} {name} bytes")
+        counts = np.bincount(np.frombuffer(content, dtype=np.uint8), minlength=256)
+        expected = len(content) / 256
+        p = chi2_upper(float((np.square(counts - expected) / expected).sum()), 255)
+        ratio = len(zlib.compress(content, 9)) / len(content)
+        require(p > ALPHA, f"{name} shares are not uniform (p {p:.1e})")
+        require(ratio > INCOMPRESSIBLE, f"{name} shares shrink to {ratio:.2f}")
+        told.append(f"{name}: p {p:.2g}, compressed to {ratio:.3f}")
+    return Outcome(True, "; ".join(told))
+
+
+def no_path_from_events(case: Case) -> Outcome:
+    """E4: another history changes share bytes only, and the vector no more than declared."""
+    tasks = {task.task.encoded_id: task.task for task in case.signed_tasks}
+    compared = 0
+    for (one, first), (other, second) in combinations(list(_read(case)), 2):
+        if one.url != other.url or one.history == other.history:
+            continue
+        for a, b in zip(first, second, strict=True):
+            same = (a.metadata.time, a.public_share, a.leader.config_id, a.helper.config_id)
+            other_same = (b.metadata.time, b.public_share, b.leader.config_id, b.helper.config_id)
+            require(same == other_same, f"{one.history}, {other.history}: more than shares differ")
+        task = tasks.get(urlsplit(one.url).path.split("/")[2])
+        if task is not None and one.measurement and other.measurement:
+            _within(one, other, task)
+            compared += 1
+    if not compared:
+        raise NotShown("no two opened reports of different histories were shown")
+    return Outcome(True, f"{compared} pairs of histories within 4 Delta2")
+
+
+def _within(one: Upload, other: Upload, task: Task) -> None:
+    gap = np.array(one.measurement, dtype=np.int64) - np.array(other.measurement, dtype=np.int64)
+    distance = int(np.dot(gap, gap))
+    limit = 4 * task.release.norm_bound
+    require(distance <= limit, f"{one.history}, {other.history}: distance^2 {distance} > {limit}")
+
+
+def metadata(case: Case) -> Outcome:
+    """E5: what the schema cannot hide, as a list."""
+    return Outcome(
+        True,
+        "the leader sees address and time of an upload, unless it is proxied; TLS "
+        "shows its size; a report shows that a device takes part, and in which hour",
+    )
+
+
+def _read(case: Case) -> Iterator[tuple[Upload, list[Report]]]:
+    if not case.evidence.documents.uploads:
+        raise NotShown("no upload was captured")
+    for upload in case.evidence.documents.uploads:
+        yield upload, decode_upload(_body(upload))
+
+
+def _body(upload: Upload) -> bytes:
+    return _decoded(upload.body)
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as wrong:
+        raise InvalidInput("uploads", "not base64", "capture it again") from wrong
+
+
+CHECKS = (
+    Check(
+        id="E1",
+        claim="every byte that leaves is one the public schema names",
+        ground=EvidenceClass.PROVED,
+        run=closed_world,
+        hazards=(8, 18),
+    ),
+    Check(
+        id="E2",
+        claim="a report's length does not follow the history",
+        ground=EvidenceClass.PROVED,
+        run=constant_size,
+        hazards=(21,),
+    ),
+    Check(
+        id="E3",
+        claim="one share alone looks like random bytes",
+        ground=EvidenceClass.NOT_REFUTED,
+        run=uniform,
+    ),
+    Check(
+        id="E4",
+        claim="no byte but a share's follows the events",
+        ground=EvidenceClass.NOT_REFUTED,
+        run=no_path_from_events,
+        hazards=(18, 24),
+    ),
+    Check(
+        id="E5",
+        claim="what metadata shows is listed",
+        ground=EvidenceClass.ASSUMED,
+        run=metadata,
+    ),
+)
