@@ -6,13 +6,17 @@ DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench caps-campaign constraints clean
+.PHONY: help demo audit test lint format bench caps-campaign constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/run.stamp ## the whole loop on real data: two aggregators, real devices, report.html (2 minutes)
 	@$(BIN)/tactful-lab demo --out out/demo $(DEMO)
+
+audit: $(VENV)/run.stamp ## the demo, then what an auditor makes of its evidence: report.html (4 minutes)
+	@$(BIN)/tactful-lab demo --out out/demo --evidence out/evidence $(DEMO)
+	@$(BIN)/tactful audit --full --evidence out/evidence --registry --out out/audit
 
 test: $(VENV)/dev.stamp ## every test
 	@$(BIN)/python -m pytest -n auto --dist worksteal -q $(TESTS)

@@ -18,6 +18,7 @@ COMMANDS = (
     "evaluate",
     "offpolicy",
     "budget",
+    "evidence",
 )  # modules of this package with an `add_parser`
 
 

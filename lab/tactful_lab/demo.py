@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import sys
 import tempfile
 import time
@@ -26,11 +27,13 @@ from tactful.device.settings import Aggregators, Settings
 from tactful.errors import InvalidInput, TactfulError
 from tactful.learning.model import Model
 from tactful.privacy.accountant import epsilon_for, mu_for, mu_from_rho
+from tactful.protocol.evidence import write
 from tactful.protocol.model import ModelRelease
 from tactful_aggregator.refresh import Training
 from tactful_aggregator.testing import RunningPair, running_pair
 from tactful_lab import datasets
 from tactful_lab.demo_figures import Facts, Shop, story
+from tactful_lab.evidence import joined, published, staged
 from tactful_lab.population import Population
 from tactful_lab.report import PersonPage, Round, Sent, Shown, Story, render
 from tactful_lab.wire import open_round, send_crowd
@@ -50,6 +53,7 @@ class Options:
     seed: int
     out: Path
     json: Path | None
+    evidence: Path | None = None
 
 
 @dataclass
@@ -69,12 +73,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--seed", type=int, default=0, help="who is watched, default %(default)s")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder of the report")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--evidence", type=Path, metavar="DIR", help="what an auditor may see")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab demo` does; exit status 0 only if every step held."""
-    chosen = Options(options.epsilon, options.devices, options.seed, options.out, options.json)
+    chosen = Options(
+        options.epsilon, options.devices, options.seed, options.out, options.json, options.evidence
+    )
     mu_for(chosen.epsilon, DELTA)  # raises InvalidInput naming epsilon
     if not 1 <= chosen.devices <= 200:
         raise InvalidInput("--devices", f"{chosen.devices} is out of range", "use 1 to 200")
@@ -117,6 +124,8 @@ def tell(chosen: Options) -> Story:
         _checked(releases[0], told, chosen)
         page = _person(shop, devices[0], told, people[0])
         model = _adopted(devices[0])
+        if chosen.evidence is not None:
+            _show(chosen.evidence, pair, devices, len(shop.people.train), chosen.epsilon)
     return story(
         Facts(shop, chosen.epsilon, chosen.devices, chosen.seed, releases[0], model),
         told.rounds,
@@ -240,6 +249,15 @@ def _person(shop: Shop, device: Personalizer, told: Told, user: int) -> PersonPa
         why_not=str(held),
         sent=_sent(device),
     )
+
+
+def _show(
+    folder: Path, pair: RunningPair, devices: Sequence[Personalizer], people: int, epsilon: float
+) -> None:
+    """Write what an auditor may see: all that was published, ledgers, and a staging run."""
+    seen = published(pair.leader.half, MODEL, devices, eligible=people)
+    write(folder, joined(seen, staged(epsilon, DELTA)), secrets.token_bytes(32))
+    print(f"evidence: {folder}")
 
 
 def _adopted(device: Personalizer) -> Model:

@@ -146,6 +146,7 @@ CHECKS = (
         ground=EvidenceClass.CROSS_CHECKED,
         run=second_opinion,
         slow=True,
+        optional=True,
         hazards=(9,),
     ),
 )

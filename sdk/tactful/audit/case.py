@@ -33,13 +33,17 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One question of an audit; `slow` ones run in full audits only."""
+    """One question of an audit; `slow` ones run in full audits only.
+
+    An `optional` one, which needs what is not ours, may stay open.
+    """
 
     id: str
     claim: str
     ground: EvidenceClass
     run: Callable[[Case], Outcome]
     slow: bool = False
+    optional: bool = False
     hazards: tuple[int, ...] = ()
 
 

@@ -35,7 +35,11 @@ class Audit:
     @property
     def status(self) -> int:
         """0 all required checks passed, 1 something is refuted, 2 something stays open."""
-        required = {c.id for c in asked(self.full) if c.ground is not EvidenceClass.ASSUMED}
+        required = {
+            check.id
+            for check in asked(self.full)
+            if check.ground is not EvidenceClass.ASSUMED and not check.optional
+        }
         return exit_status(self.findings, required)
 
     def finding(self, name: str) -> Finding | None:

@@ -27,7 +27,7 @@ INCOMPRESSIBLE = 0.98
 
 def closed_world(case: Case) -> Outcome:
     """E1: every byte of every request is one that the public schema names."""
-    known = {task.task.encoded_id for task in case.signed_tasks}
+    known = {task.encoded_id for task in _tasks(case)}
     total = 0
     for upload, reports in _read(case):
         extra = {name.lower() for name in upload.headers} - HEADERS
@@ -87,7 +87,7 @@ def uniform(case: Case) -> Outcome:
 
 def no_path_from_events(case: Case) -> Outcome:
     """E4: another history changes share bytes only, and the vector no more than declared."""
-    tasks = {task.task.encoded_id: task.task for task in case.signed_tasks}
+    tasks = {task.encoded_id: task for task in _tasks(case)}
     compared = 0
     for (one, first), (other, second) in combinations(list(_read(case)), 2):
         if one.url != other.url or one.history == other.history:
@@ -126,6 +126,12 @@ def _read(case: Case) -> Iterator[tuple[Upload, list[Report]]]:
         raise NotShown("no upload was captured")
     for upload in case.evidence.documents.uploads:
         yield upload, decode_upload(_body(upload))
+
+
+def _tasks(case: Case) -> list[Task]:
+    """The tasks that uploads were made for."""
+    shown = {one.task for one in case.evidence.documents.uploads if one.task}
+    return [Task.parse(text.encode()) for text in shown] + [one.task for one in case.signed_tasks]
 
 
 def _body(upload: Upload) -> bytes:

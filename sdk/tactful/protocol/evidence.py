@@ -143,7 +143,8 @@ class Upload:
     """One report as it left a device whose history is named; `body` is base64.
 
     `shares` are its two plaintext shares as the staging halves opened them, base64, and
-    `measurement` the whole numbers that they sum to, for devices made for the audit.
+    `measurement` the whole numbers that they sum to, for devices made for the audit; `task` is the
+    document of the task it was for.
     """
 
     history: str
@@ -152,6 +153,7 @@ class Upload:
     body: str
     shares: tuple[str, ...] = ()
     measurement: tuple[int, ...] = ()
+    task: str = ""
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
 

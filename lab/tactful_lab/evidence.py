@@ -1,0 +1,410 @@
+"""An evidence bundle: what a pair published and devices export, and a staging run beside it."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.device.personalizer import Personalizer
+from tactful.errors import InvalidInput, TactfulError
+from tactful.learning.contribution import contribution
+from tactful.privacy.mechanism import written
+from tactful.protocol import evidence as shown
+from tactful.protocol import hpke
+from tactful.protocol.evidence import (
+    Canaries,
+    Claim,
+    Documents,
+    Evidence,
+    Head,
+    Keys,
+    Neighbour,
+    Refusal,
+    Replay,
+    Residuals,
+    Upload,
+)
+from tactful.protocol.messages import (
+    HELPER,
+    INPUT_SHARE_INFO,
+    LEADER,
+    Report,
+    decode_plaintext_share,
+    decode_upload,
+    input_share_aad,
+)
+from tactful.protocol.model import SignedRelease
+from tactful.protocol.task import Task
+from tactful.protocol.transcript import BatchRecord, parse, signed
+from tactful.protocol.transport import Request
+from tactful.vdaf import field
+from tactful_aggregator.datastore import Datastore, Transaction
+from tactful_aggregator.settings import Half
+from tactful_lab.staging import Coins, Device, StagingPair, staging_pair
+
+RESIDUAL_LENGTH, RESIDUAL_BATCHES = 16_384, 4
+CANARIES, CANARY_LENGTH = 1000, 1024
+DELTA = 1e-6
+Floats = NDArray[np.float64]
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Offer `tactful-lab evidence`."""
+    told = "run a staging pair and write what an auditor needs to check its mechanism"
+    parser = subparsers.add_parser("evidence", help=told, description=told)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--epsilon", type=float, default=3.0, help="of each staging batch")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """What `tactful-lab evidence` does."""
+    shown.write(options.out, staged(options.epsilon, DELTA), secrets.token_bytes(32))
+    print(f"evidence: {options.out}")
+    return 0
+
+
+# what was published, and what devices show
+
+
+def published(
+    half: Half, model: str, devices: Sequence[Personalizer], *, eligible: int, eve: int = 2
+) -> Evidence:
+    """What the leader published of `model`, and what some devices export."""
+    store = Datastore(half.database, "leader")
+    try:
+        with store.transaction() as tx:
+            documents, sums = _published(tx, half, model, eligible)
+    finally:
+        store.close()
+    ledgers = [json.dumps(device.evidence()) for device in devices[:eve]]
+    return Evidence(documents=replace(documents, ledgers=tuple(ledgers)), sums=sums)
+
+
+def _published(
+    tx: Transaction, half: Half, model: str, eligible: int
+) -> tuple[Documents, dict[str, shown.Numbers]]:
+    lines = tx.transcript()
+    newest = tx.newest_release(model)
+    if newest is None:
+        raise InvalidInput("model", f"{model!r} is not released", "release it first")
+    release = SignedRelease.decode(newest[1]).release
+    records = [_file(tx, e.sha256) for e in map(parse, lines) if e.kind == "result"]
+    found = [BatchRecord.parse(record) for record in records]
+    tasks = [tx.task(bytes.fromhex(one)) for one in release.tasks]
+    leader, helper = half.public_keys()
+    head = signed([parse(line) for line in lines], half.keys.signer)
+    documents = Documents(
+        claim=Claim(
+            model=model,
+            epsilon=release.epsilon,
+            delta=release.delta,
+            rho=release.rho,
+            unit=release.unit,
+            adjacency=release.adjacency,
+            eligible=eligible,
+        ),
+        keys=Keys(
+            leader=base64.b64encode(leader).decode(), helper=base64.b64encode(helper).decode()
+        ),
+        tasks=tuple(one.encode().decode() for one in tasks if one is not None),
+        releases=(newest[1].decode(),),
+        log=tuple(lines),
+        heads=(Head(seen_by="whoever made this", checkpoint=head.encode()),),
+        records=tuple(record.decode() for record in records),
+    )
+    return documents, {one.sum: _sum(_file(tx, one.sum)) for one in found}
+
+
+def _file(tx: Transaction, digest: str) -> bytes:
+    content = tx.file(digest)
+    if content is None:
+        raise TactfulError(f"evidence: the file {digest} is logged, but gone")
+    return content
+
+
+def _sum(content: bytes) -> NDArray[np.int64]:
+    return np.frombuffer(content, dtype="<i8").astype(np.int64)
+
+
+def joined(one: Evidence, other: Evidence) -> Evidence:
+    """Both bundles as one; where both say something of the same, the first holds."""
+    documents = {
+        name: value or getattr(other.documents, name) for name, value in vars(one.documents).items()
+    }
+    tasks = tuple(dict.fromkeys((*one.documents.tasks, *other.documents.tasks)))
+    return Evidence(
+        documents=replace(Documents(**documents), tasks=tasks),
+        sums={**other.sums, **one.sums},
+        residuals=one.residuals or other.residuals,
+    )
+
+
+# the staging run
+
+
+def staged(epsilon: float, delta: float, *, canaries: int = CANARIES) -> Evidence:
+    """Everything that only a running pair and real devices can show."""
+    with tempfile.TemporaryDirectory() as folder, staging_pair(Path(folder)) as pair:
+        uploads = sent(pair, epsilon, delta)
+        return Evidence(
+            documents=Documents(
+                replay=replayed(pair.task("replay", 1000, epsilon, delta)),
+                canaries=flown(pair, epsilon, delta, canaries),
+                uploads=tuple(uploads),
+                refusals=tuple(refused(pair, epsilon, delta)),
+            ),
+            residuals=residuals(pair, epsilon, delta),
+        )
+
+
+def residuals(
+    pair: StagingPair,
+    epsilon: float,
+    delta: float,
+    *,
+    length: int = RESIDUAL_LENGTH,
+    batches: int = RESIDUAL_BATCHES,
+) -> Residuals:
+    """The noise of each half in some batches, their known sums taken off."""
+    drawn = []
+    for number in range(batches):
+        task = pair.opened(pair.task(f"residuals-{number}", length, epsilon, delta))
+        for _ in range(task.min_batch_size):
+            Device.sharing(pair.carrier).contribute(task, _one(length, 0))
+        pair.settle(task)
+        before = pair.totals(task)
+        pair.collect(task)
+        drawn.append(_noises(pair, task, before))
+    return Residuals(family=task.family, sigma2=task.sigma2, values=np.array(drawn, dtype=np.int64))
+
+
+def flown(pair: StagingPair, epsilon: float, delta: float, count: int) -> tuple[Canaries, Canaries]:
+    """Canaries of five times the norm, each on an item nobody else has, sent as coins say.
+
+    Scored once against each half's noise alone: the claim counts on either.
+    """
+    opened = secrets.token_bytes(32)
+    blank = Canaries(
+        rho="0/1",
+        delta=delta,
+        commitment=hashlib.sha256(opened).hexdigest(),
+        opened=opened.hex(),
+        scores=(0.0,) * count,
+    )
+    length = max(CANARY_LENGTH, count)
+    task = pair.opened(pair.task("canaries", length, epsilon, delta))
+    for number in np.flatnonzero(blank.coins()):
+        Device.sharing(pair.carrier).contribute(task, 5.0 * _one(length, int(number)))
+    pair.settle(task)
+    before = pair.totals(task)
+    exact = field.to_integers(field.add(*before))
+    _, kept = pair.collect(task)
+    leader, helper = (
+        task.encoding.decode(exact + noise, kept)[:count] for noise in _noises(pair, task, before)
+    )
+    rho = written(task.release.rho)
+    return (
+        replace(blank, rho=rho, scores=tuple(float(score) for score in leader)),
+        replace(blank, rho=rho, scores=tuple(float(score) for score in helper)),
+    )
+
+
+def _noises(
+    pair: StagingPair, task: Task, before: Sequence[field.Elements]
+) -> list[NDArray[np.int64]]:
+    """What each half added to its sum."""
+    halves = zip(pair.noisy(task), before, strict=True)
+    return [field.to_integers(field.subtract(noisy, total)) for noisy, total in halves]
+
+
+def replayed(task: Task) -> Replay:
+    """What the device's code makes of hostile vectors, with the same coins each time."""
+    encoding, length = task.encoding, task.length
+    encoding.encode(np.zeros((1, length)), _frozen())  # what is computed once is computed here
+    found = []
+    for name, vector in neighbours(task).items():
+        coins = _frozen()
+        try:
+            measured, calls = _traced(partial(encoding.encode, vector[None, :], coins))
+        except InvalidInput:
+            found.append(Neighbour(name=name, refused=True, squares=0, distance2=0, calls=()))
+            continue
+        centred = measured.astype(np.int64) - task.levels // 2
+        empty = encoding.encode(np.zeros((1, length)), _frozen())[0].astype(np.int64)
+        gap = measured.astype(np.int64) - empty
+        squares, distance2 = int(np.dot(centred, centred)), int(np.dot(gap, gap))
+        found.append(
+            Neighbour(name=name, refused=False, squares=squares, distance2=distance2, calls=calls)
+        )
+    return Replay(task=task.document.decode(), neighbours=tuple(found))
+
+
+def neighbours(task: Task) -> dict[str, Floats]:
+    """Vectors that a buggy path would let through, or take another way for."""
+    length = task.length
+    spike = np.zeros(task.encoding.padded, dtype=np.int64)
+    spike[3] = 1000
+    one_hot, dense = 5.0 * _one(length, 1), np.full(length, 1.0)
+    tiny, signed_zero = np.full(length, 5e-324), np.full(length, -0.0)
+    nan, infinite = dense.copy(), dense.copy()
+    nan[0], infinite[-1] = np.nan, -np.inf
+    return {
+        "empty": np.zeros(length),
+        "huge": np.full(length, 1e30),
+        "one hot": one_hot,
+        "dense": dense,
+        "subnormal": tiny,
+        "negative zero": signed_zero,
+        "overflow": np.full(length, 1.7e308),
+        "aimed": task.encoding.decode(spike, 0),
+        "duplicate item": contribution("popularity", np.array([3, 3, 3]), length, None),
+        "nan": nan,
+        "infinite": infinite,
+    }
+
+
+def _frozen() -> Callable[[int], bytes]:
+    stream = iter(lambda: 0, 1)
+
+    def coins(count: int) -> bytes:
+        return hashlib.shake_128(b"frozen" + bytes([next(stream)])).digest(count)
+
+    return coins
+
+
+def _one(length: int, place: int) -> Floats:
+    vector = np.zeros(length)
+    vector[place] = 1.0
+    return vector
+
+
+def _traced(run: Callable[[], NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """What `run` returns, and each function of ours it went through, in order of the first call."""
+    calls: dict[str, None] = {}
+
+    def note(frame: object, event: str, _: object) -> None:
+        code, names = getattr(frame, "f_code", None), getattr(frame, "f_globals", {})
+        if event == "call" and str(names.get("__name__", "")).startswith("tactful."):
+            calls[f"{names['__name__']}.{getattr(code, 'co_qualname', '')}"] = None
+
+    sys.setprofile(note)
+    try:
+        measured = run()
+    finally:
+        sys.setprofile(None)
+    return measured[0], tuple(calls)
+
+
+def sent(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Upload]:
+    """What real devices of different histories send for one task, and what the halves open."""
+    task = pair.opened(pair.task("uploads", 1000, epsilon, delta))
+    histories = {"nothing": [], "one item": [7], "one other item": [8], "many": list(range(400))}
+    for name, items in histories.items():
+        coins = Coins()
+        vector = contribution("popularity", np.array(items, dtype=np.int64), task.length, None)
+        Device.sharing(pair.carrier, coins).contribute(task, vector)
+        measured = task.encoding.encode(vector[None, :], coins.again())[0]
+        request = next(one for one in reversed(pair.carrier.requests) if _uploads(one))
+        report = decode_upload(request.body)[0]
+        yield Upload(
+            history=name,
+            url=request.url,
+            headers=dict(request.headers),
+            body=base64.b64encode(request.body).decode(),
+            shares=tuple(base64.b64encode(one).decode() for one in _opened(pair, task, report)),
+            measurement=tuple(int(value) for value in measured),
+            task=task.document.decode(),
+        )
+
+
+def _uploads(request: Request) -> bool:
+    return request.url.endswith("/reports")
+
+
+def _opened(pair: StagingPair, task: Task, report: Report) -> Iterator[bytes]:
+    aad = input_share_aad(task.id, task.document, report.metadata, report.public_share)
+    for half, role, part in (
+        (pair.leader, LEADER, report.leader),
+        (pair.helper, HELPER, report.helper),
+    ):
+        info = INPUT_SHARE_INFO + bytes([role])
+        plain = hpke.open_(half.keys.opener, part.enc, info, aad, part.payload)
+        yield decode_plaintext_share(plain)
+
+
+def refused(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Refusal]:
+    """What the pair answers when it is asked for what it must not give."""
+    length = 64
+    vector = _one(length, 0)
+    task = pair.opened(pair.task("refusals", length, epsilon, delta))
+    for _ in range(3):
+        Device.sharing(pair.carrier).contribute(task, vector)
+    yield Refusal(
+        check="H1", tried="collecting 3 reports of 4", answers=(_said(lambda: pair.collect(task)),)
+    )
+    weak = pair.task("weak", length, epsilon, delta)
+    halved = Fraction(weak.sigma2) / 4
+    weak = replace(weak, sigma2=written(halved))
+    yield Refusal(check="H2", tried="noise halved", answers=(_problem(pair, weak),))
+    Device.sharing(pair.carrier).contribute(task, vector)
+    answers = []
+    for _ in range(2):
+        total, count = pair.collect(task)
+        shares = b"".join(field.encode(one) for one in pair.noisy(task))
+        answers.append(hashlib.sha256(total.tobytes() + shares + bytes([count])).hexdigest())
+    yield Refusal(check="H3", tried="collecting twice", answers=tuple(answers))
+    yield Refusal(check="H4", tried="a report too late", answers=(_late(pair, task, vector),))
+    head = replace(
+        pair.task("head", length, epsilon, delta),
+        round=1,
+        rounds=2,
+        kind="subspace",
+        guide="0" * 64,
+    )
+    yield Refusal(
+        check="H5", tried="a head before any noisy batch", answers=(_problem(pair, head),)
+    )
+    nan = vector * np.nan
+    fresh = pair.opened(pair.task("nan", length, epsilon, delta))
+    said = _said(lambda: Device.sharing(pair.carrier).contribute(fresh, nan))
+    yield Refusal(check="H6", tried="NaN", answers=(said,))
+
+
+def _said(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except InvalidInput as refusal:
+        return f"invalidInput: {refusal}"
+    except TactfulError as refusal:
+        return str(refusal)
+    return "it was given"
+
+
+def _problem(pair: StagingPair, task: Task) -> str:
+    answer = pair.asked_to_sign(task)
+    if answer.ok:
+        return "it was signed"
+    problem = json.loads(answer.body)
+    return f"{problem['title']}: {problem['detail']}"
+
+
+def _late(pair: StagingPair, task: Task, vector: Floats) -> str:
+    try:
+        Device.sharing(pair.carrier).contribute(task, vector)
+    except TactfulError as refusal:
+        return str(refusal).partition("report: ")[2] or str(refusal)
+    return "it was taken"

@@ -1,0 +1,241 @@
+"""A pair in this process, with real routes, files and devices: for evidence, and for faults.
+
+Both halves are served as they are in production, but nothing goes through a socket, so that an
+audit can open what it sent itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+
+from tactful.device.consent import NOBODY, Consent, Occasion, Shown
+from tactful.device.contributor import Contributor, answer
+from tactful.device.device_key import HostKey
+from tactful.device.memory import Memory, recall
+from tactful.device.sending import SendingLock
+from tactful.device.vault import Vault
+from tactful.privacy.accountant import mu_for, sigma2_for
+from tactful.privacy.budget import Ledger
+from tactful.privacy.rounding import norm_bound
+from tactful.protocol.signed import encode_signed
+from tactful.protocol.task import SIGNED_AS, SignedTask, Task
+from tactful.protocol.transport import Request, Response
+from tactful.vdaf import field
+from tactful_aggregator import aggregation, app, collection, preflight
+from tactful_aggregator.datastore import Datastore
+from tactful_aggregator.peer import HttpPeer
+from tactful_aggregator.refresh import BOX, LEVELS
+from tactful_aggregator.settings import Half
+from tactful_aggregator.testing import made_pair
+
+SHARING = Consent.to("local_profile", "share_dp_updates")
+PLENTY = Ledger(Fraction(10**6))
+KEY = HostKey(bytes(range(32)))
+Message = MutableMapping[str, object]
+
+
+class InProcess:
+    """Carries requests to the applications of both halves, by the address they are asked at."""
+
+    def __init__(self, apps: dict[str, Starlette]) -> None:
+        self._apps = apps
+        self.requests: list[Request] = []
+
+    def send(self, request: Request) -> Response:
+        """The answer of the half whose address it is."""
+        self.requests.append(request)
+        parts = urlsplit(request.url)
+        return asyncio.run(_asked(self._apps[f"{parts.scheme}://{parts.netloc}"], request))
+
+
+@dataclass(frozen=True)
+class StagingPair:
+    """Two halves on files of their own, and what carries requests between and to them."""
+
+    leader: Half
+    helper: Half
+    stores: tuple[Datastore, Datastore]
+    carrier: InProcess
+
+    @property
+    def peer(self) -> HttpPeer:
+        """The helper, as the leader reaches it."""
+        return HttpPeer(self.leader.paired, self.carrier)
+
+    def task(self, name: str, length: int, epsilon: float, delta: float, **changes: object) -> Task:
+        """A popularity round on `length` items that spends all of (epsilon, delta), unsigned."""
+        padded = 1 << (length - 1).bit_length()
+        sigma2 = sigma2_for(norm_bound(LEVELS, BOX, padded), mu_for(epsilon, delta), 1.0)
+        now = int(time.time())
+        fields: dict[str, object] = {
+            "version": "tactful-1",
+            "model": name,
+            "round": 0,
+            "rounds": 1,
+            "kind": "popularity",
+            "catalog": "0" * 64,
+            "items": length,
+            "length": length,
+            "levels": LEVELS,
+            "box": BOX,
+            "family": "rounded_gaussian",
+            "sigma2": f"{sigma2.numerator}/{sigma2.denominator}",
+            "adjacency": "zero_out",
+            "unit": "device",
+            "epsilon": epsilon,
+            "delta": delta,
+            "min_batch_size": 4,
+            "leader": self.leader.settings.url,
+            "helper": self.helper.settings.url,
+            "opens": now - 60,
+            "expires": now + 86_400,
+            "guide": None,
+        }
+        return Task.parse(json.dumps({**fields, **changes}).encode())
+
+    def opened(self, task: Task) -> Task:
+        """The task, once both halves found it safe, signed it and keep it."""
+        with self.stores[0].transaction() as tx:
+            preflight.check(task, tx.tasks(task.model), self.leader)
+        mine = self.leader.keys.signer.sign(SIGNED_AS + task.document)
+        signed = SignedTask(task, {"leader": mine, "helper": self.peer.sign_task(task, mine)})
+        with self.stores[0].transaction() as tx:
+            tx.add_task(signed)
+        return task
+
+    def asked_to_sign(self, task: Task) -> Response:
+        """What the helper answers to a leader that signed whatever it liked."""
+        mine = self.leader.keys.signer.sign(SIGNED_AS + task.document)
+        headers = {"Authorization": f"Bearer {self.leader.paired.token}"}
+        body = encode_signed(task.document, {"leader": mine})
+        return self.carrier.send(
+            Request("POST", self.helper.settings.url + "/tasks", body, headers)
+        )
+
+    def settle(self, task: Task) -> None:
+        """Count what was sent, without noise yet."""
+        aggregation.drive(self.stores[0], self.leader, self.peer, task)
+
+    def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
+        """The released sum and its count."""
+        return collection.collect(self.stores[0], self.leader, self.peer, task)
+
+    def totals(self, task: Task) -> list[field.Elements]:
+        """What each half has summed, before its noise."""
+        return [
+            field.decode(self._batch(store, task)[0], task.encoding.padded) for store in self.stores
+        ]
+
+    def noisy(self, task: Task) -> list[field.Elements]:
+        """What each half released."""
+        return [
+            field.decode(self._batch(store, task)[1], task.encoding.padded) for store in self.stores
+        ]
+
+    @staticmethod
+    def _batch(store: Datastore, task: Task) -> tuple[bytes, bytes]:
+        with store.transaction() as tx:
+            kept = tx.batch(task.id)
+        return (b"", b"") if kept is None else (kept.total, kept.noisy or b"")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A real contributor on a vault in memory, with a consent and a ledger of its own."""
+
+    vault: Vault
+    contributor: Contributor
+
+    @classmethod
+    def sharing(cls, carrier: InProcess, coins: Coins | None = None) -> Device:
+        """A device whose person agreed to share."""
+        vault = Vault.open(None, KEY)
+        occasion = Occasion(
+            shown=Shown(), at=int(time.time()), policy_version="1", in_force=NOBODY.in_force
+        )
+        answer(vault, SendingLock(None), Memory(), SHARING, occasion, asked=False)
+        made = Contributor(vault, carrier) if coins is None else Contributor(vault, carrier, coins)
+        return cls(vault, made)
+
+    def contribute(self, task: Task, vector: NDArray[np.float64]) -> None:
+        """Charge, and send one report."""
+        memory = recall(self.vault, Memory(ledger=PLENTY))
+        self.contributor.contribute(task, vector, memory, int(time.time()))
+
+
+class Coins:
+    """The kernel's randomness, remembered, so that what was rounded can be told again."""
+
+    def __init__(self) -> None:
+        self.drawn: list[bytes] = []
+
+    def __call__(self, count: int) -> bytes:
+        """`count` fresh bytes."""
+        self.drawn.append(secrets.token_bytes(count))
+        return self.drawn[-1]
+
+    def again(self) -> Callable[[int], bytes]:
+        """The same bytes in the same order."""
+        kept = iter(self.drawn)
+        return lambda count: next(kept)[:count]
+
+
+@contextmanager
+def staging_pair(folder: Path, floor: int = 4) -> Iterator[StagingPair]:
+    """A pair on two folders below `folder`; closed when the block ends."""
+    leader, helper = made_pair(folder, min_batch_floor=floor)
+    stores = Datastore(leader.database, "leader"), Datastore(helper.database, "helper")
+    carrier = InProcess({})
+    for half, store in zip((leader, helper), stores, strict=True):
+        carrier._apps[half.settings.url] = app.build(app.Service(half, store, carrier))
+    try:
+        yield StagingPair(leader, helper, stores, carrier)
+    finally:
+        for store in stores:
+            store.close()
+
+
+async def _asked(application: Starlette, request: Request) -> Response:
+    """One request through the application, as a server would hand it over (ASGI 3)."""
+    parts = urlsplit(request.url)
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "path": parts.path,
+        "raw_path": parts.path.encode(),
+        "query_string": parts.query.encode(),
+        "root_path": "",
+        "scheme": parts.scheme,
+        "headers": [(k.lower().encode(), v.encode()) for k, v in request.headers.items()],
+        "server": (parts.hostname, parts.port),
+        "client": ("127.0.0.1", 1),
+        "state": {},
+    }
+    answered: dict[str, object] = {}
+    body = bytearray()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": request.body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        answered.update(message)
+        part = message.get("body", b"")
+        body.extend(part if isinstance(part, bytes) else b"")
+
+    await application(scope, receive, send)
+    return Response(int(str(answered["status"])), bytes(body))
