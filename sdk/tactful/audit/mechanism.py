@@ -27,6 +27,7 @@ NEIGHBOURS = {
 REFUSED = {"nan", "infinite"}
 LEAST_RESIDUALS = 100_000
 SAMPLER_ALPHA, TIMING_LIMIT, TIMED = 1e-4, 0.05, 10_000
+FINEST = Decimal(2) ** -127  # a threshold is rounded down to 128 bits
 
 
 def record_and_replay(case: Case) -> Outcome:
@@ -98,7 +99,7 @@ def sampler(case: Case) -> Outcome:
     for family, sigma2 in (("discrete_gaussian", Fraction(9)), ("rounded_gaussian", Fraction(400))):
         p = _counted(NoiseTable.of(family, sigma2), 200_000)
         require(p >= SAMPLER_ALPHA / 2, f"{family} at {sigma2}: draws do not follow it (p {p:.1e})")
-    return Outcome(True, f"{checked} thresholds equal to 1e-36, 400,000 draws follow their law")
+    return Outcome(True, f"{checked} thresholds equal to 128 bits, 400,000 draws follow their law")
 
 
 def _same_thresholds(family: str, sigma2: Fraction) -> int:
@@ -112,7 +113,7 @@ def _same_thresholds(family: str, sigma2: Fraction) -> int:
             below += weights[abs(k)]
             exact = below / total
             found = Decimal(table.threshold(k)) / Decimal(1 << 128)
-            require(abs(found - exact) < Decimal("1e-36"), f"threshold {k} of sigma^2 {sigma2}")
+            require(abs(found - exact) < FINEST, f"threshold {k} of sigma^2 {sigma2}")
     return len(weights)
 
 

@@ -1,0 +1,351 @@
+"""Faults in the code that clips, rounds, adds noise and refuses, planted in a running pair."""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from tactful.audit import config, mechanism
+from tactful.audit.finding import Status
+from tactful.privacy import accountant, discrete_gaussian, rounding, shares
+from tactful.privacy.discrete_gaussian import NoiseTable, draw
+from tactful.protocol import encoding
+from tactful.protocol.encoding import Encoding
+from tactful.protocol.evidence import Documents, Evidence
+from tactful.vdaf import field
+from tactful_aggregator import collection, preflight, upload
+from tactful_lab.evidence import flown, refused, replayed, residuals
+from tactful_lab.staging import StagingPair
+
+from .conftest import judged
+
+EPSILON, DELTA = 3.0, 1e-6
+Patch = pytest.MonkeyPatch
+Draw = Callable[[NoiseTable, int], np.ndarray]
+
+
+# noise: each fault replaces the one function that both halves draw with
+
+
+def halved(table: NoiseTable, count: int) -> np.ndarray:
+    return draw(table, count) // 2
+
+
+def at_95_percent(table: NoiseTable, count: int) -> np.ndarray:
+    return draw(NoiseTable.of(table.law, table.spread * Fraction(361, 400)), count)
+
+
+def missing_shares(table: NoiseTable, count: int) -> np.ndarray:
+    return draw(NoiseTable.of(table.law, table.spread * Fraction(7, 10)), count)
+
+
+def truncated(table: NoiseTable, count: int) -> np.ndarray:
+    limit = round(2.5 * float(table.spread) ** 0.5)
+    drawn = draw(table, 4 * count)
+    return drawn[np.abs(drawn) <= limit][:count]
+
+
+def truncated_and_widened(table: NoiseTable, count: int) -> np.ndarray:
+    return np.round(truncated(table, count) * (1 - 0.0911) ** -0.5).astype(np.int64)
+
+
+def seed_reused(table: NoiseTable, count: int) -> np.ndarray:
+    stream = hashlib.shake_128(b"the same seed").digest(8 * count)
+    return table.sample(count, lambda size: stream[:size])
+
+
+def _seed_of_the_batch() -> Draw:
+    """Both halves derive their stream from what both know: each batch anew, each half alike."""
+    drawn = {"count": 0}
+
+    def shared(table: NoiseTable, count: int) -> np.ndarray:
+        batch = drawn["count"] // 2
+        drawn["count"] += 1
+        stream = hashlib.shake_128(b"%d" % batch).digest(8 * count)
+        return table.sample(count, lambda size: stream[:size])
+
+    return shared
+
+
+NOISE: dict[str, Draw] = {
+    "noise halved": halved,
+    "noise at 95 %": at_95_percent,
+    "30 % of the shares missing": missing_shares,
+    "noise truncated at 2.5 sigma": truncated,
+    "truncated, with its variance restored": truncated_and_widened,
+    "seed reused": seed_reused,
+    "aggregators share a seed": _seed_of_the_batch(),
+}
+
+
+@pytest.mark.parametrize("fault", NOISE)
+def test_noise_that_is_not_what_was_declared_is_caught(
+    pair: StagingPair, monkeypatch: Patch, fault: str
+) -> None:
+    monkeypatch.setattr(collection, "draw", NOISE[fault])
+    shown = residuals(pair, EPSILON, DELTA, length=8192, batches=3)
+
+    assert judged("C2", Evidence(residuals=shown))[0] is Status.REFUTED
+
+
+def test_the_same_residuals_without_a_fault_are_not_refuted(pair: StagingPair) -> None:
+    shown = residuals(pair, EPSILON, DELTA, length=8192, batches=3)
+
+    status, measured = judged("C2", Evidence(residuals=shown))
+
+    assert status is Status.INCONCLUSIVE  # fewer than are asked, and nothing wrong with them
+    assert "residuals" in measured
+
+
+def test_halved_noise_is_caught_by_canaries_too(pair: StagingPair, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(collection, "draw", halved)
+    canaries = flown(pair, EPSILON, DELTA, 500)
+
+    assert judged("D1", Evidence(documents=Documents(canaries=canaries)))[0] is Status.REFUTED
+
+
+# clipping and rounding: each fault replaces one step of the device's path
+
+
+def _toward_the_corner(values: np.ndarray, bound: int, coins: object) -> np.ndarray:
+    return (np.sign(values) * np.ceil(np.abs(values))).astype(np.int64)
+
+
+def _nan_is_zero(self: Encoding, vectors: np.ndarray, coins: object) -> np.ndarray:
+    return HONEST_ENCODE(self, np.nan_to_num(vectors, posinf=0.0, neginf=0.0), coins)
+
+
+def _shortcut(self: Encoding, vectors: np.ndarray, coins: object) -> np.ndarray:
+    if not vectors.any():
+        return np.full((len(vectors), self.padded), self.levels // 2, dtype=np.uint8)
+    return HONEST_ENCODE(self, vectors, coins)
+
+
+HONEST_ENCODE = Encoding.encode
+PATH: dict[str, list[tuple[object, str, object]]] = {
+    "clipping skipped": [
+        (encoding, "_clipped", lambda vectors: vectors),
+        (rounding, "accepts", lambda rounded, bound: True),
+    ],
+    "clipping skipped, the exact test left in": [(encoding, "_clipped", lambda vectors: vectors)],
+    "rounding away from zero": [(rounding, "round_within", _toward_the_corner)],
+    "NaN through the clip": [(Encoding, "encode", _nan_is_zero)],
+    "an empty history takes another path": [(Encoding, "encode", _shortcut)],
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("fault", PATH)
+def test_a_vector_that_moves_the_sum_too_far_is_caught(
+    pair: StagingPair, monkeypatch: Patch, fault: str
+) -> None:
+    task = pair.task("replay", 1000, EPSILON, DELTA)
+    honest = Evidence(documents=Documents(replay=replayed(task)))
+    assert judged("C1", honest)[0] is Status.PASSED
+    for owner, name, replacement in PATH[fault]:
+        monkeypatch.setattr(owner, name, replacement)
+
+    planted = Evidence(documents=Documents(replay=replayed(task)))
+
+    assert judged("C1", planted)[0] is Status.REFUTED
+
+
+# the sampler, as it is installed where the audit runs
+
+
+@pytest.fixture
+def fresh_tables() -> Iterator[None]:
+    """No table made by a fault outlives its test, nor one from before."""
+    discrete_gaussian._table.cache_clear()
+    yield
+    discrete_gaussian._table.cache_clear()
+
+
+def _off_by_one(masses: list) -> list:
+    return HONEST_TAILS([masses[0], *masses[:-1]])
+
+
+HONEST_TAILS, HONEST_LIMBS = discrete_gaussian._upper_tails, discrete_gaussian._limbs
+
+
+def _64_bits(law: str, spread: Fraction, lowest: int, thresholds: list[int]) -> NoiseTable:
+    return HONEST_LIMBS(law, spread, lowest, [t >> 64 << 64 for t in thresholds])
+
+
+@pytest.mark.usefixtures("fresh_tables")
+def test_thresholds_off_by_one_are_caught(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(discrete_gaussian, "_upper_tails", _off_by_one)
+
+    assert judged("C3", Evidence())[0] is Status.REFUTED
+
+
+@pytest.mark.usefixtures("fresh_tables")
+def test_thresholds_of_64_bits_are_caught(honest: Evidence, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(discrete_gaussian, "_limbs", _64_bits)
+
+    status, measured = judged("A3", honest)
+
+    assert status is Status.REFUTED
+    assert "64 bits" in measured
+
+
+def test_a_table_with_cut_tails_is_caught_though_its_variance_is_right(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(mechanism, "draw", truncated_and_widened)
+
+    assert judged("C3", Evidence())[0] is Status.REFUTED
+
+
+def test_time_that_follows_the_noise_is_caught(monkeypatch: Patch) -> None:
+    def leaking(table: NoiseTable, count: int) -> np.ndarray:
+        drawn = draw(table, count)
+        until = time.perf_counter_ns() + 200 * abs(int(drawn[0]))
+        while time.perf_counter_ns() < until:
+            pass
+        return drawn
+
+    monkeypatch.setattr(mechanism, "draw", leaking)
+
+    assert judged("C5", Evidence())[0] is Status.REFUTED
+
+
+def test_a_stream_that_a_fork_copies_is_caught(monkeypatch: Patch) -> None:
+    stream = random.Random(7)
+
+    def forked(table: NoiseTable, count: int) -> np.ndarray:
+        return table.sample(count, stream.randbytes)
+
+    monkeypatch.setattr(discrete_gaussian, "draw", forked)
+
+    status, measured = judged("A9", Evidence())
+
+    assert status is Status.REFUTED
+    assert "forked workers" in measured
+
+
+def test_a_seed_parameter_is_caught(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(
+        discrete_gaussian, "draw", lambda table, count, seed=None: draw(table, count)
+    )
+
+    assert judged("A9", Evidence())[0] is Status.REFUTED
+
+
+def test_a_float_sample_in_the_source_is_caught(honest: Evidence, monkeypatch: Patch) -> None:
+    import ast
+
+    bad = ast.parse("def draw(sigma): return generator.normal(0, sigma)")
+    monkeypatch.setattr(config, "sources", lambda packages: iter([("tactful.privacy.bad", bad)]))
+
+    status, measured = judged("C4", honest)
+
+    assert status is Status.REFUTED
+    assert "normal in tactful.privacy.bad" in measured
+
+
+def test_an_accountant_that_adds_epsilons_wrongly_is_caught(monkeypatch: Patch) -> None:
+    right = accountant.epsilon_for
+    monkeypatch.setattr(accountant, "epsilon_for", lambda mu, delta: 0.9 * right(mu, delta))
+
+    assert judged("B1", Evidence())[0] is Status.REFUTED
+
+
+def test_a_modulus_too_small_for_negative_sums_is_caught(
+    honest: Evidence, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(field, "MODULUS", 97)
+
+    assert judged("A4", honest)[0] is Status.REFUTED
+
+
+def test_a_bound_that_accounts_the_clip_norm_is_caught(
+    honest: Evidence, monkeypatch: Patch
+) -> None:
+    """c^2 instead of c^2 + d/4 + c + sqrt(d)/2, tested and accounted alike."""
+    monkeypatch.setattr(
+        rounding, "norm_bound", lambda levels, box, d: levels**2 * d // (4 * box**2)
+    )
+
+    assert judged("A2", honest)[0] is Status.REFUTED
+
+
+def test_shares_priced_as_if_they_were_one_gaussian_are_caught(
+    honest: Evidence, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(shares.NoiseShares, "rho", property(lambda self: 0.7 / (2 * self.honest)))
+
+    assert judged("C6", honest)[0] is Status.REFUTED
+
+
+# what the pair must refuse
+
+
+def renoised(honest: Callable[..., bytes]) -> Callable[..., bytes]:
+    def share(tx: object, task: object) -> bytes:
+        length = task.encoding.padded
+        kept = field.decode(honest(tx, task), length)
+        fresh = draw(NoiseTable.of(task.family, Fraction(task.sigma2)), length)
+        return field.encode(field.add(kept, field.from_integers(fresh)))
+
+    return share
+
+
+REFUSALS: dict[str, tuple[str, object, str, object]] = {
+    "a repeat is noised again": (
+        "H3", collection, "_noisy_share", renoised(collection._noisy_share)
+    ),
+    "too little noise is signed": ("H2", preflight, "check_noise", lambda task, earlier: None),
+    "a head before any noisy batch is signed": (
+        "H5", preflight, "training_of", lambda task, earlier: []
+    ),
+    "overlapping cohorts: a late report is taken": ("H4", upload, "OPEN", "collected"),
+    "NaN is sent as zero": ("H6", Encoding, "encode", _nan_is_zero),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", REFUSALS)
+def test_what_must_be_refused_and_is_not_is_caught(
+    pair: StagingPair, monkeypatch: Patch, fault: str
+) -> None:
+    name, owner, attribute, replacement = REFUSALS[fault]
+    if fault.startswith("overlapping"):
+        honest = upload._refusal
+        replacement = lambda tx, task, report, is_open, now: honest(  # noqa: E731 - a fault
+            tx, task, report, True, now
+        )
+        attribute = "_refusal"
+    monkeypatch.setattr(owner, attribute, replacement)
+
+    shown = tuple(refused(pair, EPSILON, DELTA))
+
+    status, measured = judged(name, Evidence(documents=Documents(refusals=shown)))
+    assert status is Status.REFUTED, measured
+
+
+def test_a_batch_below_its_minimum_that_is_released_is_caught(
+    pair: StagingPair, monkeypatch: Patch
+) -> None:
+    from tactful_aggregator.datastore import CLOSING
+
+    def anything(tx: object, task: object) -> object:
+        return tx.batch(task.id)
+
+    def closed(store: object, task: object) -> None:
+        with store.transaction() as tx:
+            tx.set_task_state(task.id, CLOSING)
+
+    monkeypatch.setattr(collection, "_large_enough", anything)
+    monkeypatch.setattr(collection, "_close", closed)
+    shown = next(iter(refused(pair, EPSILON, DELTA)))
+
+    assert judged("H1", Evidence(documents=Documents(refusals=(shown,))))[0] is Status.REFUTED
+
+
+def test_the_pair_refuses_all_of_it_without_a_fault(pair: StagingPair) -> None:
+    evidence = Evidence(documents=Documents(refusals=tuple(refused(pair, EPSILON, DELTA))))
+
+    for name in ("H1", "H2", "H3", "H4", "H5", "H6"):
+        assert judged(name, evidence)[0] is Status.PASSED, name
