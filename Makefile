@@ -6,7 +6,7 @@ DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit test lint format bench caps-campaign constraints clean
+.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,9 +36,15 @@ bench: $(VENV)/dev.stamp ## measure speed and size, as ratios in one run
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/caps_bench.py $(CAPS)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/ranking_bench.py
+	@$(BIN)/python benchmarks/privacy_bench.py
 
 caps-campaign: $(VENV)/dev.stamp ## many random lives against the slow recount of caps, N=200000
 	@$(BIN)/python tests/campaigns/caps_campaign.py $(or $(N),200000)
+
+privacy-campaign: $(VENV)/dev.stamp ## false alarms over N=200 audits; with the extra crosscheck, other accountants too
+	@HYPOTHESIS_PROFILE=campaign TACTFUL_EVERY_ROW=1 $(BIN)/python -m pytest -q tests/sdk/privacy
+	@$(BIN)/python -c "import dp_accounting, opendp" 2>/dev/null && $(BIN)/python tests/campaigns/accountant_crosscheck.py || echo "crosscheck: pip install 'tactful[crosscheck]'"
+	@$(BIN)/python tests/campaigns/audit_campaign.py $(or $(N),200)
 
 constraints: $(VENV)/dev.stamp ## pin every dependency again, hashed and host-free
 	@$(BIN)/python .ci/pin.py

@@ -121,7 +121,7 @@ def delta_small(case: Case) -> Outcome:
 
 def sampling_as_run(case: Case) -> Outcome:
     """A6: the sampling in the accountant is what the scheduler runs, and may be claimed."""
-    claim = case.claim
+    claim, rho = case.claim, sum((event.rho for event in case.events), Fraction(0))
     require(
         claim.sampling == claim.scheduler,
         f"accounted as {claim.sampling}, but batches are chosen by {claim.scheduler}",
@@ -130,7 +130,7 @@ def sampling_as_run(case: Case) -> Outcome:
     if sampling != Sampling.ALL:
         SampledRounds(  # raises for every claim without a proof
             sampling=sampling,
-            mu2=2 * case.rho,
+            mu2=2 * rho,
             rate=Fraction(1, 2),
             rounds=1,
             adjacency=Adjacency(claim.adjacency),
