@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.personalizer import Personalizer
 from tactful.errors import InvalidInput, TactfulError
 from tactful.learning.contribution import contribution
 from tactful.privacy.mechanism import written
@@ -52,7 +51,7 @@ from tactful.protocol.transcript import BatchRecord, parse, signed
 from tactful.protocol.transport import Request
 from tactful.vdaf import field
 from tactful_aggregator.datastore import Datastore, Transaction
-from tactful_aggregator.settings import Half
+from tactful_aggregator.settings import Half, load
 from tactful_lab.staging import Coins, Device, StagingPair, staging_pair
 
 RESIDUAL_LENGTH, RESIDUAL_BATCHES = 16_384, 4
@@ -67,12 +66,24 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("evidence", help=told, description=told)
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--epsilon", type=float, default=3.0, help="of each staging batch")
+    parser.add_argument("--leader", type=Path, metavar="DIR", help="a leader's folder")
+    parser.add_argument("--model", help="whose release it published")
+    parser.add_argument("--eligible", type=int, help="devices that could take part")
+    parser.add_argument("--ledger", type=Path, action="append", default=[], metavar="FILE")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab evidence` does."""
-    shown.write(options.out, staged(options.epsilon, DELTA), secrets.token_bytes(32))
+    made = staged(options.epsilon, DELTA)
+    if options.leader is not None:
+        for name in ("model", "eligible"):
+            if not getattr(options, name):
+                raise InvalidInput(f"--{name}", "it is missing", "say it beside --leader")
+        ledgers = [path.read_text() for path in options.ledger]
+        half = load(options.leader)
+        made = joined(published(half, options.model, ledgers, eligible=options.eligible), made)
+    shown.write(options.out, made, secrets.token_bytes(32))
     print(f"evidence: {options.out}")
     return 0
 
@@ -80,17 +91,14 @@ def run(options: argparse.Namespace) -> int:
 # what was published, and what devices show
 
 
-def published(
-    half: Half, model: str, devices: Sequence[Personalizer], *, eligible: int, eve: int = 2
-) -> Evidence:
-    """What the leader published of `model`, and what some devices export."""
+def published(half: Half, model: str, ledgers: Sequence[str], *, eligible: int) -> Evidence:
+    """What the leader published of `model`, and what some devices exported."""
     store = Datastore(half.database, "leader")
     try:
         with store.transaction() as tx:
             documents, sums = _published(tx, half, model, eligible)
     finally:
         store.close()
-    ledgers = [json.dumps(device.evidence()) for device in devices[:eve]]
     return Evidence(documents=replace(documents, ledgers=tuple(ledgers)), sums=sums)
 
 

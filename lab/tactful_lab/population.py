@@ -156,6 +156,7 @@ def _round(
         family=family,
         dimension=encoding.padded,
         adjacency=Adjacency.ZERO_OUT,
+        gamma2=encoding.gamma2,
     )
     return RoundInfo(
         kind="subspace" if number else "popularity",

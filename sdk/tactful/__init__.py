@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tactful.device.anchor import AnchorFile
     from tactful.device.catalog import Catalog, Item
     from tactful.device.consent import Consent
     from tactful.device.device_key import HostKey, KeyFile, KeyProvider, KeyringKey
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Aggregators",
+    "AnchorFile",
     "Catalog",
     "Consent",
     "Event",
@@ -28,6 +30,7 @@ __all__ = [
 
 _HOMES = {
     "Aggregators": "tactful.device.settings",
+    "AnchorFile": "tactful.device.anchor",
     "Catalog": "tactful.device.catalog",
     "Consent": "tactful.device.consent",
     "Event": "tactful.device.events",

@@ -76,6 +76,8 @@ def _tiles(report: Mapping[str, object]) -> str:
         tiles[f"epsilon claimed at delta {claim['delta']:g}"] = f"{claim['epsilon']:.3f}"
         tiles["epsilon at delta 1e-5"] = f"{claim['epsilon_at_1e-5']:.3f}"
         tiles["if a device is replaced, not zeroed"] = f"{claim['epsilon_replace_one']:.3f}"
+        if claim["above_meaningful"]:
+            tiles["is where the plain reading of epsilon ends; this claim is above it"] = "1"
     if isinstance(lower, Mapping) and "gaussian" in lower:
         tiles[f"attacks refute, of {lower['claimed']:.2f} for that batch"] = (
             f"{lower['gaussian']:.2f}"

@@ -59,7 +59,7 @@ def record_and_replay(case: Case) -> Outcome:
     return Outcome(
         True,
         f"{len(seen)} neighbours, at most {worst} of {bound}",
-        {one.name: math.sqrt(one.distance2 / bound) for one in replay.neighbours},
+        {one.name: math.sqrt(one.distance2 / bound) for one in replay.neighbours if one.calls},
     )
 
 

@@ -145,7 +145,7 @@ class Contributor:
             "time": self._ledger_now or disclosure.at,
         }
         self._vault.append("sent", body, durable=True, name=f"sent {disclosure.report_id}")
-        if self._trust is not None:
+        if self._trust is not None and self._trust.anchor is not None:
             self._trust.keep(recall(self._vault, memory))
 
     def _report(self, task: Task, vector: NDArray[np.float64], now: int) -> Report:

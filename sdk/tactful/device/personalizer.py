@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +20,7 @@ from tactful.device.sending import SendingLock
 from tactful.device.settings import Aggregators, Settings
 from tactful.device.signals import Registry, built_in
 from tactful.device.trust import Trust
+from tactful.device.trust import Trust, caps
 from tactful.device.vault.recovery import opened
 from tactful.errors import InvalidInput
 
@@ -432,19 +432,8 @@ class Personalizer:
         return [i for i in likes if i in self.catalog and not concern(self.catalog[i])]
 
     def _blank(self) -> Memory:
-        """An empty memory; its ledger's cap is the most this device may ever spend, as rho."""
-        if not self.settings.lifetime_epsilon:
-            return Memory()
-        from tactful.privacy.accountant import mu_for
-        from tactful.privacy.budget import Ledger
-
-        def rho(epsilon: float) -> Fraction:
-            return (
-                Fraction(mu_for(epsilon, self.settings.delta)) ** 2 / 2 if epsilon else Fraction()
-            )
-
-        caps = {name: rho(most) for name, most in (self.settings.purpose_epsilon or {}).items()}
-        return Memory(ledger=Ledger(rho(self.settings.lifetime_epsilon), caps=caps))
+        """An empty memory, with the caps that the app has set."""
+        return Memory(ledger=caps(self.settings))
 
     def _trusted(self) -> tuple[Memory, int]:
         """The memory, once its ledger may be relied on, and the ledger's time in seconds."""

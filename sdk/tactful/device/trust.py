@@ -7,9 +7,10 @@ from fractions import Fraction
 
 from tactful.device.anchor import LedgerAnchor, Mark
 from tactful.device.memory import REMEMBERED, Memory
+from tactful.device.settings import Settings
 from tactful.device.vault import Transaction, Vault
 from tactful.errors import TrustPending
-from tactful.privacy.budget import CARRIED, Charge
+from tactful.privacy.budget import CARRIED, Charge, Ledger
 
 MS_PER_DAY = 86_400_000
 
@@ -71,6 +72,19 @@ class Trust:
             memory = memory.after(writing.read(memory.position, REMEMBERED))
         self.keep(memory)
         return memory
+
+
+def caps(settings: Settings) -> Ledger:
+    """An empty ledger with what the app lets a device spend in its life, and for each purpose."""
+    if not settings.lifetime_epsilon:
+        return Ledger(Fraction(0))
+    from tactful.privacy.accountant import mu_for
+
+    def rho(epsilon: float) -> Fraction:
+        return Fraction(mu_for(epsilon, settings.delta)) ** 2 / 2 if epsilon else Fraction(0)
+
+    purposes = {name: rho(most) for name, most in (settings.purpose_epsilon or {}).items()}
+    return Ledger(rho(settings.lifetime_epsilon), caps=purposes)
 
 
 def _charge_lost(writing: Transaction, memory: Memory, mark: Mark | None, now: int) -> None:
