@@ -172,6 +172,23 @@ def test_a_restored_backup_is_found_and_refunds_nothing(opened, tmp_path) -> Non
         assert me.memory.ledger.spent == 3 * spent
 
 
+def test_an_older_copy_that_the_vault_itself_notices_waits_again(opened) -> None:
+    clock = now()
+    with device(opened, clock=clock, trust_days=7) as me:
+        with pytest.raises(TrustPending):
+            me.contribute()
+        taken = [(f, f.read_bytes()) for f in opened.folder.glob("0.db*") if "mark" not in f.name]
+        clock.advance(7 * DAY_MS)
+        clock.push_wall(-7 * DAY_MS)
+        me.contribute()
+    for file, content in taken:
+        file.write_bytes(content)
+    with device(opened, clock=clock, trust_days=7) as me:
+        assert me.state_lost is not None
+        with pytest.raises(TrustPending):
+            me.contribute()
+
+
 def test_an_anchor_that_cannot_be_read_is_named(opened, tmp_path) -> None:
     (tmp_path / "anchor").write_text("{}")
 

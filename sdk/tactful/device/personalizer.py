@@ -19,7 +19,6 @@ from tactful.device.memory import Disclosure, Memory
 from tactful.device.sending import SendingLock
 from tactful.device.settings import Aggregators, Settings
 from tactful.device.signals import Registry, built_in
-from tactful.device.trust import Trust
 from tactful.device.trust import Trust, caps
 from tactful.device.vault.recovery import opened
 from tactful.errors import InvalidInput
@@ -95,14 +94,16 @@ class Personalizer:
         told = consent is not None or self._memory.noticed or bool(self._memory.answers.records)
         caps: Keeping = "store" if told else "memory"  # before the notice nothing is written
         self._caps = CapEngine(self._vault, self._clock, rules, caps=caps)
+        self._trust = Trust(self._vault, anchor, settings.trust_days)
         if self.state_lost is not None:
             self._caps.lost(settings.on_state_loss)
+            if told:
+                self._trust.put_back(self._caps.ledger_time()[0])
         self._in_use: tuple[int, InUse | None] | None = None
         self._lists: Lists | None = None
         self.restrictions, self.signals = restrictions, signals or built_in()
         self._sending = SendingLock(self._vault.path)
         require_model(model, len(catalog))
-        self._trust = Trust(self._vault, anchor, settings.trust_days)
         if consent is not None:
             self._answered(consent, Shown(), asked=False)
         self.controls = Controls(self._vault, self._caps, rules, self._settled)

@@ -46,6 +46,10 @@ class Trust:
             )
         return memory
 
+    def put_back(self, waited_ms: int) -> None:
+        """Note that the vault itself found it was put back, damaged or lost: the waiting starts."""
+        self.vault.append("restored", {"waited_ms": waited_ms}, durable=True)
+
     def keep(self, memory: Memory) -> None:
         """Tell the anchor how far the ledger has come, before anything is sent."""
         if self.anchor is not None:
