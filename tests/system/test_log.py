@@ -5,9 +5,13 @@ import json
 
 import pytest
 
+from tactful.audit.case import Case
+from tactful.audit.finding import Status
+from tactful.audit.run import CHECKS, judge
 from tactful.errors import ModelRejected
 from tactful.protocol import transcript
 from tactful.protocol.transport import HttpTransport, Request, Response
+from tactful_lab.evidence import published
 
 
 @pytest.fixture
@@ -119,3 +123,17 @@ def test_tasks_batches_and_releases_are_logged_in_order(trained) -> None:
     kinds = [entry.kind for entry in entries]
     assert kinds.count("task") >= kinds.count("result") >= 6  # other trainings may be open
     assert kinds.count("release") >= 2
+
+
+def test_an_operator_shows_what_was_published_from_the_leaders_folder(trained) -> None:
+    town, device, _ = trained
+    device.refresh()
+    ledgers = [json.dumps(device.evidence())]
+
+    shown = published(town.pair.leader.half, town.model, ledgers, eligible=12)
+
+    case = Case(shown)
+    for check in CHECKS:
+        if check.id in {"A1", "A2", "A8", "F1", "G1", "G2", "G3", "G4", "G5", "G6"}:
+            status, outcome = judge(check, case)
+            assert status is Status.PASSED, (check.id, outcome.measured)

@@ -1,6 +1,8 @@
 """Evidence that is cut, foreign or contradicts itself is named; it never passes."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -200,3 +202,14 @@ def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("not a key")
 
     assert main(["--out", str(tmp_path / "out"), "--key", str(tmp_path / "key")]) == 3
+
+
+def test_an_audit_loads_no_code_of_device_or_aggregator() -> None:
+    code = (
+        "import sys; from tactful.audit.cli import main; main(['--quick']); "
+        "print([m for m in sys.modules if m.startswith(('tactful.device', 'tactful_agg'))])"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout.splitlines()[-1] == "[]"

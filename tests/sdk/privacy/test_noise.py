@@ -248,3 +248,20 @@ def test_two_forked_workers_draw_different_noise() -> None:
 
     assert len(first) == len(second) == 512
     assert first != second
+
+
+@pytest.mark.parametrize("scale", [Fraction(1, 2), Fraction(40)])
+def test_laplace_draws_follow_their_table(scale: Fraction) -> None:
+    """Chi-square on 40,000 draws; |z| < 5 gives a false alarm once in 10^6; the seed is fixed."""
+    table, count = NoiseTable.laplace(scale), 40_000
+
+    drawn = table.sample(count, np.random.default_rng(13).bytes)
+
+    expected = table.masses() * count
+    common = expected >= 10
+    observed = np.bincount(drawn - table.lowest, minlength=len(expected))
+    rest = expected[~common].sum()
+    chi2 = float((np.square(observed[common] - expected[common]) / expected[common]).sum())
+    chi2 += float((observed[~common].sum() - rest) ** 2 / rest)
+    freedom = int(common.sum())
+    assert abs(chi2 - freedom) / math.sqrt(2 * freedom) < 5

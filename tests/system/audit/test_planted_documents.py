@@ -229,10 +229,15 @@ FAULTS: dict[str, tuple[str, Plant]] = {
 }  # fmt: skip
 
 
+PASSED: dict[str, Status] = {}  # how each check judges the honest evidence, asked once
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_planted_fault_is_caught_by_its_check(honest: Evidence, fault: str) -> None:
     name, plant = FAULTS[fault]
-    assert judged(name, honest)[0] is Status.PASSED
+    if name not in PASSED:
+        PASSED[name] = judged(name, honest)[0]
+    assert PASSED[name] is Status.PASSED
 
     status, measured = judged(name, plant(honest))
 
