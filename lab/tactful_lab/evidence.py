@@ -7,12 +7,10 @@ import base64
 import hashlib
 import json
 import secrets
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +28,7 @@ from tactful.protocol.evidence import (
     Evidence,
     Head,
     Keys,
-    Neighbour,
     Refusal,
-    Replay,
     Residuals,
     Upload,
 )
@@ -52,6 +48,7 @@ from tactful.protocol.transport import Request
 from tactful.vdaf import field
 from tactful_aggregator.datastore import Datastore, Transaction
 from tactful_aggregator.settings import Half, load
+from tactful_lab.replay import replayed, unit
 from tactful_lab.staging import Coins, Device, StagingPair, staging_pair
 
 RESIDUAL_LENGTH, RESIDUAL_BATCHES = 16_384, 4
@@ -192,7 +189,7 @@ def residuals(
     for number in range(batches):
         task = pair.opened(pair.task(f"residuals-{number}", length, epsilon, delta))
         for _ in range(task.min_batch_size):
-            Device.sharing(pair.carrier).contribute(task, _one(length, 0))
+            Device.sharing(pair.carrier).contribute(task, unit(length, 0))
         pair.settle(task)
         before = pair.totals(task)
         pair.collect(task)
@@ -216,7 +213,7 @@ def flown(pair: StagingPair, epsilon: float, delta: float, count: int) -> tuple[
     length = max(CANARY_LENGTH, count)
     task = pair.opened(pair.task("canaries", length, epsilon, delta))
     for number in np.flatnonzero(blank.coins()):
-        Device.sharing(pair.carrier).contribute(task, 5.0 * _one(length, int(number)))
+        Device.sharing(pair.carrier).contribute(task, 5.0 * unit(length, int(number)))
     pair.settle(task)
     before = pair.totals(task)
     exact = field.to_integers(field.add(*before))
@@ -237,84 +234,6 @@ def _noises(
     """What each half added to its sum."""
     halves = zip(pair.noisy(task), before, strict=True)
     return [field.to_integers(field.subtract(noisy, total)) for noisy, total in halves]
-
-
-def replayed(task: Task) -> Replay:
-    """What the device's code makes of hostile vectors, with the same coins each time."""
-    encoding, length = task.encoding, task.length
-    encoding.encode(np.zeros((1, length)), _frozen())  # what is computed once is computed here
-    found = []
-    for name, vector in neighbours(task).items():
-        coins = _frozen()
-        try:
-            measured, calls = _traced(partial(encoding.encode, vector[None, :], coins))
-        except InvalidInput:
-            found.append(Neighbour(name=name, refused=True, squares=0, distance2=0, calls=()))
-            continue
-        centred = measured.astype(np.int64) - task.levels // 2
-        empty = encoding.encode(np.zeros((1, length)), _frozen())[0].astype(np.int64)
-        gap = measured.astype(np.int64) - empty
-        squares, distance2 = int(np.dot(centred, centred)), int(np.dot(gap, gap))
-        found.append(
-            Neighbour(name=name, refused=False, squares=squares, distance2=distance2, calls=calls)
-        )
-    return Replay(task=task.document.decode(), neighbours=tuple(found))
-
-
-def neighbours(task: Task) -> dict[str, Floats]:
-    """Vectors that a buggy path would let through, or take another way for."""
-    length = task.length
-    spike = np.zeros(task.encoding.padded, dtype=np.int64)
-    spike[3] = 1000
-    one_hot, dense = 5.0 * _one(length, 1), np.full(length, 1.0)
-    tiny, signed_zero = np.full(length, 5e-324), np.full(length, -0.0)
-    nan, infinite = dense.copy(), dense.copy()
-    nan[0], infinite[-1] = np.nan, -np.inf
-    return {
-        "empty": np.zeros(length),
-        "huge": np.full(length, 1e30),
-        "one hot": one_hot,
-        "dense": dense,
-        "subnormal": tiny,
-        "negative zero": signed_zero,
-        "overflow": np.full(length, 1.7e308),
-        "aimed": task.encoding.decode(spike, 0),
-        "duplicate item": contribution("popularity", np.array([3, 3, 3]), length, None),
-        "nan": nan,
-        "infinite": infinite,
-    }
-
-
-def _frozen() -> Callable[[int], bytes]:
-    stream = iter(lambda: 0, 1)
-
-    def coins(count: int) -> bytes:
-        return hashlib.shake_128(b"frozen" + bytes([next(stream)])).digest(count)
-
-    return coins
-
-
-def _one(length: int, place: int) -> Floats:
-    vector = np.zeros(length)
-    vector[place] = 1.0
-    return vector
-
-
-def _traced(run: Callable[[], NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """What `run` returns, and each function of ours it went through, in order of the first call."""
-    calls: dict[str, None] = {}
-
-    def note(frame: object, event: str, _: object) -> None:
-        code, names = getattr(frame, "f_code", None), getattr(frame, "f_globals", {})
-        if event == "call" and str(names.get("__name__", "")).startswith("tactful."):
-            calls[f"{names['__name__']}.{getattr(code, 'co_qualname', '')}"] = None
-
-    sys.setprofile(note)
-    try:
-        measured = run()
-    finally:
-        sys.setprofile(None)
-    return measured[0], tuple(calls)
 
 
 def sent(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Upload]:
@@ -357,7 +276,7 @@ def _opened(pair: StagingPair, task: Task, report: Report) -> Iterator[bytes]:
 def refused(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Refusal]:
     """What the pair answers when it is asked for what it must not give."""
     length = 64
-    vector = _one(length, 0)
+    vector = unit(length, 0)
     task = pair.opened(pair.task("refusals", length, epsilon, delta))
     for _ in range(3):
         Device.sharing(pair.carrier).contribute(task, vector)

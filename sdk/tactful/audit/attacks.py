@@ -55,7 +55,9 @@ def anytime(case: Case) -> Outcome:
     """
     wealth, count = 1.0, 0
     richest = wealth
-    for one in _shown(case):
+    for one in {
+        each.commitment: each for each in _shown(case)
+    }.values():  # each coin is bet on once
         scores, coins = _opened(one)
         chance = 1 / (1 + math.exp(-_claimed(one))) + one.delta
         middle = float(np.median(scores))

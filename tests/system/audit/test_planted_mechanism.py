@@ -18,7 +18,8 @@ from tactful.protocol.encoding import Encoding
 from tactful.protocol.evidence import Documents, Evidence
 from tactful.vdaf import field
 from tactful_aggregator import collection, preflight, upload
-from tactful_lab.evidence import flown, refused, replayed, residuals
+from tactful_lab.evidence import flown, refused, residuals
+from tactful_lab.replay import replayed
 from tactful_lab.staging import StagingPair
 
 from .conftest import judged
