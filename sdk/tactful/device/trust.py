@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tactful.device.anchor import LedgerAnchor, Mark
-from tactful.device.memory import REMEMBERED, Memory
+from tactful.device.memory import REMEMBERED, Memory, recall
 from tactful.device.settings import Settings
 from tactful.device.vault import Transaction, Vault
 from tactful.errors import TrustPending
@@ -70,10 +70,10 @@ class Trust:
     def _restored(self, mark: Mark | None, memory: Memory, waited_ms: int, now: int) -> Memory:
         """Write down that the ledger was put back, and charge what it had forgotten."""
         with self.vault.transaction(durable=True) as writing:
-            memory = memory.after(writing.read(memory.position, REMEMBERED))
-            _charge_lost(writing, memory, mark, now)
+            newest = memory.after(writing.read(memory.position, REMEMBERED))
+            _charge_lost(writing, newest, mark, now)
             writing.append("restored", {"waited_ms": waited_ms})
-            memory = memory.after(writing.read(memory.position, REMEMBERED))
+        memory = recall(self.vault, memory)
         self.keep(memory)
         return memory
 
