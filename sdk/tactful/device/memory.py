@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import takewhile
@@ -11,10 +13,13 @@ from tactful.device.consent import Answers, Consent, ConsentRecord
 from tactful.device.events import StoredEvent
 from tactful.device.profile import Key, Profile
 from tactful.device.signals import Registry
-from tactful.device.vault import Record, Vault
+from tactful.device.vault import Record, Transaction, Vault, VaultBusy
 from tactful.errors import InvalidInput
 from tactful.privacy.budget import Charge, Entry, Later, Ledger, Step
 
+Row = tuple[int, str, Mapping[str, object]]  # a record
+SETTLEMENTS, PROFILE = "settlements", "profile"  # caches of the vault: position, then JSON
+KEEP_EVERY = 2000  # records
 TRACE_MS = 30 * 86_400_000
 NO_BUDGET = Ledger(Fraction(0))
 
@@ -114,19 +119,70 @@ class Memory:
 def recall(vault: Vault, memory: Memory, *, until: int | None = None) -> Memory:
     """`memory` brought up to the vault's newest record, or to the position `until`."""
     with vault.snapshot() as view:
+        if until is None:
+            memory = _kept_profile(view, _kept(view, memory))
         end = view.position if until is None else until
         found = view.read(min(memory.position, memory.learnt), REMEMBERED)
         records = list(takewhile(lambda record: record.position <= end, found))
     if memory.learnt and any(r.kind == "undone" and r.position > memory.learnt for r in records):
         return recall(vault, replace(memory, profile=Profile(), learnt=0), until=until)
-    return replace(memory.after(records), position=end, learnt=end)
+    recalled = replace(memory.after(records), position=end, learnt=end)
+    if until is None and end - memory.learnt >= KEEP_EVERY:
+        _keep(vault, PROFILE, end, recalled.profile.packed())
+    return recalled
 
 
 def recall_settings(vault: Vault, memory: Memory) -> Memory:
     """`memory` with all but the profile brought up; no record of taste is touched."""
     with vault.snapshot() as view:
+        memory = _kept(view, memory)
         end, records = view.position, list(view.read(memory.position, SETTLED, tastes=False))
+        many = end - memory.position >= KEEP_EVERY
+        rows = _rows(view, memory.position, records) if many else None
+    if rows is not None:
+        _keep(vault, SETTLEMENTS, end, json.dumps(rows, separators=(",", ":")).encode())
     return replace(memory.after(records), position=end)
+
+
+def _rows(view: Transaction, position: int, records: Iterable[Record]) -> list[Row] | None:
+    """What the cache held at `position`, and `records`; None if it was of another position."""
+    if position != _position(view.cell(SETTLEMENTS)):
+        return None
+    return [*_records(view), *((record.position, record.kind, record.body) for record in records)]
+
+
+def _kept(view: Transaction, memory: Memory) -> Memory:
+    """A memory that begins, with what a cache of the vault still knows of all but the profile."""
+    position = 0 if memory.position else _position(view.cell(SETTLEMENTS))
+    if not position:
+        return memory
+    known = (Record(at, kind, body) for at, kind, body in _records(view))
+    return replace(memory.after(known), position=position)
+
+
+def _kept_profile(view: Transaction, memory: Memory) -> Memory:
+    content = None if memory.learnt else view.cell(PROFILE)
+    if content is None:
+        return memory
+    return replace(memory, profile=Profile.unpacked(content[8:]), learnt=_position(content))
+
+
+def _records(view: Transaction) -> list[Row]:
+    content = view.cell(SETTLEMENTS)
+    return (
+        [] if content is None else [(at, kind, body) for at, kind, body in json.loads(content[8:])]
+    )
+
+
+def _position(content: bytes | None) -> int:
+    return 0 if content is None else int.from_bytes(content[:8], "big")
+
+
+def _keep(vault: Vault, cell: str, position: int, content: bytes) -> None:
+    """Leave a cache, so that the next start is quick, unless another process writes just now."""
+    with suppress(VaultBusy), vault.transaction(seconds=0) as writing:
+        if writing.position == position:  # else something may have been erased meanwhile
+            writing.put(cell, position.to_bytes(8, "big") + content)
 
 
 def undo(vault: Vault, event_id: str) -> StoredEvent:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import pairwise
 from statistics import median
 from types import MappingProxyType
@@ -149,6 +150,27 @@ class Profile:
                 shown[event.item_id] = shown.get(event.item_id, Shown()).after(event)
         return Profile(beliefs, shown, opinions)
 
+    def packed(self) -> bytes:
+        """All of it as JSON; `unpacked` reads it back."""
+        return json.dumps(
+            [
+                [[item, *_row(belief)] for item, belief in self.beliefs.items()],
+                [[item, *astuple(shown)] for item, shown in self.shown.items()],
+                [[*key, *_row(belief)] for key, belief in self.opinions.items()],
+            ],
+            separators=(",", ":"),
+        ).encode()
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> Profile:
+        """The profile that `packed` wrote."""
+        beliefs, shown, opinions = json.loads(content)
+        return cls(
+            {item: _belief(*row) for item, *row in beliefs},
+            {item: Shown(*row) for item, *row in shown},
+            {(scope, item): _belief(*row) for scope, item, *row in opinions},
+        )
+
     def item_ids(self) -> list[str]:
         """Every item that anything is believed of, or that was shown."""
         return list(dict.fromkeys([*self.beliefs, *self.shown]))
@@ -158,6 +180,21 @@ class Profile:
         strengths = ((item_id, belief.at(now_ms)) for item_id, belief in self.beliefs.items())
         liked = [(item_id, strength) for item_id, strength in strengths if strength > 0]
         return dict(sorted(liked, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _row(belief: Belief) -> list[object]:
+    strengths = [[days, *held] for days, held in belief.strengths.items()]
+    return [strengths, belief.dates, belief.events, belief.bought]
+
+
+def _belief(
+    strengths: list[tuple[float, float, int]],
+    dates: list[tuple[str, int]],
+    events: int,
+    bought: list[int],
+) -> Belief:
+    held = {days: (strength, since) for days, strength, since in strengths}
+    return Belief(held, tuple((kind, at) for kind, at in dates), events, tuple(bought))
 
 
 def _weight(event: StoredEvent, signal: Signal) -> float:

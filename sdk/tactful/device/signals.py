@@ -81,6 +81,10 @@ class Registry:
     def __iter__(self) -> Iterator[Signal]:
         return iter(self._signals.values())
 
+    def find(self, name: str) -> Signal | None:
+        """The declaration of `name`, None if there is none."""
+        return self._signals.get(name)
+
     def require(self, name: str, purpose: str, today: date) -> Signal:
         """The declaration of `name`; raises InvalidInput unless it may be recorded today."""
         signal = self._signals.get(name)

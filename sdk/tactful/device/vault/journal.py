@@ -230,6 +230,11 @@ class Transaction:
             (key, self._sealer.seal(content, b"cell" + key)),
         )
 
+    def drop(self, name: str) -> None:
+        """Empty the cell `name`."""
+        key = self._sealer.blind(f"cell {name}")
+        self._connection.execute("delete from cell where name = ?", (key,))
+
     def cell(self, name: str) -> bytes | None:
         """What the cell `name` holds, None if nothing or if it was changed: cells are caches."""
         key = self._sealer.blind(f"cell {name}")

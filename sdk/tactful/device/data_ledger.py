@@ -1,0 +1,160 @@
+"""The person's book: what was recorded, inferred, shown, assigned, installed and sent.
+
+It is read off the vault, which keeps nothing beside it; so it is as complete as the vault, and is
+bounded by the same retention.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from tactful.device.events import StoredEvent
+from tactful.device.memory import Memory
+from tactful.device.profile import Profile
+from tactful.device.signals import Registry
+from tactful.device.vault import Record
+
+MOST = 1000  # entries of each kind, the newest ones
+
+Body = Mapping[str, object]
+Told = tuple[str, dict[str, object]]  # the kind of an entry, and what it says
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the book: `kind` of thing, when (unix seconds, None if nobody noted it), what."""
+
+    kind: str
+    at: int | None
+    what: Mapping[str, object] = field(default_factory=dict)
+
+
+def data_ledger(
+    records: Iterable[Record],
+    memory: Memory,
+    signals: Registry,
+    *,
+    delta: float,
+    most: int = MOST,
+) -> list[Entry]:
+    """Everything the vault tells, oldest first; of each kind at most the newest `most`.
+
+    Epsilon before and after each report is what this device had spent in all, at `delta`.
+    """
+    kept: dict[str, deque[Entry]] = {}
+    for record in records:
+        entry = _entry(record, signals)
+        if entry is not None:
+            kept.setdefault(entry.kind, deque(maxlen=most)).append(entry)
+    book = [entry for entries in kept.values() for entry in entries]
+    book += [*_inferred(memory.profile), *_sent(memory, delta)]
+    return sorted(book, key=lambda entry: (entry.at is None, entry.at or 0, entry.kind))
+
+
+def _entry(record: Record, signals: Registry) -> Entry | None:
+    if record.kind == "event":
+        return _happened(StoredEvent.from_body(record.body), signals)
+    reader = _READERS.get(record.kind)
+    return None if reader is None else reader(record.body)
+
+
+def _happened(event: StoredEvent, signals: Registry) -> Entry:
+    declared = signals.find(event.kind)
+    what: dict[str, object] = {"signal": event.kind, "purpose": event.purpose}
+    for name in ("item_id", "value", "scope", "surface", "evidence"):
+        if getattr(event, name) is not None:
+            what[name] = getattr(event, name)
+    if declared is not None:
+        what |= {"sensitivity": declared.sensitivity, "kept_days": declared.retention_days}
+    return Entry("shown" if event.kind == "impression" else "recorded", event.at_ms // 1000, what)
+
+
+def _trace(body: Body) -> Entry:
+    what = {name: body[name] for name in ("decision_id", "surface", "shown")}
+    return Entry("listed", _seconds(body["at_ms"]), {**what, "not_shown": body["denied"]})
+
+
+def _answered(body: Body) -> Entry:
+    what = {name: body[name] for name in ("purpose", "state", "policy_version")}
+    return Entry("answered", _whole(body["at"]), what)
+
+
+def _assigned(body: Body) -> Entry:
+    return Entry("assigned", None, {name: body[name] for name in ("experiment", "arm")})
+
+
+def _installed(body: Body) -> Entry:
+    return Entry("installed", None, {"version": body["version"], "release": body["release"]})
+
+
+def _lost(body: Body) -> Entry:
+    return Entry("lost", None, {"counted_as": _fields(body)[2]})
+
+
+def _set(body: Body) -> Entry:
+    return Entry("set", None, dict(body))
+
+
+def _inferred(profile: Profile) -> Iterable[Entry]:
+    for item_id, belief in profile.beliefs.items():
+        newest = max((at for _, at in belief.dates), default=None)
+        what = {
+            "item_id": item_id,
+            "events": belief.events,
+            "from": [[kind, at // 1000] for kind, at in belief.dates],
+        }
+        yield Entry("inferred", None if newest is None else newest // 1000, what)
+
+
+def _sent(memory: Memory, delta: float) -> Iterable[Entry]:
+    """Every report: purpose, bytes, meaning, recipient, what it cost and left spent."""
+    spent = _spent(memory, delta)
+    for one in memory.disclosures.values():
+        before, after = spent.get(one.task_id, (None, None))
+        what = {
+            **{name: value for name, value in one.body().items() if name != "at"},
+            "accepted": one.accepted,
+            "dropped": one.dropped,
+            "epsilon_before": before,
+            "epsilon_after": after,
+        }
+        yield Entry("sent", one.at, what)
+
+
+def _spent(memory: Memory, delta: float) -> dict[str, tuple[float, float]]:
+    """Epsilon in all before and after each charge, by task."""
+    from tactful.privacy.accountant import epsilon_for, mu_from_rho
+
+    rho, found = Fraction(), dict[str, tuple[float, float]]()
+    before = 0.0
+    for charge in memory.ledger.charges:
+        rho += charge.rho
+        after = epsilon_for(mu_from_rho(rho), delta)
+        found[charge.task_id], before = (before, after), after
+    return found
+
+
+_READERS: Mapping[str, Callable[[Body], Entry]] = {
+    "trace": _trace,
+    "consent": _answered,
+    "assignment": _assigned,
+    "model": _installed,
+    "loss": _lost,
+    "setting": _set,
+}
+
+
+def _fields(body: Body) -> list[object]:
+    fields = body["f"]
+    return fields if isinstance(fields, list) else []
+
+
+def _whole(value: object) -> int:
+    return int(str(value))
+
+
+def _seconds(ms: object) -> int:
+    return _whole(ms) // 1000
