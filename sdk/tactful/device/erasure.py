@@ -74,6 +74,9 @@ def erase(vault: Vault, part: Part) -> int:
         gone = [one.position for one in _events(records, part, found)]
         gone += _shows(records, set(gone), part)
         gone += [one.position for one in records if one.kind == "mute" and _is_hide(one, part)]
+        gone += [
+            one.position for one in records if one.kind == "trace" and _tells(one, part, found)
+        ]
         gone += [one.position for one in records if one.kind == "trace"]  # they name everything
         blanked = _blanked(writing, records, part, _hidden(records, set(gone)))
         writing.erase(gone)
@@ -122,6 +125,14 @@ def _shows(records: Sequence[Record], gone: set[int], part: Part) -> list[int]:
         if event.kind == "impression" and part.holds(event.at_ms)
     }
     return [r.position for r in records if r.kind == "decision" and str(r.position) in decided]
+
+
+def _tells(trace: Record, part: Part, found: _Found) -> bool:
+    """Whether a trace of a list names anything of `part`; it leaves whole."""
+    named = {thing.item for thing in found.things if part.names(thing)} | part.items
+    ids = {str(i) for name in ("shown", "denied", "exclude") for i in _list(trace.body[name])}
+    at_ms = int(str(trace.body["at_ms"]))
+    return bool(named & ids) or trace.body["surface"] in part.surfaces or part.holds(at_ms)
 
 
 def _is_hide(record: Record, part: Part) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tactful.device.anchor import LedgerAnchor
     from tactful.device.contributor import Contribution
+    from tactful.device.data_ledger import Entry
     from tactful.device.erasure import Part
     from tactful.device.model_feed import InUse, ModelFeed
     from tactful.device.ranking.interests import Interest
@@ -353,6 +354,13 @@ class Personalizer:
         return lifetime(
             self.memory.ledger, self.settings.delta, self._caps.ledger_time()[1] // 1000
         )
+
+    def data_ledger(self) -> list[Entry]:
+        """The person's book: what was recorded, inferred, shown, assigned, installed, sent."""
+        from tactful.device.data_ledger import data_ledger
+
+        records, delta = self._vault.read(), self.settings.delta
+        return data_ledger(records, self.memory, self.signals, delta=delta)
 
     def export(self) -> dict[str, object]:
         """Everything the vault holds, as plain values."""

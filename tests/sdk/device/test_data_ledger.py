@@ -1,0 +1,89 @@
+"""The person's book: complete, in order, bounded, and without what was erased."""
+
+from collections import Counter
+
+import pytest
+
+from tactful.device.consent import PURPOSES, Consent
+from tactful.device.data_ledger import data_ledger
+from tactful.device.erasure import Part
+from tactful.device.events import Event
+from tactful.device.personalizer import Personalizer
+from tactful.device.settings import Settings
+from tactful.testing import FIXED_KEY, FrozenClock, small_catalog
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def device():
+    """Some days of a person who agreed to everything that stays here."""
+    clock = FrozenClock()
+    agreed = Consent.to("local_profile", "local_personalization", "diagnostics")
+    choices = {"key": FIXED_KEY, "consent": agreed, "clock": clock}
+    with Personalizer(small_catalog(6), Settings(path=None), **choices) as made:
+        for number in range(3):
+            made.observe(Event(kind="like", item_id=f"item-{number}"))
+            for pick in made.recommend(2):
+                made.observe(pick.impression())
+            clock.advance(DAY_MS)
+        made.set_balance(0.5)
+        yield made
+
+
+def test_every_kind_of_thing_has_its_lines(device) -> None:
+    kinds = Counter(entry.kind for entry in device.data_ledger())
+
+    assert kinds["recorded"] == 3
+    assert kinds["shown"] == 6
+    assert kinds["inferred"] == 3
+    assert kinds["answered"] == 3
+    assert kinds["listed"] == 3
+    assert kinds["set"] == 1
+
+
+def test_a_line_says_what_it_was_declared_as_and_how_long_it_is_kept(device) -> None:
+    line = next(entry for entry in device.data_ledger() if entry.kind == "recorded")
+
+    declared = device.signals.find("like")
+    assert line.what["item_id"] == "item-0"
+    assert line.what["purpose"] == "local_profile"
+    assert line.what["sensitivity"] == declared.sensitivity
+    assert line.what["kept_days"] == declared.retention_days
+
+
+def test_what_was_inferred_names_the_events_behind_it(device) -> None:
+    line = next(entry for entry in device.data_ledger() if entry.kind == "inferred")
+
+    assert line.what["events"] == 1
+    assert [kind for kind, _ in line.what["from"]] == ["like"]
+
+
+def test_the_lines_are_in_order_of_time(device) -> None:
+    times = [entry.at for entry in device.data_ledger() if entry.at is not None]
+
+    assert times == sorted(times)
+
+
+def test_it_is_bounded_and_keeps_the_newest(device) -> None:
+    records, memory = device._vault.read(), device.memory
+    book = data_ledger(records, memory, device.signals, delta=1e-6, most=2)
+
+    shown = [entry for entry in book if entry.kind == "shown"]
+    everything = [entry for entry in device.data_ledger() if entry.kind == "shown"]
+    assert shown == everything[-2:]
+
+
+def test_what_was_erased_is_not_in_it(device) -> None:
+    assert "item-1" in str(device.data_ledger())
+    device.erase(Part(items=frozenset({"item-1"})))
+
+    assert "item-1" not in str(device.data_ledger())
+
+
+def test_every_purpose_that_was_answered_is_there(device) -> None:
+    device.agree(Consent())
+    answered = [entry for entry in device.data_ledger() if entry.kind == "answered"]
+
+    assert {entry.what["purpose"] for entry in answered} <= set(PURPOSES)
+    assert [entry.what["state"] for entry in answered][-3:] == ["withdrawn"] * 3
