@@ -105,6 +105,11 @@ class Memory:
     restored_ms: int | None = None
     checkpoint: str = ""
 
+    @property
+    def told(self) -> bool:
+        """Whether the person has been told, and so answered, anything at all."""
+        return self.noticed or bool(self.answers.records)
+
     def after(self, records: Iterable[Record]) -> Memory:
         """The picture once `records` are read; reading in pieces gives the same."""
         memory, happened = self, []

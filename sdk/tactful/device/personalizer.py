@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from tactful.device import memory as remembering
-from tactful.device.caps import CapEngine, Keeping, Rules
-from tactful.device.catalog import Catalog, Item
-from tactful.device.clock import Clock, SystemClock
-from tactful.device.consent import NOBODY, Consent, Occasion, Restrictions, Shown, effective
-from tactful.device.controls import Controls
-from tactful.device.device_key import KeyProvider
-from tactful.device.events import Event, StoredEvent
-from tactful.device.memory import Disclosure, Memory
-from tactful.device.sending import SendingLock
-from tactful.device.settings import Aggregators, Settings
-from tactful.device.signals import Registry, built_in
-from tactful.device.trust import Trust, caps
-from tactful.device.vault.recovery import opened
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import timedelta
+    from types import TracebackType
 
     from tactful.device.anchor import LedgerAnchor
+    from tactful.device.catalog import Catalog, Item
+    from tactful.device.clock import Clock
+    from tactful.device.consent import Consent, Restrictions, Shown
     from tactful.device.contributor import Contribution
     from tactful.device.data_ledger import Entry
+    from tactful.device.device_key import KeyProvider
     from tactful.device.erasure import Part
+    from tactful.device.events import Event, StoredEvent
+    from tactful.device.memory import Disclosure, Memory
     from tactful.device.model_feed import InUse, ModelFeed
     from tactful.device.ranking.interests import Interest
     from tactful.device.ranking.lists import Known, Lists
     from tactful.device.ranking.picks import Pick, Picks, WhyNot
     from tactful.device.ranking.trace import Explained, Replay
+    from tactful.device.settings import Aggregators, Settings
+    from tactful.device.signals import Registry
     from tactful.learning.model import Model
     from tactful.privacy.lifetime import Lifetime
     from tactful.protocol.experiment import Arm, Experiment
@@ -68,7 +61,7 @@ class Personalizer:
         *,
         key: KeyProvider,
         consent: Consent | None,
-        restrictions: Restrictions = NOBODY,
+        restrictions: Restrictions | None = None,
         signals: Registry | None = None,
         clock: Clock | None = None,
         transport: Transport | None = None,
@@ -87,14 +80,27 @@ class Personalizer:
         if None. Afterwards `state_lost` says what was lost if the vault was damaged, gone or older
         than it had been; None if nothing was.
         """
+        from tactful.device.caps import CapEngine, Rules
+        from tactful.device.clock import SystemClock
+        from tactful.device.consent import NOBODY, Shown
+        from tactful.device.controls import Controls
+        from tactful.device.recollection import Recollection
+        from tactful.device.sending import SendingLock
+        from tactful.device.signals import built_in
+        from tactful.device.trust import Trust, caps
+        from tactful.device.vault.recovery import opened
+
+        require_model(model, len(catalog))
         self.catalog, self.settings, self._shipped = catalog, settings, model
+        self.restrictions, self.signals = restrictions or NOBODY, signals or built_in()
         self._clock, self._transport = clock or SystemClock(), transport
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
         self._vault, self.state_lost = opened(settings.path, key)
-        self._memory = remembering.recall_settings(self._vault, self._blank())
-        told = consent is not None or self._memory.noticed or bool(self._memory.answers.records)
-        caps: Keeping = "store" if told else "memory"  # before the notice nothing is written
-        self._caps = CapEngine(self._vault, self._clock, rules, caps=caps)
+        spent, heard = caps(settings), self.restrictions
+        self._past = Recollection(self._vault, spent, settings, heard, self._now_seconds)
+        told = consent is not None or self._past.settled().told
+        # before the notice nothing is written
+        self._caps = CapEngine(self._vault, self._clock, rules, caps="store" if told else "memory")
         self._trust = Trust(self._vault, anchor, settings.trust_days)
         if self.state_lost is not None:
             self._caps.lost(settings.on_state_loss)
@@ -102,12 +108,10 @@ class Personalizer:
                 self._trust.put_back(self._caps.ledger_time()[0])
         self._in_use: tuple[int, InUse | None] | None = None
         self._lists: Lists | None = None
-        self.restrictions, self.signals = restrictions, signals or built_in()
         self._sending = SendingLock(self._vault.path)
-        require_model(model, len(catalog))
         if consent is not None:
             self._answered(consent, Shown(), asked=False)
-        self.controls = Controls(self._vault, self._caps, rules, self._settled)
+        self.controls = Controls(self._vault, self._caps, rules, self._past.settled)
 
     # the five verbs, and release
 
@@ -120,14 +124,14 @@ class Personalizer:
         declared, or no longer.
         """
         item = self._item(event)
-        memory = self._allowed(self._settled())
+        memory = self._past.settled()
         if event.kind not in NEEDS_NO_PROFILE:
             memory.consent.require("local_profile")
         learns = memory.consent.allows("local_profile") and self._may_learn(memory, item)
         if event.kind not in NEEDS_NO_PROFILE and not learns:
             return
         purpose = "local_profile" if learns else "essential"
-        self.signals.require(event.kind, purpose, self._date())
+        self._past.require_declared(self.signals, event.kind, purpose)
         self._caps.record(event, item, purpose=purpose)
 
     def recommend(
@@ -199,7 +203,7 @@ class Personalizer:
         Returns how many records were destroyed.
         """
         self._in_use = None
-        return self._anew(remembering.forget(self._vault))
+        return self._anew(self._past.forget())
 
     def erase(self, part: Part) -> int:
         """Destroy what `part` names (an item, a category, a surface, a time); charges stay.
@@ -212,9 +216,7 @@ class Personalizer:
 
     def tidy(self) -> int:
         """Destroy what was kept for as long as it may be; how many records. Call it once a day."""
-        now_ms = 1000 * self._now_seconds()
-        folded = self._caps.fold_away()
-        return self._anew(folded + remembering.outlive(self._vault, self.signals, now_ms))
+        return self._anew(self._caps.fold_away() + self._past.outlive(self.signals))
 
     # experiments
 
@@ -244,7 +246,7 @@ class Personalizer:
 
         self._require_metrics()
         now, (memory, ledger_now) = self._now_seconds(), self._trusted()
-        events = remembering.events(self._vault)
+        events = self._past.events()
         added = vector(events, experiment, standing(self._vault, now), self._today())
         if added is None:
             return None
@@ -260,14 +262,15 @@ class Personalizer:
     @property
     def memory(self) -> Memory:
         """What the vault says now."""
-        self._memory = remembering.recall(self._vault, self._memory)
-        return self._allowed(self._memory)
+        return self._past.whole()
 
     def agree(self, consent: Consent, shown: Shown | None = None) -> None:
         """Record what the person answered to what was `shown`; whatever is not granted is denied.
 
         When it returns nothing that was withdrawn is on its way, and nothing waits to be sent.
         """
+        from tactful.device.consent import Shown
+
         self._answered(consent, shown or Shown(), asked=True)
         if self._caps.memory_only:
             self._vault.append("setting", {"noticed": True}, durable=True)
@@ -285,13 +288,13 @@ class Personalizer:
         return self._made().why_not(item, asked, self._known(), self._now_ms())
 
     def simulate(
-        self, n: int, *, surface: str = "home", ahead: timedelta = timedelta(0)
+        self, n: int, *, surface: str = "home", ahead: timedelta | None = None
     ) -> list[Item]:
         """What a list would hold `ahead` from now if nothing happened; no side effects."""
         from tactful.device.ranking.lists import Asked
 
-        ahead_ms, asked = int(ahead.total_seconds() * 1000), Asked(n, surface)
-        return self._made().preview(asked, self._known(), self._now_ms(), ahead_ms)
+        ahead_ms = int(ahead.total_seconds() * 1000) if ahead else 0
+        return self._made().preview(Asked(n, surface), self._known(), self._now_ms(), ahead_ms)
 
     def explain(self, decision_id: str, item_id: str) -> Explained:
         """How an item came to its place in an earlier list, stage by stage; no side effects.
@@ -320,7 +323,7 @@ class Personalizer:
 
         Raises InvalidInput for an unknown event, or a show, which stays true.
         """
-        remembering.undo(self._vault, event_id)
+        self._past.undo(event_id)
 
     @property
     def model(self) -> Model | None:
@@ -336,7 +339,7 @@ class Personalizer:
 
     def events(self) -> Iterator[StoredEvent]:
         """Everything that is remembered to have happened, oldest first."""
-        return remembering.events(self._vault)
+        return self._past.events()
 
     def evidence(self) -> dict[str, object]:
         """The signed ledger and what left, for an auditor, as plain values; nothing of the person.
@@ -364,7 +367,7 @@ class Personalizer:
 
     def export(self) -> dict[str, object]:
         """Everything the vault holds, as plain values."""
-        return remembering.export(self._vault)
+        return self._past.export()
 
     def close(self) -> None:
         """Let go of the vault."""
@@ -405,7 +408,7 @@ class Personalizer:
     def _known(self) -> Known:
         from tactful.device.ranking.lists import Known
 
-        memory = self._allowed(self._settled())
+        memory = self._past.settled()
         in_use = self._adopted()
         model = self._shipped if in_use is None else in_use.model
         release = None if in_use is None else in_use.release
@@ -414,35 +417,16 @@ class Personalizer:
     def _adopted(self) -> InUse | None:
         from tactful.device.model_feed import load
 
-        adoption = self._settled().adoption
+        adoption = self._past.settled().adoption
         if adoption is None:
             return None
         if self._in_use is None or self._in_use[0] != adoption.file:
             self._in_use = adoption.file, load(self._vault, adoption, self.catalog)
         return self._in_use[1]
 
-    def _settled(self) -> Memory:
-        """What the vault says now but for the profile, which is not looked at."""
-        self._memory = remembering.recall_settings(self._vault, self._memory)
-        return self._memory
-
-    def _allowed(self, memory: Memory) -> Memory:
-        """`memory` with the consent that holds here and now."""
-        consent = effective(
-            memory.answers,
-            self.restrictions,
-            now=self._now_seconds(),
-            policy_version=self.settings.policy_version,
-        )
-        return replace(memory, consent=consent)
-
     def _likes(self) -> list[str]:
         likes, concern = self.memory.profile.likes(self._now_ms()), self.settings.wishes.concern
         return [i for i in likes if i in self.catalog and not concern(self.catalog[i])]
-
-    def _blank(self) -> Memory:
-        """An empty memory, with the caps that the app has set."""
-        return Memory(ledger=caps(self.settings))
 
     def _trusted(self) -> tuple[Memory, int]:
         """The memory, once its ledger may be relied on, and the ledger's time in seconds."""
@@ -452,7 +436,7 @@ class Personalizer:
     def _anew(self, erased: int) -> int:
         """Rebuild from the vault all that was folded from it, once records are gone."""
         if erased:
-            self._memory = self._blank()
+            self._past.begin_anew()
             self._caps.use(self._caps.rules)
             self._lists = None
         return erased
@@ -468,6 +452,7 @@ class Personalizer:
         self.memory.consent.require("share_dp_updates")
 
     def _answered(self, consent: Consent, shown: Shown, *, asked: bool) -> None:
+        from tactful.device.consent import Occasion
         from tactful.device.contributor import answer
 
         occasion = Occasion(
@@ -476,7 +461,7 @@ class Personalizer:
             policy_version=self.settings.policy_version,
             in_force=self.restrictions.in_force,
         )
-        answer(self._vault, self._sending, self._memory, consent, occasion, asked=asked)
+        answer(self._vault, self._sending, self._past.last, consent, occasion, asked=asked)
 
     def _feed(self, carrier: Transport) -> ModelFeed:
         from tactful.device.model_feed import ModelFeed
@@ -495,9 +480,6 @@ class Personalizer:
 
         self._transport = self._transport or default_transport()
         return self._transport
-
-    def _date(self) -> date:
-        return datetime.fromtimestamp(self._now_seconds(), UTC).date()
 
     def _today(self) -> int:
         return self._now_seconds() // 86_400

@@ -1,0 +1,80 @@
+"""What one device remembers, kept up as it is asked for, with the consent that holds just then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tactful.device import memory as remembering
+from tactful.device.consent import Restrictions, effective
+from tactful.device.events import StoredEvent
+from tactful.device.memory import Memory
+from tactful.device.settings import Settings
+from tactful.device.signals import Registry
+from tactful.device.vault import Vault
+from tactful.privacy.budget import Ledger
+
+
+class Recollection:
+    """The memory of one vault; each answer is as new as the vault."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        ledger: Ledger,
+        settings: Settings,
+        restrictions: Restrictions,
+        now_seconds: Callable[[], int],
+    ) -> None:
+        """`ledger` is an empty one, with the caps that the app has set."""
+        self._vault, self._blank, self._settings = vault, Memory(ledger=ledger), settings
+        self._restrictions, self._now = restrictions, now_seconds
+        self.last = self._blank  # as it was read last, without who else may say no
+
+    def whole(self) -> Memory:
+        """All that the vault says now."""
+        self.last = remembering.recall(self._vault, self.last)
+        return self._allowed(self.last)
+
+    def settled(self) -> Memory:
+        """The same without the profile, which is not looked at."""
+        self.last = remembering.recall_settings(self._vault, self.last)
+        return self._allowed(self.last)
+
+    def events(self) -> Iterator[StoredEvent]:
+        """Everything that is remembered to have happened, oldest first."""
+        return remembering.events(self._vault)
+
+    def export(self) -> dict[str, object]:
+        """Everything the vault holds, as plain values."""
+        return remembering.export(self._vault)
+
+    def undo(self, event_id: str) -> None:
+        """Destroy one event; raises InvalidInput for an unknown one, or a show."""
+        remembering.undo(self._vault, event_id)
+
+    def forget(self) -> int:
+        """Destroy all but answers, charges and what was sent; how many records."""
+        return remembering.forget(self._vault)
+
+    def outlive(self, signals: Registry) -> int:
+        """Destroy what was kept for as long as it may be; how many records."""
+        return remembering.outlive(self._vault, signals, 1000 * self._now())
+
+    def begin_anew(self) -> None:
+        """Read everything again: something was erased."""
+        self.last = self._blank
+
+    def require_declared(self, signals: Registry, kind: str, purpose: str) -> None:
+        """Raise InvalidInput unless `kind` may be recorded today."""
+        signals.require(kind, purpose, datetime.fromtimestamp(self._now(), UTC).date())
+
+    def _allowed(self, memory: Memory) -> Memory:
+        consent = effective(
+            memory.answers,
+            self._restrictions,
+            now=self._now(),
+            policy_version=self._settings.policy_version,
+        )
+        return replace(memory, consent=consent)
