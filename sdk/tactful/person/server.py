@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from tactful.device.consent import PURPOSES, Shown
+from tactful.device.erasure import Part
 from tactful.device.personalizer import Personalizer
 from tactful.errors import InvalidInput, TactfulError
 from tactful.person.render import LANGUAGES, policy, render, texts
@@ -61,7 +62,8 @@ def _balance(device: Personalizer, fields: Fields, language: str) -> str:
 
 
 def _limit(device: Personalizer, fields: Fields, language: str) -> str:
-    device.controls.set_weekly_limit(_whole(fields, "shows") if fields.get("shows") else None)
+    shows = _whole(fields, "shows") if fields.get("shows") else None
+    device.controls.set_weekly_limit(shows, quiet_at_night=fields.get("quiet") == "1")
     return "limit"
 
 
@@ -81,6 +83,17 @@ def _unmute(device: Personalizer, fields: Fields, language: str) -> str:
     return "unmute"
 
 
+def _interest(device: Personalizer, fields: Fields, language: str) -> str:
+    used = fields.get("use") == "1"
+    device.controls.set_interest("item", fields.get("item", ""), 1.0 if used else 0.0)
+    return "use" if used else "ignore"
+
+
+def _not_mine(device: Personalizer, fields: Fields, language: str) -> str:
+    device.erase(Part(items=frozenset({fields["item"]} if fields.get("item") else ())))
+    return "forget"
+
+
 def _erase(device: Personalizer, fields: Fields, language: str) -> str:
     if fields.get("sure") != "1":
         raise InvalidInput("sure", "it is not ticked", "tick it, then erase")
@@ -95,6 +108,8 @@ ACTIONS: Mapping[str, Callable[[Personalizer, Fields, str], str]] = {
     "/pause": _pause,
     "/mute": _mute,
     "/unmute": _unmute,
+    "/interest": _interest,
+    "/not-mine": _not_mine,
     "/erase": _erase,
 }
 

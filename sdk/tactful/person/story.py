@@ -20,12 +20,16 @@ MOST_ROWS = 50  # of each list; the export has all
 
 @dataclass(frozen=True)
 class Interest:
-    """One item the device has a belief about: how strong from -1 to 1, and where it comes from."""
+    """One item the device has a belief about: how strong from -1 to 1, and where it comes from.
+
+    `used`: the person did not say that it shall not count.
+    """
 
     item_id: str
     title: str
     strength: float
     events: tuple[tuple[str, str], ...]  # (kind, day)
+    used: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Story:
     model: str
     balance: float
     weekly_limit: int | None
+    quiet_at_night: bool
     muted: tuple[tuple[str, str, str], ...]  # (scope, value, title)
     arms: tuple[tuple[str, str], ...]
     paused: bool
@@ -90,6 +95,7 @@ def story(device: Personalizer) -> Story:
         model=_model(memory),
         balance=memory.balance,
         weekly_limit=_weekly(device.controls.limits),
+        quiet_at_night=bool((device.controls.limits or {}).get("quiet_hours")),
         muted=tuple((s, v, _title(catalog, v)) for s, v in device.controls.muted),
         arms=tuple((str(one["experiment"]), str(one["arm"])) for one in _arms(device)),
         paused=memory.paused,
@@ -135,6 +141,7 @@ def _interests(memory: Memory, catalog: Catalog) -> tuple[Interest, ...]:
             _title(catalog, item_id),
             strengths[item_id] / widest,
             tuple((kind, _day(at // 1000)) for kind, at in beliefs[item_id].dates),
+            memory.interests.get(("item", item_id), 1.0) > 0,
         )
         for item_id in ordered[:MOST_ROWS]
     )

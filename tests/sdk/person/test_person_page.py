@@ -176,6 +176,20 @@ def test_every_control_of_the_page_does_what_it_says(visitor, device) -> None:
     assert not device.memory.paused
 
 
+def test_an_interest_can_be_silenced_and_what_is_not_mine_forgotten(visitor, device) -> None:
+    visitor.enter()
+    page = visitor.press("/interest", item="item-3", use="0")
+
+    assert "does not count" in page
+    assert not next(one for one in device.interests() if one.value == "item-3").usable
+    visitor.press("/interest", item="item-3", use="1")
+    assert next(one for one in device.interests() if one.value == "item-3").usable
+
+    visitor.press("/not-mine", item="item-4")
+    assert set(device.memory.profile.beliefs) == {"item-3"}
+    assert "item-4" not in str(list(device.events()))
+
+
 def test_erasing_needs_a_tick_and_then_leaves_nothing_known(visitor, device) -> None:
     visitor.enter()
 
@@ -192,6 +206,7 @@ WRONG = [
     ("/balance", {"balance": "101"}, "balance"),
     ("/limit", {"shows": "-1"}, "shows"),
     ("/mute", {"scope": "planet", "value": "x"}, "scope"),
+    ("/not-mine", {}, "part"),
     ("/nothing", {}, "address"),
 ]
 
@@ -255,4 +270,4 @@ def test_every_form_of_the_page_has_an_action_behind_it(device) -> None:
     device.controls.mute("item", "item-9")
     page = render(story(device), "en", token="t")
 
-    assert set(re.findall(r'action="(/\w+)"', page)) == set(ACTIONS)
+    assert set(re.findall(r'action="(/[\w-]+)"', page)) == set(ACTIONS)

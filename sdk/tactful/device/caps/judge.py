@@ -201,7 +201,7 @@ class Judge:
         rule, now, series = track.rule, self.here.on(track), track.series.get(key)
         if self._state.losses or rule.exempt or any(h.until is not None for h in rule.headroom):
             return now.ms
-        if series is None or rule.limit == 0 or isinstance(rule.window, Lifetime):
+        if series is None or isinstance(rule.window, Lifetime):
             return math.inf
         if isinstance(rule.window, Decay):
             return now.ms + (self._wear_wait(series, rule.window, now.ms) or 0)
