@@ -11,7 +11,7 @@ import numpy as np
 from tactful.audit.case import Case, Check, NotShown, Outcome, require
 from tactful.audit.estimators import best_one_run, gaussian, guesses
 from tactful.audit.finding import EvidenceClass
-from tactful.audit.statistics import Floats, quantile
+from tactful.audit.statistics import Floats, binomial_upper, quantile, upper_tail
 from tactful.errors import InvalidInput
 from tactful.privacy.accountant import epsilon_for, mu_from_rho
 from tactful.privacy.mechanism import read_fraction
@@ -19,7 +19,8 @@ from tactful.protocol.evidence import Canaries
 
 ALPHA = 0.001 / 3  # three estimators share the false alarms of D1
 WEALTH = 1 / 0.0005  # an e-process this rich refutes; it may be looked at after every batch
-FALSE_POSITIVES = 0.001
+MEMBERSHIP_ALPHA = 5e-5
+STEPS = (*np.geomspace(1e-7, 1e-3, 60).tolist(), *np.linspace(0.0, 1.0, 601)[1:-1].tolist())
 BET = 0.5
 FEWEST = 100
 
@@ -71,19 +72,19 @@ def anytime(case: Case) -> Outcome:
 
 def membership(case: Case) -> Outcome:
     """D3: telling who took part at few false alarms, against what the claim allows; low bits."""
-    worst = 0.0
+    worst, least = 0.0, 1.0
     for one in _shown(case):
         scores, coins = _opened(one)
-        inside, outside = scores[coins == 1], np.sort(scores[coins == 0])
-        limit = outside[-max(1, math.ceil(len(outside) * FALSE_POSITIVES))]
-        hits, mu = float((inside > limit).mean()), mu_from_rho(_rho(one))
-        rate = 1 / len(outside)  # one false alarm among those outside
-        allowed = 1 - _below(quantile(1 - rate) - mu)
-        slack = 4 * math.sqrt(max(allowed * (1 - allowed), 1 / len(inside)) / len(inside))
-        # the limit itself is a sample: half an order of magnitude in its false alarms
-        slack += 1 - _below(quantile(1 - min(3 * rate, 0.5)) - mu) - allowed
-        require(hits <= allowed + slack, f"{hits:.1%} found where {allowed + slack:.1%} is allowed")
-        worst = max(worst, hits)
+        inside, outside = scores[coins == 1], scores[coins == 0]
+        if min(len(inside), len(outside)) < 1:
+            raise InvalidInput("canaries.scores", "one side is empty", "use more canaries")
+        hits = int((inside > outside.max()).sum())
+        p = _so_many(hits, len(inside), len(outside), mu_from_rho(_rho(one)))
+        require(
+            p >= MEMBERSHIP_ALPHA,
+            f"{hits} of {len(inside)} found at no false alarm, allowed with p {p:.1e}",
+        )
+        worst, least = max(worst, hits / len(inside)), min(least, p)
     odd = [
         float((total.astype(np.int64) & 1).mean())
         for total in case.evidence.sums.values()
@@ -92,11 +93,24 @@ def membership(case: Case) -> Outcome:
     for share, total in zip(odd, case.evidence.sums.values(), strict=False):
         limit = 5 * 0.5 / math.sqrt(total.size)
         require(abs(share - 0.5) < limit, f"{share:.3f} of a sum's lowest bits are set")
-    return Outcome(True, f"TPR {worst:.2%} at the FPR of one false alarm; low bits are even")
+    told = f"{worst:.2%} found above every canary that was not sent (p {least:.2g})"
+    return Outcome(True, f"{told}; low bits are even")
 
 
-def _below(z: float) -> float:
-    return 0.5 * math.erfc(-z / math.sqrt(2))
+def _so_many(hits: int, inside: int, outside: int, mu: float) -> float:
+    """P(at least so many of `inside` above all of `outside`), if the claim's curve is met.
+
+    The highest score outside is averaged over steps of its law, each taken at its lower end, so
+    that the probability is never too small; each one inside passes it alone.
+    """
+    found, before = 0.0, 0.0
+    for edge in (*STEPS, 1.0):
+        tail = 1.0
+        if before > 0:
+            chance = upper_tail(quantile(before ** (1 / outside)) - mu)
+            tail = float(binomial_upper(inside, chance)[hits])
+        found, before = found + (edge - before) * tail, edge
+    return min(found, 1.0)
 
 
 def _shown(case: Case) -> tuple[Canaries, ...]:
