@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +77,15 @@ class Catalog:
             first = wrong.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
             raise InvalidInput(f"catalog: {where}", first["msg"], "correct the file") from wrong
+
+    def corrected(self, replenishable: Mapping[str, bool]) -> Catalog:
+        """The catalog with what a person said of single items; the same if they said nothing."""
+        if not any(item_id in self for item_id in replenishable):
+            return self
+        said = replenishable.get
+        return Catalog(
+            replace(one, replenishable=said(one.id, one.replenishable)) for one in self.items
+        )
 
     def __len__(self) -> int:
         return len(self.items)

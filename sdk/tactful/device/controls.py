@@ -45,6 +45,10 @@ class Controls:
             raise InvalidInput("factor", f"{factor!r} is out of range", "use 0 to 8")
         self._vault.append("setting", {"interest": [scope, value, factor]})
 
+    def set_replenishable(self, item_id: str, used_up: bool) -> None:
+        """Whether an item is used up and then welcome again, whatever the app says of it."""
+        self._vault.append("setting", {"used_up": [item_id, used_up]})
+
     def set_paused(self, paused: bool) -> None:
         """Learn nothing for now; limits go on, and what is known stays."""
         self._vault.append("setting", {"paused": paused})

@@ -101,6 +101,7 @@ class Memory:
     paused: bool = False
     limits: str = ""
     noticed: bool = False
+    used_up: Mapping[str, bool] = field(default_factory=dict)
     interests: Mapping[Key, float] = field(default_factory=dict)
     restored_ms: int | None = None
     checkpoint: str = ""
@@ -323,6 +324,7 @@ def _setting(memory: Memory, body: Body) -> Memory:
         paused=bool(body.get("paused", memory.paused)),
         limits=str(body.get("limits", memory.limits)),
         noticed=bool(body.get("noticed", memory.noticed)),
+        used_up=_used_up(memory.used_up, body.get("used_up")),
         interests=_interests(memory.interests, body.get("interest")),
     )
 
@@ -333,6 +335,10 @@ def _interests(known: Mapping[Key, float], told: object) -> Mapping[Key, float]:
         return known
     scope, value, factor = told
     return {**known, (str(scope), str(value)): float(factor)}
+
+
+def _used_up(known: Mapping[str, bool], told: object) -> Mapping[str, bool]:
+    return known if not isinstance(told, list) else {**known, str(told[0]): bool(told[1])}
 
 
 def _forgotten(memory: Memory, body: Body) -> Memory:

@@ -91,7 +91,7 @@ class Personalizer:
         from tactful.device.vault.recovery import opened
 
         require_model(model, len(catalog))
-        self.catalog, self.settings, self._shipped = catalog, settings, model
+        self.settings, self._shipped = settings, model
         self.restrictions, self.signals = restrictions or NOBODY, signals or built_in()
         self._clock, self._transport = clock or SystemClock(), transport
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
@@ -99,6 +99,7 @@ class Personalizer:
         spent, heard = caps(settings), self.restrictions
         self._past = Recollection(self._vault, spent, settings, heard, self._now_seconds)
         told = consent is not None or self._past.settled().told
+        self._offered, self.catalog, self._said = catalog, catalog, dict[str, bool]()
         # before the notice nothing is written
         self._caps = CapEngine(self._vault, self._clock, rules, caps="store" if told else "memory")
         self._trust = Trust(self._vault, anchor, settings.trust_days)
@@ -389,6 +390,9 @@ class Personalizer:
     def _made(self) -> Lists:
         from tactful.device.ranking.lists import Lists
 
+        said = self._past.settled().used_up
+        if said != self._said:
+            self._said, self.catalog, self._lists = dict(said), self._offered.corrected(said), None
         if self._lists is None:
             self._lists = Lists(self.catalog, self.settings, self._vault, self._caps)
         self.controls.follow()

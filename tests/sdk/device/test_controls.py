@@ -111,3 +111,17 @@ def test_pausing_asks_for_no_other_consent() -> None:
         assert device.memory.paused
         with pytest.raises(InvalidInput, match="balance"):
             device.controls.set_balance(1.5)
+
+
+def test_what_a_person_says_is_used_up_comes_back_when_it_is_due() -> None:
+    clock = FrozenClock()
+    choices = {"key": FIXED_KEY, "consent": LOCAL, "clock": clock}
+    with Personalizer(small_catalog(3), Settings(path=None), **choices) as device:
+        device.observe(Event(kind="purchase", item_id="item-0"))
+        clock.advance(40 * DAY_MS)
+        assert "item-0" not in [item.id for item in device.simulate(3)]
+
+        device.controls.set_replenishable("item-0", True)
+        assert "item-0" in [item.id for item in device.simulate(3)]
+        device.controls.set_replenishable("item-0", False)
+        assert "item-0" not in [item.id for item in device.simulate(3)]
