@@ -14,6 +14,7 @@ TactfulError
 ├── ProtocolError             the two sides do not agree
 │   ├── DecodeError           bytes are not the message they claim to be
 │   ├── OpenError             a sealed share does not open
+│   ├── ProofRejected         a report's proof does not hold
 │   ├── TaskRejected          a task is unsigned, foreign, unsafe or out of its time
 │   └── ReportRejected        the aggregator refused a report, with its reason
 ├── TransportError            the aggregator cannot be reached
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidInput",
     "ModelRejected",
     "OpenError",
+    "ProofRejected",
     "ProtocolError",
     "ReportRejected",
     "StorageFull",
@@ -114,6 +116,10 @@ class DecodeError(ProtocolError):
 
 class OpenError(ProtocolError):
     """A sealed share does not open."""
+
+
+class ProofRejected(ProtocolError):
+    """A report's proof does not hold."""
 
 
 class TaskRejected(ProtocolError):

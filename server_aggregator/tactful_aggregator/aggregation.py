@@ -30,8 +30,9 @@ from tactful.protocol.messages import (
     input_share_aad,
 )
 from tactful.protocol.task import Task
-from tactful.vdaf import additive, field
+from tactful.vdaf import additive
 from tactful.vdaf.field import Elements
+from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.datastore import COUNTED, OPEN, REFUSED, Batch, Datastore, Transaction
 from tactful_aggregator.settings import Half
 from tactful_aggregator.upload import CONFIG_ID, untimely
@@ -110,7 +111,7 @@ def _taken(offered: Sequence[Report], answers: Sequence[VerifyResp]) -> set[byte
 
 def _leader_share(half: Half, task: Task, report: Report) -> Share:
     def read(payload: bytes) -> Elements:
-        return field.decode(payload, task.encoding.padded)
+        return FIELD64.decode(payload, task.encoding.padded)
 
     return _opened(half, LEADER, task, report.metadata, report.public_share, report.leader, read)
 
@@ -192,10 +193,10 @@ def count(tx: Transaction, task: Task, counted: Sequence[Counted]) -> None:
         return
     length = task.encoding.padded
     kept = tx.batch(task.id) or Batch(0, bytes(32), bytes(8 * length), None)
-    total = field.decode(kept.total, length)
+    total = FIELD64.decode(kept.total, length)
     checksum = int.from_bytes(kept.checksum, "big")
     for one in counted:
-        total = field.add(total, one.share)
+        total = FIELD64.add(total, one.share)
         checksum ^= int.from_bytes(hashlib.sha256(one.report_id).digest(), "big")
     tx.keep_batch(
         task.id,
@@ -203,7 +204,7 @@ def count(tx: Transaction, task: Task, counted: Sequence[Counted]) -> None:
             kept,
             count=kept.count + len(counted),
             checksum=checksum.to_bytes(32, "big"),
-            total=field.encode(total),
+            total=FIELD64.encode(total),
         ),
     )
 

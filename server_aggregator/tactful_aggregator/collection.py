@@ -13,7 +13,8 @@ from tactful.errors import BatchMismatch, BatchTooSmall, ProtocolError
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.protocol.messages import AggregateShareReq
 from tactful.protocol.task import Task
-from tactful.vdaf import additive, field
+from tactful.vdaf import additive
+from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.aggregation import JobPeer, drive
 from tactful_aggregator.datastore import CLOSING, COLLECTED, OPEN, Batch, Datastore, Transaction
 from tactful_aggregator.settings import Half
@@ -39,7 +40,7 @@ def collect(store: Datastore, half: Half, peer: Peer, task: Task) -> tuple[NDArr
     with store.transaction() as tx:
         noisy = _noisy_share(tx, task)
     length = task.encoding.padded
-    total = additive.unshard(field.decode(noisy, length), field.decode(theirs, length))
+    total = additive.unshard(FIELD64.decode(noisy, length), FIELD64.decode(theirs, length))
     return total, mine.count
 
 
@@ -100,8 +101,8 @@ def _noisy_share(tx: Transaction, task: Task) -> bytes:
     if kept.noisy is not None:
         return kept.noisy
     noise = draw(NoiseTable.of(task.family, Fraction(task.sigma2)), task.encoding.padded)
-    total = field.decode(kept.total, task.encoding.padded)
-    noisy = field.encode(field.add(total, field.from_integers(noise)))
+    total = FIELD64.decode(kept.total, task.encoding.padded)
+    noisy = FIELD64.encode(FIELD64.add(total, FIELD64.from_integers(noise)))
     tx.keep_batch(task.id, replace(kept, noisy=noisy, total=b""))
     tx.set_task_state(task.id, COLLECTED)
     return noisy

@@ -12,7 +12,7 @@ from tactful.protocol.model import SIGNED_AS as RELEASE_SIGNED_AS
 from tactful.protocol.model import ModelRelease, SignedRelease
 from tactful.protocol.task import SIGNED_AS as TASK_SIGNED_AS
 from tactful.protocol.task import SignedTask, Task
-from tactful.vdaf.field import MODULUS
+from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.datastore import Datastore, Transaction
 from tactful_aggregator.settings import Half
 
@@ -47,7 +47,7 @@ def check_noise(task: Task, earlier: Sequence[Task]) -> None:
             f"training that claims epsilon {task.epsilon} allows {budget:.6g}"
         )
     widest = MOST_REPORTS * task.levels + 12 * math.sqrt(2 * Fraction(task.sigma2))
-    if widest >= MODULUS / 2:
+    if widest >= FIELD64.modulus / 2:
         raise TaskRejected("task.sigma2: a sum could wrap around the modulus")
 
 

@@ -13,7 +13,8 @@ from tactful.protocol.messages import AggregateShareReq, HpkeConfig, Report
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.report import make_report
 from tactful.protocol.task import SIGNED_AS, SignedTask, Task
-from tactful.vdaf import additive, field
+from tactful.vdaf import additive
+from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator import aggregation, collection, preflight, upload
 from tactful_aggregator.datastore import Datastore, Transaction
 from tactful_aggregator.settings import Half
@@ -138,7 +139,7 @@ class Pair:
         """(sum, count) that both halves hold before noise; they must agree on the reports."""
         mine, theirs = self.asked(lambda tx: tx.batch(task.id))
         assert (mine.count, mine.checksum) == (theirs.count, theirs.checksum)
-        leader, helper = (field.decode(one.total, task.encoding.padded) for one in (mine, theirs))
+        leader, helper = (FIELD64.decode(one.total, task.encoding.padded) for one in (mine, theirs))
         return additive.unshard(leader, helper).tolist(), mine.count
 
 

@@ -10,7 +10,7 @@ import pytest
 from tactful.errors import BatchMismatch, BatchTooSmall, ProtocolError, TransportError
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.protocol.messages import AggregateShareReq, HpkeCiphertext, ReportError
-from tactful.vdaf import field
+from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator import collection
 from tactful_aggregator.datastore import CLOSING, COLLECTED, OPEN, Batch
 
@@ -183,13 +183,13 @@ def test_each_half_adds_its_own_full_noise(pair) -> None:
     task = pair.agreed(items=8192, length=8192, sigma2="10000/1", family="rounded_gaussian")
     pair.receive(task, *pair.reports(task, np.ones((4, 8192), dtype=int)))
     pair.drive(task)
-    before = [field.decode(one.total, 8192) for one in pair.asked(lambda tx: tx.batch(task.id))]
+    before = [FIELD64.decode(one.total, 8192) for one in pair.asked(lambda tx: tx.batch(task.id))]
 
     total, _ = pair.collect(task)
 
-    after = [field.decode(one.noisy, 8192) for one in pair.asked(lambda tx: tx.batch(task.id))]
+    after = [FIELD64.decode(one.noisy, 8192) for one in pair.asked(lambda tx: tx.batch(task.id))]
     mine, theirs = (
-        field.to_integers(field.subtract(noisy, exact))
+        FIELD64.to_integers(FIELD64.subtract(noisy, exact))
         for noisy, exact in zip(after, before, strict=True)
     )
     error = 5 * np.sqrt(2 / 8192)
@@ -219,7 +219,7 @@ def test_neither_file_alone_holds_a_measurement(pair) -> None:
     pair.drive(task)
 
     for batch in pair.asked(lambda tx: tx.batch(task.id)):
-        alone = field.to_integers(field.decode(batch.total, 8))
+        alone = FIELD64.to_integers(FIELD64.decode(batch.total, 8))
         assert (np.abs(alone) > 2**40).all()  # false alarm: 16 draws, each once in 2^23
 
 

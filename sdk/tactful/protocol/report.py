@@ -39,7 +39,8 @@ def make_report(
     now: int,
 ) -> Report:
     """One sealed report: `measurement` is whole levels, shape (padded,); `now` unix seconds."""
-    from tactful.vdaf import additive, field
+    from tactful.vdaf import additive
+    from tactful.vdaf.field64 import FIELD64
 
     metadata = ReportMetadata(secrets.token_bytes(16), now // TIME_PRECISION)
     vector, seed = additive.shard(
@@ -49,7 +50,7 @@ def make_report(
     return Report(
         metadata,
         b"",
-        _sealed(leader, LEADER, aad, field.encode(vector)),
+        _sealed(leader, LEADER, aad, FIELD64.encode(vector)),
         _sealed(helper, HELPER, aad, seed),
     )
 

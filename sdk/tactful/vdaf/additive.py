@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.vdaf import field, xof
+from tactful.vdaf import xof
 from tactful.vdaf.field import Elements
+from tactful.vdaf.field64 import FIELD64
 
 DST = b"tactful-1 helper share"
 
@@ -20,14 +21,14 @@ def shard(measurement: NDArray[np.integer], seed: bytes, binder: bytes) -> tuple
     `seed` is 32 fresh random bytes; `binder` ties the helper's share to its task and report.
     """
     mask = expand(seed, binder, len(measurement))
-    return field.subtract(field.from_integers(measurement), mask), seed
+    return FIELD64.subtract(FIELD64.from_integers(measurement), mask), seed
 
 
 def expand(seed: bytes, binder: bytes, length: int) -> Elements:
     """The helper's share, written out."""
-    return xof.expand(seed, DST, binder, length)
+    return xof.expand(xof.HmacSha256Aes128(), FIELD64, seed, DST, binder, length)
 
 
 def unshard(leader: Elements, helper: Elements) -> NDArray[np.int64]:
     """The signed sum that the two aggregate shares stand for."""
-    return field.to_integers(field.add(leader, helper))
+    return FIELD64.to_integers(FIELD64.add(leader, helper))

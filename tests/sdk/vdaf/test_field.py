@@ -1,7 +1,4 @@
-"""Field64 and its stream: the laws of whole numbers mod p, and the bytes of libprio-rs."""
-
-import json
-from pathlib import Path
+"""Field64 and Field128: the laws of whole numbers mod p, and their bytes."""
 
 import numpy as np
 import pytest
@@ -9,124 +6,163 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.errors import DecodeError
-from tactful.vdaf import field, xof
-from tactful.vdaf.field import MODULUS, Elements
+from tactful.vdaf import ntt
+from tactful.vdaf.field import LIMB, Field
+from tactful.vdaf.field64 import FIELD64
+from tactful.vdaf.field128 import FIELD128
 
-HALF = (MODULUS - 1) // 2
-EDGES = (0, 1, 2**32 - 1, 2**32, HALF, HALF + 1, MODULUS - 2, MODULUS - 1)
-
-residues = st.one_of(st.sampled_from(EDGES), st.integers(0, MODULUS - 1))
-pairs = st.lists(st.tuples(residues, residues), min_size=1, max_size=20)
-signed = st.one_of(st.sampled_from([-HALF, -1, 0, 1, HALF]), st.integers(-HALF, HALF))
-
-# The first 64 bytes that `expanded_vec_field128` and the 32 that `derived_seed` hold in libprio-rs,
-# src/vdaf/test_vec/XofHmacSha256Aes128.json (Mozilla Public License 2.0).
-XOF_SEED = bytes(range(32))
-XOF_DST, XOF_BINDER = b"domain separation tag", b"binder string"
-XOF_STREAM = bytes.fromhex(
-    "e826c9564c620fb63357fbee88dc9bb3de2c41764adb44bea344024e1da124c6"
-    "172f208e79762fed92c73cea422b312860008ee80e30f31d2d87840890604f39"
-)
+FIELDS = [FIELD64, FIELD128]
+fields = pytest.mark.parametrize("field", FIELDS, ids=["Field64", "Field128"])
+EDGES = (0, 1, 2, 2**21, 2**22 - 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1, 2**64, 2**127)
 
 
-def elements(values: list[int]) -> Elements:
-    return np.array(values, dtype=np.uint64)
+def edges(field: Field) -> list[int]:
+    p = field.modulus
+    return sorted({value % p for value in (*EDGES, p - 1, p - 2, (p - 1) // 2, (p + 1) // 2)})
 
 
-def integers(values: Elements) -> list[int]:
-    return [int(value) for value in values]
+def residues(field: Field) -> st.SearchStrategy[int]:
+    return st.one_of(st.sampled_from(edges(field)), st.integers(0, field.modulus - 1))
 
 
-@given(pairs=pairs)
-def test_addition_is_addition_of_whole_numbers_mod_p(pairs: list[tuple[int, int]]) -> None:
-    ones, others = (list(side) for side in zip(*pairs, strict=True))
-
-    total = field.add(elements(ones), elements(others))
-
-    assert integers(total) == [(a + b) % MODULUS for a, b in pairs]
+def vectors(field: Field, most: int = 20) -> st.SearchStrategy[list[int]]:
+    return st.lists(residues(field), min_size=1, max_size=most)
 
 
-@given(pairs=pairs)
-def test_subtraction_is_subtraction_of_whole_numbers_mod_p(pairs: list[tuple[int, int]]) -> None:
-    ones, others = (list(side) for side in zip(*pairs, strict=True))
+@fields
+def test_every_pair_of_edges_is_computed_as_whole_numbers_are(field: Field) -> None:
+    pairs = [(one, other) for one in edges(field) for other in edges(field)]
+    ones, others = (field.constants(side) for side in zip(*pairs, strict=True))
 
-    rest = field.subtract(elements(ones), elements(others))
-
-    assert integers(rest) == [(a - b) % MODULUS for a, b in pairs]
-
-
-def test_every_pair_of_edges_adds_and_subtracts_as_whole_numbers_do() -> None:
-    ones, others = (side.ravel() for side in np.meshgrid(elements([*EDGES]), elements([*EDGES])))
-
-    total, rest = field.add(ones, others), field.subtract(ones, others)
-
-    pairs = list(zip(integers(ones), integers(others), strict=True))
-    assert integers(total) == [(a + b) % MODULUS for a, b in pairs]
-    assert integers(rest) == [(a - b) % MODULUS for a, b in pairs]
+    for computed, expected in (
+        (field.add(ones, others), [a + b for a, b in pairs]),
+        (field.subtract(ones, others), [a - b for a, b in pairs]),
+        (field.multiply(ones, others), [a * b for a, b in pairs]),
+        (field.negate(ones), [-a for a, _ in pairs]),
+    ):
+        assert field.integers(computed) == [value % field.modulus for value in expected]
 
 
-@given(values=st.lists(signed, min_size=1, max_size=20))
+@given(data=st.data(), field=st.sampled_from(FIELDS))
+def test_products_and_sums_are_those_of_whole_numbers(data: st.DataObject, field: Field) -> None:
+    ones = data.draw(vectors(field))
+    others = data.draw(st.lists(residues(field), min_size=len(ones), max_size=len(ones)))
+    left, right = field.constants(ones), field.constants(others)
+
+    product = field.multiply(left, right)
+    total = field.total(field.reshape(product, 1, -1))
+
+    expected = [a * b for a, b in zip(ones, others, strict=True)]
+    assert field.integers(product) == [value % field.modulus for value in expected]
+    assert field.integers(total) == [sum(expected) % field.modulus]
+
+
+@fields
+@pytest.mark.parametrize("inner", [1, 3, 700, 2100])
+def test_a_product_of_matrices_is_exact_however_long_the_sums(field: Field, inner: int) -> None:
+    p, generator = field.modulus, np.random.default_rng(inner)
+    rows = [[int.from_bytes(generator.bytes(16), "big") % p for _ in range(inner)] for _ in "ab"]
+    extreme = [(p - 1) // 2] * inner
+
+    left = field.reshape(field.constants(rows[0] + extreme), 2, inner)
+    right = field.reshape(field.constants(rows[1] + extreme), 2, inner).swapaxes(-1, -2)
+    product = field.matmul(left, right)
+
+    expected = [
+        sum(a * b for a, b in zip(one, other, strict=True)) % p
+        for one in (rows[0], extreme)
+        for other in (rows[1], extreme)
+    ]
+    assert field.integers(field.reshape(product, -1)) == expected
+
+
+@given(data=st.data(), field=st.sampled_from(FIELDS))
+def test_limbs_are_balanced_and_say_what_the_element_is(data: st.DataObject, field: Field) -> None:
+    values = data.draw(vectors(field))
+
+    limbs = field.cut(field.constants(values))
+
+    assert all(np.abs(limb).max() <= 1 << (LIMB - 1) for limb in limbs)
+    for place, value in enumerate(values):
+        whole = sum(int(limb[place]) << (LIMB * i) for i, limb in enumerate(limbs))
+        assert whole % field.modulus == value
+
+
+@given(values=st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=9))
 def test_signed_whole_numbers_become_residues_and_come_back(values: list[int]) -> None:
-    inside = field.from_integers(np.array(values, dtype=np.int64))
+    for field in FIELDS:
+        inside = field.from_integers(np.array(values))
 
-    assert integers(inside) == [value % MODULUS for value in values]
-    assert field.to_integers(inside).tolist() == values
-
-
-@given(values=st.lists(residues, min_size=1, max_size=20))
-def test_elements_travel_as_eight_bytes_each(values: list[int]) -> None:
-    encoded = field.encode(elements(values))
-
-    assert encoded == b"".join(value.to_bytes(8, "little") for value in values)
-    assert integers(field.decode(encoded, len(values))) == values
+        assert field.integers(inside) == [value % field.modulus for value in values]
+        assert field.signed(inside) == values
+    assert FIELD64.to_integers(FIELD64.from_integers(np.array(values))).tolist() == values
 
 
-@pytest.mark.parametrize("value", [MODULUS, MODULUS + 1, 2**64 - 1])
-def test_an_element_not_below_the_modulus_is_refused(value: int) -> None:
-    encoded = bytes(8) + value.to_bytes(8, "little")
+@given(data=st.data(), field=st.sampled_from(FIELDS))
+def test_elements_travel_little_endian(data: st.DataObject, field: Field) -> None:
+    values = data.draw(vectors(field))
+
+    encoded = field.encode(field.constants(values))
+
+    assert encoded == b"".join(value.to_bytes(field.size, "little") for value in values)
+    assert field.integers(field.decode(encoded, len(values))) == values
+
+
+@fields
+@pytest.mark.parametrize("over", [0, 1])
+def test_an_element_not_below_the_modulus_is_refused(field: Field, over: int) -> None:
+    encoded = bytes(field.size) + (field.modulus + over).to_bytes(field.size, "little")
 
     with pytest.raises(DecodeError, match="modulus"):
         field.decode(encoded, 2)
 
 
-@pytest.mark.parametrize("size", [0, 7, 15, 17, 24])
-def test_a_share_of_another_size_is_refused(size: int) -> None:
+@fields
+@pytest.mark.parametrize("size", [0, 7, 15, 17, 24, 33])
+def test_a_share_of_another_size_is_refused(field: Field, size: int) -> None:
     with pytest.raises(DecodeError, match="bytes for 2 elements"):
         field.decode(bytes(size), 2)
 
 
-def test_the_stream_begins_as_libprio_does() -> None:
-    assert xof.stream(XOF_SEED, XOF_DST, XOF_BINDER, 64) == XOF_STREAM
+@fields
+@pytest.mark.parametrize("order", [1, 2, 8, 64])
+def test_the_transform_evaluates_at_the_roots_and_back(field: Field, order: int) -> None:
+    p, root, generator = field.modulus, field.root(order), np.random.default_rng(order)
+    coefficients = [int.from_bytes(generator.bytes(16), "big") % p for _ in range(order)]
+
+    def at(point: int) -> int:
+        return sum(c * pow(point, i, p) for i, c in enumerate(coefficients)) % p
+
+    values = ntt.evaluate(field, field.constants(coefficients))
+
+    assert pow(root, order, p) == 1
+    assert field.integers(values) == [at(pow(root, i, p)) for i in range(order)]
+    assert field.integers(ntt.interpolate(field, values)) == coefficients
+    odd = field.root(2 * order)
+    between = ntt.between(field, values)
+    assert field.integers(between) == [at(pow(odd, 2 * i + 1, p)) for i in range(order)]
+    weights = ntt.weights(field, field.constants([12345]), order)
+    one = field.multiply(weights, field.reshape(values, 1, -1))
+    assert field.integers(field.total(one)) == [at(12345)]
 
 
-def test_the_stream_is_libprios_to_its_end(shared: Path) -> None:
-    path = shared / "vectors" / "vdaf" / "libprio-rs" / "XofHmacSha256Aes128.json"
-    vector = json.loads(path.read_text())
-    seed, dst, binder = (bytes.fromhex(vector[name]) for name in ("seed", "dst", "binder"))
-    expected = bytes.fromhex(vector["expanded_vec_field128"])
+@fields
+def test_powers_follow_each_other(field: Field) -> None:
+    powers = field.powers(field.constants([3, field.modulus - 1]), 11)
 
-    assert xof.stream(seed, dst, binder, len(expected)) == expected
-    assert xof.stream(seed, dst, binder, 32).hex() == vector["derived_seed"]
+    expected = [pow(base, i, field.modulus) for base in (3, -1) for i in range(1, 12)]
+    assert field.integers(field.reshape(powers, -1)) == expected
 
 
-def test_expansion_reads_the_stream_eight_bytes_an_element() -> None:
-    expected = np.frombuffer(XOF_STREAM, dtype="<u8").tolist()
+@fields
+def test_long_arrays_are_multiplied_block_by_block(field: Field) -> None:
+    generator = np.random.default_rng(5)
+    column = field.constants([int(x) for x in generator.integers(0, 2**62, 300)])
+    row = field.constants([int(x) for x in generator.integers(0, 2**62, 300)])
 
-    assert xof.expand(XOF_SEED, XOF_DST, XOF_BINDER, 8).tolist() == expected
+    table = field.multiply(field.reshape(column, 300, 1), field.reshape(row, 1, 300))
 
-
-def test_expansion_passes_over_what_is_not_below_the_modulus() -> None:
-    seed, place = (1156).to_bytes(32, "big"), 148_494  # by search: one word in 2^32 is >= p
-    words = np.frombuffer(xof.stream(seed, b"", b"", 8 * (place + 3)), dtype="<u8")
-    assert int(words[place]) >= MODULUS
-
-    expanded = xof.expand(seed, b"", b"", place + 2)
-
-    assert expanded.tolist() == np.delete(words, place).tolist()
-
-
-@given(length=st.integers(0, 50), more=st.integers(0, 50))
-def test_a_longer_expansion_only_adds_to_a_shorter_one(length: int, more: int) -> None:
-    longer = xof.expand(XOF_SEED, XOF_DST, XOF_BINDER, length + more)
-
-    assert longer[:length].tolist() == xof.expand(XOF_SEED, XOF_DST, XOF_BINDER, length).tolist()
+    assert field.shape(table) == (300, 300)
+    for place in (0, 7, 299):
+        line = field.multiply(field.reshape(column[..., place : place + 1], 1), row)
+        assert field.equal(table[..., place, :], line).all()

@@ -1,0 +1,72 @@
+"""What every type can do, and what it makes of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.errors import DecodeError, ProofRejected
+from tactful.vdaf.field import Elements, Field
+
+NONCE_BYTES = 16
+Measurement = int | Sequence[int] | Sequence[float] | NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class State:
+    """What an aggregator keeps of a report until the proof is decided."""
+
+    output: Elements
+    joint_seed: bytes
+
+
+@dataclass(frozen=True)
+class Received:
+    """A report as one aggregator holds it."""
+
+    nonce: bytes
+    public_share: bytes
+    input_share: bytes
+
+
+Prepared = tuple[State, bytes] | ProofRejected | DecodeError
+"""A report's state and verifier share, or why there is none."""
+
+
+class Vdaf(Protocol):
+    """A type of measurement with its parameters: one round, no aggregation parameter."""
+
+    @property
+    def field(self) -> Field:
+        """The field of its shares."""
+
+    @property
+    def output_length(self) -> int:
+        """Elements of what is summed."""
+
+    @property
+    def random_bytes(self) -> int:
+        """How many random bytes `shard` needs."""
+
+    def shard(
+        self, measurement: Measurement, nonce: bytes, random: bytes, context: bytes = b""
+    ) -> tuple[bytes, list[bytes]]:
+        """(public share, one input share for each aggregator); raises InvalidInput."""
+
+    def verify_init(
+        self, verify_key: bytes, agg: int, reports: Sequence[Received], context: bytes = b""
+    ) -> list[Prepared]:
+        """For each report its state and encoded verifier share, or what is wrong with it alone."""
+
+    def verifier_message(self, shares: Sequence[bytes], context: bytes = b"") -> bytes:
+        """What all verifier shares say; raises ProofRejected or DecodeError."""
+
+    def verify_next(self, state: State, message: bytes) -> Elements:
+        """The output share; raises ProofRejected."""
+
+    def decode(self, total: Elements) -> int | list[int]:
+        """A sum as whole numbers."""
