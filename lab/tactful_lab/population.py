@@ -24,7 +24,11 @@ from tactful.privacy.accountant import Claim, claim, mu_for, sigma2_for
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease
 from tactful.privacy.rounding import Coins
+from tactful.protocol.dap import DAP_18
 from tactful.protocol.encoding import Encoding, Levels
+from tactful.protocol.messages import report_bytes
+from tactful.protocol.vdaf_config import sum_vec_field64_for
+from tactful.vdaf.instances import LEAST_PROOFS
 from tactful_lab.datasets import Dataset
 
 Floats = NDArray[np.float64]
@@ -34,7 +38,6 @@ Noise = Literal["once", "pair"]
 FACTORS: dict[Noise, float] = {"once": FACTOR_ONCE, "pair": FACTOR_PAIR}
 CHUNK = 128  # people whose measurements are in memory at a time
 LEVELS, BOX = 14, 3
-ENVELOPE = 184  # bytes of a report beside the leader's share
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ class RoundInfo:
 
     @property
     def upload_bytes(self) -> int:
-        """The size of one report: the leader's share in Field64, a seed for the helper, seals."""
-        return 8 * self.encoding.padded + ENVELOPE
+        """The size of one report: shares, proofs, seals."""
+        config = sum_vec_field64_for(self.encoding.padded, self.encoding.levels, LEAST_PROOFS)
+        return report_bytes(config.vdaf(DAP_18.vdaf), DAP_18)
 
 
 @dataclass(frozen=True)

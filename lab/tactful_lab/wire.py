@@ -52,11 +52,17 @@ def send_crowd(
     keys = [fetch_hpke_config(pair.transport, url) for url in (task.leader, task.helper)]
     for chunk in _measured(here, crowd):
         reports = [
-            make_report(task, row, leader=keys[0], helper=keys[1], now=int(time.time())).encode()
+            make_report(
+                task.dap,
+                task.measurement(row),
+                leader=keys[0],
+                helper=keys[1],
+                now=int(time.time()),
+            ).encode(task.dap.dap)
             for row in chunk
         ]
         for start in range(0, len(reports), REPORTS_PER_REQUEST):
-            upload(pair.transport, task, reports[start : start + REPORTS_PER_REQUEST])
+            upload(pair.transport, task.dap, reports[start : start + REPORTS_PER_REQUEST])
         sent, size = sent + len(reports), len(reports[0])
         progress(sent)
     return size

@@ -1,231 +1,359 @@
-"""Reports become sums: the halves agree on each report before either counts it."""
+"""Reports become sums: both halves find each proof to hold before either counts its report."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tactful.errors import DecodeError, OpenError, ProtocolError
+from tactful.errors import DecodeError, OpenError, ProofRejected, ProtocolError, TransportError
 from tactful.protocol import hpke
-from tactful.protocol.codec import Reader
-from tactful.protocol.messages import (
-    HELPER,
-    INPUT_SHARE_INFO,
-    LEADER,
-    HpkeCiphertext,
-    Report,
-    ReportError,
-    ReportMetadata,
+from tactful.protocol.dap import HELPER, LEADER, ReportError
+from tactful.protocol.dap_task import DapTask
+from tactful.protocol.job_messages import (
     VerifyInit,
     VerifyResp,
     decode_job,
     decode_job_answer,
-    decode_plaintext_share,
     encode_job,
+    encode_job_answer,
+)
+from tactful.protocol.messages import (
+    HpkeCiphertext,
+    Report,
+    ReportMetadata,
+    decode_plaintext_share,
     input_share_aad,
 )
-from tactful.protocol.task import Task
-from tactful.vdaf import additive
 from tactful.vdaf.field import Elements
-from tactful.vdaf.field64 import FIELD64
-from tactful_aggregator.datastore import COUNTED, OPEN, REFUSED, Batch, Datastore, Transaction
-from tactful_aggregator.settings import Half
-from tactful_aggregator.upload import CONFIG_ID, untimely
+from tactful.vdaf.vdaf import Received, State
+from tactful_aggregator import problems
+from tactful_aggregator.bodies import Bodies
+from tactful_aggregator.datastore import COUNTED, REFUSED, Datastore, Part, Transaction
+from tactful_aggregator.keyring import Keyring
+from tactful_aggregator.provision import Provision
+from tactful_aggregator.upload import untimely
 
-REPORTS_PER_JOB = 64
+MOST_PER_JOB = 64
+JOB_BYTES = 32 << 20  # of shares in memory at a time, however many reports wait
+LEASE_SECONDS = 120  # longer than a job takes; after it another worker may take the job
+MOST_ATTEMPTS = 20
+PATIENCE_SECONDS, PAUSE_SECONDS = 300.0, 0.02  # while other workers finish their jobs
 
-Share = Elements | ReportError
-"""A report's share, written out, or why there is none."""
+Verified = tuple[State, bytes] | ReportError
+"""A report's state and verifier share, or why it is not counted."""
 
 
 class JobPeer(Protocol):
     """The helper, as far as the leader's jobs need it."""
 
-    def aggregate(self, task: Task, job_id: bytes, request: bytes) -> bytes:
+    def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
         """The helper's answer to a job; the same job again has the same answer."""
 
 
 @dataclass(frozen=True)
+class Bench:
+    """What a half works with; `clock` gives unix seconds."""
+
+    store: Datastore
+    bodies: Bodies
+    keyring: Keyring
+    clock: Callable[[], int]
+
+
+@dataclass(frozen=True)
 class Counted:
-    """One report that both halves will count: its id and this half's share."""
+    """One report that both halves count, and this half's share of it."""
 
     report_id: bytes
+    bucket: int
     share: Elements
 
 
 # the leader's side
 
 
-def drive(store: Datastore, half: Half, peer: JobPeer, task: Task) -> None:
-    """Settle every report of `task` that was kept so far; picks up what a crash left."""
+def drive(bench: Bench, peer: JobPeer, provision: Provision) -> None:
+    """Settle every report that was kept so far; picks up what a crash left, waits for others."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        with store.transaction() as tx:
-            jobs = tx.open_jobs(task.id) or _new_job(tx, task)
-        if not jobs:
-            return
-        for job_id in jobs:
-            _settle(store, half, peer, task, job_id)
+        if work(bench, peer, provision):
+            continue
+        with bench.store.transaction() as tx:
+            if not tx.pending_jobs(provision.task.id):
+                return
+        if time.monotonic() > deadline:
+            raise TransportError("helper: another worker does not finish its job; try again later")
+        time.sleep(PAUSE_SECONDS)
 
 
-def _new_job(tx: Transaction, task: Task) -> list[bytes]:
-    job_id = secrets.token_bytes(16)
-    if not tx.take_reports(task.id, job_id, REPORTS_PER_JOB):
-        return []
+def work(bench: Bench, peer: JobPeer, provision: Provision) -> bool:
+    """Take one job, an old one or a new one, and settle it; False if there is none to take."""
+    token, now, task_id = secrets.token_bytes(16), bench.clock(), provision.task.id
+    with bench.store.transaction() as tx:
+        leased = tx.lease_job(task_id, token, now, now + LEASE_SECONDS)
+        if leased is None and _begin(tx, provision):
+            leased = tx.lease_job(task_id, token, now, now + LEASE_SECONDS)
+    if leased is None:
+        return False
+    job_id, attempts = leased
+    try:
+        _settle(bench, peer, provision, job_id, token)
+    except ProtocolError:
+        _give_back(bench, job_id, token, abandon=attempts + 1 >= MOST_ATTEMPTS)
+        raise
+    except BaseException:
+        _give_back(bench, job_id, token, abandon=False)
+        raise
+    return True
+
+
+def _begin(tx: Transaction, provision: Provision) -> bool:
+    """Put waiting reports into a new job; False if none waits."""
+    task, job_id = provision.task, secrets.token_bytes(16)
+    share = task.vdaf.field.size * task.vdaf.output_length
+    if not tx.take_reports(task.id, job_id, max(1, min(MOST_PER_JOB, JOB_BYTES // (8 * share)))):
+        return False
     tx.add_job(job_id, task.id)
-    return [job_id]
+    return True
 
 
-def _settle(store: Datastore, half: Half, peer: JobPeer, task: Task, job_id: bytes) -> None:
+def _give_back(bench: Bench, job_id: bytes, token: bytes, *, abandon: bool) -> None:
+    with bench.store.transaction() as tx:
+        if not tx.holds_job(job_id, token):
+            return
+        if abandon:
+            tx.abandon_job(job_id)
+        else:
+            tx.return_job(job_id)
+
+
+def _settle(bench: Bench, peer: JobPeer, provision: Provision, job_id: bytes, token: bytes) -> None:
     """Ask the helper, then count what it took: until the last commit all of it can be repeated."""
-    with store.transaction() as tx:
-        reports = [Report.read(Reader(body, "Report")) for body in tx.reports_of(job_id)]
-    shares = [_leader_share(half, task, report) for report in reports]
-    offered = [r for r, share in zip(reports, shares, strict=True) if isinstance(share, np.ndarray)]
-    request = encode_job([VerifyInit(r.metadata, r.public_share, r.helper) for r in offered])
-    response = peer.aggregate(task, job_id, request)
-    taken = _taken(offered, decode_job_answer(response))
-    counted = [
-        Counted(report.metadata.report_id, share)
-        for report, share in zip(reports, shares, strict=True)
-        if isinstance(share, np.ndarray) and report.metadata.report_id in taken
+    task = provision.task
+    with bench.store.transaction() as tx:
+        rows = tx.reports_of(job_id)
+    reports = [Report.decode(bench.bodies.get(body), task.dap) for _, body in rows]
+    verified = _verified(bench, provision, LEADER, [_leader_part(report) for report in reports])
+    offered = [
+        (report, bucket, *one)
+        for report, (bucket, _), one in zip(reports, rows, verified, strict=True)
+        if not isinstance(one, ReportError)
     ]
-    with store.transaction() as tx:
-        if tx.answered_job(job_id) is None:
-            count(tx, task, counted)
-            for report in reports:
-                state = COUNTED if report.metadata.report_id in taken else REFUSED
-                tx.settle_report(task.id, report.metadata.report_id, state)
-            tx.answer_job(job_id, task.id, hashlib.sha256(request).digest(), response)
+    answers = _asked(peer, task, job_id, [(report, share) for report, _, _, share in offered])
+    counted = [
+        Counted(report.metadata.report_id, bucket, share)
+        for (report, bucket, state, _), answer in zip(offered, answers, strict=True)
+        if (share := _finished(task, state, answer.outcome)) is not None
+    ]
+    taken = {one.report_id for one in counted}
+    refused = {report.metadata.report_id for report in reports} - taken
+    with bench.store.transaction() as tx:
+        tx.hold_task(task.id, alone=False)
+        if tx.holds_job(job_id, token):
+            count(tx, provision, counted)
+            tx.settle_reports(task.id, taken, COUNTED)
+            tx.settle_reports(task.id, refused, REFUSED)
+            tx.finish_job(job_id)
 
 
-def _taken(offered: Sequence[Report], answers: Sequence[VerifyResp]) -> set[bytes]:
-    if [one.report_id for one in answers] != [one.metadata.report_id for one in offered]:
+def _asked(
+    peer: JobPeer, task: DapTask, job_id: bytes, offered: Sequence[tuple[Report, bytes]]
+) -> list[VerifyResp]:
+    if not offered:
+        return []
+    entries = [VerifyInit(one.metadata, one.public_share, one.helper, v) for one, v in offered]
+    response = peer.aggregate(task, job_id, encode_job(task, entries))
+    answers = decode_job_answer(response, task.dap)
+    if [one.report_id for one in answers] != [one.metadata.report_id for one in entries]:
         raise ProtocolError("helper: it answered for other reports than it was asked about")
-    return {one.report_id for one in answers if one.reason is None}
+    return answers
 
 
-def _leader_share(half: Half, task: Task, report: Report) -> Share:
-    def read(payload: bytes) -> Elements:
-        return FIELD64.decode(payload, task.encoding.padded)
-
-    return _opened(half, LEADER, task, report.metadata, report.public_share, report.leader, read)
+def _finished(task: DapTask, state: State, outcome: bytes | ReportError) -> Elements | None:
+    if isinstance(outcome, ReportError):
+        return None
+    try:
+        return task.vdaf.verify_next(state, outcome)
+    except ProofRejected:
+        return None
 
 
 # the helper's side
 
 
-def answer(
-    store: Datastore, half: Half, task: Task, job_id: bytes, request: bytes, now: int
-) -> bytes:
-    """Count the reports of a job and say which; the same job again gets the same answer.
+def answer(bench: Bench, provision: Provision, job_id: bytes, request: bytes) -> bytes:
+    """Count the reports of a job whose proofs hold; the same job again gets the same answer.
 
     Raises ProtocolError if the job's id was used for another request, or a report stands twice.
     """
-    digest = hashlib.sha256(request).digest()
-    with store.transaction() as tx:
+    digest, task = hashlib.sha256(request).digest(), provision.task
+    with bench.store.transaction() as tx:
         known = tx.answered_job(job_id)
     if known is None:
-        entries = decode_job(request)
+        entries = decode_job(task, request)
         _distinct(entries)
-        shares = [_helper_share(half, task, entry, now) for entry in entries]
-        with store.transaction() as tx:
+        outcomes = _helper_outcomes(bench, provision, entries)
+        with bench.store.transaction() as tx:
+            tx.hold_task(task.id, alone=False)
             known = tx.answered_job(job_id)
             if known is None:
-                known = digest, _counted(tx, task, entries, shares)
+                known = digest, _counted(tx, provision, entries, outcomes)
                 tx.answer_job(job_id, task.id, *known)
     if known[0] != digest:
-        raise ProtocolError("invalidMessage: this job was another one before")
+        raise problems.invalid("this job was another one before")
     return known[1]
 
 
+Outcome = tuple[Elements, bytes] | ReportError
+"""The helper's share of a report and the message that ends its proof, or why it is refused."""
+
+
+def _helper_outcomes(
+    bench: Bench, provision: Provision, entries: Sequence[VerifyInit]
+) -> list[Outcome]:
+    task, now = provision.task, bench.clock()
+    late = [untimely(task, one.metadata.time, min(now, task.expires - 1)) for one in entries]
+    timely = [one for one, reason in zip(entries, late, strict=True) if reason is None]
+    parts = [(one.metadata, one.public_share, one.helper) for one in timely]
+    verified = iter(_verified(bench, provision, HELPER, parts))
+    return [
+        reason if reason is not None else _ended(task, entry, next(verified))
+        for entry, reason in zip(entries, late, strict=True)
+    ]
+
+
+def _ended(task: DapTask, entry: VerifyInit, verified: Verified) -> Outcome:
+    """Both verifier shares together.
+
+    The leader compares what the client stated of the helper's randomness. If the helper did not do
+    so too, a client could have a report counted here that the leader then refuses.
+    """
+    if isinstance(verified, ReportError):
+        return verified
+    state, share = verified
+    try:
+        message = task.vdaf.verifier_message([entry.verifier_share, share], task.context)
+        output = task.vdaf.verify_next(state, message)
+    except (ProofRejected, DecodeError):
+        return ReportError.VDAF_VERIFY_ERROR
+    return (output, message) if state.bound else ReportError.VDAF_VERIFY_ERROR
+
+
 def _counted(
-    tx: Transaction, task: Task, entries: Sequence[VerifyInit], shares: Sequence[Share]
+    tx: Transaction,
+    provision: Provision,
+    entries: Sequence[VerifyInit],
+    outcomes: Sequence[Outcome],
 ) -> bytes:
-    is_open = tx.task_state(task.id) == OPEN
-    counted, answers = [], []
-    for entry, share in zip(entries, shares, strict=True):
-        report_id = entry.metadata.report_id
-        reason = share if isinstance(share, ReportError) else _unfit(tx, task, report_id, is_open)
-        if reason is None and not isinstance(share, ReportError):
-            counted.append(Counted(report_id, share))
-        answers.append(VerifyResp(report_id, reason))
-    count(tx, task, counted)
-    return b"".join(one.encode() for one in answers)
+    task, counted, answers = provision.task, [], []
+    closed = [(first, last) for first, last, _ in tx.overlapping(task.id, 0, 1 << 62)]
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        report_id, bucket = entry.metadata.report_id, provision.bucket(entry.metadata.time)
+        if not isinstance(outcome, ReportError):
+            outcome = _unfit(tx, task, report_id, bucket, closed) or outcome
+        if not isinstance(outcome, ReportError):
+            counted.append(Counted(report_id, bucket, outcome[0]))
+        shown = outcome if isinstance(outcome, ReportError) else outcome[1]
+        answers.append(VerifyResp(report_id, shown))
+    count(tx, provision, counted)
+    return encode_job_answer(answers, task.dap)
 
 
-def _unfit(tx: Transaction, task: Task, report_id: bytes, is_open: bool) -> ReportError | None:
-    if not is_open:
+def _unfit(
+    tx: Transaction,
+    task: DapTask,
+    report_id: bytes,
+    bucket: int,
+    closed: Sequence[tuple[int, int]],
+) -> ReportError | None:
+    if any(first <= bucket < last for first, last in closed):
         return ReportError.BATCH_COLLECTED
-    is_new = tx.add_report(task.id, report_id, b"", b"")
+    is_new = tx.add_report_id(task.id, report_id, bucket)
     return None if is_new else ReportError.REPORT_REPLAYED
 
 
 def _distinct(entries: Sequence[VerifyInit]) -> None:
     if len({entry.metadata.report_id for entry in entries}) < len(entries):
-        raise ProtocolError("invalidMessage: a report stands twice in one job")
-
-
-def _helper_share(half: Half, task: Task, entry: VerifyInit, now: int) -> Share:
-    reason = untimely(task, entry.metadata.time, min(now, task.expires - 1))
-    if reason is not None:
-        return reason
-
-    def read(payload: bytes) -> Elements:
-        if len(payload) != 32:
-            raise DecodeError("share: the helper's is a seed of 32 bytes")
-        binder = task.id + entry.metadata.report_id
-        return additive.expand(payload, binder, task.encoding.padded)
-
-    return _opened(half, HELPER, task, entry.metadata, entry.public_share, entry.helper, read)
+        raise problems.invalid("a report stands twice in one job")
 
 
 # both
 
 
-def count(tx: Transaction, task: Task, counted: Sequence[Counted]) -> None:
-    """Add reports to the task's sum, in the transaction that settles them."""
-    if not counted:
-        return
-    length = task.encoding.padded
-    kept = tx.batch(task.id) or Batch(0, bytes(32), bytes(8 * length), None)
-    total = FIELD64.decode(kept.total, length)
-    checksum = int.from_bytes(kept.checksum, "big")
+def count(tx: Transaction, provision: Provision, counted: Sequence[Counted]) -> None:
+    """Add reports to the task's sums, in the transaction that settles them."""
+    task, field = provision.task, provision.task.vdaf.field
+    length = task.vdaf.output_length
+    by_bucket: dict[int, list[Counted]] = defaultdict(list)
     for one in counted:
-        total = FIELD64.add(total, one.share)
-        checksum ^= int.from_bytes(hashlib.sha256(one.report_id).digest(), "big")
-    tx.keep_batch(
-        task.id,
-        replace(
-            kept,
-            count=kept.count + len(counted),
-            checksum=checksum.to_bytes(32, "big"),
-            total=FIELD64.encode(total),
-        ),
-    )
+        by_bucket[one.bucket].append(one)
+    for bucket, some in sorted(by_bucket.items()):
+        shard, kept = tx.part(task.id, bucket, Part(bucket, 0, bytes(32), b""))
+        total = field.decode(kept.total, length) if kept.count else field.zeros(length)
+        checksum = int.from_bytes(kept.checksum, "big")
+        for one in some:
+            total = field.add(total, one.share)
+            checksum ^= int.from_bytes(hashlib.sha256(one.report_id).digest(), "big")
+        added = Part(
+            bucket, kept.count + len(some), checksum.to_bytes(32, "big"), field.encode(total)
+        )
+        tx.keep_part(task.id, shard, added)
+
+
+Sealed = tuple[ReportMetadata, bytes, HpkeCiphertext]
+"""A report as one half opens it: metadata, public share, its own ciphertext."""
+
+
+def _leader_part(report: Report) -> Sealed:
+    return report.metadata, report.public_share, report.leader
+
+
+def _verified(
+    bench: Bench, provision: Provision, role: int, parts: Sequence[Sealed]
+) -> list[Verified]:
+    """Each report opened and its proof queried; what is wrong with one is its own matter."""
+    task = provision.task
+    openers = bench.keyring.current().openers
+    opened = [_opened(openers, task, role, *part) for part in parts]
+    received = [one for one in opened if isinstance(one, Received)]
+    agg = 0 if role == LEADER else 1
+    prepared = iter(task.vdaf.verify_init(provision.verify_key, agg, received, task.context))
+    verified: list[Verified] = []
+    for one in opened:
+        found = next(prepared) if isinstance(one, Received) else one
+        if isinstance(found, DecodeError):
+            found = ReportError.INVALID_MESSAGE
+        elif isinstance(found, ProofRejected):
+            found = ReportError.VDAF_VERIFY_ERROR
+        verified.append(found)
+    return verified
 
 
 def _opened(
-    half: Half,
+    openers: Mapping[int, X25519PrivateKey],
+    task: DapTask,
     role: int,
-    task: Task,
     metadata: ReportMetadata,
     public_share: bytes,
     sealed: HpkeCiphertext,
-    read: Callable[[bytes], Elements],
-) -> Share:
-    if sealed.config_id != CONFIG_ID:
+) -> Received | ReportError:
+    opener = openers.get(sealed.config_id)
+    if opener is None:
         return ReportError.HPKE_UNKNOWN_CONFIG_ID
-    info = INPUT_SHARE_INFO + bytes([role])
-    aad = input_share_aad(task.id, task.document, metadata, public_share)
+    info = task.dap.input_share_info(role)
+    aad = input_share_aad(task, metadata, public_share)
     try:
-        plaintext = hpke.open_(half.keys.opener, sealed.enc, info, aad, sealed.payload)
-        return read(decode_plaintext_share(plaintext))
+        plaintext = hpke.open_(opener, sealed.enc, info, aad, sealed.payload)
+        share = decode_plaintext_share(plaintext)
     except OpenError:
         return ReportError.HPKE_DECRYPT_ERROR
     except DecodeError:
         return ReportError.INVALID_MESSAGE
+    return Received(metadata.report_id, public_share, share)

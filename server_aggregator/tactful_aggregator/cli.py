@@ -82,9 +82,50 @@ def serve(
     half = settings.load(folder)
     half.public_keys()  # raises InvalidInput before the halves are paired
     store = Datastore(half.database, half.settings.role)
+    with store.transaction() as tx:
+        if store.is_local:
+            tx.release_leases()  # their holder is the process that was here before
     service = Service(half, store, HttpTransport())
     chosen = port or urlsplit(half.settings.url).port or 8080
     uvicorn.run(build(service), host=host, port=chosen, log_level="warning", access_log=False)
+
+
+@app.command()
+def task(
+    folder: Folder,
+    file: Annotated[Path, typer.Option(help="a JSON file, the same at both halves")],
+) -> None:
+    """Serve a task that both operators wrote themselves, for any DAP client and collector."""
+    import time
+
+    from tactful_aggregator.datastore import Datastore
+    from tactful_aggregator.provision import OperatorTask, check_operator_task
+
+    half = settings.load(folder)
+    written = OperatorTask.parse(_document("file", file))
+    check_operator_task(written.provision, half, int(time.time()))
+    dap_task, store = written.provision.task, Datastore(half.database, half.settings.role)
+    with store.transaction() as tx:
+        is_new = tx.add_provision(dap_task.id, written.document, dap_task.expires)
+        same = is_new or tx.task_body(dap_task.id) == ("", written.document)
+    store.close()
+    if not same:
+        raise InvalidInput("task.id", "another task has it", "a task is never changed: a new id")
+    print(f"{dap_task.dap.tag} task {dap_task.encoded_id}, {written.vdaf.kind}")
+    if written.noise == "none":
+        print("no noise: sums are exact, and promise no differential privacy")
+
+
+@app.command("rotate-key")
+def rotate_key(folder: Folder) -> None:
+    """Let clients seal to a new key; the old one opens as long as a client may hold it."""
+    _show(_ask(folder, "POST", "/operator/keys", leads=False))
+
+
+@app.command("collect-garbage")
+def collect_garbage(folder: Folder) -> None:
+    """Forget ended keys, the ids of tasks long over, and bodies that nothing waits for."""
+    _ask(folder, "POST", "/operator/garbage", leads=False)
 
 
 @app.command()
@@ -155,11 +196,11 @@ def _document(option: str, path: Path) -> bytes:
         raise InvalidInput(option, f"{path} cannot be read", "name a file") from absent
 
 
-def _ask(folder: Path, method: str, path: str, body: bytes = b"") -> bytes:
+def _ask(folder: Path, method: str, path: str, body: bytes = b"", *, leads: bool = True) -> bytes:
     from tactful.protocol.transport import HttpTransport, Request
 
     half = settings.load(folder)
-    if half.settings.role != "leader":
+    if leads and half.settings.role != "leader":
         raise InvalidInput("dir", f"{folder} is a helper", "trainings are led by the leader")
     headers = {"Authorization": f"Bearer {half.keys.token}"}
     request = Request("GET" if method == "GET" else "POST", half.settings.url + path, body, headers)

@@ -19,7 +19,7 @@ from tactful.privacy.accountant import mu_for, sigma2_for
 from tactful.protocol.encoding import Encoding
 from tactful.protocol.experiment import Experiment, Metric
 from tactful.protocol.task import SIGNED_AS, SignedTask, Task
-from tactful_aggregator import collection, preflight
+from tactful_aggregator import preflight
 from tactful_aggregator.datastore import Datastore, Period
 from tactful_aggregator.refresh import BOX, LEVELS, Peer, log, record_batch
 from tactful_aggregator.settings import Half
@@ -124,9 +124,9 @@ def read(store: Datastore, half: Half, peer: Peer, experiment_id: str, now: int)
 
 
 def _collected(store: Datastore, half: Half, peer: Peer, task: Task, now: int) -> None:
-    total, count = collection.collect(store, half, peer, task)
+    total, count = peer.collect(task)
     record_batch(store, task, total, count, now)
-    vector = task.encoding.decode(total, count)
+    vector = task.decode(total, count)
     tau = math.sqrt(2 * Fraction(task.sigma2)) / task.encoding.levels_per_unit
     period = Period(task.id, count, tau, vector.tobytes())
     with store.transaction() as tx:

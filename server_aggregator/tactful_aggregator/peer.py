@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from typing import NoReturn
-
-from tactful.errors import BatchMismatch, BatchTooSmall, ProtocolError, TaskRejected
+from tactful.errors import BatchCollected, BatchMismatch, BatchTooSmall, ProtocolError, TaskRejected
+from tactful.protocol.dap_task import DapTask, encoded
 from tactful.protocol.model import ModelRelease
+from tactful.protocol.report import problem
 from tactful.protocol.signed import encode_signed
 from tactful.protocol.task import Task
-from tactful.protocol.transport import Request, Response, Transport
+from tactful.protocol.transport import Method, Request, Response, Transport
 from tactful_aggregator.settings import Card
 
 ERRORS: dict[str, type[Exception]] = {
     "invalidBatchSize": BatchTooSmall,
     "batchMismatch": BatchMismatch,
+    "batchOverlap": BatchCollected,
     "taskRejected": TaskRejected,
 }
 
@@ -28,31 +27,36 @@ class HttpPeer:
 
     def sign_task(self, task: Task, signature: bytes) -> bytes:
         """The helper's signature over a task."""
-        return self._post("/tasks", encode_signed(task.document, {"leader": signature}))
+        return self._ask("POST", "/tasks", encode_signed(task.document, {"leader": signature}))
 
     def sign_release(self, release: ModelRelease, signature: bytes) -> bytes:
         """The helper's signature over a release."""
-        return self._post("/releases", encode_signed(release.document, {"leader": signature}))
+        body = encode_signed(release.document, {"leader": signature})
+        return self._ask("POST", "/releases", body)
 
-    def aggregate(self, task: Task, job_id: bytes, request: bytes) -> bytes:
-        """The helper's answer to a job."""
-        name = base64.urlsafe_b64encode(job_id).decode().rstrip("=")
-        return self._post(f"/tasks/{task.encoded_id}/aggregation_jobs/{name}", request)
+    def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
+        """The helper's answer to a job; in DAP-18 the helper names the job by its content."""
+        kind = task.dap.media_type("aggregation-job-init-req", "aggregation-job-init-req")
+        path = f"/tasks/{task.encoded_id}/aggregation_jobs"
+        if task.dap.counted:
+            return self._ask("PUT", f"{path}/{encoded(job_id)}", request, kind)
+        return self._ask("POST", path, request, kind)
 
-    def aggregate_share(self, task: Task, request: bytes) -> bytes:
-        """The helper's noisy share of a task's sum."""
-        return self._post(f"/tasks/{task.encoded_id}/aggregate_shares", request)
+    def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
+        """The helper's sealed share of a batch's sum."""
+        kind = task.dap.media_type("aggregate-share-req", "aggregate-share-req")
+        return self._ask("POST", f"/tasks/{task.encoded_id}/aggregate_shares", request, kind)
 
-    def _post(self, path: str, body: bytes) -> bytes:
+    def _ask(self, method: Method, path: str, body: bytes, kind: str = "") -> bytes:
         headers = {"Authorization": f"Bearer {self._card.token}"}
-        answer = self._transport.send(Request("POST", self._card.url + path, body, headers))
-        return answer.body if answer.ok else _refused(answer)
+        if kind:
+            headers["Content-Type"] = kind
+        answer = self._transport.send(Request(method, self._card.url + path, body, headers))
+        if not answer.ok:
+            raise _refused(answer)
+        return answer.body
 
 
-def _refused(answer: Response) -> NoReturn:
-    try:
-        problem = json.loads(answer.body)
-        code, detail = str(problem["type"]).rpartition(":")[2], str(problem["detail"])
-    except (ValueError, KeyError, TypeError):
-        code, detail = f"status {answer.status}", "the helper gave no reason; check its address"
-    raise ERRORS.get(code, ProtocolError)(f"helper: {detail}")
+def _refused(answer: Response) -> Exception:
+    code, detail = problem(answer)
+    return ERRORS.get(code, ProtocolError)(f"helper: {detail or code}")

@@ -46,6 +46,7 @@ def check_noise(task: Task, earlier: Sequence[Task]) -> None:
             f"task.sigma2: too little noise; rho {float(spent + task.release.rho):.6g} of a "
             f"training that claims epsilon {task.epsilon} allows {budget:.6g}"
         )
+    _ = task.dap.vdaf  # raises InvalidInput if nothing proves such a vector's bound
     widest = MOST_REPORTS * task.levels + 12 * math.sqrt(2 * Fraction(task.sigma2))
     if widest >= FIELD64.modulus / 2:
         raise TaskRejected("task.sigma2: a sum could wrap around the modulus")
@@ -110,8 +111,8 @@ def _confirm(tx: Transaction, release: ModelRelease) -> None:
     for name in ("catalog", "items", "adjacency", "unit", "delta"):
         if any(getattr(task, name) != getattr(release, name) for task in tasks):
             raise TaskRejected(f"release.{name}: its tasks say {getattr(tasks[0], name)}")
-    batches = [tx.batch(task.id) for task in tasks]
-    counts = [0 if one is None or one.noisy is None else one.count for one in batches]
+    batches = [tx.released(task.id, 0, 1) for task in tasks]
+    counts = [0 if one is None else one.count for one in batches]
     if min(counts, default=0) != release.batch_size:
         raise TaskRejected(f"release.batch_size: this half counted {min(counts, default=0)}")
     promised = claim([task.release for task in tasks], release.delta)

@@ -28,7 +28,7 @@ from tactful.protocol.model import SIGNED_AS as RELEASE_SIGNED_AS
 from tactful.protocol.model import ModelRelease, SignedRelease, pack, unpack
 from tactful.protocol.task import SIGNED_AS as TASK_SIGNED_AS
 from tactful.protocol.task import SignedTask, Task
-from tactful_aggregator import collection, preflight
+from tactful_aggregator import preflight
 from tactful_aggregator.datastore import Datastore, Transaction
 from tactful_aggregator.preflight import known
 from tactful_aggregator.settings import Half
@@ -86,8 +86,14 @@ class Standing:
         return _standing(json.dumps(kept))
 
 
-class Peer(collection.Peer, Protocol):
-    """The helper, as far as a training needs it."""
+class Peer(Protocol):
+    """Both halves together, as far as a training needs them."""
+
+    def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
+        """(signed noisy sum, number of reports) of a round; asked again, the same.
+
+        Uploads end here. Raises BatchTooSmall, BatchMismatch.
+        """
 
     def sign_task(self, task: Task, signature: bytes) -> bytes:
         """The helper's signature, once it finds the task safe; raises TaskRejected."""
@@ -183,9 +189,9 @@ def _task(half: Half, standing: Standing, now: int) -> Task:
 
 def _collected(store: Datastore, half: Half, peer: Peer, standing: Standing, now: int) -> Standing:
     task = _open_task(store, standing)
-    total, count = collection.collect(store, half, peer, task)
+    total, count = peer.collect(task)
     record_batch(store, task, total, count, now)
-    vector = task.encoding.decode(total, count)
+    vector = task.decode(total, count)
     # what the sum really carries, both halves' noise, tells how far it can be trusted
     tau = math.sqrt(2 * Fraction(task.sigma2)) / task.encoding.levels_per_unit
     done = replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -28,25 +29,32 @@ SETTINGS_FILE, KEYS_FILE, CARD_FILE, PEER_FILE = (
     "peer.json",
 )
 
+SECRETS = ("signing", "hpke", "collector", "verify")  # 32 bytes each, in the file of keys
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The operator's choices; `min_batch_floor` is the smallest batch this half ever releases.
 
-    `url` is the public base address, `max_body` the largest request in bytes.
+    `min_count_floor` is the same for a count, a sum or a histogram of an operator's own task. `url`
+    is the public base address, `database` the URL of a PostgreSQL database in place of a file,
+    `max_body` the largest request in bytes.
     """
 
     role: Role
     url: str
     min_batch_floor: int = 1000
+    min_count_floor: int = 100
+    database: str = ""
     max_body: int = 64 << 20
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
         if not _is_base_address(self.url):
             raise InvalidInput("url", f"{self.url!r} is no base address", "use https://host[:port]")
-        if self.min_batch_floor < 1:
-            raise InvalidInput("min_batch_floor", "it is below 1", "use 1000 if unsure")
+        for name in ("min_batch_floor", "min_count_floor"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(name, "it is below 1", "leave it out if unsure")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,8 @@ class Keys:
 
     signing: bytes = field(repr=False)
     hpke: bytes = field(repr=False)
+    collector: bytes = field(repr=False)  # opens sums, if this half leads
+    verify: bytes = field(repr=False)  # this half's part of what proofs are checked with
     token: str = field(repr=False)  # what the other half, or the operator, must show
 
     @classmethod
@@ -63,6 +73,8 @@ class Keys:
         return cls(
             signing=secrets.token_bytes(32),
             hpke=secrets.token_bytes(32),
+            collector=secrets.token_bytes(32),
+            verify=secrets.token_bytes(32),
             token=secrets.token_urlsafe(32),
         )
 
@@ -73,20 +85,28 @@ class Keys:
 
     @property
     def opener(self) -> X25519PrivateKey:
-        """The key that opens this half's shares."""
+        """The first key that opens this half's shares."""
         return X25519PrivateKey.from_private_bytes(self.hpke)
+
+    @property
+    def collecting(self) -> X25519PrivateKey:
+        """The key that opens both halves' sums."""
+        return X25519PrivateKey.from_private_bytes(self.collector)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What one half hands the other: address, public signing key (base64), and a token to show.
+    """What one half hands the other: address, public keys (base64), and two secrets.
 
-    The helper's token lets the leader ask for sums: hand the card over as a secret.
+    The helper's token lets the leader ask for sums, and both `verify` parts together let a client
+    cheat: hand the card over as a secret.
     """
 
     role: Role
     url: str
     signing_key: str
+    collector_key: str
+    verify: str = field(repr=False)
     token: str = field(repr=False)
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
@@ -101,18 +121,20 @@ class Half:
     peer: Card | None
 
     @property
-    def database(self) -> Path:
-        """Where this half keeps its sums."""
-        return self.folder / "aggregator.db"
+    def database(self) -> Path | str:
+        """Where this half keeps its sums: a file, unless a database server was chosen."""
+        return self.settings.database or self.folder / "aggregator.db"
 
     @property
     def card(self) -> Card:
         """This half's card."""
-        public = self.keys.signer.public_key().public_bytes_raw()
+        signing, collector = self.keys.signer.public_key(), self.keys.collecting.public_key()
         return Card(
             role=self.settings.role,
             url=self.settings.url,
-            signing_key=base64.b64encode(public).decode(),
+            signing_key=base64.b64encode(signing.public_bytes_raw()).decode(),
+            collector_key=base64.b64encode(collector.public_bytes_raw()).decode(),
+            verify=self.keys.verify.hex(),
             token=self.keys.token,
         )
 
@@ -127,9 +149,24 @@ class Half:
 
     def public_keys(self) -> tuple[bytes, bytes]:
         """The (leader, helper) public signing keys."""
-        mine, theirs = self.card, self.paired
-        leader, helper = (mine, theirs) if mine.role == "leader" else (theirs, mine)
+        leader, helper = self._cards
         return base64.b64decode(leader.signing_key), base64.b64decode(helper.signing_key)
+
+    @property
+    def verify_secret(self) -> bytes:
+        """What both halves know and no client: 32 bytes that neither of them chose alone."""
+        leader, helper = self._cards
+        return hashlib.sha256(bytes.fromhex(leader.verify) + bytes.fromhex(helper.verify)).digest()
+
+    @property
+    def collector_key(self) -> bytes:
+        """What sums of trainings are sealed to: the leader's public key."""
+        return base64.b64decode(self._cards[0].collector_key)
+
+    @property
+    def _cards(self) -> tuple[Card, Card]:
+        mine, theirs = self.card, self.paired
+        return (mine, theirs) if mine.role == "leader" else (theirs, mine)
 
 
 def create(folder: Path, settings: Settings) -> Half:
@@ -140,11 +177,8 @@ def create(folder: Path, settings: Settings) -> Half:
     half = Half(folder, settings, Keys.fresh(), None)
     lines = (f"{name} = {json.dumps(value)}\n" for name, value in asdict(settings).items())
     (folder / SETTINGS_FILE).write_text("".join(lines))
-    secret = {
-        "signing": half.keys.signing.hex(),
-        "hpke": half.keys.hpke.hex(),
-        "token": half.keys.token,
-    }
+    secret = {name: getattr(half.keys, name).hex() for name in SECRETS}
+    secret["token"] = half.keys.token
     _write_private(folder / KEYS_FILE, json.dumps(secret))
     _write_private(folder / CARD_FILE, json.dumps(asdict(half.card), indent=1))
     return half
@@ -190,10 +224,16 @@ def _is_base_address(url: str) -> bool:
 
 def _keys(secret: dict[str, str]) -> Keys:
     try:
-        signing, hpke = bytes.fromhex(secret["signing"]), bytes.fromhex(secret["hpke"])
-        if len(signing) != 32 or len(hpke) != 32:
+        parts = {name: bytes.fromhex(secret[name]) for name in SECRETS}
+        if any(len(part) != 32 for part in parts.values()):
             raise ValueError
-        return Keys(signing=signing, hpke=hpke, token=secret["token"])
+        return Keys(
+            signing=parts["signing"],
+            hpke=parts["hpke"],
+            collector=parts["collector"],
+            verify=parts["verify"],
+            token=secret["token"],
+        )
     except (KeyError, ValueError, TypeError) as wrong:
         raise InvalidInput(KEYS_FILE, "it holds no keys", "restore it from a backup") from wrong
 

@@ -3,53 +3,105 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from tactful.protocol.messages import Report, ReportError
-from tactful.protocol.task import TIME_PRECISION, Task
-from tactful_aggregator.datastore import OPEN, Datastore, Transaction
+from tactful.protocol.dap import ReportError
+from tactful.protocol.dap_task import DapTask
+from tactful.protocol.messages import Report
+from tactful_aggregator.bodies import Bodies
+from tactful_aggregator.datastore import Datastore, Kept, Transaction
+from tactful_aggregator.keyring import Keyring
+from tactful_aggregator.provision import Provision
 
-CONFIG_ID = 1  # of the one HPKE key each half has
-SKEW_SECONDS = 300  # how far ahead of ours a device's clock may be
+SKEW_SECONDS = 300  # how far ahead of ours a client's clock may be
 
 Refusals = list[tuple[bytes, ReportError]]
 
 
-def receive(store: Datastore, task: Task, reports: Sequence[Report], now: int) -> Refusals:
-    """Keep `reports` in one transaction; what was not taken comes back with its reason.
+@dataclass(frozen=True)
+class Arrival:
+    """One report as it came: read, hashed, and with its place among the sums."""
+
+    provision: Provision
+    report: Report
+    encoded: bytes
+    sha256: bytes
+    now: int
+
+    @classmethod
+    def of(cls, provision: Provision, report: Report, now: int) -> Arrival:
+        """A report that was just read."""
+        encoded = report.encode(provision.task.dap)
+        return cls(provision, report, encoded, hashlib.sha256(encoded).digest(), now)
+
+    @property
+    def key(self) -> tuple[bytes, bytes]:
+        """What tells it from every other."""
+        return self.provision.task.id, self.report.metadata.report_id
+
+
+def receive(
+    store: Datastore, bodies: Bodies, keyring: Keyring, arrivals: Sequence[Arrival]
+) -> list[ReportError | None]:
+    """Keep reports in one transaction: for each None, or why it was not taken.
 
     The same report again is taken as before and counted once.
     """
+    known = keyring.current().openers.keys()
     with store.transaction() as tx:
-        is_open = tx.task_state(task.id) == OPEN
-        reasons = ((one, _refusal(tx, task, one, is_open, now)) for one in reports)
-        return [(one.metadata.report_id, reason) for one, reason in reasons if reason is not None]
+        outcomes: list[ReportError | None] = [None] * len(arrivals)
+        for task_id in dict.fromkeys(one.key[0] for one in arrivals):
+            places = [at for at, one in enumerate(arrivals) if one.key[0] == task_id]
+            some = [arrivals[at] for at in places]
+            for at, outcome in zip(places, _kept(tx, bodies, known, some), strict=True):
+                outcomes[at] = outcome
+        bodies.sync()
+    return outcomes
 
 
-def _refusal(
-    tx: Transaction, task: Task, report: Report, is_open: bool, now: int
-) -> ReportError | None:
-    body = report.encode()
-    digest, report_id = hashlib.sha256(body).digest(), report.metadata.report_id
-    kept = tx.report_sha256(task.id, report_id)
-    if kept is not None:
-        return None if kept == digest else ReportError.REPORT_REPLAYED
-    reason = untimely(task, report.metadata.time, now)
+def _kept(
+    tx: Transaction, bodies: Bodies, configs: Collection[int], arrivals: Sequence[Arrival]
+) -> list[ReportError | None]:
+    """The same for reports of one task."""
+    provision = arrivals[0].provision
+    task_id = provision.task.id
+    tx.hold_task(task_id, alone=False)
+    known = tx.kept_reports(task_id, {one.key[1] for one in arrivals})
+    closed = [(first, last) for first, last, _ in tx.overlapping(task_id, 0, 1 << 62)]
+    outcomes: list[ReportError | None] = []
+    kept = []
+    for one in arrivals:
+        report_id, bucket = one.key[1], provision.bucket(one.report.metadata.time)
+        if report_id in known:
+            same = known[report_id] == one.sha256
+            outcomes.append(None if same else ReportError.REPORT_REPLAYED)
+            continue
+        outcome = _refusal(one, configs, any(first <= bucket < last for first, last in closed))
+        outcomes.append(outcome)
+        if outcome is None:
+            known[report_id] = one.sha256
+            kept.append(Kept(report_id, bucket, one.sha256, bodies.put(one.encoded)))
+    tx.add_reports(task_id, kept)
+    return outcomes
+
+
+def _refusal(one: Arrival, configs: Collection[int], is_closed: bool) -> ReportError | None:
+    reason = untimely(one.provision.task, one.report.metadata.time, one.now)
     if reason is not None:
         return reason
-    if not is_open:
+    if is_closed:
         return ReportError.BATCH_COLLECTED
-    if report.leader.config_id != CONFIG_ID:
-        return ReportError.OUTDATED_CONFIG
-    tx.add_report(task.id, report_id, digest, body)
-    return None
+    return None if one.report.leader.config_id in configs else ReportError.OUTDATED_CONFIG
 
 
-def untimely(task: Task, time: int, now: int) -> ReportError | None:
-    """Why a report of this `time` (in units of the precision) is not for `task`, if so."""
-    seconds = time * TIME_PRECISION
+def untimely(task: DapTask, time: int, now: int) -> ReportError | None:
+    """Why a report of this `time`, as it travels, is not for `task`, if so."""
+    if not task.is_rounded(time):
+        return ReportError.INVALID_MESSAGE
+    seconds = task.seconds(time)
     if seconds > now + SKEW_SECONDS:
         return ReportError.REPORT_TOO_EARLY
-    if seconds + TIME_PRECISION <= task.opens or now < task.opens:
+    if seconds + task.time_precision <= task.opens or now < task.opens:
         return ReportError.TASK_NOT_STARTED
     return ReportError.TASK_EXPIRED if max(seconds, now) >= task.expires else None

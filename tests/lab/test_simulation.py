@@ -149,9 +149,9 @@ def test_the_stated_upload_is_the_size_of_a_report(crowd: Population) -> None:
     )
     key = HpkeConfig(1, X25519PrivateKey.generate().public_key().public_bytes_raw())
 
-    report = make_report(task, np.zeros(512, dtype=np.uint8), leader=key, helper=key, now=0)
+    report = make_report(task.dap, np.zeros(512, dtype=int), leader=key, helper=key, now=0)
 
-    assert len(report.encode()) == here.upload_bytes
+    assert len(report.encode(task.dap.dap)) == here.upload_bytes
     assert task.release == here.release
 
 

@@ -1,5 +1,6 @@
 """A leader and a helper in one process, each on its own file, and small tasks between them."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +9,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tactful.protocol.codec import Reader
-from tactful.protocol.messages import AggregateShareReq, HpkeConfig, Report
+from tactful.protocol.collect_messages import AggregateShareReq, Query
+from tactful.protocol.dap import HELPER, LEADER, ReportError
+from tactful.protocol.dap_task import DapTask
+from tactful.protocol.job_messages import VerifyInit, decode_job_answer, encode_job
+from tactful.protocol.messages import Report, ReportMetadata, input_share_aad
 from tactful.protocol.model import ModelRelease
-from tactful.protocol.report import make_report
+from tactful.protocol.report import _sealed, make_report
 from tactful.protocol.task import SIGNED_AS, SignedTask, Task
-from tactful.vdaf import additive
 from tactful.vdaf.field64 import FIELD64
-from tactful_aggregator import aggregation, collection, preflight, upload
+from tactful.vdaf.vdaf import Vdaf
+from tactful_aggregator import aggregation, collection, leading, preflight, upload
+from tactful_aggregator.aggregation import Bench
+from tactful_aggregator.bodies import Bodies
 from tactful_aggregator.datastore import Datastore, Transaction
+from tactful_aggregator.keyring import Keyring
+from tactful_aggregator.provision import Provision, of_round
 from tactful_aggregator.settings import Half
 from tactful_aggregator.testing import made_pair
 
@@ -36,6 +44,16 @@ class Pair:
         """Read both files, as after a start."""
         self.leader_store = Datastore(self.leader.database, "leader")
         self.helper_store = Datastore(self.helper.database, "helper")
+        stores = (self.leader_store, self.helper_store)
+        self.leader_bench, self.helper_bench = (
+            Bench(
+                store,
+                Bodies(half.folder / "reports"),
+                Keyring(store, half, lambda: self.now),
+                lambda: self.now,
+            )
+            for store, half in zip(stores, self.halves, strict=True)
+        )
 
     def close(self) -> None:
         """Let go of both files."""
@@ -55,11 +73,18 @@ class Pair:
     def sign_release(self, release: ModelRelease, signature: bytes) -> bytes:
         return preflight.countersign_release(self.helper_store, self.helper, release, signature)
 
-    def aggregate(self, task: Task, job_id: bytes, request: bytes) -> bytes:
-        return aggregation.answer(self.helper_store, self.helper, task, job_id, request, self.now)
+    def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
+        provision = self.helper_provision(task.id)
+        return aggregation.answer(self.helper_bench, provision, job_id, request)
 
-    def aggregate_share(self, task: Task, request: bytes) -> bytes:
-        return collection.share(self.helper_store, task, AggregateShareReq.decode(request))
+    def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
+        asked = AggregateShareReq.decode(request, task)
+        return collection.share(self.helper_bench, self.helper_provision(task.id), asked)
+
+    def helper_provision(self, task_id: bytes) -> Provision:
+        """What the helper knows of a task."""
+        with self.helper_store.transaction() as tx:
+            return of_round(tx.task(task_id).task, self.helper)
 
     # tasks and reports
 
@@ -104,27 +129,79 @@ class Pair:
 
     def report(self, task: Task, measurement: NDArray[np.integer], now: int = NOW) -> Report:
         """One sealed report."""
-        keys = (half.keys.opener.public_key().public_bytes_raw() for half in self.halves)
-        leader, helper = (HpkeConfig(upload.CONFIG_ID, key) for key in keys)
-        return make_report(task, measurement, leader=leader, helper=helper, now=now)
+        benches = (self.leader_bench, self.helper_bench)
+        leader, helper = (bench.keyring.config for bench in benches)
+        measurement = task.measurement(np.asarray(measurement))
+        return make_report(task.dap, measurement, leader=leader, helper=helper, now=now)
+
+    def shared_by(self, task: Task, vdaf: Vdaf, measurement: NDArray[np.integer]) -> Report:
+        """A report whose shares a client made as it liked, sealed as they should be."""
+        metadata = ReportMetadata(secrets.token_bytes(16), task.dap.wire_time(NOW))
+        random = secrets.token_bytes(vdaf.random_bytes)
+        public, shares = vdaf.shard(measurement, metadata.report_id, random, task.dap.context)
+        return self.sealed(task, metadata, public, shares)
+
+    def sealed(
+        self, task: Task, metadata: ReportMetadata, public: bytes, shares: list[bytes]
+    ) -> Report:
+        """Any shares as a report."""
+        aad = input_share_aad(task.dap, metadata, public)
+        configs = [bench.keyring.config for bench in (self.leader_bench, self.helper_bench)]
+        ciphertexts = [
+            _sealed(task.dap, config, role, aad, share)
+            for config, role, share in zip(configs, (LEADER, HELPER), shares, strict=True)
+        ]
+        return Report(metadata, public, *ciphertexts)
 
     def reports(self, task: Task, rows: NDArray[np.integer]) -> list[Report]:
         """One sealed report for each row, in the order of their ids."""
         made = [self.report(task, row) for row in rows]
         return sorted(made, key=lambda report: report.metadata.report_id)
 
-    def receive(self, task: Task, *reports: Report) -> upload.Refusals:
-        """Hand reports to the leader as they travel."""
-        read = [Report.read(Reader(report.encode(), "Report")) for report in reports]
-        return upload.receive(self.leader_store, task, read, self.now)
+    def receive(self, task: Task, *reports: Report) -> list[tuple[bytes, ReportError]]:
+        """Hand reports to the leader as they travel; those that were not taken."""
+        dap = task.dap.dap
+        read = [Report.decode(report.encode(dap), dap) for report in reports]
+        provision = of_round(task, self.leader)
+        arrivals = [upload.Arrival.of(provision, report, self.now) for report in read]
+        bench = self.leader_bench
+        outcomes = upload.receive(bench.store, bench.bodies, bench.keyring, arrivals)
+        return [
+            (one.metadata.report_id, reason)
+            for one, reason in zip(reports, outcomes, strict=True)
+            if reason is not None
+        ]
+
+    def job(self, task: Task, *reports: Report) -> bytes:
+        """What the leader asks of the helper about these reports, before it refuses any itself."""
+        provision = of_round(task, self.leader)
+        parts = [(one.metadata, one.public_share, one.leader) for one in reports]
+        verified = aggregation._verified(self.leader_bench, provision, LEADER, parts)
+        entries = [
+            VerifyInit(
+                one.metadata, one.public_share, one.helper, b"" if isinstance(v, int) else v[1]
+            )
+            for one, v in zip(reports, verified, strict=True)
+        ]
+        return encode_job(task.dap, entries)
+
+    def answered(self, task: Task, job_id: bytes, request: bytes) -> list[ReportError | None]:
+        """Why the helper refuses each report of a job, if it does."""
+        answer = decode_job_answer(self.aggregate(task.dap, job_id, request), task.dap.dap)
+        return [one.outcome if isinstance(one.outcome, int) else None for one in answer]
 
     def drive(self, task: Task) -> None:
         """Settle what was kept."""
-        aggregation.drive(self.leader_store, self.leader, self, task)
+        aggregation.drive(self.leader_bench, self, of_round(task, self.leader))
 
-    def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
-        """The released sum and count."""
-        return collection.collect(self.leader_store, self.leader, self, task)
+    def collect(self, task: Task, helper: object = None) -> tuple[NDArray[np.int64], int]:
+        """The released sum and count; `helper` stands in for the helper's code."""
+        return leading.Leading(self.leader_bench, self.leader, helper or self).collect(task)
+
+    def share(self, task: Task, count: int, checksum: bytes) -> bytes:
+        """What the helper answers when the leader claims these reports."""
+        asked = AggregateShareReq(Query(None), count, checksum)
+        return self.aggregate_share(task.dap, asked.encode(task.dap))
 
     @property
     def halves(self) -> tuple[Half, Half]:
@@ -137,10 +214,15 @@ class Pair:
 
     def total(self, task: Task) -> tuple[list[int], int]:
         """(sum, count) that both halves hold before noise; they must agree on the reports."""
-        mine, theirs = self.asked(lambda tx: tx.batch(task.id))
+        shares = []
+        for found in self.asked(lambda tx: tx.parts(task.id, 0, 1)):
+            [part] = found
+            shares.append(part)
+        mine, theirs = shares
         assert (mine.count, mine.checksum) == (theirs.count, theirs.checksum)
-        leader, helper = (FIELD64.decode(one.total, task.encoding.padded) for one in (mine, theirs))
-        return additive.unshard(leader, helper).tolist(), mine.count
+        length = task.encoding.padded
+        leader, helper = (FIELD64.decode(one.total, length) for one in shares)
+        return FIELD64.to_integers(FIELD64.add(leader, helper)).tolist(), mine.count
 
 
 @pytest.fixture

@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 
 from tactful.errors import DecodeError, ProtocolError
-from tactful.protocol.messages import (
-    HpkeCiphertext,
-    ReportError,
-    VerifyInit,
-    decode_job_answer,
-    encode_job,
-)
+from tactful.protocol.dap import ReportError
+from tactful.protocol.messages import HpkeCiphertext
+from tactful.protocol.vdaf_config import sum_vec_field64_for
+from tactful.vdaf.version import VDAF_18
 from tactful_aggregator import aggregation
-from tactful_aggregator.aggregation import REPORTS_PER_JOB
-from tactful_aggregator.datastore import COLLECTED, REFUSED
+from tactful_aggregator.aggregation import MOST_PER_JOB
+from tactful_aggregator.datastore import REFUSED
+from tactful_aggregator.provision import of_round
 
 JOB, OTHER_JOB = b"a job's id: 16 b", b"another job's id"
 
@@ -24,17 +22,9 @@ def tampered(sealed: HpkeCiphertext) -> HpkeCiphertext:
     return replace(sealed, payload=bytes([sealed.payload[0] ^ 1]) + sealed.payload[1:])
 
 
-def job(*reports) -> bytes:
-    return encode_job([VerifyInit(r.metadata, r.public_share, r.helper) for r in reports])
-
-
-def reasons(answer: bytes) -> list[ReportError | None]:
-    return [one.reason for one in decode_job_answer(answer)]
-
-
 def test_the_sum_of_many_reports_is_exact(pair) -> None:
     task = pair.agreed(items=100, length=100)
-    rows = np.random.default_rng(1).integers(0, 15, (3 * REPORTS_PER_JOB + 5, 128))
+    rows = np.random.default_rng(1).integers(0, 15, (3 * MOST_PER_JOB + 5, 128))
     pair.receive(task, *pair.reports(task, rows))
 
     pair.drive(task)
@@ -90,7 +80,9 @@ def test_a_report_made_for_another_task_does_not_count(pair) -> None:
 
 def test_a_measurement_of_another_length_does_not_count(pair) -> None:
     task = pair.agreed()
-    pair.receive(task, pair.report(task, np.arange(16)), pair.report(task, np.arange(8)))
+    longer = sum_vec_field64_for(16, 14, 3).vdaf(VDAF_18)
+    other = pair.shared_by(task, longer, np.arange(16) % 15)
+    pair.receive(task, other, pair.report(task, np.arange(8)))
 
     pair.drive(task)
 
@@ -112,13 +104,13 @@ def test_a_refused_report_is_kept_as_refused(pair) -> None:
 def test_a_report_in_a_second_job_is_a_replay(pair) -> None:
     task = pair.agreed()
     one, other = pair.reports(task, np.tile(np.arange(8), (2, 1)))
-    assert reasons(pair.aggregate(task, JOB, job(one))) == [None]
+    assert pair.answered(task, JOB, pair.job(task, one)) == [None]
 
-    answer = pair.aggregate(task, OTHER_JOB, job(one, other))
+    answer = pair.answered(task, OTHER_JOB, pair.job(task, one, other))
 
-    assert reasons(answer) == [ReportError.REPORT_REPLAYED, None]
+    assert answer == [ReportError.REPORT_REPLAYED, None]
     with pair.helper_store.transaction() as tx:
-        assert tx.batch(task.id).count == 2
+        assert tx.parts(task.id, 0, 1)[0].count == 2
 
 
 def test_a_report_twice_in_one_job_is_refused_with_the_job(pair) -> None:
@@ -126,28 +118,28 @@ def test_a_report_twice_in_one_job_is_refused_with_the_job(pair) -> None:
     report = pair.report(task, np.arange(8))
 
     with pytest.raises(ProtocolError, match="twice"):
-        pair.aggregate(task, JOB, job(report, report))
+        pair.aggregate(task.dap, JOB, pair.job(task, report, report))
 
 
 def test_the_same_job_again_has_the_same_answer_and_counts_once(pair) -> None:
     task = pair.agreed()
-    request = job(*pair.reports(task, np.tile(np.arange(8), (3, 1))))
+    request = pair.job(task, *pair.reports(task, np.tile(np.arange(8), (3, 1))))
 
-    first = pair.aggregate(task, JOB, request)
+    first = pair.aggregate(task.dap, JOB, request)
     pair.reopen()
 
-    assert pair.aggregate(task, JOB, request) == first
+    assert pair.aggregate(task.dap, JOB, request) == first
     with pair.helper_store.transaction() as tx:
-        assert tx.batch(task.id).count == 3
+        assert tx.parts(task.id, 0, 1)[0].count == 3
 
 
 def test_a_job_that_was_another_one_before_is_refused(pair) -> None:
     task = pair.agreed()
     one, other = pair.reports(task, np.tile(np.arange(8), (2, 1)))
-    pair.aggregate(task, JOB, job(one))
+    pair.aggregate(task.dap, JOB, pair.job(task, one))
 
     with pytest.raises(ProtocolError, match="another one before"):
-        pair.aggregate(task, JOB, job(other))
+        pair.aggregate(task.dap, JOB, pair.job(task, other))
 
 
 @pytest.mark.parametrize("crime", ["ciphertext", "config", "too early", "before the task"])
@@ -167,9 +159,9 @@ def test_the_helper_names_why_it_does_not_take_a_report(pair, crime: str) -> Non
         "before the task": ReportError.TASK_NOT_STARTED,
     }
 
-    answer = pair.aggregate(task, JOB, job(replace(report, **changes[crime])))
+    answer = pair.answered(task, JOB, pair.job(task, replace(report, **changes[crime])))
 
-    assert reasons(answer) == [expected[crime]]
+    assert answer == [expected[crime]]
 
 
 def test_the_helper_counts_what_was_in_time_after_the_task_is_over(pair) -> None:
@@ -177,7 +169,7 @@ def test_the_helper_counts_what_was_in_time_after_the_task_is_over(pair) -> None
     report = pair.report(task, np.arange(8))
     pair.now = task.expires + 1000
 
-    assert reasons(pair.aggregate(task, JOB, job(report))) == [None]
+    assert pair.answered(task, JOB, pair.job(task, report)) == [None]
 
 
 def test_the_helper_refuses_each_report_once_it_has_summed(pair) -> None:
@@ -185,19 +177,19 @@ def test_the_helper_refuses_each_report_once_it_has_summed(pair) -> None:
     pair.receive(task, *pair.reports(task, np.tile(np.arange(8), (4, 1))))
     pair.collect(task)
 
-    answer = pair.aggregate(task, OTHER_JOB, job(pair.report(task, np.arange(8))))
+    answer = pair.answered(task, OTHER_JOB, pair.job(task, pair.report(task, np.arange(8))))
 
-    assert reasons(answer) == [ReportError.BATCH_COLLECTED]
+    assert answer == [ReportError.BATCH_COLLECTED]
 
 
 def test_nothing_is_counted_once_the_helper_has_closed(pair) -> None:
     task = pair.agreed()
     with pair.helper_store.transaction() as tx:
-        tx.set_task_state(task.id, COLLECTED)
+        tx.close_batch(task.id, 0, 1)
 
-    answer = pair.aggregate(task, JOB, job(pair.report(task, np.arange(8))))
+    answer = pair.answered(task, JOB, pair.job(task, pair.report(task, np.arange(8))))
 
-    assert reasons(answer) == [ReportError.BATCH_COLLECTED]
+    assert answer == [ReportError.BATCH_COLLECTED]
 
 
 def test_a_job_of_noise_is_refused(pair) -> None:
@@ -206,7 +198,7 @@ def test_a_job_of_noise_is_refused(pair) -> None:
 
     for length in range(120):
         with pytest.raises(DecodeError):
-            pair.aggregate(task, JOB, b"\1" + noise.bytes(length))
+            pair.aggregate(task.dap, JOB, b"\1" + noise.bytes(length))
 
 
 class Liar:
@@ -225,9 +217,9 @@ def test_answers_for_other_reports_count_nothing(pair) -> None:
     pair.receive(task, *pair.reports(task, np.tile(np.arange(8), (2, 1))))
 
     with pytest.raises(ProtocolError, match="other reports"):
-        aggregation.drive(pair.leader_store, pair.leader, Liar(pair), task)
+        aggregation.drive(pair.leader_bench, Liar(pair), of_round(task, pair.leader))
 
     with pair.leader_store.transaction() as tx:
-        assert tx.batch(task.id) is None
+        assert tx.parts(task.id, 0, 1) == []
     pair.drive(task)
     assert pair.total(task)[1] == 2

@@ -7,18 +7,44 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tactful.errors import BatchMismatch, BatchTooSmall, ProtocolError, TransportError
+from tactful.errors import BatchMismatch, BatchTooSmall, OpenError, TransportError
 from tactful.privacy.discrete_gaussian import NoiseTable
-from tactful.protocol.messages import AggregateShareReq, HpkeCiphertext, ReportError
+from tactful.protocol import hpke
+from tactful.protocol.codec import Reader
+from tactful.protocol.collect_messages import Query, aggregate_share_aad
+from tactful.protocol.dap import HELPER, LEADER, ReportError
+from tactful.protocol.messages import HpkeCiphertext, input_share_aad
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator import collection
-from tactful_aggregator.datastore import CLOSING, COLLECTED, OPEN, Batch
+from tactful_aggregator.datastore import CLOSING, COLLECTED, OPEN
+from tactful_aggregator.provision import of_round
 
 ROWS = np.eye(8, dtype=int) * 14
 
 
 def states(pair, task) -> tuple[object, object]:
     return pair.asked(lambda tx: tx.task_state(task.id))
+
+
+def parts(pair, task) -> list[object]:
+    """The one part of the sum that each half holds."""
+    return [found[0] for found in pair.asked(lambda tx: tx.parts(task.id, 0, 1))]
+
+
+def released(pair, task) -> tuple[object, object]:
+    return pair.asked(lambda tx: tx.released(task.id, 0, 1))
+
+
+def opened(pair, task) -> list[object]:
+    """Both halves' noisy sums, as the collector opens them."""
+    opened = []
+    for role, one in ((LEADER, released(pair, task)[0]), (HELPER, released(pair, task)[1])):
+        sealed = HpkeCiphertext.read(Reader(one.share, "share"))
+        info = task.dap.dap.aggregate_share_info(role)
+        aad = aggregate_share_aad(task.dap, Query(None))
+        share = hpke.open_(pair.leader.keys.collecting, sealed.enc, info, aad, sealed.payload)
+        opened.append(FIELD64.decode(share, task.encoding.padded))
+    return opened
 
 
 def tampered(sealed: HpkeCiphertext) -> HpkeCiphertext:
@@ -44,7 +70,7 @@ def test_below_the_minimum_nothing_is_released_and_the_task_stays_open(pair) -> 
         pair.collect(task)
 
     assert states(pair, task) == (OPEN, OPEN)
-    assert pair.asked(lambda tx: tx.batch(task.id)) == (None, None)
+    assert pair.asked(lambda tx: tx.parts(task.id, 0, 1)) == ([], [])
     pair.receive(task, pair.report(task, ROWS[0]))
     assert pair.collect(task)[1] == 9
 
@@ -82,10 +108,8 @@ def test_the_sum_without_noise_is_gone_once_noise_is_drawn(pair) -> None:
     pair.receive(task, *pair.reports(task, ROWS))
     pair.collect(task)
 
-    mine, theirs = pair.asked(lambda tx: tx.batch(task.id))
-
-    assert (mine.total, theirs.total) == (b"", b"")
-    assert None not in (mine.noisy, theirs.noisy)
+    assert pair.asked(lambda tx: tx.parts(task.id, 0, 1)) == ([], [])
+    assert None not in released(pair, task)
 
 
 def test_a_late_report_is_refused(pair) -> None:
@@ -106,51 +130,48 @@ def test_the_helper_releases_nothing_for_other_reports(pair, change: dict[str, o
     task = pair.agreed()
     pair.receive(task, *pair.reports(task, ROWS))
     pair.drive(task)
-    with pair.leader_store.transaction() as tx:
-        mine = tx.batch(task.id)
+    mine = replace(parts(pair, task)[0], **change)
 
-    asked = replace(AggregateShareReq(mine.count, mine.checksum), **change)
     with pytest.raises(BatchMismatch):
-        collection.share(pair.helper_store, task, asked)
+        pair.share(task, mine.count, mine.checksum)
 
-    with pair.helper_store.transaction() as tx:
-        assert tx.batch(task.id).noisy is None
-        assert tx.task_state(task.id) == OPEN
+    assert released(pair, task) == (None, None)
+    assert states(pair, task)[1] == OPEN
 
 
 def test_a_leader_that_lost_a_report_releases_nothing(pair) -> None:
     task = pair.agreed()
     pair.receive(task, *pair.reports(task, ROWS))
     pair.drive(task)
+    kept = parts(pair, task)[0]
     with pair.leader_store.transaction() as tx:
-        kept = tx.batch(task.id)
-        tx.keep_batch(task.id, Batch(kept.count - 1, kept.checksum, kept.total, None))
+        tx.keep_part(task.id, 0, replace(kept, count=kept.count - 1))
 
     with pytest.raises(BatchMismatch):
         pair.collect(task)
 
-    mine, theirs = pair.asked(lambda tx: tx.batch(task.id))
-    assert (mine.noisy, theirs.noisy) == (None, None)
+    assert released(pair, task) == (None, None)
 
 
 def test_the_helper_holds_its_own_minimum(pair) -> None:
     task = pair.agreed(min_batch_size=8)
     pair.receive(task, *pair.reports(task, ROWS[:7]))
     pair.drive(task)
-    with pair.leader_store.transaction() as tx:
-        mine = tx.batch(task.id)
+    mine = parts(pair, task)[0]
 
     with pytest.raises(BatchTooSmall):
-        pair.aggregate_share(task, AggregateShareReq(mine.count, mine.checksum).encode())
+        pair.share(task, mine.count, mine.checksum)
 
 
 def test_a_batch_of_nobody_is_not_released(pair) -> None:
     task = pair.agreed(min_batch_size=1)
 
     with pytest.raises(BatchTooSmall):
-        collection.share(pair.helper_store, task, AggregateShareReq(0, bytes(32)))
-    with pytest.raises(ProtocolError), pair.helper_store.transaction() as tx:
-        collection._noisy_share(tx, task)
+        pair.share(task, 0, bytes(32))
+    provision = of_round(task, pair.helper)
+    batch = collection.Batch.of(provision, Query(None))
+    with pytest.raises(BatchTooSmall), pair.helper_store.transaction() as tx:
+        collection._released(tx, provision, batch, HELPER)
 
 
 class Unreachable:
@@ -168,7 +189,7 @@ def test_without_the_helper_nothing_is_released_and_no_report_joins(pair) -> Non
     pair.receive(task, *pair.reports(task, ROWS))
 
     with pytest.raises(TransportError):
-        collection.collect(pair.leader_store, pair.leader, Unreachable(pair), task)
+        pair.collect(task, Unreachable(pair))
 
     assert states(pair, task) == (CLOSING, OPEN)
     assert len(pair.receive(task, pair.report(task, ROWS[0]))) == 1
@@ -183,11 +204,11 @@ def test_each_half_adds_its_own_full_noise(pair) -> None:
     task = pair.agreed(items=8192, length=8192, sigma2="10000/1", family="rounded_gaussian")
     pair.receive(task, *pair.reports(task, np.ones((4, 8192), dtype=int)))
     pair.drive(task)
-    before = [FIELD64.decode(one.total, 8192) for one in pair.asked(lambda tx: tx.batch(task.id))]
+    before = [FIELD64.decode(one.total, 8192) for one in parts(pair, task)]
 
     total, _ = pair.collect(task)
 
-    after = [FIELD64.decode(one.noisy, 8192) for one in pair.asked(lambda tx: tx.batch(task.id))]
+    after = opened(pair, task)
     mine, theirs = (
         FIELD64.to_integers(FIELD64.subtract(noisy, exact))
         for noisy, exact in zip(after, before, strict=True)
@@ -218,7 +239,7 @@ def test_neither_file_alone_holds_a_measurement(pair) -> None:
     pair.receive(task, *pair.reports(task, np.tile(ROWS[0], (4, 1))))
     pair.drive(task)
 
-    for batch in pair.asked(lambda tx: tx.batch(task.id)):
+    for batch in parts(pair, task):
         alone = FIELD64.to_integers(FIELD64.decode(batch.total, 8))
         assert (np.abs(alone) > 2**40).all()  # false alarm: 16 draws, each once in 2^23
 
@@ -240,19 +261,16 @@ def test_a_settled_report_leaves_no_body_in_either_file(pair) -> None:
 
 
 def test_the_leaders_file_does_not_open_the_helpers_shares(pair) -> None:
-    from tactful.errors import OpenError
-    from tactful.protocol import hpke
-    from tactful.protocol.messages import HELPER, INPUT_SHARE_INFO, input_share_aad
-
     task = pair.agreed()
     report = pair.report(task, ROWS[0])
-    aad = input_share_aad(task.id, task.document, report.metadata, report.public_share)
-    info = INPUT_SHARE_INFO + bytes([HELPER])
+    aad = input_share_aad(task.dap, report.metadata, report.public_share)
+    info = task.dap.dap.input_share_info(HELPER)
     sealed = report.helper
 
     with pytest.raises(OpenError):
         hpke.open_(pair.leader.keys.opener, sealed.enc, info, aad, sealed.payload)
-    assert len(hpke.open_(pair.helper.keys.opener, sealed.enc, info, aad, sealed.payload)) == 38
+    opened = hpke.open_(pair.helper.keys.opener, sealed.enc, info, aad, sealed.payload)
+    assert len(opened) == 6 + 2 * 32  # a seed and a blind
 
 
 def test_a_release_is_published_only_with_its_log_entry(pair, monkeypatch) -> None:

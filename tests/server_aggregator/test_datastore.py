@@ -5,9 +5,10 @@ import sqlite3
 import pytest
 
 from tactful.errors import StorageFull, VaultForeign
-from tactful_aggregator.datastore import OPEN, WAITING, Batch, Datastore
+from tactful_aggregator.datastore import OPEN, Datastore, Part
 
 TASK, OTHER = b"t" * 32, b"o" * 32
+EMPTY = Part(0, 0, bytes(32), b"")
 
 
 @pytest.fixture
@@ -28,12 +29,13 @@ class Cut(Exception):
 
 def test_what_is_committed_is_there_after_a_start(path, store) -> None:
     with store.transaction() as tx:
-        tx.keep_batch(TASK, Batch(3, bytes(32), b"total", None))
+        shard, _ = tx.part(TASK, 0, EMPTY)
+        tx.keep_part(TASK, shard, Part(0, 3, bytes(32), b"total"))
     store.close()
 
     again = Datastore(path, "leader")
     with again.transaction() as tx:
-        assert tx.batch(TASK) == Batch(3, bytes(32), b"total", None)
+        assert tx.parts(TASK, 0, 1) == [Part(0, 3, bytes(32), b"total")]
     again.close()
 
 
@@ -117,48 +119,6 @@ def test_a_file_that_is_no_database_is_named(path) -> None:
 
     with pytest.raises(VaultForeign):
         Datastore(path, "leader")
-
-
-def test_a_report_is_added_once(store) -> None:
-    with store.transaction() as tx:
-        assert tx.add_report(TASK, b"r" * 16, b"hash", b"body")
-        assert not tx.add_report(TASK, b"r" * 16, b"other", b"other")
-        assert tx.add_report(OTHER, b"r" * 16, b"hash", b"body")
-        assert tx.report_sha256(TASK, b"r" * 16) == b"hash"
-        assert tx.count_reports(TASK) == 1
-
-
-def test_a_report_is_taken_into_one_job(store) -> None:
-    with store.transaction() as tx:
-        for number in range(5):
-            tx.add_report(TASK, bytes([number]) * 16, b"", bytes([number]))
-        assert tx.take_reports(TASK, b"first", 3) == 3
-        assert tx.take_reports(TASK, b"second", 3) == 2
-        assert tx.take_reports(TASK, b"third", 3) == 0
-        bodies = tx.reports_of(b"first") + tx.reports_of(b"second")
-
-    assert sorted(bodies) == [bytes([number]) for number in range(5)]
-    assert WAITING == 0
-
-
-def test_an_answered_job_is_open_no_more(store) -> None:
-    with store.transaction() as tx:
-        tx.add_job(b"one", TASK)
-        tx.add_job(b"two", TASK)
-        tx.answer_job(b"one", TASK, b"hash", b"answer")
-
-        assert tx.open_jobs(TASK) == [b"two"]
-        assert tx.answered_job(b"one") == (b"hash", b"answer")
-        assert tx.answered_job(b"two") is None
-
-
-def test_an_empty_answer_is_an_answer(store) -> None:
-    with store.transaction() as tx:
-        tx.add_job(b"one", TASK)
-        tx.answer_job(b"one", TASK, b"hash", b"")
-
-        assert tx.open_jobs(TASK) == []
-        assert tx.answered_job(b"one") == (b"hash", b"")
 
 
 def test_a_file_keeps_its_first_content(store) -> None:

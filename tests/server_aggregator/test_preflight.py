@@ -65,8 +65,6 @@ CRIMES = {
     "twice the distance for the same noise": ("sigma2", {"adjacency": "replace_one"}),
     "another leader": ("leader", {"leader": "http://other.example"}),
     "another helper": ("leader", {"helper": "http://other.example"}),
-    "levels that are odd": ("levels", {"levels": 13}),
-    "a box of nothing": ("box", {"box": 0}),
     "a round out of order": ("round", {"round": 1}),
 }
 

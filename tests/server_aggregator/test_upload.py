@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from tactful.protocol.messages import HpkeCiphertext, ReportError, ReportMetadata
+from tactful.protocol.dap import ReportError
+from tactful.protocol.messages import HpkeCiphertext, ReportMetadata
 from tactful.protocol.task import TIME_PRECISION
-from tactful_aggregator.datastore import CLOSING, COLLECTED
 from tactful_aggregator.upload import SKEW_SECONDS, untimely
 
 ONE = np.arange(8)
@@ -105,13 +104,12 @@ def test_a_report_after_the_task_is_refused(pair, now) -> None:
     assert reason(pair, task, report) == ReportError.TASK_EXPIRED
 
 
-@pytest.mark.parametrize("state", [CLOSING, COLLECTED])
-def test_a_report_to_a_closed_batch_is_refused_and_an_old_one_is_not(pair, state: str) -> None:
+def test_a_report_to_a_closed_batch_is_refused_and_an_old_one_is_not(pair) -> None:
     task = pair.agreed()
     old, new = pair.reports(task, np.tile(ONE, (2, 1)))
     pair.receive(task, old)
     with pair.leader_store.transaction() as tx:
-        tx.set_task_state(task.id, state)
+        tx.close_batch(task.id, 0, 1)
 
     assert reason(pair, task, new) == ReportError.BATCH_COLLECTED
     assert reason(pair, task, old) is None
@@ -139,14 +137,14 @@ def test_a_clock_a_little_ahead_is_forgiven(pair, now) -> None:
     hour = now // TIME_PRECISION + 1
     start = hour * TIME_PRECISION
 
-    assert untimely(task, hour, start - SKEW_SECONDS) is None
-    assert untimely(task, hour, start - SKEW_SECONDS - 1) == ReportError.REPORT_TOO_EARLY
+    assert untimely(task.dap, hour, start - SKEW_SECONDS) is None
+    assert untimely(task.dap, hour, start - SKEW_SECONDS - 1) == ReportError.REPORT_TOO_EARLY
 
 
 def test_the_hour_in_which_a_task_opens_counts(pair, now) -> None:
     task = pair.task(opens=now)
     hour = now // TIME_PRECISION
 
-    assert untimely(task, hour, now) is None
-    assert untimely(task, hour, now - 1) == ReportError.TASK_NOT_STARTED
-    assert untimely(task, hour - 1, now) == ReportError.TASK_NOT_STARTED
+    assert untimely(task.dap, hour, now) is None
+    assert untimely(task.dap, hour, now - 1) == ReportError.TASK_NOT_STARTED
+    assert untimely(task.dap, hour - 1, now) == ReportError.TASK_NOT_STARTED

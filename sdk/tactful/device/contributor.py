@@ -126,7 +126,7 @@ class Contributor:
             made = newest.disclosures.get(task.id.hex())
             if made is not None:
                 return made  # another process of this device was first
-            body = {"bytes": base64.b64encode(report.encode()).decode()}
+            body = {"bytes": base64.b64encode(report.encode(task.dap.dap)).decode()}
             grant = newest.answers.newest[purpose]
             disclosure = _disclosure(task, report, now, writing.append("report", body), grant)
             if purpose != COVER:
@@ -152,13 +152,13 @@ class Contributor:
         from tactful.protocol.report import fetch_hpke_config, make_report
 
         leader, helper = (fetch_hpke_config(self._transport, u) for u in (task.leader, task.helper))
-        measurement = task.encoding.encode(vector[None, :], self._coins)[0]
-        return make_report(task, measurement, leader=leader, helper=helper, now=now)
+        measurement = task.measurement(task.encoding.encode(vector[None, :], self._coins)[0])
+        return make_report(task.dap, measurement, leader=leader, helper=helper, now=now)
 
     def _send(self, task: Task, disclosure: Disclosure) -> None:
         from tactful.protocol.report import upload
 
-        upload(self._transport, task, [report_bytes(self._vault, disclosure)])
+        upload(self._transport, task.dap, [report_bytes(self._vault, disclosure)])
 
 
 def answer(
@@ -215,7 +215,7 @@ def report_bytes(vault: Vault, disclosure: Disclosure) -> bytes:
 def _disclosure(
     task: Task, report: Report, now: int, position: int, grant: ConsentRecord
 ) -> Disclosure:
-    encoded = report.encode()
+    encoded = report.encode(task.dap.dap)
     return Disclosure(
         task_id=task.id.hex(),
         report_id=report.metadata.report_id.hex(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tactful.errors import DecodeError
 
 
@@ -25,6 +27,11 @@ def u64(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
+def opaque8(content: bytes) -> bytes:
+    """Bytes behind a one-byte length."""
+    return u8(len(content)) + content
+
+
 def opaque16(content: bytes) -> bytes:
     """Bytes behind a two-byte length."""
     return u16(len(content)) + content
@@ -36,7 +43,11 @@ def opaque32(content: bytes) -> bytes:
 
 
 class Reader:
-    """Reads one message from its start; whatever does not fit raises DecodeError."""
+    """Reads one message from its start; whatever does not fit raises DecodeError.
+
+    A length is compared with what is there before anything is copied, so a message can ask for no
+    more memory than it has bytes.
+    """
 
     def __init__(self, message: bytes, name: str) -> None:
         self._message, self._name, self._at = message, name, 0
@@ -60,6 +71,31 @@ class Reader:
     def opaque32(self) -> bytes:
         """The bytes behind a four-byte length."""
         return self.take(self.number(4))
+
+    def inside16(self, name: str) -> Reader:
+        """A reader of the bytes behind a two-byte length."""
+        return Reader(self.opaque16(), name)
+
+    def inside32(self, name: str) -> Reader:
+        """A reader of the bytes behind a four-byte length."""
+        return Reader(self.opaque32(), name)
+
+    def nothing16(self, what: str) -> None:
+        """Refuse an extension: none is known."""
+        if self.opaque16():
+            raise DecodeError(f"{self._name}: an unknown {what}")
+
+    def nothing32(self, what: str) -> None:
+        """Refuse what must be empty."""
+        if self.opaque32():
+            raise DecodeError(f"{self._name}: an unknown {what}")
+
+    def choice(self, width: int, known: Collection[int], what: str) -> int:
+        """The next number, one of `known`."""
+        number = self.number(width)
+        if number not in known:
+            raise DecodeError(f"{self._name}: {what} {number} is not known")
+        return number
 
     @property
     def left(self) -> int:

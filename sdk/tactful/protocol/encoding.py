@@ -48,7 +48,7 @@ class Encoding:
     @cached_property
     def padded(self) -> int:
         """The length of a measurement: the smallest power of two that is enough."""
-        return 1 << (self.length - 1).bit_length()
+        return padded_length(self.length)
 
     @cached_property
     def levels_per_unit(self) -> float:
@@ -109,6 +109,11 @@ class Encoding:
         scale = self.levels_per_unit / math.sqrt(self.padded)
         half = self.levels / 2
         return np.clip(hadamard(wide) * scale, -half, half)
+
+
+def padded_length(length: int) -> int:
+    """The smallest power of two that is enough."""
+    return 1 << (length - 1).bit_length()
 
 
 def hadamard(rows: Floats) -> Floats:

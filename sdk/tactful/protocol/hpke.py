@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEM, KDF, AEAD = 0x0020, 0x0001, 0x0001
+KEY_BYTES, TAG_BYTES = 32, 16
 _KEM_SUITE = b"KEM" + KEM.to_bytes(2, "big")
 _SUITE = b"HPKE" + b"".join(part.to_bytes(2, "big") for part in (KEM, KDF, AEAD))
 

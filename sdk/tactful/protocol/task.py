@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import math
 import re
@@ -16,8 +15,13 @@ from tactful.errors import ProtocolError, TaskRejected
 from tactful.protocol.signed import canonical, decode_signed, encode_signed, verify_both
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tactful.privacy.mechanism import GaussianRelease
+    from tactful.protocol.dap_task import DapTask
     from tactful.protocol.encoding import Encoding
+    from tactful.protocol.vdaf_config import VdafConfig
 
 VERSION = "tactful-1"
 SIGNED_AS = b"tactful-1 task"
@@ -33,7 +37,8 @@ class Task:
     levels) is the noise that each half adds in full, `opens` and `expires` are unix seconds,
     `guide` the SHA-256 of the round's guide file. The whole training claims `epsilon` at `delta`.
     A period of an experiment is a task too: `guide` and `catalog` are the hash of its document,
-    `items` counts its arms.
+    `items` counts its arms. `protocol` is the version of DAP that carries it, `vdaf` what proves
+    each report's bound: every entry in its range, or (`pine64`) the norm itself.
     """
 
     version: Literal["tactful-1"]
@@ -58,6 +63,9 @@ class Task:
     opens: int
     expires: int
     guide: str | None
+    protocol: Literal["dap-09", "dap-18"] = "dap-18"
+    vdaf: Literal["sum_vec_field64", "pine64"] = "sum_vec_field64"
+    proofs: int = 3
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
@@ -70,9 +78,13 @@ class Task:
         _require(bool(re.fullmatch(r"[1-9][0-9]{0,39}/[1-9][0-9]{0,39}", self.sigma2)), "sigma2")
         _require(math.isfinite(self.epsilon) and self.epsilon > 0, "epsilon")
         _require(0 < self.delta < 1, "delta")
-        _require(self.min_batch_size >= 1, "min_batch_size")
+        _require(1 <= self.length <= 1 << 22, "length")
+        _require(2 <= self.levels <= 254 and self.levels % 2 == 0, "levels")
+        _require(1 <= self.box <= 16, "box")
+        _require(1 <= self.min_batch_size <= 1 << 32, "min_batch_size")
         _require(self.leader != self.helper, "helper")
-        _require(0 <= self.opens < self.expires, "expires")
+        _require(0 <= self.opens < self.expires <= 1 << 40, "expires")
+        _require(3 <= self.proofs <= 16, "proofs")
 
     @classmethod
     def parse(cls, document: bytes) -> Task:
@@ -93,15 +105,61 @@ class Task:
         """The task in its one canonical form."""
         return canonical(asdict(self))
 
-    @cached_property
+    @property
     def id(self) -> bytes:
-        """The SHA-256 of the document, 32 bytes."""
-        return hashlib.sha256(self.document).digest()
+        """The id of its DAP task, 32 bytes, which follows from the document."""
+        return self.dap.id
 
     @property
     def encoded_id(self) -> str:
         """The id as it stands in addresses: base64url without padding."""
-        return base64.urlsafe_b64encode(self.id).decode().rstrip("=")
+        return self.dap.encoded_id
+
+    @cached_property
+    def dap(self) -> DapTask:
+        """The task as DAP knows it; its info is the SHA-256 of the document."""
+        from tactful.protocol.dap import VERSIONS
+        from tactful.protocol.dap_task import LEADER_SELECTED, DapTask, id_of
+
+        info = hashlib.sha256(self.document).digest()
+        task = DapTask(
+            id=id_of(info),
+            dap=VERSIONS[self.protocol],
+            leader=self.leader,
+            helper=self.helper,
+            time_precision=TIME_PRECISION,
+            min_batch_size=self.min_batch_size,
+            mode=LEADER_SELECTED,
+            opens=self.opens,
+            expires=self.expires,
+            vdaf_config=self.vdaf_config,
+            info=info,
+        )
+        return task.derived() if task.dap.configured else task
+
+    @cached_property
+    def vdaf_config(self) -> VdafConfig:
+        """What proves a report's bound, with the parameters that make it smallest."""
+        from tactful.protocol.encoding import padded_length
+        from tactful.protocol.vdaf_config import pine64_for, sum_vec_field64_for
+
+        padded = padded_length(self.length)
+        if self.vdaf == "pine64":
+            return pine64_for(padded, self.norm_bound, self.proofs)
+        # -09 proves only ranges up to 2^b - 1
+        most = self.levels if self.protocol == "dap-18" else (1 << self.levels.bit_length()) - 1
+        return sum_vec_field64_for(padded, most, self.proofs)
+
+    def measurement(self, levels: NDArray[np.integer]) -> NDArray[np.int64]:
+        """What is sharded: whole levels, or their distance from the middle if a norm is proved."""
+        import numpy as np
+
+        return levels.astype(np.int64) - (self.levels // 2 if self.vdaf == "pine64" else 0)
+
+    def decode(self, total: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+        """The sum of the vectors behind `total`, the signed noisy sum of `count` measurements."""
+        middle = count * (self.levels // 2) if self.vdaf == "pine64" else 0
+        return self.encoding.decode(total + middle, count)
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -109,6 +167,13 @@ class Task:
         from tactful.protocol.encoding import Encoding
 
         return Encoding(self.length, self.levels, self.box, self.id)
+
+    @property
+    def norm_bound(self) -> int:
+        """The most that the squares of a measurement's levels, counted from the middle, sum to."""
+        from tactful.protocol.encoding import Encoding
+
+        return Encoding(self.length, self.levels, self.box, b"").norm_bound
 
     @cached_property
     def release(self) -> GaussianRelease:

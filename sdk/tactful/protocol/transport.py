@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
 MAX_BODY = 64 << 20  # bytes read of an answer
+Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 
 @dataclass(frozen=True)
 class Request:
     """One HTTP request."""
 
-    method: Literal["GET", "POST", "PUT"]
+    method: Method
     url: str
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +32,11 @@ class Response:
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
+
+    def header(self, name: str) -> str:
+        """A header's value, empty if there is none; `name` in lower case."""
+        return self.headers.get(name, "")
 
     @property
     def ok(self) -> bool:
@@ -72,7 +78,8 @@ class HttpTransport:
             ) from lost
         if len(body) > MAX_BODY:
             raise TransportError(f"{request.url}: the answer is larger than {MAX_BODY} bytes")
-        return Response(answer.status, body)
+        named = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status, body, named)
 
     def _connections(self) -> PoolManager:
         from urllib3 import PoolManager, Timeout

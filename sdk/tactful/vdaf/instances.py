@@ -57,15 +57,14 @@ def sum_vec_multiproof(
     return Prio3(version, MULTIPROOF, circuit, HmacSha256Aes128(), proofs, shares)
 
 
-def best_chunk(elements: int) -> int:
-    """The chunk that makes the proof of `elements` bits smallest: a search over powers of two."""
-    sizes = (1 << power for power in range(1, max(2, elements.bit_length() + 1)))
-    chunks = [math.ceil(elements / (size - 1)) for size in sizes]
-    return min(chunks, key=lambda chunk: _cost(elements, chunk))
+def best_chunk(elements: int, sides: int = 2) -> int:
+    """The chunk with which the proof of `elements` inputs is shortest: a search over the calls.
 
-
-def _cost(elements: int, chunk: int) -> int:
-    return 2 * chunk + 2 * (1 << math.ceil(elements / chunk).bit_length())
+    A proof has `sides` seeds for each place of a chunk, and 2P values for P > calls, a power of 2.
+    """
+    orders = [1 << power for power in range(1, elements.bit_length() + 2)]
+    chunks = [math.ceil(elements / (order - 1)) for order in orders]
+    return min(zip(chunks, orders, strict=True), key=lambda one: sides * one[0] + 2 * one[1])[0]
 
 
 def _require_full(version: Version, most: int) -> None:

@@ -65,6 +65,17 @@ class Pine:
         return self.layout.dimension
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Bytes of the public share, of the first input share, and of each other one."""
+        seed, elements = self.xof.seed_bytes, self.layout.sent + self._proofs_length
+        return 2 * self.shares * seed, self.field.size * elements + 2 * seed, 4 * seed
+
+    @property
+    def verify_key_bytes(self) -> int:
+        """The length of what both aggregators know and no client."""
+        return self.xof.seed_bytes
+
+    @property
     def random_bytes(self) -> int:
         """How many random bytes `shard` needs."""
         return (4 * (self.shares - 1) + 3) * self.xof.seed_bytes
@@ -160,6 +171,7 @@ class Pine:
         except DecodeError as wrong:
             return wrong
         first, nonce = encoded[: self.layout.first], report.nonce
+        stated = wrap_parts[agg] + parts[agg]
         wrap_parts[agg] = self._joint_part(context, WRAP_PART, agg, wrap_blind, first, nonce)
         wrap_seed = self._joint_seed(context, WRAP_SEED, wrap_parts)
         parts[agg] = self._joint_part(context, JOINT_PART, agg, blind, encoded, nonce)
@@ -170,7 +182,8 @@ class Pine:
         whole = np.concatenate([encoded, self._sums(context, wrap_seed, first)])
         joint = self._joint(context, seed)
         verifier = self._query(whole, proofs, points, joint)
-        state = State(encoded[: self.layout.dimension], wrap_seed + seed)
+        bound = hmac.compare_digest(stated, wrap_parts[agg] + parts[agg])
+        state = State(encoded[: self.layout.dimension], wrap_seed + seed, bound)
         return state, self.field.encode(verifier) + wrap_parts[agg] + parts[agg]
 
     def _query(

@@ -46,6 +46,19 @@ class Prio3:
         return self.circuit.output_length
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Bytes of the public share, of the first input share, and of each other one."""
+        seed, blinds = self.xof.seed_bytes, 1 if self.circuit.joint_length else 0
+        elements = self.circuit.length + self.proofs * flp.proof_length(self.circuit)
+        others = (self.version.helper_seeds + blinds) * seed
+        return blinds * self.shares * seed, self.field.size * elements + blinds * seed, others
+
+    @property
+    def verify_key_bytes(self) -> int:
+        """The length of what both aggregators know and no client."""
+        return self.xof.seed_bytes
+
+    @property
     def random_bytes(self) -> int:
         """How many random bytes `shard` needs."""
         seeds = (self.shares - 1) * self.version.helper_seeds + 1
@@ -161,7 +174,7 @@ class Prio3:
         return np.moveaxis(flat, len(field.planes), 0)
 
     def _prepared(self, opened: _Opened, verifier: Elements) -> Prepared:
-        state = State(self.circuit.truncate(opened.encoded), opened.joint_seed)
+        state = State(self.circuit.truncate(opened.encoded), opened.joint_seed, opened.bound)
         return state, self.field.encode(verifier) + opened.part
 
     def _opened(
@@ -175,6 +188,7 @@ class Prio3:
         except DecodeError as wrong:
             return wrong
         part = self._joint_part(context, agg, blind, encoded, report.nonce)
+        bound = not circuit.joint_length or hmac.compare_digest(parts[agg], part)
         if circuit.joint_length:
             parts[agg] = part
         seed = self._joint_seed(context, parts)
@@ -187,7 +201,7 @@ class Prio3:
         if not all(flp.usable(field, circuit, point) for point in points):
             return ProofRejected("proof: it met a point that would reveal it; report again")
         joint = field.reshape(self._joint(context, seed), -1)
-        return _Opened(encoded, proofs, query, joint, part, seed)
+        return _Opened(encoded, proofs, query, joint, part, seed, bound)
 
     def _expanded(self, context: bytes, agg: int, share: bytes) -> tuple[Elements, Elements, bytes]:
         """(measurement share, proofs share, blind) of an input share; raises DecodeError."""
@@ -301,3 +315,4 @@ class _Opened:
     joint: Elements
     part: bytes
     joint_seed: bytes
+    bound: bool

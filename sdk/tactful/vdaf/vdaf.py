@@ -22,6 +22,7 @@ class State:
 
     output: Elements
     joint_seed: bytes
+    bound: bool  # whether the client stated this aggregator's part of the randomness truly
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class Vdaf(Protocol):
     @property
     def output_length(self) -> int:
         """Elements of what is summed."""
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Bytes of the public share, of the first input share, and of each other one."""
+
+    @property
+    def verify_key_bytes(self) -> int:
+        """The length of what both aggregators know and no client."""
 
     @property
     def random_bytes(self) -> int:

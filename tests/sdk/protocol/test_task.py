@@ -45,11 +45,14 @@ tasks = st.builds(
     st.sampled_from([TASK, replace(TASK, **LATER_ROUND)]),
     model=st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True),
     catalog=st.text(max_size=20),
-    levels=st.integers(),
+    levels=st.integers(1, 127).map(lambda half: 2 * half),
+    protocol=st.sampled_from(["dap-09", "dap-18"]),
+    vdaf=st.sampled_from(["sum_vec_field64", "pine64"]),
+    proofs=st.integers(3, 16),
     sigma2=st.from_regex(r"[1-9][0-9]{0,39}/[1-9][0-9]{0,39}", fullmatch=True),
     epsilon=st.floats(0, exclude_min=True, allow_nan=False, allow_infinity=False),
     delta=st.floats(0, 1, exclude_min=True, exclude_max=True),
-    min_batch_size=st.integers(1, 2**64),
+    min_batch_size=st.integers(1, 2**32),
 )
 
 
@@ -106,6 +109,9 @@ OTHERS = {
     "opens": NOW,
     "expires": NOW + 1,
     "guide": "e" * 64,
+    "protocol": "dap-09",
+    "vdaf": "pine64",
+    "proofs": 4,
 }
 
 
@@ -148,6 +154,13 @@ CRIMES = {
     "delta of zero": ("delta", {"delta": 0.0}),
     "a batch of nobody": ("min_batch_size", {"min_batch_size": 0}),
     "one half alone": ("helper", {"helper": TASK.leader}),
+    "an odd number of levels": ("levels", {"levels": 15}),
+    "levels beyond a byte": ("levels", {"levels": 256}),
+    "no box": ("box", {"box": 0}),
+    "a vector without end": ("length", {"items": 1 << 23, "length": 1 << 23}),
+    "too few proofs to be sound": ("proofs", {"proofs": 2}),
+    "an unknown proof": ("vdaf", {"vdaf": "none"}),
+    "a version that is not spoken": ("protocol", {"protocol": "dap-13"}),
     "a round that never opens": ("expires", {"expires": TASK.opens}),
 }
 

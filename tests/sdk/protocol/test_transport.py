@@ -9,6 +9,7 @@ import pytest
 
 from tactful.errors import ReportRejected, TransportError
 from tactful.protocol import transport
+from tactful.protocol.dap import DAP_18
 from tactful.protocol.report import fetch_hpke_config, upload
 from tactful.protocol.transport import HttpTransport, Request, Response
 
@@ -90,7 +91,11 @@ class Fixed:
 def test_a_body_goes_out_and_its_answer_comes_in(url: str, carrier: HttpTransport) -> None:
     body = bytes(range(256)) * 100
 
-    assert carrier.send(Request("POST", f"{url}/echo", body)) == Response(201, body)
+    answer = carrier.send(Request("POST", f"{url}/echo", body))
+
+    assert (answer.status, answer.body) == (201, body)
+    assert answer.header("server")
+    assert answer.header("x-unknown") == ""
 
 
 def test_a_redirect_is_not_followed(url: str, carrier: HttpTransport) -> None:
@@ -153,7 +158,7 @@ def test_what_is_no_aggregator_has_no_key(status: int, body: bytes) -> None:
 class Task:
     """As much of a task as an upload needs."""
 
-    leader, encoded_id = "http://host", "id"
+    leader, encoded_id, dap = "http://host", "id", DAP_18
 
 
 @pytest.mark.parametrize(

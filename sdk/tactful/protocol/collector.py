@@ -1,0 +1,120 @@
+"""The collector: asks for a batch, waits, opens both halves' sums and adds them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tactful.errors import BatchTooSmall, ProtocolError
+from tactful.protocol import hpke
+from tactful.protocol.collect_messages import (
+    Collection,
+    CollectionReq,
+    Interval,
+    Query,
+    aggregate_share_aad,
+)
+from tactful.protocol.dap import HELPER, LEADER
+from tactful.protocol.dap_task import TIME_INTERVAL, DapTask, encoded
+from tactful.protocol.messages import HpkeCiphertext, HpkeConfig
+from tactful.protocol.report import problem
+from tactful.protocol.transport import Method, Request, Response, Transport
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    from tactful.vdaf.field import Elements
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What a batch summed to: elements as they were added, over how many reports, and when."""
+
+    total: Elements
+    count: int
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Who may collect a task; `key` opens the sums, `token` is shown to the leader."""
+
+    task: DapTask
+    config_id: int
+    key: X25519PrivateKey = field(repr=False)
+    token: str = field(repr=False)
+
+    @property
+    def config(self) -> HpkeConfig:
+        """What both halves seal their sums to."""
+        return HpkeConfig(self.config_id, self.key.public_key().public_bytes_raw())
+
+    def everything(self) -> Query:
+        """The query for all that the task will ever hold."""
+        task = self.task
+        if task.mode != TIME_INTERVAL:
+            return Query(None)
+        unit = task.time_precision
+        last = -(-task.expires // unit) * unit
+        first = task.wire_time(task.opens)
+        return Query(Interval(first, task.wire_time(last) - first))
+
+    def create(self, transport: Transport, query: Query) -> str:
+        """Begin a collection; the address of the job. The same query again is the same job."""
+        base = f"{self.task.leader}/tasks/{self.task.encoded_id}/collection_jobs"
+        body = CollectionReq(query).encode(self.task)
+        if self.task.dap.counted:
+            url = f"{base}/{encoded(secrets.token_bytes(16))}"
+            self._sent(transport, "PUT", url, body)
+            return url
+        answer = self._sent(transport, "POST", base, body)
+        return self.task.leader + answer.header("location")
+
+    def poll(self, transport: Transport, job: str, query: Query) -> Sum | float:
+        """The sum, or after how many seconds to ask again.
+
+        Raises BatchTooSmall or ProtocolError with the leader's reason.
+        """
+        method: Method = "POST" if self.task.dap.counted else "GET"
+        answer = self._sent(transport, method, job)
+        if not answer.body:
+            return float(answer.header("retry-after") or 1)
+        return self.open(query, Collection.decode(answer.body, self.task))
+
+    def collect(self, transport: Transport, query: Query, wait: Callable[[float], None]) -> Sum:
+        """Create, poll and open; `wait` sleeps that many seconds."""
+        job = self.create(transport, query)
+        while isinstance(answer := self.poll(transport, job, query), float):
+            wait(answer)
+        return answer
+
+    def open(self, query: Query, collection: Collection) -> Sum:
+        """The sum of both halves' shares; raises OpenError, DecodeError, BatchTooSmall."""
+        if collection.count < self.task.min_batch_size:
+            raise BatchTooSmall(f"{collection.count} reports, {self.task.min_batch_size} are due")
+        shares = ((LEADER, collection.leader), (HELPER, collection.helper))
+        vdaf = self.task.vdaf
+        total = vdaf.field.zeros(vdaf.output_length)
+        for role, sealed in shares:
+            share = vdaf.field.decode(self._opened(query, role, sealed), vdaf.output_length)
+            total = vdaf.field.add(total, share)
+        return Sum(total, collection.count, collection.interval)
+
+    def _opened(self, query: Query, role: int, sealed: HpkeCiphertext) -> bytes:
+        info, aad = self.task.dap.aggregate_share_info(role), aggregate_share_aad(self.task, query)
+        return hpke.open_(self.key, sealed.enc, info, aad, sealed.payload)
+
+    def _sent(self, transport: Transport, method: Method, url: str, body: bytes = b"") -> Response:
+        headers = {
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": self.task.dap.media_type("collect-req", "collection-job-req"),
+        }
+        answer = transport.send(Request(method, url, body, headers))
+        if not answer.ok:
+            code, detail = problem(answer)
+            raise (BatchTooSmall if code == "invalidBatchSize" else ProtocolError)(
+                f"leader: {code}; {detail}"
+            )
+        return answer

@@ -1,0 +1,145 @@
+"""Every query of one half; nothing else speaks SQL.
+
+SQLite in WAL mode, each commit synced, or PostgreSQL: what was acknowledged survives a crash at
+any point. The statements are in groups, and a transaction has all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from tactful.errors import InvalidInput, StorageFull, VaultForeign
+from tactful_aggregator.datastore.batches import BatchRows, Part, Released
+from tactful_aggregator.datastore.published import Period, PublishedRows
+from tactful_aggregator.datastore.reports import Kept, ReportRows
+from tactful_aggregator.datastore.schema import (
+    ABANDONED,
+    CLOSING,
+    COLLECTED,
+    COUNTED,
+    FINISHED,
+    OPEN,
+    PENDING,
+    REFUSED,
+    SCHEMA,
+    TAKEN,
+    WAITING,
+    meta,
+    tables,
+)
+from tactful_aggregator.datastore.tasks import TaskRows
+
+__all__ = [
+    "ABANDONED",
+    "CLOSING",
+    "COLLECTED",
+    "COUNTED",
+    "FINISHED",
+    "OPEN",
+    "PENDING",
+    "REFUSED",
+    "TAKEN",
+    "WAITING",
+    "Datastore",
+    "Kept",
+    "Part",
+    "Period",
+    "Released",
+    "Transaction",
+]
+
+SHARDS = 32  # of a sum, where several can write at once
+
+
+class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows):
+    """The statements, each by the name of what it does."""
+
+    def claim(self, where: str, role: str) -> None:
+        """Make the tables of a new database, or check that an old one is ours."""
+        found = inspect(self._connection).get_table_names()
+        if found and "meta" not in found:
+            raise VaultForeign(f"{where}: not a Tactful aggregator's database; name another")
+        if not found:
+            tables.create_all(self._connection)
+            self._run(insert(meta), [{"name": "schema", "value": str(SCHEMA)}])
+            self._run(insert(meta), [{"name": "role", "value": role}])
+        rows = self._run(select(meta.c.name, meta.c.value))
+        known = {str(row[0]): str(row[1]) for row in rows}
+        if int(known["schema"]) > SCHEMA:
+            raise VaultForeign(f"{where}: written by a newer version; upgrade tactful")
+        if int(known["schema"]) < SCHEMA:
+            raise VaultForeign(f"{where}: written by an older version; begin in a new folder")
+        if known["role"] != role:
+            raise VaultForeign(f"{where}: it belongs to a {known['role']}, not a {role}")
+
+
+class Datastore:
+    """One half's database: a SQLite file, or the URL of a PostgreSQL database.
+
+    Raises VaultForeign for one of another program, version or role.
+    """
+
+    def __init__(self, place: Path | str, role: str) -> None:
+        self._engine = _engine(place)
+        self._shards = 1 if self._engine.dialect.name == "sqlite" else SHARDS
+        try:
+            with self.transaction() as tx:
+                tx.claim(_shown(place), role)
+        except DatabaseError as refused:
+            raise VaultForeign(f"{_shown(place)}: {refused.orig}; name another") from refused
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this half is one machine's: its file, and the folder beside it."""
+        return self._shards == 1
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing, in SQLite one writer at a time; a full disk raises StorageFull."""
+        try:
+            with self._engine.begin() as connection:
+                yield Transaction(connection, self._shards)
+        except DatabaseError as refused:
+            if "disk is full" in str(refused.orig) or "No space left" in str(refused.orig):
+                raise StorageFull("database: the disk is full; free some space") from refused
+            raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+
+def _shown(place: Path | str) -> str:
+    """A place without the password that may be in it."""
+    return str(place) if isinstance(place, Path) else place.rpartition("@")[2]
+
+
+def _engine(place: Path | str) -> Engine:
+    if isinstance(place, str):
+        if not place.startswith("postgresql+psycopg://"):
+            raise InvalidInput("database", "no known address", "use postgresql+psycopg://...")
+        return create_engine(place, pool_pre_ping=True)
+    engine = create_engine(
+        f"sqlite:///{place}", connect_args={"timeout": 30, "isolation_level": None}
+    )
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = wal", "synchronous = full", "secure_delete = on"):
+        cursor.execute(f"pragma {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("begin immediate")

@@ -1,0 +1,41 @@
+"""What all groups of statements share: a connection, and inserts that may find a row there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+
+class Rows:
+    """Statements of one transaction."""
+
+    def __init__(self, connection: Connection, shards: int) -> None:
+        self._run = connection.execute
+        self._connection = connection
+        self._shards = shards
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._connection.dialect.name == "sqlite"
+
+    def _upsert(self, table: Table) -> SqliteInsert | PostgresInsert:
+        return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
+
+    def _add(self, table: Table, row: dict[str, object]) -> bool:
+        """Insert a row; False if its key was there before, and then nothing changes."""
+        return self._run(self._upsert(table).values(row).on_conflict_do_nothing()).rowcount == 1
+
+    def _add_all(self, table: Table, rows: Sequence[dict[str, object]]) -> None:
+        """Insert rows whose keys are new; those that are not change nothing."""
+        if rows:
+            self._run(self._upsert(table).on_conflict_do_nothing(), rows)
+
+    def _put(self, table: Table, key: Sequence[str], row: dict[str, object]) -> None:
+        """Insert a row, or change the one with its key."""
+        changed = {name: value for name, value in row.items() if name not in key}
+        insertion = self._upsert(table).values(row)
+        self._run(insertion.on_conflict_do_update(index_elements=list(key), set_=changed))

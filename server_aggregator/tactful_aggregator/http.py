@@ -1,0 +1,126 @@
+"""A request read to its end, an answer, and the problem documents between them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tactful.errors import (
+    BatchCollected,
+    BatchMismatch,
+    BatchTooSmall,
+    DecodeError,
+    InvalidInput,
+    ModelRejected,
+    ProtocolError,
+    StorageFull,
+    TactfulError,
+    TaskRejected,
+    TransportError,
+)
+from tactful_aggregator.problems import URN, Problem, invalid
+
+CODES: dict[type[TactfulError], tuple[str, int]] = {
+    DecodeError: ("invalidMessage", 400),
+    BatchTooSmall: ("invalidBatchSize", 400),
+    BatchMismatch: ("batchMismatch", 400),
+    BatchCollected: ("batchOverlap", 400),
+    TaskRejected: ("taskRejected", 400),
+    ModelRejected: ("modelRejected", 400),
+    ProtocolError: ("invalidMessage", 400),
+    InvalidInput: ("invalidInput", 400),
+    StorageFull: ("storageFull", 507),
+    TransportError: ("peerUnreachable", 502),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, read to its end."""
+
+    path: Mapping[str, str]
+    body: bytes
+    method: str = "GET"
+    media: str = ""
+
+
+Work = Callable[[Call], Response]
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+def route(methods: str, path: str, work: Work, token: str | None = None) -> Route:
+    """What answers these methods (a list in one string), to whoever shows `token` if one is due."""
+
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(work, await read(request, token))
+
+    answer: Answer = endpoint
+    return Route(path, answer, methods=methods.split())
+
+
+async def read(request: Request, token: str | None = None) -> Call:
+    """The request, once it showed `token`; raises Problem."""
+    if token is not None and not _shows(request, token):
+        raise Problem("unauthorizedRequest", 401, "show the bearer token of this half")
+    media = request.headers.get("content-type", "")
+    body = await _body(request)
+    return Call(dict(request.path_params), body, request.method, media)
+
+
+async def _body(request: Request) -> bytes:
+    most = request.app.state.max_body
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise Problem("invalidMessage", 413, f"the body is larger than {most} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _shows(request: Request, token: str) -> bool:
+    """Whether the request is authorized, in either of the ways that aggregators use."""
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    shown = bearer or request.headers.get("dap-auth-token", "")
+    return hmac.compare_digest(shown.encode(), token.encode())
+
+
+async def problem(request: Request, error: Exception) -> Response:
+    """A refusal as a problem document (RFC 9457); one about a task names it."""
+    code, status, detail = described(error)
+    document = {"type": URN + code, "title": code, "status": status, "detail": detail}
+    if "task" in request.path_params:
+        document["taskid"] = str(request.path_params["task"])
+    return JSONResponse(document, status, media_type="application/problem+json")
+
+
+def described(error: Exception) -> tuple[str, int, str]:
+    """(code, status, detail) of a refusal."""
+    if isinstance(error, Problem):
+        return error.code, error.status, str(error)
+    code, status = next((CODES[k] for k in type(error).__mro__ if k in CODES), ("internal", 500))
+    return code, status, str(error)
+
+
+def plain(body: bytes, status: int = 200, kind: str = "application/octet-stream") -> Response:
+    """Bytes as an answer."""
+    return Response(body, status, media_type=kind)
+
+
+def unpadded(text: str, length: int) -> bytes:
+    """An id of an address; raises Problem."""
+    try:
+        decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        decoded = b""
+    if len(decoded) != length:
+        raise invalid(f"an id of {length} bytes in base64url is needed")
+    return decoded

@@ -1,0 +1,74 @@
+"""The keys that shares are sealed to: one is handed out, older ones still open."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from tactful.errors import InvalidInput
+from tactful.protocol.messages import HpkeConfig
+from tactful_aggregator.datastore import Datastore
+from tactful_aggregator.settings import Half
+
+CONFIG_ID = 1  # of a half's first key
+CACHE_SECONDS = 86_400  # how long a config may be used once it was fetched
+REFRESH_SECONDS = 5  # after which a worker notices another's new key
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys at one moment: what is handed out, and what opens."""
+
+    config: HpkeConfig
+    openers: Mapping[int, X25519PrivateKey]
+    read_at: int
+
+
+class Keyring:
+    """One half's keys, as they stand in its database; `clock` gives unix seconds."""
+
+    def __init__(self, store: Datastore, half: Half, clock: Callable[[], int]) -> None:
+        self._store, self._clock = store, clock
+        with store.transaction() as tx:
+            if not tx.hpke_keys():
+                tx.add_hpke_key(CONFIG_ID, half.keys.hpke)
+        self._held = self._read()
+
+    @property
+    def config(self) -> HpkeConfig:
+        """The key that is handed out now."""
+        return self.current().config
+
+    def current(self) -> Keys:
+        """The keys as they are now; it may read the database, so never within a transaction."""
+        if self._clock() >= self._held.read_at + REFRESH_SECONDS:
+            self._held = self._read()
+        return self._held
+
+    def rotate(self) -> HpkeConfig:
+        """Hand out a new key. The old one opens for twice the time that a config may be cached."""
+        with self._store.transaction() as tx:
+            used = {config_id for config_id, _, _ in tx.hpke_keys()}
+            free = [number for number in range(256) if number not in used]
+            if not free:
+                raise InvalidInput("key", "all 256 numbers are in use", "wait until one has ended")
+            tx.retire_hpke_keys(self._clock() + 2 * CACHE_SECONDS)
+            tx.add_hpke_key(free[0], secrets.token_bytes(32))
+        self._held = self._read()
+        return self._held.config
+
+    def _read(self) -> Keys:
+        now = self._clock()
+        with self._store.transaction() as tx:
+            keys = tx.hpke_keys()
+        openers = {
+            config_id: X25519PrivateKey.from_private_bytes(private)
+            for config_id, private, expires in keys
+            if expires is None or now < expires
+        }
+        newest = next(config_id for config_id, _, expires in keys if expires is None)
+        public = openers[newest].public_key().public_bytes_raw()
+        return Keys(HpkeConfig(newest, public), openers, now)

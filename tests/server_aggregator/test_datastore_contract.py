@@ -1,0 +1,272 @@
+"""What the halves rely on, whatever the database: the same suite for SQLite and PostgreSQL.
+
+`make test-postgres` starts a server and sets TACTFUL_POSTGRES to the address of an empty database.
+"""
+
+import os
+import secrets
+import threading
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tactful.errors import BatchCollected
+from tactful_aggregator.datastore import (
+    COLLECTED,
+    COUNTED,
+    REFUSED,
+    SHARDS,
+    Datastore,
+    Kept,
+    Part,
+    Released,
+)
+
+TASK, OTHER = b"t" * 32, b"o" * 32
+POSTGRES = os.environ.get("TACTFUL_POSTGRES", "")
+
+
+def kept(number: int, bucket: int = 0) -> Kept:
+    return Kept(bytes([number]) * 16, bucket, b"hash", bytes([number]))
+
+
+@pytest.fixture(params=["sqlite", "postgres"] if POSTGRES else ["sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path):
+    if request.param == "sqlite":
+        place = tmp_path / "aggregator.db"
+    else:
+        name = f"tactful_{secrets.token_hex(8)}"
+        admin = create_engine(POSTGRES, isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.execute(text(f"create database {name}"))
+        admin.dispose()
+        place = POSTGRES.rpartition("/")[0] + "/" + name
+    store = Datastore(place, "leader")
+    yield store
+    store.close()
+
+
+class Cut(Exception):
+    """Power is lost."""
+
+
+def test_a_transaction_that_breaks_off_leaves_nothing(store) -> None:
+    def broken_off() -> None:
+        with store.transaction() as tx:
+            tx.add_reports(TASK, [kept(1)])
+            tx.close_batch(TASK, 0, 1)
+            raise Cut
+
+    with pytest.raises(Cut):
+        broken_off()
+
+    with store.transaction() as tx:
+        assert tx.count_reports(TASK) == 0
+        assert tx.overlapping(TASK, 0, 9) == []
+
+
+def test_a_report_is_added_once(store) -> None:
+    with store.transaction() as tx:
+        tx.add_reports(TASK, [kept(1), kept(2)])
+        tx.add_reports(TASK, [Kept(kept(1).report_id, 7, b"other", b"other"), kept(3)])
+        tx.add_reports(OTHER, [kept(1)])
+        tx.add_reports(OTHER, [])
+
+        assert tx.kept_reports(TASK, {kept(1).report_id, b"x" * 16}) == {kept(1).report_id: b"hash"}
+        assert (tx.count_reports(TASK), tx.count_reports(OTHER)) == (3, 1)
+
+
+def test_an_id_is_noted_once(store) -> None:
+    with store.transaction() as tx:
+        assert tx.add_report_id(TASK, b"r" * 16, 3)
+        assert not tx.add_report_id(TASK, b"r" * 16, 4)
+        assert tx.add_report_id(OTHER, b"r" * 16, 3)
+
+
+def test_reports_are_counted_by_their_buckets(store) -> None:
+    with store.transaction() as tx:
+        tx.add_reports(TASK, [kept(number, bucket=number) for number in range(10)])
+        tx.settle_reports(TASK, [kept(4).report_id], REFUSED)
+
+        assert tx.count_reports(TASK, 3, 6) == 2
+        assert tx.count_reports(TASK) == 9
+
+
+def test_a_report_is_taken_into_one_job(store) -> None:
+    with store.transaction() as tx:
+        tx.add_reports(TASK, [kept(number, bucket=number) for number in range(5)])
+        assert tx.take_reports(TASK, b"first", 3) == 3
+        assert tx.take_reports(TASK, b"second", 3) == 2
+        assert tx.take_reports(TASK, b"third", 3) == 0
+        bodies = tx.reports_of(b"first") + tx.reports_of(b"second")
+
+        assert sorted(bodies) == [(number, bytes([number])) for number in range(5)]
+        assert tx.waiting_reports(TASK) == 0
+
+
+def test_a_settled_report_keeps_its_id_and_loses_its_body(store) -> None:
+    with store.transaction() as tx:
+        tx.add_reports(TASK, [kept(1), kept(2)])
+        tx.take_reports(TASK, b"job", 2)
+        tx.settle_reports(TASK, [kept(1).report_id], COUNTED)
+
+        assert sorted(tx.reports_of(b"job")) == [(0, b""), (0, bytes([2]))]
+        assert set(tx.kept_reports(TASK, [kept(1).report_id])) == {kept(1).report_id}
+
+
+def test_a_job_is_leased_to_one_worker_until_the_lease_ends(store) -> None:
+    with store.transaction() as tx:
+        tx.add_job(b"job", TASK)
+        assert tx.lease_job(TASK, b"one", now=10, until=20) == (b"job", 0)
+    with store.transaction() as tx:
+        assert tx.lease_job(TASK, b"two", now=19, until=30) is None
+        assert tx.lease_job(OTHER, b"two", now=99, until=100) is None
+        assert tx.holds_job(b"job", b"one")
+    with store.transaction() as tx:
+        assert tx.lease_job(TASK, b"two", now=20, until=30) == (b"job", 1)
+        assert not tx.holds_job(b"job", b"one")
+        assert tx.holds_job(b"job", b"two")
+        assert tx.pending_jobs(TASK) == 1
+        tx.finish_job(b"job")
+        assert not tx.holds_job(b"job", b"two")
+        assert tx.pending_jobs(TASK) == 0
+        assert tx.lease_job(TASK, b"two", now=99, until=100) is None
+
+
+def test_a_returned_job_can_be_taken_at_once_and_an_abandoned_one_never(store) -> None:
+    with store.transaction() as tx:
+        tx.add_reports(TASK, [kept(1)])
+        tx.take_reports(TASK, b"job", 1)
+        tx.add_job(b"job", TASK)
+        tx.lease_job(TASK, b"one", now=10, until=20)
+        tx.return_job(b"job")
+        assert not tx.holds_job(b"job", b"one")
+        assert tx.lease_job(TASK, b"two", now=11, until=20) == (b"job", 1)
+        tx.release_leases()
+        assert tx.lease_job(TASK, b"three", now=11, until=20) == (b"job", 2)
+        tx.abandon_job(b"job")
+        assert tx.lease_job(TASK, b"four", now=99, until=100) is None
+        assert tx.count_reports(TASK) == 0
+
+
+def test_the_first_answer_to_a_job_stays(store) -> None:
+    with store.transaction() as tx:
+        assert tx.answered_job(b"one") is None
+        assert tx.answer_job(b"one", TASK, b"hash", b"")
+        assert not tx.answer_job(b"one", TASK, b"other", b"other")
+        assert tx.answered_job(b"one") == (b"hash", b"")
+        assert tx.delete_answer(b"one")
+        assert not tx.delete_answer(b"one")
+        assert tx.answered_job(b"one") is None
+
+
+def test_a_sum_is_the_sum_of_its_shards(store) -> None:
+    for _ in range(40):
+        with store.transaction() as tx:
+            shard, part = tx.part(TASK, 5, Part(5, 0, bytes(32), b""))
+            tx.keep_part(TASK, shard, Part(5, part.count + 1, part.checksum, part.total + b"x"))
+    with store.transaction() as tx:
+        found = tx.parts(TASK, 5, 6)
+
+        assert sum(one.count for one in found) == 40
+        assert len(b"".join(one.total for one in found)) == 40
+        assert len(found) <= (1 if store.is_local else SHARDS)
+        assert tx.parts(TASK, 0, 5) == tx.parts(OTHER, 5, 6) == []
+
+
+def test_workers_at_once_lose_no_addition(store) -> None:
+    def work() -> None:
+        for _ in range(25):
+            with store.transaction() as tx:
+                tx.hold_task(TASK, alone=False)
+                shard, part = tx.part(TASK, 0, Part(0, 0, bytes(32), b""))
+                tx.keep_part(TASK, shard, Part(0, part.count + 1, bytes(32), b""))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    with store.transaction() as tx:
+        assert sum(one.count for one in tx.parts(TASK, 0, 1)) == 100
+
+
+RELEASED = Released(3, bytes(32), 4, 6, b"share")
+
+
+def test_a_released_batch_keeps_its_share_and_loses_its_sum(store) -> None:
+    with store.transaction() as tx:
+        tx.part(TASK, 4, Part(4, 0, bytes(32), b""))
+        tx.part(TASK, 9, Part(9, 0, bytes(32), b""))
+        tx.close_batch(TASK, 4, 7)
+        tx.close_batch(TASK, 4, 7)
+        assert tx.released(TASK, 4, 7) is None
+        tx.release_batch(TASK, 4, 7, RELEASED)
+        tx.open_batch(TASK, 4, 7)
+
+        assert tx.released(TASK, 4, 7) == RELEASED
+        assert tx.overlapping(TASK, 6, 20) == [(4, 7, COLLECTED)]
+        assert tx.overlapping(TASK, 7, 20) == tx.overlapping(TASK, 0, 4) == []
+        assert [one.bucket for one in tx.parts(TASK, 0, 99)] == [9]
+        tx.delete_share(TASK, 4, 7)
+        with pytest.raises(BatchCollected):
+            tx.released(TASK, 4, 7)
+
+
+def test_a_closed_batch_can_be_opened_again_until_it_is_released(store) -> None:
+    with store.transaction() as tx:
+        tx.close_batch(TASK, 0, 1)
+        tx.open_batch(TASK, 0, 1)
+
+        assert tx.overlapping(TASK, 0, 1) == []
+
+
+def test_a_collection_keeps_its_first_request_and_its_answer(store) -> None:
+    with store.transaction() as tx:
+        assert tx.add_collection(TASK, b"job", b"request") == b"request"
+        assert tx.add_collection(TASK, b"job", b"other") == b"request"
+        assert tx.collections(TASK, b"request") == [b"job"]
+        assert tx.pending_collections() == [(TASK, b"job", b"request")]
+        tx.answer_collection(TASK, b"job", b"body")
+        assert tx.collection(TASK, b"job") == (b"request", "finished", b"body")
+        assert tx.pending_collections() == []
+        assert tx.delete_collection(TASK, b"job")
+        assert not tx.delete_collection(TASK, b"job")
+        assert tx.collection(TASK, b"job") == (b"request", "deleted", None)
+        assert tx.collection(OTHER, b"job") is None
+
+
+def test_one_key_is_handed_out_and_old_ones_end(store) -> None:
+    with store.transaction() as tx:
+        assert tx.add_hpke_key(1, b"first")
+        assert not tx.add_hpke_key(1, b"again")
+        tx.retire_hpke_keys(expires=100)
+        tx.add_hpke_key(2, b"second")
+        assert tx.hpke_keys() == [(2, b"second", None), (1, b"first", 100)]
+        assert tx.drop_hpke_keys(now=99) == 0
+        assert tx.drop_hpke_keys(now=100) == 1
+        assert tx.hpke_keys() == [(2, b"second", None)]
+
+
+def test_what_is_over_is_forgotten_and_what_was_released_is_not(store) -> None:
+    with store.transaction() as tx:
+        tx.add_reports(TASK, [kept(1), kept(2)])
+        tx.add_job(b"job", TASK)
+        tx.part(TASK, 0, Part(0, 0, bytes(32), b""))
+        tx.release_batch(TASK, 4, 7, RELEASED)
+
+        assert tx.forget_reports(TASK) == 2
+        assert tx.forget_reports(TASK) == 0
+        assert tx.released(TASK, 4, 7) == RELEASED
+        assert tx.parts(TASK, 0, 1) == []
+
+
+def test_an_operators_task_is_kept_once(store) -> None:
+    with store.transaction() as tx:
+        assert tx.add_provision(TASK, b"document", 100)
+        assert not tx.add_provision(TASK, b"other", 100)
+        assert tx.task_body(TASK) == ("", b"document")
+        assert tx.task(TASK) is None
+        assert tx.task_ids() == [TASK]
+        assert tx.task_body(OTHER) is None
