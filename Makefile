@@ -6,7 +6,7 @@ DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints clean
+.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ bench: $(VENV)/dev.stamp ## measure speed and size, as ratios in one run
 	@$(BIN)/python benchmarks/caps_bench.py $(CAPS)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/ranking_bench.py
 	@$(BIN)/python benchmarks/privacy_bench.py
+
+interop: $(VENV)/dev.stamp ## the npm client @divviup/dap reports to our pair (needs node and npm)
+	@mkdir -p out/interop && cd out/interop && npm install --silent --no-save --no-package-lock @divviup/dap@0.9.1
+	@TACTFUL_INTEROP=$(abspath out/interop) $(BIN)/python -m pytest -q tests/interop
 
 caps-campaign: $(VENV)/dev.stamp ## many random lives against the slow recount of caps, N=200000
 	@$(BIN)/python tests/campaigns/caps_campaign.py $(or $(N),200000)

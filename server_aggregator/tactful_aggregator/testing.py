@@ -107,9 +107,11 @@ class RunningPair:
 
 
 @contextmanager
-def running_pair(folder: Path, *, min_batch_floor: int) -> Iterator[RunningPair]:
+def running_pair(
+    folder: Path, *, min_batch_floor: int, min_count_floor: int = 100
+) -> Iterator[RunningPair]:
     """A leader and a helper that run until the block ends, in two folders below `folder`."""
-    halves = made_pair(folder, min_batch_floor=min_batch_floor)
+    halves = made_pair(folder, min_batch_floor=min_batch_floor, min_count_floor=min_count_floor)
     leader, helper = (RunningHalf(half) for half in halves)
     try:
         helper.start()
@@ -120,12 +122,22 @@ def running_pair(folder: Path, *, min_batch_floor: int) -> Iterator[RunningPair]
         helper.stop()
 
 
-def made_pair(folder: Path, *, min_batch_floor: int) -> tuple[Half, Half]:
+def made_pair(
+    folder: Path, *, min_batch_floor: int, min_count_floor: int = 100
+) -> tuple[Half, Half]:
     """A leader and a helper on free loopback ports, paired, not running."""
     roles: tuple[Role, Role] = ("leader", "helper")
     for role, port in zip(roles, _free_ports(2), strict=True):
         url = f"http://127.0.0.1:{port}"
-        create(folder / role, Settings(role=role, url=url, min_batch_floor=min_batch_floor))
+        create(
+            folder / role,
+            Settings(
+                role=role,
+                url=url,
+                min_batch_floor=min_batch_floor,
+                min_count_floor=min_count_floor,
+            ),
+        )
     pair(folder / "leader", folder / "helper" / CARD_FILE)
     pair(folder / "helper", folder / "leader" / CARD_FILE)
     return load(folder / "leader"), load(folder / "helper")
