@@ -19,6 +19,7 @@ COMMANDS = (
     "offpolicy",
     "budget",
     "evidence",
+    "round",
 )  # modules of this package with an `add_parser`
 
 

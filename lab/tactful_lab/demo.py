@@ -41,6 +41,7 @@ from tactful_lab.wire import open_round, send_crowd
 DATASET, MODEL, DELTA = "online-retail", "shop", 1e-6
 SHARING = Consent.to("local_profile", "local_personalization", "share_dp_updates")
 MIN_BATCH = 1000
+WIRE = 1000  # people whose devices report to the running pair, each with a proof
 LISTED = 5  # places of a list in the story
 
 
@@ -103,6 +104,7 @@ def tell(chosen: Options) -> Story:
         f"{DATASET}: {shop.dataset.users:,} customers, {len(shop.catalog):,} products; "
         f"{len(shop.people.train):,} take part, {len(shop.people.test):,} are held out"
     )
+    everyone = _everyone(shop, chosen)
     told = Told()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -127,18 +129,29 @@ def tell(chosen: Options) -> Story:
         if chosen.evidence is not None:
             _show(chosen.evidence, pair, devices, len(shop.people.train), chosen.epsilon)
     return story(
-        Facts(shop, chosen.epsilon, chosen.devices, chosen.seed, releases[0], model),
+        Facts(shop, chosen.epsilon, chosen.devices, chosen.seed, releases[0], model, everyone),
         told.rounds,
         page,
         started,
     )
 
 
+def _everyone(shop: Shop, chosen: Options) -> Model:
+    """The model that the pair would release if all reported: the same code in one process.
+
+    What a device measures is the same to the bit; noise is drawn as both halves draw it. Only the
+    proofs are left out, which change no sum.
+    """
+    crowd = Population(shop.dataset, shop.people.train)
+    generator = np.random.default_rng(chosen.seed)
+    return crowd.train(chosen.epsilon, DELTA, noise="pair", generator=generator).model
+
+
 def _train(
     chosen: Options, shop: Shop, pair: RunningPair, devices: Sequence[Personalizer], told: Told
 ) -> None:
     """All rounds: full devices and the crowd contribute, the operator refreshes, until released."""
-    users = shop.people.train
+    users = shop.people.train[:WIRE]
     crowd = Population(shop.dataset, users[chosen.devices :])
     pair.start(
         Training(

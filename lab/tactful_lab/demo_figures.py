@@ -28,7 +28,8 @@ from tactful_lab.report import PersonPage, Repetition, Round, Story
 WATCHED = 40  # held-out people whose sessions are simulated
 NAMES = {
     "popularity": "popularity: everyone's counts",
-    "private": "private: as the pair released it",
+    "private": "private: as if all reported",
+    "wire": "private: 1,000 over the wire",
     "ease": "EASE: raw histories, no privacy",
 }
 ASSUMPTIONS = (
@@ -36,8 +37,8 @@ ASSUMPTIONS = (
     "two operators who do not collude run them.",
     "Most devices of the crowd are light ones: measured together in one process by the same code, "
     "each sending its own sealed report. The full devices keep a vault, a ledger and consent.",
-    "The interim shares carry no proof that a measurement is in range: a hostile device could move "
-    "the sum. The guarantee for honest devices does not depend on it.",
+    "1,000 devices report to the running pair, each with a proof that its measurement is in range. "
+    "The model of everyone is computed in one process by the same code, bit for bit, unproved.",
     "The sessions are simulated: one list a day, everything in it seen.",
 )
 
@@ -57,7 +58,7 @@ class Shop:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was asked for and what came out of the training."""
+    """What was asked for and what came out: the pair's model, and the one of everyone."""
 
     shop: Shop
     epsilon: float
@@ -65,6 +66,7 @@ class Facts:
     seed: int
     release: ModelRelease
     model: Model
+    everyone: Model
 
 
 def story(facts: Facts, rounds: Sequence[Round], page: PersonPage, started: float) -> Story:
@@ -102,7 +104,8 @@ def _utility(facts: Facts) -> dict[str, Utility]:
     test = hold_out(dataset, people.test, TEST_SEED)
     scorers: dict[str, Scorer] = {
         "popularity": baselines.popularity(dataset, people.train),
-        "private": baselines.scorer(facts.model),
+        "private": baselines.scorer(facts.everyone),
+        "wire": baselines.scorer(facts.model),
         "ease": baselines.best_ease(dataset, people.train, validation),
     }
     return {name: evaluate(scorer, test) for name, scorer in scorers.items()}
@@ -116,7 +119,7 @@ def _sessions(facts: Facts, *, capped: bool) -> Repetition:
     )
     crowd = [
         repetition.sessions(
-            facts.shop.catalog, facts.model, facts.shop.bought(int(u)), capped=capped
+            facts.shop.catalog, facts.everyone, facts.shop.bought(int(u)), capped=capped
         )
         for u in drawn
     ]

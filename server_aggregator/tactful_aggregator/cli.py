@@ -98,19 +98,10 @@ def task(
     """Serve a task that both operators wrote themselves, for any DAP client and collector."""
     import time
 
-    from tactful_aggregator.datastore import Datastore
-    from tactful_aggregator.provision import OperatorTask, check_operator_task
+    from tactful_aggregator.provision import OperatorTask, keep
 
-    half = settings.load(folder)
     written = OperatorTask.parse(_document("file", file))
-    check_operator_task(written.provision, half, int(time.time()))
-    dap_task, store = written.provision.task, Datastore(half.database, half.settings.role)
-    with store.transaction() as tx:
-        is_new = tx.add_provision(dap_task.id, written.document, dap_task.expires)
-        same = is_new or tx.task_body(dap_task.id) == ("", written.document)
-    store.close()
-    if not same:
-        raise InvalidInput("task.id", "another task has it", "a task is never changed: a new id")
+    dap_task = keep(settings.load(folder), written, int(time.time())).task
     print(f"{dap_task.dap.tag} task {dap_task.encoded_id}, {written.vdaf.kind}")
     if written.noise == "none":
         print("no noise: sums are exact, and promise no differential privacy")

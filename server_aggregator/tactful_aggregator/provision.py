@@ -170,6 +170,20 @@ def check_operator_task(provision: Provision, half: Half, now: int) -> None:
         raise InvalidInput("task.vdaf.most", "a sum could wrap around", "use a smaller one")
 
 
+def keep(half: Half, written: OperatorTask, now: int) -> Provision:
+    """Serve an operator's task from now on; raises InvalidInput if it is not safe or not new."""
+    provision = written.provision
+    check_operator_task(provision, half, now)
+    task, store = provision.task, Datastore(half.database, half.settings.role)
+    with store.transaction() as tx:
+        is_new = tx.add_provision(task.id, written.document, task.expires)
+        same = is_new or tx.task_body(task.id) == ("", written.document)
+    store.close()
+    if not same:
+        raise InvalidInput("task.id", "another task has it", "a task is never changed: a new id")
+    return provision
+
+
 class Provisions:
     """The tasks of one half by id; a task never changes, so it is read once."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from tactful.errors import TactfulError, TransportError
 from tactful.protocol.transport import HttpTransport, Request, Transport
 from tactful_aggregator.experiments import Opening
+from tactful_aggregator.provision import OperatorTask, keep
 from tactful_aggregator.refresh import Training
 from tactful_aggregator.settings import CARD_FILE, Half, Role, Settings, create, load, pair
 
@@ -37,7 +39,8 @@ class RunningHalf:
     def start(self) -> None:
         """Run it, and wait until it answers."""
         command = [sys.executable, "-m", "tactful_aggregator.cli", "serve"]
-        self.process = subprocess.Popen([*command, "--dir", str(self.half.folder)])
+        one = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # several processes share the cores
+        self.process = subprocess.Popen([*command, "--dir", str(self.half.folder)], env=one)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
@@ -80,6 +83,11 @@ class RunningPair:
             "leader_key": self.leader.half.card.signing_key,
             "helper_key": self.helper.half.card.signing_key,
         }
+
+    def serve(self, task: OperatorTask) -> None:
+        """Let both halves serve an operator's task."""
+        for running in (self.leader, self.helper):
+            keep(running.half, task, int(time.time()))
 
     def start(self, training: Training) -> Mapping[str, object]:
         """Begin a training."""

@@ -20,7 +20,6 @@ from tactful.protocol.collector import Collector
 from tactful.protocol.dap_task import encoded
 from tactful.protocol.transport import HttpTransport
 from tactful.protocol.vdaf_config import VdafConfig
-from tactful_aggregator.cli import task as serve_task
 from tactful_aggregator.provision import OperatorTask
 from tactful_aggregator.testing import RunningPair, running_pair
 
@@ -69,7 +68,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPair]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_collector_gets_the_exact_sum_of_what_the_client_sent(
-    pair: RunningPair, name: str, tmp_path: Path
+    pair: RunningPair, name: str
 ) -> None:
     case, now, key = CASES[name], int(time.time()), X25519PrivateKey.generate()
     verify_key = secrets.token_bytes(16)
@@ -90,10 +89,7 @@ def test_the_collector_gets_the_exact_sum_of_what_the_client_sent(
         noise="none",
         id=encoded(secrets.token_bytes(32)),
     )
-    file = tmp_path / "task.json"
-    file.write_bytes(written.document)
-    for half in (pair.leader, pair.helper):
-        serve_task(half.half.folder, file)
+    pair.serve(written)
 
     reports = uploaded(written, case)
     task = written.provision.task

@@ -25,6 +25,7 @@ Shape = tuple[int, ...]
 LIMB = 22  # bits
 EXACT = 53  # bits of a float64 that is a whole number
 BLOCK = 3 << 14  # limbs multiplied at a time, so that they stay in the cache
+PIECE = 1 << 16  # elements of a matrix that are cut into limbs at a time
 M32, BITS32 = np.uint64(2**32 - 1), np.uint64(32)
 BALANCE, DIGIT = np.int64(1 << (LIMB - 1)), np.int64((1 << LIMB) - 1)
 
@@ -147,33 +148,57 @@ class Field(ABC):
         """The elements that sums of low and of high half words stand for."""
 
     def matmul(self, one: Elements, other: Elements) -> Elements:
-        """The product of matrices (..., n, k) and (..., k, m); limbs all 0 cost nothing."""
-        left = [limb.astype(np.float64) for limb in self.cut(one)]
-        right = [limb.astype(np.float64) for limb in self.cut(other)]
-        return self.combine(left, right)
+        """The product of matrices (..., n, k) and (..., k, m), axes before as numpy's `matmul`.
 
-    def combine(self, left: Sequence[Floats], right: Sequence[Floats]) -> Elements:
-        """The product of two matrices that are given by their balanced limbs."""
-        inner = left[0].shape[-1]
-        step = (1 << (EXACT - 2 * LIMB + 2)) // self.limbs
-        pairs = [
-            (i, j)
-            for i, one in enumerate(left)
-            for j, other in enumerate(right)
-            if one.any() and other.any()
-        ]
+        One pair of matrices after the other, so that their limbs stay in the cache.
+        """
+        *_, rows, inner = self.shape(one)
+        columns = self.shape(other)[-1]
+        outer = np.broadcast_shapes(self.shape(one)[:-2], self.shape(other)[:-2])
+        left = self._matrices(one, (*outer, rows, inner))
+        right = self._matrices(other, (*outer, inner, columns))
+        product = self.zeros(math.prod(outer), rows, columns)
+        for place in range(math.prod(outer)):
+            product[..., place, :, :] = self._product_of(
+                left[..., place, :, :], right[..., place, :, :]
+            )
+        return self.reshape(product, *outer, rows, columns)
+
+    def _matrices(self, elements: Elements, shape: Shape) -> Elements:
+        own = self.shape(elements)
+        upright = self.reshape(elements, *[1] * (len(shape) - len(own)), *own)
+        spread = np.broadcast_to(upright, self.planes + shape)
+        return self.reshape(spread, -1, *shape[-2:])
+
+    def _product_of(self, one: Elements, other: Elements) -> Elements:
+        """The product of two matrices, summed over the inner axis piece by piece.
+
+        A piece is short enough for exact sums, and for both sides' limbs to stay in the cache;
+        limbs that are all 0 cost nothing.
+        """
+        inner = self.shape(one)[-1]
+        exact = (1 << (EXACT - 2 * LIMB + 2)) // self.limbs
+        step = max(1, min(exact, PIECE // max(one.shape[-2], other.shape[-1])))
         columns: dict[int, Ints] = {}
         for start in range(0, inner, step):
             here = slice(start, start + step)
-            for place in {i + j for i, j in pairs}:
-                sums = sum(
-                    left[i][..., here] @ right[j][..., here, :] for i, j in pairs if i + j == place
-                )
-                whole = np.asarray(sums).astype(np.int64)
+            left = self._limbs(one[..., here])
+            right = self._limbs(other[..., here, :])
+            for place in {i + j for i in left for j in right}:
+                sums = [left[i] @ right[place - i] for i in left if place - i in right]
+                whole = np.asarray(sum(sums[1:], sums[0])).astype(np.int64)
                 columns[place] = columns[place] + whole if place in columns else whole
-        empty = np.zeros((*left[0].shape[:-1], right[0].shape[-1]), dtype=np.int64)
+        empty = np.zeros((one.shape[-2], other.shape[-1]), dtype=np.int64)
         top = max(columns, default=0)
         return self._from_columns([columns.get(place, empty) for place in range(top + 1)])
+
+    def _limbs(self, elements: Elements) -> dict[int, Floats]:
+        """The limbs that are not all 0, by their place."""
+        return {
+            place: limb.astype(np.float64)
+            for place, limb in enumerate(self.cut(elements))
+            if limb.any()
+        }
 
     def signed_sums(self, signs: Floats, elements: Elements) -> Elements:
         """`signs` (n, k), each -1, 0 or 1, times a vector of k < 2^31 elements, shape (..., n)."""
