@@ -6,7 +6,7 @@ DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop clean
+.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign test-postgres clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ privacy-campaign: $(VENV)/dev.stamp ## false alarms over N=200 audits; with the 
 	@HYPOTHESIS_PROFILE=campaign TACTFUL_EVERY_ROW=1 $(BIN)/python -m pytest -q tests/sdk/privacy
 	@$(BIN)/python -c "import dp_accounting, opendp" 2>/dev/null && $(BIN)/python tests/campaigns/accountant_crosscheck.py || echo "crosscheck: pip install 'tactful[crosscheck]'"
 	@$(BIN)/python tests/campaigns/audit_campaign.py $(or $(N),200)
+dap-campaign: $(VENV)/dev.stamp ## many schedules of faults for the pair, 10,000 hostile reports, N=2000
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/campaigns/dap_campaign.py $(or $(N),2000)
+
+test-postgres: $(VENV)/dev.stamp ## the datastore's contract and some faults on a PostgreSQL server of its own
+	@.ci/postgres.sh $(BIN)/python -m pytest -q tests/server_aggregator/test_datastore_contract.py
+	@.ci/postgres.sh $(BIN)/python tests/campaigns/dap_campaign.py $(or $(N),40)
 
 constraints: $(VENV)/dev.stamp ## pin every dependency again, hashed and host-free
 	@$(BIN)/python .ci/pin.py

@@ -114,11 +114,16 @@ def work(bench: Bench, peer: JobPeer, provision: Provision) -> bool:
     return True
 
 
+def most_per_job(task: DapTask) -> int:
+    """How many reports one job settles: fewer if they are long, so that memory stays flat."""
+    _, leader_share, _ = task.vdaf.sizes
+    return max(1, min(MOST_PER_JOB, JOB_BYTES // (4 * leader_share)))
+
+
 def _begin(tx: Transaction, provision: Provision) -> bool:
     """Put waiting reports into a new job; False if none waits."""
     task, job_id = provision.task, secrets.token_bytes(16)
-    share = task.vdaf.field.size * task.vdaf.output_length
-    if not tx.take_reports(task.id, job_id, max(1, min(MOST_PER_JOB, JOB_BYTES // (8 * share)))):
+    if not tx.take_reports(task.id, job_id, most_per_job(task)):
         return False
     tx.add_job(job_id, task.id)
     return True

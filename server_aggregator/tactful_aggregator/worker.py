@@ -15,12 +15,13 @@ from tactful.errors import (
 )
 from tactful.protocol.collect_messages import CollectionReq
 from tactful_aggregator import collection
-from tactful_aggregator.aggregation import MOST_PER_JOB, Bench, work
+from tactful_aggregator.aggregation import MOST_PER_JOB, Bench, most_per_job, work
 from tactful_aggregator.collection import SumPeer
 from tactful_aggregator.http import described
 from tactful_aggregator.provision import Provisions
 
 PAUSE_SECONDS = 0.1
+THREADS = 2  # one waits for the helper while the other opens shares
 KEEP_SECONDS = 30 * 86_400  # how long the ids of a task that is over are kept
 
 
@@ -45,11 +46,17 @@ def answer_collections(bench: Bench, peer: SumPeer, provisions: Provisions) -> N
 
 
 def settle_full_jobs(bench: Bench, peer: SumPeer, provisions: Provisions) -> None:
-    """Settle reports as soon as they fill a job, so that a collection finds little left to do."""
+    """Settle reports as soon as they fill a job, so that a collection finds little left to do.
+
+    Long reports are worth a job of a few.
+    """
     with bench.store.transaction() as tx:
-        ready = [one for one in tx.task_ids() if tx.waiting_reports(one) >= MOST_PER_JOB]
-    for task_id in ready:
-        work(bench, peer, provisions.of(task_id))
+        waiting = tx.tasks_waiting()
+    for task_id, count in waiting:
+        provision = provisions.of(task_id)
+        most = most_per_job(provision.task)
+        if count >= (most if most == MOST_PER_JOB else 1):
+            work(bench, peer, provision)
 
 
 def collect_garbage(bench: Bench) -> None:
@@ -70,24 +77,26 @@ def collect_garbage(bench: Bench) -> None:
 
 @dataclass
 class Worker:
-    """A thread that does all of it until it is stopped; several may run, in several processes."""
+    """Threads that do all of it until they are stopped; there may be more in other processes."""
 
     bench: Bench
     peer: SumPeer
     provisions: Provisions
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self) -> None:
         """Begin."""
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
-        self._thread.start()
+        for number in range(THREADS):
+            thread = threading.Thread(target=self._run, name=f"worker-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
-        """Finish the job at hand and end."""
+        """Finish the jobs at hand and end."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
         while not self._stopped.wait(PAUSE_SECONDS):

@@ -40,7 +40,7 @@ def store(request: pytest.FixtureRequest, tmp_path):
         with admin.connect() as connection:
             connection.execute(text(f"create database {name}"))
         admin.dispose()
-        place = POSTGRES.rpartition("/")[0] + "/" + name
+        place = POSTGRES.replace("/postgres?", f"/{name}?")
     store = Datastore(place, "leader")
     yield store
     store.close()

@@ -59,6 +59,11 @@ class ReportRows(Rows):
         mine = (report.c.task_id == task_id) & (report.c.state == WAITING)
         return self._run(select(func.count()).select_from(report).where(mine)).scalar_one()
 
+    def tasks_waiting(self) -> list[tuple[bytes, int]]:
+        """(task, how many reports no job has taken) of each task that has some."""
+        rows = select(report.c.task_id, func.count()).where(report.c.state == WAITING)
+        return [(row[0], row[1]) for row in self._run(rows.group_by(report.c.task_id))]
+
     def take_reports(self, task_id: bytes, job_id: bytes, most: int) -> int:
         """Put up to `most` waiting reports into a job; how many were put."""
         waiting = (report.c.task_id == task_id) & (report.c.state == WAITING)
@@ -81,8 +86,8 @@ class ReportRows(Rows):
     def bodies(self, prefix: bytes) -> list[bytes]:
         """The bodies that begin so, of reports that are not settled."""
         mine = report.c.state.in_([WAITING, TAKEN])
-        found = self._run(select(report.c.body).where(mine)).scalars()
-        return [body for body in found if body.startswith(prefix)]
+        begins = func.substr(report.c.body, 1, len(prefix)) == prefix
+        return list(self._run(select(report.c.body).where(mine & begins)).scalars())
 
     # jobs
 

@@ -27,7 +27,9 @@ class Rows:
 
     def _add(self, table: Table, row: dict[str, object]) -> bool:
         """Insert a row; False if its key was there before, and then nothing changes."""
-        return self._run(self._upsert(table).values(row).on_conflict_do_nothing()).rowcount == 1
+        key = next(iter(table.primary_key))
+        insertion = self._upsert(table).values(row).on_conflict_do_nothing().returning(key)
+        return self._run(insertion).first() is not None
 
     def _add_all(self, table: Table, rows: Sequence[dict[str, object]]) -> None:
         """Insert rows whose keys are new; those that are not change nothing."""

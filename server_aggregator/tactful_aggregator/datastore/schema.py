@@ -57,6 +57,7 @@ report = Table(
 )
 Index("report_waiting", report.c.task_id, report.c.state, report.c.bucket)
 Index("report_job", report.c.job_id)
+Index("report_state", report.c.state, report.c.task_id)
 # which reports the halves take together: leased by one worker, the same answer on every repeat
 job = Table(
     "job",
