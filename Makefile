@@ -34,6 +34,10 @@ format: $(VENV)/dev.stamp ## put the code in shape
 
 bench: $(VENV)/dev.stamp ## measure speed and size, as ratios in one run
 	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/vdaf_bench.py
+	@$(BIN)/python benchmarks/upload_bench.py
+	@$(BIN)/tactful-lab round --clients 10 --length 65536 --rounds 3
+	@$(BIN)/tactful-lab round --clients 10 --length 65536 --rounds 3 --vdaf pine64
 	@$(BIN)/python benchmarks/caps_bench.py $(CAPS)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/ranking_bench.py
 	@$(BIN)/python benchmarks/privacy_bench.py

@@ -83,7 +83,7 @@ async def _body(request: Request) -> bytes:
         if size > most:
             raise Problem("invalidMessage", 413, f"the body is larger than {most} bytes")
         parts.append(part)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _shows(request: Request, token: str) -> bool:

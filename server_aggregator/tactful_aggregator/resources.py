@@ -102,7 +102,8 @@ class LeaderResources(Resources):
         _require(call, task, "PUT" if task.dap.counted else "POST")
         _require_media(call, task, "report", "upload-req")
         reports = decode_upload(call.body, task.dap)
-        return provision, [Arrival.of(provision, report, now) for report in reports]
+        alone = call.body if len(reports) == 1 else None
+        return provision, [Arrival.of(provision, report, now, alone) for report in reports]
 
     def _commit(self, arrivals: Sequence[Arrival]) -> list[ReportError | None]:
         return upload.receive(self.bench.store, self.bench.bodies, self.bench.keyring, arrivals)

@@ -30,9 +30,11 @@ class Arrival:
     now: int
 
     @classmethod
-    def of(cls, provision: Provision, report: Report, now: int) -> Arrival:
-        """A report that was just read."""
-        encoded = report.encode(provision.task.dap)
+    def of(
+        cls, provision: Provision, report: Report, now: int, encoded: bytes | None = None
+    ) -> Arrival:
+        """A report that was just read, from `encoded` if it came alone."""
+        encoded = report.encode(provision.task.dap) if encoded is None else encoded
         return cls(provision, report, encoded, hashlib.sha256(encoded).digest(), now)
 
     @property
