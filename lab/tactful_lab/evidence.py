@@ -21,6 +21,7 @@ from tactful.learning.contribution import contribution
 from tactful.privacy.mechanism import written
 from tactful.protocol import evidence as shown
 from tactful.protocol import hpke
+from tactful.protocol.dap import HELPER, LEADER
 from tactful.protocol.evidence import (
     Canaries,
     Claim,
@@ -33,9 +34,6 @@ from tactful.protocol.evidence import (
     Upload,
 )
 from tactful.protocol.messages import (
-    HELPER,
-    INPUT_SHARE_INFO,
-    LEADER,
     Report,
     decode_plaintext_share,
     decode_upload,
@@ -45,7 +43,8 @@ from tactful.protocol.model import SignedRelease
 from tactful.protocol.task import Task
 from tactful.protocol.transcript import BatchRecord, parse, signed
 from tactful.protocol.transport import Request
-from tactful.vdaf import field
+from tactful.vdaf.field import Elements
+from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.datastore import Datastore, Transaction
 from tactful_aggregator.settings import Half, load
 from tactful_lab.replay import replayed, unit
@@ -216,7 +215,7 @@ def flown(pair: StagingPair, epsilon: float, delta: float, count: int) -> tuple[
         Device.sharing(pair.carrier).contribute(task, 5.0 * unit(length, int(number)))
     pair.settle(task)
     before = pair.totals(task)
-    exact = field.to_integers(field.add(*before))
+    exact = FIELD64.to_integers(FIELD64.add(*before))
     _, kept = pair.collect(task)
     leader, helper = (
         task.encoding.decode(exact + noise, kept)[:count] for noise in _noises(pair, task, before)
@@ -228,12 +227,10 @@ def flown(pair: StagingPair, epsilon: float, delta: float, count: int) -> tuple[
     )
 
 
-def _noises(
-    pair: StagingPair, task: Task, before: Sequence[field.Elements]
-) -> list[NDArray[np.int64]]:
+def _noises(pair: StagingPair, task: Task, before: Sequence[Elements]) -> list[NDArray[np.int64]]:
     """What each half added to its sum."""
     halves = zip(pair.noisy(task), before, strict=True)
-    return [field.to_integers(field.subtract(noisy, total)) for noisy, total in halves]
+    return [FIELD64.to_integers(FIELD64.subtract(noisy, total)) for noisy, total in halves]
 
 
 def sent(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Upload]:
@@ -246,7 +243,7 @@ def sent(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Upload]:
         Device.sharing(pair.carrier, coins).contribute(task, vector)
         measured = task.encoding.encode(vector[None, :], coins.again())[0]
         request = next(one for one in reversed(pair.carrier.requests) if _uploads(one))
-        report = decode_upload(request.body)[0]
+        report = decode_upload(request.body, task.dap.dap)[0]
         yield Upload(
             history=name,
             url=request.url,
@@ -263,12 +260,12 @@ def _uploads(request: Request) -> bool:
 
 
 def _opened(pair: StagingPair, task: Task, report: Report) -> Iterator[bytes]:
-    aad = input_share_aad(task.id, task.document, report.metadata, report.public_share)
+    aad = input_share_aad(task.dap, report.metadata, report.public_share)
     for half, role, part in (
         (pair.leader, LEADER, report.leader),
         (pair.helper, HELPER, report.helper),
     ):
-        info = INPUT_SHARE_INFO + bytes([role])
+        info = task.dap.dap.input_share_info(role)
         plain = hpke.open_(half.keys.opener, part.enc, info, aad, part.payload)
         yield decode_plaintext_share(plain)
 
@@ -291,7 +288,7 @@ def refused(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Refusal
     answers = []
     for _ in range(2):
         total, count = pair.collect(task)
-        shares = b"".join(field.encode(one) for one in pair.noisy(task))
+        shares = b"".join(FIELD64.encode(one) for one in pair.noisy(task))
         answers.append(hashlib.sha256(total.tobytes() + shares + bytes([count])).hexdigest())
     yield Refusal(check="H3", tried="collecting twice", answers=tuple(answers))
     yield Refusal(check="H4", tried="a report too late", answers=(_late(pair, task, vector),))

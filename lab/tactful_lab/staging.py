@@ -27,16 +27,25 @@ from tactful.device.device_key import HostKey
 from tactful.device.memory import Memory, recall
 from tactful.device.sending import SendingLock
 from tactful.device.vault import Vault
+from tactful.errors import TactfulError
 from tactful.privacy.accountant import mu_for, sigma2_for
 from tactful.privacy.budget import Ledger
 from tactful.privacy.rounding import norm_bound
+from tactful.protocol import hpke
+from tactful.protocol.codec import Reader
+from tactful.protocol.collect_messages import Query, aggregate_share_aad
+from tactful.protocol.dap import HELPER, LEADER
+from tactful.protocol.messages import HpkeCiphertext
 from tactful.protocol.signed import encode_signed
 from tactful.protocol.task import SIGNED_AS, SignedTask, Task
 from tactful.protocol.transport import Request, Response
-from tactful.vdaf import field
-from tactful_aggregator import aggregation, app, collection, preflight
+from tactful.vdaf.field import Elements
+from tactful.vdaf.field64 import FIELD64
+from tactful_aggregator import aggregation, app, preflight
 from tactful_aggregator.datastore import Datastore
+from tactful_aggregator.leading import Leading
 from tactful_aggregator.peer import HttpPeer
+from tactful_aggregator.provision import of_round
 from tactful_aggregator.refresh import BOX, LEVELS
 from tactful_aggregator.settings import Half
 from tactful_aggregator.testing import made_pair
@@ -44,6 +53,7 @@ from tactful_aggregator.testing import made_pair
 SHARING = Consent.to("local_profile", "share_dp_updates")
 PLENTY = Ledger(Fraction(10**6))
 KEY = HostKey(bytes(range(32)))
+ALL = Query(None)
 Message = MutableMapping[str, object]
 
 
@@ -69,6 +79,7 @@ class StagingPair:
     helper: Half
     stores: tuple[Datastore, Datastore]
     carrier: InProcess
+    service: app.Service  # the leader's
 
     @property
     def peer(self) -> HttpPeer:
@@ -127,29 +138,39 @@ class StagingPair:
 
     def settle(self, task: Task) -> None:
         """Count what was sent, without noise yet."""
-        aggregation.drive(self.stores[0], self.leader, self.peer, task)
+        aggregation.drive(self.service.bench, self.peer, of_round(task, self.leader))
 
     def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
         """The released sum and its count."""
-        return collection.collect(self.stores[0], self.leader, self.peer, task)
+        return Leading(self.service.bench, self.leader, self.peer).collect(task)
 
-    def totals(self, task: Task) -> list[field.Elements]:
+    def totals(self, task: Task) -> list[Elements]:
         """What each half has summed, before its noise."""
+        totals = []
+        for store in self.stores:
+            total = FIELD64.zeros(task.encoding.padded)
+            with store.transaction() as tx:
+                parts = tx.parts(task.id, 0, 1)
+            for part in parts:
+                total = FIELD64.add(total, FIELD64.decode(part.total, len(total)))
+            totals.append(total)
+        return totals
+
+    def noisy(self, task: Task) -> list[Elements]:
+        """What each half released, as the collector opens it."""
         return [
-            field.decode(self._batch(store, task)[0], task.encoding.padded) for store in self.stores
+            FIELD64.decode(self._share(store, task, role), task.encoding.padded)
+            for store, role in zip(self.stores, (LEADER, HELPER), strict=True)
         ]
 
-    def noisy(self, task: Task) -> list[field.Elements]:
-        """What each half released."""
-        return [
-            field.decode(self._batch(store, task)[1], task.encoding.padded) for store in self.stores
-        ]
-
-    @staticmethod
-    def _batch(store: Datastore, task: Task) -> tuple[bytes, bytes]:
+    def _share(self, store: Datastore, task: Task, role: int) -> bytes:
         with store.transaction() as tx:
-            kept = tx.batch(task.id)
-        return (b"", b"") if kept is None else (kept.total, kept.noisy or b"")
+            released = tx.released(task.id, 0, 1)
+        if released is None:
+            raise TactfulError("staging: nothing is released yet")
+        sealed = HpkeCiphertext.read(Reader(released.share, "AggregateShare"))
+        info, aad = task.dap.dap.aggregate_share_info(role), aggregate_share_aad(task.dap, ALL)
+        return hpke.open_(self.leader.keys.collecting, sealed.enc, info, aad, sealed.payload)
 
 
 @dataclass(frozen=True)
@@ -199,10 +220,14 @@ def staging_pair(folder: Path, floor: int = 4) -> Iterator[StagingPair]:
     leader, helper = made_pair(folder, min_batch_floor=floor)
     stores = Datastore(leader.database, "leader"), Datastore(helper.database, "helper")
     carrier = InProcess({})
-    for half, store in zip((leader, helper), stores, strict=True):
-        carrier._apps[half.settings.url] = app.build(app.Service(half, store, carrier))
+    services = [
+        app.Service(half, store, carrier)
+        for half, store in zip((leader, helper), stores, strict=True)
+    ]
+    for service in services:
+        carrier._apps[service.half.settings.url] = app.build(service)
     try:
-        yield StagingPair(leader, helper, stores, carrier)
+        yield StagingPair(leader, helper, stores, carrier, services[0])
     finally:
         for store in stores:
             store.close()
@@ -238,4 +263,7 @@ async def _asked(application: Starlette, request: Request) -> Response:
         body.extend(part if isinstance(part, bytes) else b"")
 
     await application(scope, receive, send)
-    return Response(int(str(answered["status"])), bytes(body))
+    listed = answered.get("headers", [])
+    pairs = listed if isinstance(listed, list) else []
+    headers = {name.decode().lower(): value.decode() for name, value in pairs}
+    return Response(int(str(answered["status"])), bytes(body), headers)

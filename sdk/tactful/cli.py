@@ -18,6 +18,7 @@ from tactful.person.cli import add_parser as add_person
 if TYPE_CHECKING:
     from tactful.device.memory import Disclosure, Memory
     from tactful.device.vault import Vault
+    from tactful.protocol.messages import Report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,19 +97,32 @@ def _decoded(vault: Vault, disclosure: Disclosure) -> str:
     """What the bytes of a report say to whoever holds no key."""
     from tactful.device.contributor import report_bytes
     from tactful.errors import VaultDamaged
-    from tactful.protocol.messages import decode_upload
 
     if disclosure.dropped:
         return "its bytes were erased unsent"
     try:
-        report = decode_upload(report_bytes(vault, disclosure))[0]
+        report, seconds = _report(report_bytes(vault, disclosure))
     except VaultDamaged:
         return "its bytes are gone"
-    hour = report.metadata.time
+    hour = seconds // 3600
     return (
         f"decoded: id {report.metadata.report_id.hex()}, hour {hour}, sealed shares of "
         f"{len(report.leader.payload):,} (leader) and {len(report.helper.payload):,} (helper) bytes"
     )
+
+
+def _report(body: bytes) -> tuple[Report, int]:
+    """A report of either version, and its time in unix seconds."""
+    from tactful.errors import DecodeError
+    from tactful.protocol.dap import DAP_09, DAP_18
+    from tactful.protocol.messages import Report
+    from tactful.protocol.task import TIME_PRECISION
+
+    try:
+        report, dap = Report.decode(body, DAP_18), DAP_18
+    except DecodeError:
+        report, dap = Report.decode(body, DAP_09), DAP_09
+    return report, report.metadata.time * dap.unit(TIME_PRECISION)
 
 
 def _lifetime(memory: Memory) -> None:

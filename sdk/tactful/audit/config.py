@@ -18,7 +18,7 @@ from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import Adjacency, Sampling
 from tactful.privacy.sampling import SampledRounds
 from tactful.protocol.task import Task
-from tactful.vdaf import field
+from tactful.vdaf.field64 import FIELD64
 
 RELEASE_PATH = ("tactful.privacy", "tactful.vdaf", "tactful.protocol")  # what noise passes through
 SEEDED = {"default_rng", "RandomState", "PCG64", "Philox", "SFC64", "Random", "randbytes"}
@@ -103,8 +103,8 @@ def no_wraparound(case: Case) -> Outcome:
     for task in case.tasks:
         most = case.claim.eligible * task.levels
         most += math.ceil(12 * math.sqrt(2 * Fraction(task.sigma2)))
-        require(2 * most < field.MODULUS, f"round {task.round}: sums reach {most}, beyond p/2")
-        used = max(used, 2 * most / field.MODULUS)
+        require(2 * most < FIELD64.modulus, f"round {task.round}: sums reach {most}, beyond p/2")
+        used = max(used, 2 * most / FIELD64.modulus)
     return Outcome(True, f"sums use at most 2^{math.log2(used):.0f} of the field")
 
 

@@ -15,8 +15,9 @@ from tactful.audit.case import Case, Check, NotShown, Outcome, require
 from tactful.audit.finding import EvidenceClass
 from tactful.audit.statistics import chi2_upper
 from tactful.errors import InvalidInput
+from tactful.protocol.dap import DAP_18, DapVersion
 from tactful.protocol.evidence import Upload
-from tactful.protocol.messages import MEDIA_TYPE, Report, decode_upload
+from tactful.protocol.messages import Report, decode_upload
 from tactful.protocol.task import Task
 
 HEADERS = {"content-type"}
@@ -30,10 +31,11 @@ def closed_world(case: Case) -> Outcome:
     known = {task.encoded_id for task in _tasks(case)}
     total = 0
     for upload, reports in _read(case):
+        dap = _version(upload)
         extra = {name.lower() for name in upload.headers} - HEADERS
         require(not extra, f"headers beside the schema: {sorted(extra)}")
         require(
-            upload.headers.get("Content-Type") == f"{MEDIA_TYPE}upload-req",
+            upload.headers.get("Content-Type") == dap.media_type("report", "upload-req"),
             "the content type says something else",
         )
         parts = urlsplit(upload.url)
@@ -41,7 +43,7 @@ def closed_world(case: Case) -> Outcome:
         steps = parts.path.split("/")
         named = len(steps) == 4 and (steps[1], steps[3]) == ("tasks", "reports")
         require(named and (not known or steps[2] in known), f"{parts.path} is no upload's address")
-        body = b"".join(report.encode() for report in reports)
+        body = b"".join(report.encode(dap) for report in reports)
         require(body == _body(upload), "bytes that the schema does not name")
         require(len(reports) == 1, "one request carries several reports")
         total += len(body)
@@ -66,7 +68,10 @@ def constant_size(case: Case) -> Outcome:
 def uniform(case: Case) -> Outcome:
     """E3: a sealed share, and one opened share alone, looks like nothing but random bytes."""
     sealed = b"".join(
-        part.payload for _, reports in _read(case) for r in reports for part in (r.leader, r.helper)
+        part
+        for _, reports in _read(case)
+        for r in reports
+        for part in (r.public_share, r.leader.payload, r.helper.payload)
     )
     opened = b"".join(_decoded(share) for one, _ in _read(case) for share in one.shares)
     told = []
@@ -93,8 +98,13 @@ def no_path_from_events(case: Case) -> Outcome:
         if one.url != other.url or one.history == other.history:
             continue
         for a, b in zip(first, second, strict=True):
-            same = (a.metadata.time, a.public_share, a.leader.config_id, a.helper.config_id)
-            other_same = (b.metadata.time, b.public_share, b.leader.config_id, b.helper.config_id)
+            same = (a.metadata.time, len(a.public_share), a.leader.config_id, a.helper.config_id)
+            other_same = (
+                b.metadata.time,
+                len(b.public_share),
+                b.leader.config_id,
+                b.helper.config_id,
+            )
             require(same == other_same, f"{one.history}, {other.history}: more than shares differ")
         task = tasks.get(urlsplit(one.url).path.split("/")[2])
         if task is not None and one.measurement and other.measurement:
@@ -125,7 +135,12 @@ def _read(case: Case) -> Iterator[tuple[Upload, list[Report]]]:
     if not case.evidence.documents.uploads:
         raise NotShown("no upload was captured")
     for upload in case.evidence.documents.uploads:
-        yield upload, decode_upload(_body(upload))
+        yield upload, decode_upload(_body(upload), _version(upload))
+
+
+def _version(upload: Upload) -> DapVersion:
+    """The version of DAP that the upload's task names; the newest if none was shown."""
+    return Task.parse(upload.task.encode()).dap.dap if upload.task else DAP_18
 
 
 def _tasks(case: Case) -> list[Task]:
