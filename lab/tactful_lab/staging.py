@@ -140,9 +140,14 @@ class StagingPair:
         """Count what was sent, without noise yet."""
         aggregation.drive(self.service.bench, self.peer, of_round(task, self.leader))
 
+    @property
+    def leading(self) -> Leading:
+        """The pair, as the leader's operator works with it."""
+        return Leading(self.service.bench, self.leader, self.peer)
+
     def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
         """The released sum and its count."""
-        return Leading(self.service.bench, self.leader, self.peer).collect(task)
+        return self.leading.collect(task)
 
     def totals(self, task: Task) -> list[Elements]:
         """What each half has summed, before its noise."""

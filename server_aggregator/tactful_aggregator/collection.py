@@ -88,7 +88,7 @@ def _close(bench: Bench, provision: Provision, batch: Batch) -> None:
         if _is_known(tx, task, batch):
             return
         kept = tx.count_reports(task.id, batch.first, batch.last)
-        if kept < task.min_batch_size:
+        if not _large_enough(kept, task):
             raise BatchTooSmall(_too_small(kept, task))
         tx.close_batch(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
@@ -110,7 +110,7 @@ def _mine_or_open_again(bench: Bench, provision: Provision, batch: Batch) -> Rel
         tx.hold_task(task.id, alone=True)
         released = tx.released(task.id, batch.first, batch.last)
         mine = released or _merged(tx, provision, batch)[0]
-        if mine.count >= task.min_batch_size:
+        if _large_enough(mine.count, task):
             return mine
         tx.open_batch(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
@@ -142,7 +142,7 @@ def share(bench: Bench, provision: Provision, request: AggregateShareReq) -> byt
         tx.hold_task(task.id, alone=True)
         _is_known(tx, task, batch)
         mine = tx.released(task.id, batch.first, batch.last) or _merged(tx, provision, batch)[0]
-        if mine.count < task.min_batch_size:
+        if not _large_enough(mine.count, task):
             raise BatchTooSmall(_too_small(mine.count, task))
         if (mine.count, mine.checksum) != (request.count, request.checksum):
             raise BatchMismatch(
@@ -181,7 +181,7 @@ def _released(tx: Transaction, provision: Provision, batch: Batch, role: int) ->
     if known is not None:
         return known
     counted, total = _merged(tx, provision, batch)
-    if counted.count < task.min_batch_size:
+    if not _large_enough(counted.count, task):
         raise BatchTooSmall(_too_small(counted.count, task))
     sealed = _sealed(provision, batch, role, _noisy(provision, total))
     released = Released(
@@ -206,6 +206,11 @@ def _sealed(provision: Provision, batch: Batch, role: int, noisy: bytes) -> Hpke
     info, aad = task.dap.aggregate_share_info(role), aggregate_share_aad(task, batch.query)
     enc, payload = hpke.seal(collector.public_key, info, aad, noisy)
     return HpkeCiphertext(collector.config_id, enc, payload)
+
+
+def _large_enough(count: int, task: DapTask) -> bool:
+    """What each half asks before anything is closed, counted as released, or handed out."""
+    return count >= task.min_batch_size
 
 
 def _too_small(count: int, task: DapTask) -> str:

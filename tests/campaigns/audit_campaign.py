@@ -17,7 +17,7 @@ from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.privacy.mechanism import written
 from tactful.protocol.encoding import Encoding
 from tactful.protocol.evidence import Canaries, Documents, Evidence, Residuals
-from tactful.vdaf import field
+from tactful.vdaf.field64 import FIELD64
 
 STATISTICAL = ("C2", "C3", "C5", "D1", "D2", "D3")
 EPSILON, DELTA, LENGTH, COUNT = 3.0, 1e-6, 1024, 1000
@@ -52,8 +52,10 @@ def _scored(blank: Canaries, encoding: Encoding, table: NoiseTable) -> Canaries:
     vectors = np.zeros((len(sent), LENGTH))
     vectors[np.arange(len(sent)), sent] = 5.0
     total = encoding.encode(vectors, secrets.token_bytes).sum(axis=0, dtype=np.int64)
-    noisy = field.to_integers(
-        field.add(field.from_integers(total), field.from_integers(draw(table, encoding.padded)))
+    noisy = FIELD64.to_integers(
+        FIELD64.add(
+            FIELD64.from_integers(total), FIELD64.from_integers(draw(table, encoding.padded))
+        )
     )
     scores = encoding.decode(noisy, len(sent))[:COUNT]
     return replace(blank, scores=tuple(float(score) for score in scores))

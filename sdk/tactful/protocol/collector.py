@@ -92,8 +92,7 @@ class Collector:
 
     def open(self, query: Query, collection: Collection) -> Sum:
         """The sum of both halves' shares; raises OpenError, DecodeError, BatchTooSmall."""
-        if collection.count < self.task.min_batch_size:
-            raise BatchTooSmall(f"{collection.count} reports, {self.task.min_batch_size} are due")
+        self._require_large(collection.count)
         shares = ((LEADER, collection.leader), (HELPER, collection.helper))
         vdaf = self.task.vdaf
         total = vdaf.field.zeros(vdaf.output_length)
@@ -101,6 +100,10 @@ class Collector:
             share = vdaf.field.decode(self._opened(query, role, sealed), vdaf.output_length)
             total = vdaf.field.add(total, share)
         return Sum(total, collection.count, collection.interval)
+
+    def _require_large(self, count: int) -> None:
+        if count < self.task.min_batch_size:
+            raise BatchTooSmall(f"{count} reports, {self.task.min_batch_size} are due")
 
     def _opened(self, query: Query, role: int, sealed: HpkeCiphertext) -> bytes:
         info, aad = self.task.dap.aggregate_share_info(role), aggregate_share_aad(self.task, query)

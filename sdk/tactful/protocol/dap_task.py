@@ -108,11 +108,6 @@ class DapTask:
         return self.time_precision // self.dap.unit(self.time_precision)
 
 
-def id_of(info: bytes) -> bytes:
-    """The id of a task whose version of DAP has no configuration to derive one from."""
-    return hashlib.sha256(ID_SALT + info).digest()
-
-
 def encoded(name: bytes) -> str:
     """Bytes as they stand in addresses: base64url without padding."""
     return base64.urlsafe_b64encode(name).decode().rstrip("=")

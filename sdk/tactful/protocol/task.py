@@ -105,10 +105,10 @@ class Task:
         """The task in its one canonical form."""
         return canonical(asdict(self))
 
-    @property
+    @cached_property
     def id(self) -> bytes:
-        """The id of its DAP task, 32 bytes, which follows from the document."""
-        return self.dap.id
+        """The SHA-256 of the document, 32 bytes."""
+        return hashlib.sha256(self.document).digest()
 
     @property
     def encoded_id(self) -> str:
@@ -117,13 +117,12 @@ class Task:
 
     @cached_property
     def dap(self) -> DapTask:
-        """The task as DAP knows it; its info is the SHA-256 of the document."""
+        """The task as DAP knows it; its info is its id, so a report is bound to the document."""
         from tactful.protocol.dap import VERSIONS
-        from tactful.protocol.dap_task import LEADER_SELECTED, DapTask, id_of
+        from tactful.protocol.dap_task import LEADER_SELECTED, DapTask
 
-        info = hashlib.sha256(self.document).digest()
-        task = DapTask(
-            id=id_of(info),
+        return DapTask(
+            id=self.id,
             dap=VERSIONS[self.protocol],
             leader=self.leader,
             helper=self.helper,
@@ -133,9 +132,8 @@ class Task:
             opens=self.opens,
             expires=self.expires,
             vdaf_config=self.vdaf_config,
-            info=info,
+            info=self.id,
         )
-        return task.derived() if task.dap.configured else task
 
     @cached_property
     def vdaf_config(self) -> VdafConfig:

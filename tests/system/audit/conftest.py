@@ -120,7 +120,9 @@ def _train(pair: StagingPair, devices: list[Personalizer]) -> None:
         min_batch_size=4,
     )
     refresh.start(store, training)
-    while refresh.step(store, pair.leader, pair.peer, MODEL, int(time.time())).state != "released":
+    while (
+        refresh.step(store, pair.leader, pair.leading, MODEL, int(time.time())).state != "released"
+    ):
         for device in devices:
             device.contribute()
     for device in devices:

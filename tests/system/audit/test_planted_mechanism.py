@@ -4,6 +4,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,10 +15,13 @@ from tactful.audit.finding import Status
 from tactful.privacy import accountant, discrete_gaussian, rounding, shares
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.protocol import encoding
+from tactful.protocol.collector import Collector
 from tactful.protocol.encoding import Encoding
 from tactful.protocol.evidence import Documents, Evidence
-from tactful.vdaf import field
+from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator import collection, preflight, upload
+from tactful_aggregator.datastore import Released, Transaction
+from tactful_aggregator.provision import Provision
 from tactful_lab.evidence import flown, refused, residuals
 from tactful_lab.replay import replayed
 from tactful_lab.staging import StagingPair
@@ -257,7 +261,7 @@ def test_an_accountant_that_adds_epsilons_wrongly_is_caught(monkeypatch: Patch) 
 def test_a_modulus_too_small_for_negative_sums_is_caught(
     honest: Evidence, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(field, "MODULUS", 97)
+    monkeypatch.setattr(type(FIELD64), "modulus", 97)
 
     assert judged("A4", honest)[0] is Status.REFUTED
 
@@ -284,25 +288,22 @@ def test_shares_priced_as_if_they_were_one_gaussian_are_caught(
 # what the pair must refuse
 
 
-def renoised(honest: Callable[..., bytes]) -> Callable[..., bytes]:
-    def share(tx: object, task: object) -> bytes:
-        length = task.encoding.padded
-        kept = field.decode(honest(tx, task), length)
-        fresh = draw(NoiseTable.of(task.family, Fraction(task.sigma2)), length)
-        return field.encode(field.add(kept, field.from_integers(fresh)))
-
-    return share
+def renoised(tx: Transaction, provision: Provision, batch: object, role: int) -> Released:
+    """Draw again each time, from the sum without noise, which is not forgotten."""
+    counted, total = collection._merged(tx, provision, batch)
+    sealed = collection._sealed(provision, batch, role, collection._noisy(provision, total))
+    released = replace(counted, share=sealed.encode())
+    tx.release_batch(provision.task.id, batch.first, batch.last, released)
+    return released
 
 
 REFUSALS: dict[str, tuple[str, object, str, object]] = {
-    "a repeat is noised again": (
-        "H3", collection, "_noisy_share", renoised(collection._noisy_share)
-    ),
+    "a repeat is noised again": ("H3", collection, "_released", renoised),
     "too little noise is signed": ("H2", preflight, "check_noise", lambda task, earlier: None),
     "a head before any noisy batch is signed": (
         "H5", preflight, "training_of", lambda task, earlier: []
     ),
-    "overlapping cohorts: a late report is taken": ("H4", upload, "OPEN", "collected"),
+    "overlapping cohorts: a late report is taken": ("H4", upload, "_refusal", None),
     "NaN is sent as zero": ("H6", Encoding, "encode", _nan_is_zero),
 }  # fmt: skip
 
@@ -314,10 +315,12 @@ def test_what_must_be_refused_and_is_not_is_caught(
     name, owner, attribute, replacement = REFUSALS[fault]
     if fault.startswith("overlapping"):
         honest = upload._refusal
-        replacement = lambda tx, task, report, is_open, now: honest(  # noqa: E731 - a fault
-            tx, task, report, True, now
+        replacement = lambda one, configs, is_closed: honest(  # noqa: E731 - a fault
+            one, configs, False
         )
         attribute = "_refusal"
+    if fault.startswith("a repeat"):
+        monkeypatch.setattr(Transaction, "drop_parts", lambda *_: None)
     monkeypatch.setattr(owner, attribute, replacement)
 
     shown = tuple(refused(pair, EPSILON, DELTA))
@@ -329,17 +332,8 @@ def test_what_must_be_refused_and_is_not_is_caught(
 def test_a_batch_below_its_minimum_that_is_released_is_caught(
     pair: StagingPair, monkeypatch: Patch
 ) -> None:
-    from tactful_aggregator.datastore import CLOSING
-
-    def anything(tx: object, task: object) -> object:
-        return tx.batch(task.id)
-
-    def closed(store: object, task: object) -> None:
-        with store.transaction() as tx:
-            tx.set_task_state(task.id, CLOSING)
-
-    monkeypatch.setattr(collection, "_large_enough", anything)
-    monkeypatch.setattr(collection, "_close", closed)
+    monkeypatch.setattr(collection, "_large_enough", lambda count, task: True)
+    monkeypatch.setattr(Collector, "_require_large", lambda collector, count: None)
     shown = next(iter(refused(pair, EPSILON, DELTA)))
 
     assert judged("H1", Evidence(documents=Documents(refusals=(shown,))))[0] is Status.REFUTED
