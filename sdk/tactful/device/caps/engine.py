@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Keeping = Literal["store", "memory"]
 Loss = Literal["half", "closed"]
-PORTION = 4  # times k candidates are looked at together
+PORTION = 2  # times k candidates are looked at first, each later portion is twice as large
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,10 +403,11 @@ class _Deciding(Generic[ItemT]):
         most = len(candidates) if max_refill is None else max_refill
         if self._engine.rules.starve_after_ms is not None:
             candidates = self._fair(candidates, self._engine.rules.starve_after_ms)
-        for start in range(0, len(candidates), PORTION * max(k, 16)):
-            if len(self._items) == k or len(self._refused) > most:
-                break  # the rest of the candidates need not even be made
-            self._walk(candidates[start : start + PORTION * max(k, 16)], k, most)
+        start, size = 0, PORTION * max(k, 1)
+        while start < len(candidates) and len(self._items) < k and len(self._refused) <= most:
+            portion = candidates[start : start + size]  # the others need not even be made
+            self._walk(portion, k, most)
+            start, size = start + size, 2 * size
         return self._recorded()
 
     def _fair(self, candidates: Sequence[ItemT], most_ms: int) -> Sequence[ItemT]:
@@ -425,6 +426,7 @@ class _Deciding(Generic[ItemT]):
     def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
         things = [self._engine.thing(item) for item in portion]
         refused = self._board.refusals(things, self._judge)
+        self._judge.reserved.clear()  # the verdicts know
         for item, thing, refusal in zip(portion, things, refused, strict=True):
             if len(self._items) == k or len(self._refused) > most_refused:
                 return
@@ -433,7 +435,7 @@ class _Deciding(Generic[ItemT]):
     def _consider(self, item: ItemT, thing: Thing, refused: Refusal | None) -> None:
         """Grant one more, unless it was refused, or is now: picks of one decision count too."""
         judge = self._judge
-        refusal = refused or judge.refusal(thing) or judge.offered(thing)
+        refusal = refused or judge.refusal_since(thing) or judge.offered(thing)
         if refusal is not None:
             self._refused.append((item.id, refusal))
             return

@@ -101,6 +101,7 @@ class Judge:
     def __init__(self, state: State, here: Here) -> None:
         self._state, self.here = state, here
         self._rooms: dict[tuple[int, Key], float] = {}
+        self.reserved: set[tuple[int, Key]] = set()  # keys that were since verdicts were found
         self.chances: dict[tuple[str, Key], bool] = {}  # opportunities offered; True once taken
 
     def refusal(self, thing: Thing) -> Refusal | None:
@@ -129,6 +130,19 @@ class Judge:
     def rule_refusal(self, thing: Thing) -> Refusal | None:
         """The first rule against `thing`, those that pace apart."""
         return next(self._rule_refusals(thing), None)
+
+    def refusal_since(self, thing: Thing) -> Refusal | None:
+        """The first rule against `thing`, which had none, by what was `reserved` since then."""
+        for track, keys in self._plan(thing) if self.reserved else ():
+            for key in keys:
+                if (id(track), key) in self.reserved and not self._paces(track):
+                    if not self._fits(track, key, thing.rank):
+                        return self.explain(track, key, thing.rank)
+        return None
+
+    @staticmethod
+    def _paces(track: Track) -> bool:
+        return isinstance(track.rule.window, EveryNth)
 
     def _rule_refusals(self, thing: Thing) -> Iterator[Refusal]:
         for track, keys in self._plan(thing):
@@ -222,6 +236,7 @@ class Judge:
         for track, keys in self._plan(thing):
             for key in keys:
                 self._rooms.pop((id(track), key), None)
+                self.reserved.add((id(track), key))
 
     def _plan(self, thing: Thing) -> tuple[tuple[Track, tuple[Key, ...]], ...]:
         return self._state.plan(thing, self.here.surface, self.here.subject)

@@ -62,8 +62,9 @@ class State:
             if len(self._plans) > 200_000:
                 self._plans.clear()
                 self._wearing.clear()
+            known: dict[tuple[tuple[str, ...], str], tuple[Key, ...]] = {}
             plan = self._plans[wanted] = tuple(
-                (track, self._keys(track, thing, surface, subject))
+                (track, self._keys(track, thing, surface, subject, known))
                 for track in self.tracks
                 if track.rule.matches(thing, surface)
             )
@@ -80,11 +81,20 @@ class State:
         return parts
 
     @staticmethod
-    def _keys(track: Track, thing: Thing, surface: str, subject: str) -> tuple[Key, ...]:
-        keys = keys_of(thing, surface, track.rule.key)
-        if track.rule.partition == "device":
-            return keys
-        return tuple((subject, *key) for key in keys)
+    def _keys(
+        track: Track,
+        thing: Thing,
+        surface: str,
+        subject: str,
+        known: dict[tuple[tuple[str, ...], str], tuple[Key, ...]],
+    ) -> tuple[Key, ...]:
+        """The keys of `thing` under one rule; `known` are those of the rules before it."""
+        wanted = (track.rule.key, track.rule.partition)
+        if wanted not in known:
+            keys = keys_of(thing, surface, track.rule.key)
+            of_subject = tuple((subject, *key) for key in keys)
+            known[wanted] = keys if track.rule.partition == "device" else of_subject
+        return known[wanted]
 
     def expires(self, hold: Hold) -> int:
         """When `hold` ends, on the verified timeline."""
