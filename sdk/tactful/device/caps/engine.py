@@ -232,8 +232,7 @@ class CapEngine:
 
     def muted(self) -> list[tuple[str, str]]:
         """Every (scope, value) that the person hid or muted and did not take back."""
-        with self._desk.looking() as (state, _):
-            return state.feedback.muted(self._subject)
+        return self._desk.facts().feedback.muted(self._subject)
 
     def unmute(self, scope: str, value: str) -> None:
         """Take back what the person hid or muted: `scope` is item, brand, category, ..."""

@@ -242,6 +242,11 @@ class Judge:
         return self._state.plan(thing, self.here.surface, self.here.subject)
 
     @cached_property
+    def _settled(self) -> bool:
+        """Whether every hold that stands among those of a key is still open."""
+        return not self._state.overdue(self.here.times[VERIFIED].ms)
+
+    @cached_property
     def _quiet(self) -> tuple[Refusal, ...]:
         """Quiet hours by the civil time shown and, once verified, by the true one."""
         return tuple(
@@ -342,8 +347,8 @@ class Judge:
         return [hold for hold in self._unexpired(series) if hold.level < level]
 
     def _unexpired(self, series: Series) -> list[Hold]:
-        if not series.holds:
-            return []
+        if not series.holds or self._settled:
+            return series.holds
         now = self.here.times[VERIFIED].ms
         return [hold for hold in series.holds if self._state.expires(hold) > now]
 

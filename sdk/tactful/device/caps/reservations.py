@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -37,9 +38,9 @@ class SystemProcesses:
     """The processes of this device, as Linux and Android list them."""
 
     def me(self, boot_id: str | None) -> Owner:
-        """The calling process; asked anew each time, because a fork changes it."""
+        """The calling process; its number is asked anew each time, because a fork changes it."""
         pid = os.getpid()
-        return Owner(boot_id, pid, _started(pid) or 0)
+        return Owner(boot_id, pid, _mine(pid) or 0)
 
     def alive(self, owner: Owner, boot_id: str | None) -> bool:
         """Whether the same process still runs in the same boot."""
@@ -111,6 +112,15 @@ def hold_id(name: str) -> HoldId | None:
     if dot and position.isdecimal() and slot.isdecimal() and len(name) < 40:
         return int(position), int(slot)
     return None
+
+
+@cache
+def _mine(pid: int) -> int | None:
+    """When the calling process started; a fork forgets it."""
+    return _started(pid)
+
+
+os.register_at_fork(after_in_child=_mine.cache_clear)
 
 
 def _started(pid: int) -> int | None:

@@ -11,7 +11,7 @@ from tactful.device.caps.reservations import Hold, HoldId, Outcome, Owner, Stamp
 from tactful.device.caps.rules import PRESUMED, W_MAX, Decay, EveryNth, Rule, Rules, Session
 from tactful.device.caps.segments import FULL, VERIFIED, Timeline
 from tactful.device.caps.things import Key, Thing, keys_of
-from tactful.device.caps.windows import Now, Track
+from tactful.device.caps.windows import Counted, Now, Track
 
 Plan = tuple[tuple[Track, tuple[Key, ...]], ...]
 
@@ -62,11 +62,11 @@ class State:
             if len(self._plans) > 200_000:
                 self._plans.clear()
                 self._wearing.clear()
-            known: dict[tuple[tuple[str, ...], str], tuple[Key, ...]] = {}
+            known: dict[Counted, tuple[Key, ...]] = {}
             plan = self._plans[wanted] = tuple(
-                (track, self._keys(track, thing, surface, subject, known))
+                (track, known.get(track.counts_by) or self._keys(track, wanted, known))
                 for track in self.tracks
-                if track.rule.matches(thing, surface)
+                if not track.rule.match or track.rule.matches(thing, surface)
             )
         return plan
 
@@ -82,19 +82,15 @@ class State:
 
     @staticmethod
     def _keys(
-        track: Track,
-        thing: Thing,
-        surface: str,
-        subject: str,
-        known: dict[tuple[tuple[str, ...], str], tuple[Key, ...]],
+        track: Track, of: tuple[Thing, str, str], known: dict[Counted, tuple[Key, ...]]
     ) -> tuple[Key, ...]:
-        """The keys of `thing` under one rule; `known` are those of the rules before it."""
-        wanted = (track.rule.key, track.rule.partition)
-        if wanted not in known:
-            keys = keys_of(thing, surface, track.rule.key)
-            of_subject = tuple((subject, *key) for key in keys)
-            known[wanted] = keys if track.rule.partition == "device" else of_subject
-        return known[wanted]
+        """The keys of a thing on a surface for a subject; those of the rules before are `known`."""
+        (thing, surface, subject), rule = of, track.rule
+        keys = keys_of(thing, surface, rule.key)
+        if rule.partition != "device":
+            keys = tuple((subject, *key) for key in keys)
+        known[track.counts_by] = keys
+        return keys
 
     def expires(self, hold: Hold) -> int:
         """When `hold` ends, on the verified timeline."""
@@ -160,8 +156,9 @@ class State:
         hold.closed = True
         if hold.attached:
             for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+                track.touched.update(keys)
                 for key in keys:
-                    track.of(key).holds.remove(hold)
+                    track.series[key].holds.remove(hold)
 
     def raise_level(self, hold: Hold, level: int, stamp: Stamp) -> None:
         """One show counts once: where a rule's evidence is reached for the first time."""

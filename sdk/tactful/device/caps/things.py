@@ -164,6 +164,9 @@ class Thing(NamedTuple):
 
 def keys_of(thing: Thing, surface: str, attributes: tuple[str, ...]) -> tuple[Key, ...]:
     """One key for every combination of values; a missing attribute has the value `none`."""
+    if len(attributes) == 1:  # nearly always
+        alone = thing.values(attributes[0], surface)
+        return tuple(sorted((value,) for value in set(alone))) if alone else ((NONE,),)
     values = [tuple(dict.fromkeys(thing.values(a, surface))) or (NONE,) for a in attributes]
     return tuple(sorted(product(*values)))
 

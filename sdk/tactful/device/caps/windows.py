@@ -51,6 +51,7 @@ class Now:
     session_starts: Mapping[int, int]  # gap to the start of the current session, canonical time
 
 
+Counted = tuple[tuple[str, ...], str]  # by which attributes, and for whom
 Setting = str | int | None  # what else than time a count depends on: the zone, the session
 
 
@@ -111,6 +112,7 @@ class Track:
 
     def __init__(self, rule: Rule, timeline: int) -> None:
         self.rule, self.timeline = rule, timeline
+        self.counts_by: Counted = (rule.key, rule.partition)
         self.series: dict[Key, Series] = {}
         self.touched: set[Key] = set()
         self.span = span_of(rule)

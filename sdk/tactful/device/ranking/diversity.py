@@ -73,11 +73,11 @@ def _none(shelf: Shelf, pool: Ints, scores: Floats, mix: Floats) -> Variety:
 
 def _mmr(shelf: Shelf, pool: Ints, scores: Floats, mix: Floats) -> Variety:
     """Distance to the nearest item above (Carbonell and Goldstein 1998)."""
-    nearest = np.zeros(len(pool))
+    nearest, alike = np.zeros(len(pool)), shelf.similarities(pool)
 
     def variety(last: int | None) -> Floats:
         if last is not None:
-            np.maximum(nearest, shelf.similarity(int(pool[last]), pool), out=nearest)
+            np.maximum(nearest, alike[last], out=nearest)
         return 1 - nearest
 
     return variety

@@ -21,6 +21,9 @@ class Tried:
     follows: int = 0
 
 
+NEVER = Tried()
+
+
 def explore(shelf: Shelf, candidates: Ints, tried: Mapping[int, Tried], *, seed: bytes) -> Ints:
     """The best of the `candidates` (best first) of each category in a drawn order, then the rest.
 
@@ -38,7 +41,7 @@ def explore(shelf: Shelf, candidates: Ints, tried: Mapping[int, Tried], *, seed:
 
 def _draws(kinds: Labels, mix: Floats, tried: Mapping[int, Tried], seed: bytes) -> Floats:
     coin = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
-    known = [tried.get(int(kind), Tried()) for kind in kinds]
+    known = [tried.get(kind, NEVER) for kind in kinds.tolist()]
     follows = np.array([one.follows for one in known]) + PRIOR * mix
     misses = np.array([max(one.shows - one.follows, 0) for one in known]) + PRIOR * (1 - mix)
     return coin.beta(follows + LEAST, misses + LEAST)

@@ -74,14 +74,13 @@ class Scored:
         return np.argsort(-self.final, kind="stable")
 
     @cached_property
-    def best_first(self) -> list[int]:
+    def best_first(self) -> Ints:
         """The item numbers, best first, ties by id."""
-        return [int(number) for number in self.numbers[self._order]]
+        return self.numbers[self._order]
 
     def best(self, count: int) -> tuple[Ints, Floats]:
         """The best `count` item numbers, best first, and their final scores."""
-        order = self._order[:count]
-        return self.numbers[order], self.final[order]
+        return self.best_first[:count], self.final[self._order[:count]]
 
     def score(self, number: int) -> float:
         """The final score of one item; 0 if it is not among them."""

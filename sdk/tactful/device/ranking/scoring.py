@@ -108,6 +108,16 @@ class Shelf:
         alike[self.family[others] == self.family[number]] = 1.0
         return alike
 
+    def similarities(self, numbers: Ints) -> Floats:
+        """How alike each two of these items are, shape (count, count), as `similarity` has it."""
+        alike = np.zeros((len(numbers), len(numbers)))
+        for column, weight in ((self.category, SAME_CATEGORY), (self.brand, SAME_BRAND)):
+            kinds = column[numbers]
+            alike += weight * ((kinds[:, None] == kinds) & (kinds >= 0))
+        families = self.family[numbers]
+        alike[families[:, None] == families] = 1.0
+        return alike
+
     def _codes(self, scope: str, values: Iterable[str]) -> Labels:
         known: dict[str, int] = {"": -1}
         codes = (known.setdefault(value, len(known) - 1) for value in values)

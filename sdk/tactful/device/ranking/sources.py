@@ -84,14 +84,15 @@ def _untried(scored: Scored, natural: Sequence[int]) -> list[int]:
     context = scored.context
     if not (context.seed and context.wishes.places.get(Source.EXPLORATION)):
         return []
-    known = {*context.taste.times, *natural}
+    known = np.zeros(len(context.standing.shelf.catalog), dtype=np.bool_)
+    known[[*context.taste.times, *natural]] = True
     if scored.field.lean is not None:
-        known.update(scored.numbers[scored.field.lean < 0].tolist())
-    sold = context.standing.best_sellers  # what everyone knows is no trial
-    untried = [n for n in scored.best_first if n not in known and sold[n] < 0]
-    candidates = np.array(untried, dtype=np.int64)
-    drawn = explore(context.standing.shelf, candidates, context.taste.tried, seed=context.seed)
-    return [int(number) for number in drawn]
+        known[scored.numbers[scored.field.lean < 0]] = True
+    best, sold = scored.best_first, context.standing.best_sellers
+    untried = best[~known[best] & (sold[best] < 0)]  # what everyone knows is no trial
+    drawn = explore(context.standing.shelf, untried, context.taste.tried, seed=context.seed)
+    numbers: list[int] = drawn.tolist()
+    return numbers
 
 
 def fresh(context: Context, length: int) -> list[int]:

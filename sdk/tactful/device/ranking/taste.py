@@ -6,17 +6,19 @@ At balance 0 it is `NOTHING`, whoever asks.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from tactful.device.catalog import Item
-from tactful.device.profile import DAY_MS, SHOW_HALF_LIFE_DAYS, Belief, Key, Profile, Shown
+from tactful.device.profile import DAY_MS, LEAST_EVIDENCE, SHOW_HALF_LIFE_DAYS, Belief, Key, Profile, Shown
 from tactful.device.ranking.explore import Tried
 from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Shelf
 
+ToldT = TypeVar("ToldT")
 Label = tuple[str, int]  # a scope, and the whole number of a value in it
 FULL_DISLIKE = 4.0  # the strength of one fresh dislike
 WITHHELD = -1.0  # an item believed to be liked less than this is not offered
@@ -59,15 +61,15 @@ def taste_of(
     `interests` maps (scope, value) to how much the person wants it to count: 0 is not at all.
     Nothing is derived from the `sensitive` items (numbers).
     """
-    found = ((shelf.catalog.find(item_id), item_id) for item_id in profile.item_ids())
-    known = {n: i for n, i in found if n is not None and n not in sensitive}
-    beliefs = {n: profile.beliefs[i] for n, i in known.items() if i in profile.beliefs}
-    shown = {n: profile.shown[i] for n, i in known.items() if i in profile.shown}
+    beliefs = _numbered(shelf, profile.beliefs, sensitive)
+    shown = _numbered(shelf, profile.shown, sensitive)
     muted = {what for what, factor in interests.items() if factor == 0}
     items = shelf.catalog.items
-    heard = {n: b for n, b in beliefs.items() if muted.isdisjoint(marks(items[n]))}
+    heard = beliefs
+    if muted:
+        heard = {n: b for n, b in beliefs.items() if muted.isdisjoint(marks(items[n]))}
     strengths = {number: belief.at(now_ms) for number, belief in heard.items()}
-    liked = [n for n in strengths if beliefs[n].usable(now_ms)]
+    liked = [n for n, strength in strengths.items() if strength >= LEAST_EVIDENCE]
     due, held = _bought(shelf, beliefs, now_ms)
     disliked = {n for n, strength in strengths.items() if strength <= WITHHELD}
     leanings = _leanings(shelf, profile, strengths, interests, now_ms, sensitive)
@@ -81,6 +83,15 @@ def taste_of(
         tried=_tried(shelf, shown),
         known=len(liked) + len(disliked) + len(profile.opinions) + len(interests),
     )
+
+
+def _numbered(
+    shelf: Shelf, told: Mapping[str, ToldT], sensitive: Collection[int]
+) -> dict[int, ToldT]:
+    """What is told of items, by their numbers; nothing of the sensitive ones."""
+    find = shelf.catalog.find
+    found = ((find(item_id), what) for item_id, what in told.items())
+    return {n: what for n, what in found if n is not None and n not in sensitive}
 
 
 def marks(item: Item) -> list[Key]:
@@ -154,10 +165,11 @@ def _wear(
 
 
 def _tried(shelf: Shelf, shown: Mapping[int, Shown]) -> dict[int, Tried]:
-    shows: Counter[int] = Counter()
-    follows: Counter[int] = Counter()
-    for number, one in shown.items():
-        category = int(shelf.category[number])
-        shows[category] += one.times
-        follows[category] += min(one.clicks, one.times)
-    return {category: Tried(shows[category], follows[category]) for category in shows}
+    """Shows and follows by category; -1 stands for what has none."""
+    columns = [(number, one.times, min(one.clicks, one.times)) for number, one in shown.items()]
+    numbers, times, followed = np.array(columns, dtype=np.int64).reshape(-1, 3).T
+    kinds = shelf.category[numbers] + 1
+    shows, follows = (np.bincount(kinds, weights=much) for much in (times, followed))
+    return {
+        kind - 1: Tried(int(shows[kind]), int(follows[kind])) for kind in np.unique(kinds).tolist()
+    }
