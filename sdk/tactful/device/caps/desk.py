@@ -30,6 +30,7 @@ from tactful.device.caps.windows import Now
 from tactful.device.clock import Clock, Reading
 from tactful.device.vault import BUSY_SECONDS, Record, Transaction, Vault
 
+NO_DAY = Stamp(0, 0, 0, 0, None)  # of what was not seen: nobody looks at it
 CHECKPOINT_EVERY = 2000  # records
 
 
@@ -254,7 +255,7 @@ class Desk:
         boot, lives = now.reading.boot_id, cache(self.processes.alive)
         for hold in state.overdue(now.ms(VERIFIED)):
             outcome = self._outcome(hold, lambda owner: lives(owner, boot))
-            end = self._end_of(state, hold)
+            end = self._end_of(state, hold) if outcome == "presumed" else NO_DAY
             state.close(hold, outcome, end.day, end.verified_day)
             state.unwritten.append((hold, outcome, end))
 

@@ -35,8 +35,12 @@ def mix(standard: Floats, personal: Floats, balance: float) -> Floats:
 
 
 def normalised_rank(scores: Floats) -> Floats:
-    """1 for the best item down to 0 for the last; of equal scores the earlier stands above."""
-    order = np.argsort(-scores, kind="stable")
-    ranks = np.empty(len(scores))
-    ranks[order] = np.linspace(1.0, 0.0, len(scores)) if len(scores) > 1 else 1.0
+    """1 for the best item down to 0 for the last; of equal scores the earlier stands above.
+
+    `scores` may have several rows, shape (..., items); each is ranked alone.
+    """
+    order, count = np.argsort(-scores, axis=-1, kind="stable"), scores.shape[-1]
+    ranks = np.empty(scores.shape)
+    steps = np.linspace(1.0, 0.0, count) if count > 1 else np.ones(count)
+    np.put_along_axis(ranks, order, np.broadcast_to(steps, scores.shape), axis=-1)
     return ranks

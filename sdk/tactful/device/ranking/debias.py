@@ -1,6 +1,6 @@
 """Against monotony, softly: best-sellers weigh a little less, what was just shown much less.
 
-Every function takes and gives scores in [0, 1].
+Every function takes and gives scores in [0, 1], of one list or of several, one in each row.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ def correct_popularity(scores: Floats, favoured: Floats | None) -> Floats:
 
 
 def unit(values: Floats) -> Floats:
-    """`values` stretched to [0, 1]; all 0 if they are equal."""
-    if not len(values):
+    """`values` stretched to [0, 1], each row alone; all 0 if they are equal."""
+    if not values.size:
         return values
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.zeros(len(values))
+    low = values.min(axis=-1, keepdims=True)
+    spread = values.max(axis=-1, keepdims=True) - low
+    stretched: Floats = (values - low) / np.where(spread > 0, spread, 1.0)
+    return stretched
 
 
 def left(index: Mapping[int, int], wear: Mapping[int, float], fatigue: float) -> Floats:

@@ -96,10 +96,12 @@ class Reasons:
         self._rank = self._ranks(ranking.scored, numbers)
         self._standard = self._ranks(field.everyone, numbers)
         likes = ranking.context.taste.likes if ranking.context.balance else {}
-        self._without = {
-            liked: self._ranks(field.scored(_but(likes, liked)), numbers)
-            for liked in list(likes)[:SIGNALS_TRIED]
-        }
+        tried = list(likes)[:SIGNALS_TRIED]
+        self._without: dict[int, dict[int, int]] = {}
+        if tried:
+            found = field.ranks(field.alike([_but(likes, liked) for liked in tried]), numbers)
+            ranks = [dict(zip(numbers, row, strict=True)) for row in found.tolist()]
+            self._without = dict(zip(tried, ranks, strict=True))
 
     def of(self, number: int) -> tuple[Reason, ...]:
         """Why item `number` stands where it does; never empty."""

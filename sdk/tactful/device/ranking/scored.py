@@ -35,20 +35,46 @@ class Field:
     @cached_property
     def everyone(self) -> Scored:
         """Scored for nobody in particular."""
-        return self._scored(self.standard, of_nobody=True)
+        corrected = debias.correct_popularity(self.standard, self._favour)
+        return Scored(self, self.standard, debias.gridded(corrected))
 
     def scored(self, likes: Mapping[int, float]) -> Scored:
         """Scored for a person who likes these, and else has the context's taste."""
         if self.context.balance == 0 or not likes:
             return self._scored(self.standard)
-        personal = normalised_rank(self._personal(likes))
-        return self._scored(mix(self.standard, personal, self.context.balance))
+        return self._scored(self._mixed([likes])[0])
 
-    def _scored(self, balanced: Floats, *, of_nobody: bool = False) -> Scored:
+    def alike(self, tastes: Sequence[Mapping[int, float]]) -> Floats:
+        """The final scores for several people who like these, shape (people, items)."""
+        return self._final(self._mixed(tastes))
+
+    def ranks(self, final: Floats, numbers: Sequence[int]) -> Ints:
+        """How many items stand above each of `numbers`, shape (people, numbers).
+
+        All stand above one that is not among them. `final` is of shape (people, items).
+        """
+        last = len(self.numbers)
+        places = np.array([self.index.get(n, last) for n in numbers], dtype=np.int64)
+        padded = np.concatenate([final, np.full((len(final), 1), -1.0)], axis=1)
+        mine, others = padded[:, places, None], final[:, None, :]
+        above = (others > mine) | ((others == mine) & (np.arange(last) < places[:, None]))
+        return np.count_nonzero(above, axis=-1)
+
+    def _mixed(self, tastes: Sequence[Mapping[int, float]]) -> Floats:
+        known = [likes for likes in tastes if likes]
+        mixed = np.tile(self.standard, (len(tastes), 1))
+        if known:
+            personal = normalised_rank(np.stack([self._personal(likes) for likes in known]))
+            rows = [bool(likes) for likes in tastes]
+            mixed[rows] = mix(self.standard, personal, self.context.balance)
+        return mixed
+
+    def _final(self, balanced: Floats) -> Floats:
         corrected = debias.correct_popularity(balanced, self._favour)
-        if not of_nobody:
-            corrected = debias.leant(corrected, self.lean) * self._left
-        return Scored(self, balanced, debias.gridded(corrected))
+        return debias.gridded(debias.leant(corrected, self.lean) * self._left)
+
+    def _scored(self, balanced: Floats) -> Scored:
+        return Scored(self, balanced, self._final(balanced))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +115,5 @@ class Scored:
 
     def ranks(self, numbers: Sequence[int]) -> list[int]:
         """How many items stand above each of `numbers`; all above one that is not among them."""
-        last = len(self.numbers)
-        places = np.array([self.field.index.get(n, last) for n in numbers], dtype=np.int64)[:, None]
-        mine = np.append(self.final, -1.0)[places]
-        level = (self.final == mine) & (np.arange(last) < places)
-        above: list[int] = ((self.final > mine) | level).sum(axis=1).tolist()
+        above: list[int] = self.field.ranks(self.final[None], numbers)[0].tolist()
         return above
