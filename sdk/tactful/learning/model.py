@@ -45,7 +45,11 @@ class Model:
         taste = self.taste(items, weights)
         scores = self.standard()
         if taste is not None:
-            scores[self.head] += (self.basis @ taste) * self._mixed
+            own = (self.basis @ taste) * self._mixed
+            if self._whole:
+                scores += own
+            else:
+                scores[self.head] += own
         return scores
 
     def taste(self, items: Ints, weights: Floats | None = None) -> Singles | None:
@@ -100,6 +104,11 @@ class Model:
     def rows(self) -> NDArray[np.int64]:
         """Each item's row in the basis, -1 outside the head, shape (n,)."""
         return head_rows(self.head, len(self.weights))
+
+    @cached_property
+    def _whole(self) -> bool:
+        """Whether the head is all items in their order."""
+        return len(self.head) == len(self.weights) and bool((np.diff(self.head) == 1).all())
 
     @cached_property
     def _standard(self) -> Floats:

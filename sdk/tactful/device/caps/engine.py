@@ -425,7 +425,6 @@ class _Deciding(Generic[ItemT]):
     def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
         things = [self._engine.thing(item) for item in portion]
         refused = self._board.refusals(things, self._judge)
-        self._judge.reserved.clear()  # the verdicts know
         for item, thing, refusal in zip(portion, things, refused, strict=True):
             if len(self._items) == k or len(self._refused) > most_refused:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -34,6 +34,7 @@ from tactful.device.caps.windows import Now, Series, Track
 CRITICAL = CLASSES.index("critical")
 FREE = math.inf
 MS_PER_DAY = 86_400_000
+ALL_FIT, NONE_FITS = (True,) * len(CLASSES), (False,) * len(CLASSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,6 @@ class Judge:
     def __init__(self, state: State, here: Here) -> None:
         self._state, self.here = state, here
         self._rooms: dict[tuple[int, Key], float] = {}
-        self.reserved: set[tuple[int, Key]] = set()  # keys that were since verdicts were found
         self.chances: dict[tuple[str, Key], bool] = {}  # opportunities offered; True once taken
 
     def refusal(self, thing: Thing) -> Refusal | None:
@@ -132,17 +132,15 @@ class Judge:
         return next(self._rule_refusals(thing), None)
 
     def refusal_since(self, thing: Thing) -> Refusal | None:
-        """The first rule against `thing`, which had none, by what was `reserved` since then."""
-        for track, keys in self._plan(thing) if self.reserved else ():
-            for key in keys:
-                if (id(track), key) in self.reserved and not self._paces(track):
-                    if not self._fits(track, key, thing.rank):
-                        return self.explain(track, key, thing.rank)
+        """The first rule against `thing`, which had none, by what was touched since then."""
+        for track, keys in self._plan(thing):
+            for key in keys if track.touched else ():
+                if key in track.touched and not self._lets(track, key, thing.rank):
+                    return self.explain(track, key, thing.rank)
         return None
 
-    @staticmethod
-    def _paces(track: Track) -> bool:
-        return isinstance(track.rule.window, EveryNth)
+    def _lets(self, track: Track, key: Key, rank: int) -> bool:
+        return isinstance(track.rule.window, EveryNth) or self._fits(track, key, rank)
 
     def _rule_refusals(self, thing: Thing) -> Iterator[Refusal]:
         for track, keys in self._plan(thing):
@@ -203,12 +201,12 @@ class Judge:
                 left = None if limit == FREE else limit - kept - used
                 yield Room(track.rule.id, used, None if limit == FREE else limit, left)
 
-    def verdicts(self, track: Track, key: Key) -> list[bool]:
+    def verdicts(self, track: Track, key: Key) -> Sequence[bool]:
         """Whether `track` has room for one more of `key`, by class from promo to critical."""
         rule = track.rule
         if rule.headroom or rule.exempt or self._state.losses:
             return [self._fits(track, key, rank) for rank in range(len(CLASSES))]
-        return [self._fits(track, key, 0)] * len(CLASSES)
+        return ALL_FIT if track.asked <= self._room(track, key) else NONE_FITS
 
     def next_look(self, track: Track, key: Key) -> float:
         """The first moment, on the timeline of `track`, at which a refusal may end by itself."""
@@ -236,7 +234,6 @@ class Judge:
         for track, keys in self._plan(thing):
             for key in keys:
                 self._rooms.pop((id(track), key), None)
-                self.reserved.add((id(track), key))
 
     def _plan(self, thing: Thing) -> tuple[tuple[Track, tuple[Key, ...]], ...]:
         return self._state.plan(thing, self.here.surface, self.here.subject)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.ranking.scoring import Floats, Ints, Shelf
+from tactful.device.ranking.scoring import Floats, Ints, Labels, Shelf
 
 POPULARITY_WEIGHT = 0.02  # of the whole scale, from the least to the most popular item
 POPULARITY_FLOOR = 0.01  # of the highest: rarer items are not lifted further
@@ -42,15 +42,16 @@ def unit(values: Floats) -> Floats:
     return stretched
 
 
-def left(index: Mapping[int, int], wear: Mapping[int, float], fatigue: float) -> Floats:
-    """What is left of each score after `wear` (item number to wear >= 0): at most 1.
+def left(count: int, places: Labels, wear: Mapping[int, float], fatigue: float) -> Floats:
+    """What is left of each of `count` scores after `wear` (item number to wear >= 0): at most 1.
 
-    `index` has the place of each item number; one unit of wear halves `fatigue` times.
+    `places` has the place of each item among the scores, -1 for none; one unit of wear halves
+    `fatigue` times.
     """
-    worn = np.zeros(len(index))
-    for number, much in wear.items():
-        if number in index:
-            worn[index[number]] = much
+    worn = np.zeros(count)
+    there = places[np.fromiter(wear, dtype=np.int64, count=len(wear))]
+    much = np.fromiter(wear.values(), dtype=np.float64, count=len(wear))
+    worn[there[there >= 0]] = much[there >= 0]
     return np.maximum(2.0 ** (-fatigue * worn), LEAST_LEFT)
 
 

@@ -24,12 +24,15 @@ class Field:
         standing = context.standing
         self.context = context
         self.numbers = numbers[np.argsort(standing.shelf.tie_rank[numbers], kind="stable")]
-        self.index = {number: place for place, number in enumerate(self.numbers.tolist())}
+        self.places = np.full(len(standing.shelf.catalog), -1, dtype=np.int32)
+        self.places[self.numbers] = np.arange(len(self.numbers))  # -1: it is not weighed
         self.standard = normalised_rank(standing.scores[self.numbers])
         popularity = None if standing.popularity is None else standing.popularity[self.numbers]
         self._favour = debias.favour(popularity)
         self.lean = debias.lean(standing.shelf, self.numbers, context.taste.leanings)
-        self._left = debias.left(self.index, context.taste.wear, context.wishes.fatigue)
+        self._left = debias.left(
+            len(self.numbers), self.places, context.taste.wear, context.wishes.fatigue
+        )
         self._personal = standing.part(self.numbers)
 
     @cached_property
@@ -54,7 +57,8 @@ class Field:
         All stand above one that is not among them. `final` is of shape (people, items).
         """
         last = len(self.numbers)
-        places = np.array([self.index.get(n, last) for n in numbers], dtype=np.int64)
+        found = self.places[list(numbers)]
+        places = np.where(found < 0, last, found)
         padded = np.concatenate([final, np.full((len(final), 1), -1.0)], axis=1)
         mine, others = padded[:, places, None], final[:, None, :]
         above = (others > mine) | ((others == mine) & (np.arange(last) < places[:, None]))
@@ -110,8 +114,8 @@ class Scored:
 
     def score(self, number: int) -> float:
         """The final score of one item; 0 if it is not among them."""
-        place = self.field.index.get(number)
-        return 0.0 if place is None else float(self.final[place])
+        place = int(self.field.places[number])
+        return 0.0 if place < 0 else float(self.final[place])
 
     def ranks(self, numbers: Sequence[int]) -> list[int]:
         """How many items stand above each of `numbers`; all above one that is not among them."""

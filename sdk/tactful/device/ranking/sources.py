@@ -35,10 +35,10 @@ def sources_of(scored: Scored, natural: Sequence[int], length: int) -> list[Owed
 
     `natural` is what the list is made from anyway: of it nothing is a trial.
     """
-    context, index = scored.context, scored.field.index
+    context, places = scored.context, scored.field.places
     found = {
-        Source.REPEAT_DUE: [number for number in context.taste.due if number in index],
-        Source.FRESH: [number for number in fresh(context, length) if number in index],
+        Source.REPEAT_DUE: [number for number in context.taste.due if places[number] >= 0],
+        Source.FRESH: [number for number in fresh(context, length) if places[number] >= 0],
         Source.EXPLORATION: _untried(scored, natural),
     }
     owed = []

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
@@ -16,9 +17,11 @@ import numpy as np
 from tactful.device.catalog import Item
 from tactful.device.profile import DAY_MS, LEAST_EVIDENCE, SHOW_HALF_LIFE_DAYS, Belief, Key, Profile, Shown
 from tactful.device.ranking.explore import Tried
-from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Shelf
+from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Floats, Shelf
 
 ToldT = TypeVar("ToldT")
+Trials = dict[int, Tried]
+_SHOWS = attrgetter("wear", "since_ms", "times", "clicks")
 Label = tuple[str, int]  # a scope, and the whole number of a value in it
 FULL_DISLIKE = 4.0  # the strength of one fresh dislike
 WITHHELD = -1.0  # an item believed to be liked less than this is not offered
@@ -70,17 +73,19 @@ def taste_of(
         heard = {n: b for n, b in beliefs.items() if muted.isdisjoint(marks(items[n]))}
     strengths = {number: belief.at(now_ms) for number, belief in heard.items()}
     liked = [n for n, strength in strengths.items() if strength >= LEAST_EVIDENCE]
+    columns = np.array([_SHOWS(one) for one in shown.values()], dtype=np.float64)
+    columns = columns.reshape(-1, 4).T
     due, held = _bought(shelf, beliefs, now_ms)
     disliked = {n for n, strength in strengths.items() if strength <= WITHHELD}
     leanings = _leanings(shelf, profile, strengths, interests, now_ms, sensitive)
     return Taste(
         likes={n: strengths[n] for n in sorted(liked, key=lambda n: (-strengths[n], items[n].id))},
         leanings=leanings,
-        wear=_wear(shelf, beliefs, shown, now_ms),
-        times={number: one.times for number, one in shown.items()},
+        wear=_wear(shelf, beliefs, shown, columns[:2], now_ms),
+        times={number: int(times) for number, times in zip(shown, columns[2], strict=True)},
         withheld=held | disliked,
         due=due,
-        tried=_tried(shelf, shown),
+        tried=_tried(shelf, shown, *columns[2:]) if shown else {},
         known=len(liked) + len(disliked) + len(profile.opinions) + len(interests),
     )
 
@@ -89,8 +94,7 @@ def _numbered(
     shelf: Shelf, told: Mapping[str, ToldT], sensitive: Collection[int]
 ) -> dict[int, ToldT]:
     """What is told of items, by their numbers; nothing of the sensitive ones."""
-    find = shelf.catalog.find
-    found = ((find(item_id), what) for item_id, what in told.items())
+    found = zip(map(shelf.catalog.find, told), told.values(), strict=True)
     return {n: what for n, what in found if n is not None and n not in sensitive}
 
 
@@ -149,13 +153,15 @@ def _of(item: Item, scope: str) -> str:
 
 
 def _wear(
-    shelf: Shelf, beliefs: Mapping[int, Belief], shown: Mapping[int, Shown], now_ms: int
+    shelf: Shelf,
+    beliefs: Mapping[int, Belief],
+    shown: Mapping[int, Shown],
+    worn: Floats,
+    now_ms: int,
 ) -> dict[int, float]:
-    """Wear by item; of what is bought again and again only since it was last due."""
-    worn = np.array([one.wear for one in shown.values()])
-    since = np.array([one.since_ms for one in shown.values()], dtype=np.float64)
-    left = worn * 2.0 ** (-np.maximum(now_ms - since, 0) / (SHOW_HALF_LIFE_DAYS * DAY_MS))
-    wear: dict[int, float] = dict(zip(shown, left.tolist(), strict=True))
+    """Wear by item, from `worn` (wear, since when); of wanted repeats only since they were due."""
+    healed = 2.0 ** (-np.maximum(now_ms - worn[1], 0) / (SHOW_HALF_LIFE_DAYS * DAY_MS))
+    wear: dict[int, float] = dict(zip(shown, (worn[0] * healed).tolist(), strict=True))
     for number, belief in beliefs.items():
         if belief.bought and number in shown:
             due = belief.due_ms(shelf.catalog.items[number].replenishable)
@@ -164,12 +170,10 @@ def _wear(
     return wear
 
 
-def _tried(shelf: Shelf, shown: Mapping[int, Shown]) -> dict[int, Tried]:
+def _tried(shelf: Shelf, numbers: Collection[int], times: Floats, clicks: Floats) -> Trials:
     """Shows and follows by category; -1 stands for what has none."""
-    columns = [(number, one.times, min(one.clicks, one.times)) for number, one in shown.items()]
-    numbers, times, followed = np.array(columns, dtype=np.int64).reshape(-1, 3).T
-    kinds = shelf.category[numbers] + 1
-    shows, follows = (np.bincount(kinds, weights=much) for much in (times, followed))
-    return {
-        kind - 1: Tried(int(shows[kind]), int(follows[kind])) for kind in np.unique(kinds).tolist()
-    }
+    kinds = shelf.category[list(numbers)] + 1
+    shows = np.bincount(kinds, weights=times)
+    follows = np.bincount(kinds, weights=np.minimum(clicks, times))
+    known = np.flatnonzero(shows).tolist()
+    return {kind - 1: Tried(int(shows[kind]), int(follows[kind])) for kind in known}

@@ -198,10 +198,10 @@ def test_without_a_model_likes_lift_their_category() -> None:
 
 @given(wear=st.dictionaries(numbers, st.floats(0, 9), max_size=9), more=st.floats(0, 9))
 def test_wear_only_lowers_and_never_to_nothing(wear: dict[int, float], more: float) -> None:
-    index = {number: number for number in range(ITEMS)}
+    places = np.arange(ITEMS, dtype=np.int32)
 
-    left = debias.left(index, wear, 1.0)
-    further = debias.left(index, {number: much + more for number, much in wear.items()}, 1.0)
+    left = debias.left(ITEMS, places, wear, 1.0)
+    further = debias.left(ITEMS, places, {n: much + more for n, much in wear.items()}, 1.0)
 
     assert (left <= 1).all()
     assert (left >= debias.LEAST_LEFT).all()
