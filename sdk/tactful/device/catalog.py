@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, overload
 
 from tactful.errors import InvalidInput
 
+MADE_KEPT = 5_000  # items at hand
+COLUMNS = (
+    *("category", "brand", "campaign", "family", "creative", "channel", "tags", "item_class"),
+    *("priority", "price", "replenishable", "since"),
+)
 ItemClass = Literal["critical", "high", "normal", "promo"]
 
 
@@ -52,6 +60,108 @@ class Item:
             )
 
 
+class Column:
+    """One attribute of all items: each distinct value once, in the order of their first items.
+
+    `codes` has for each item the place of its value; it is empty if all have the same.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[object, int] = {}
+        self.values: list[object] = []
+        self.codes = array("i")
+
+    def append(self, value: object) -> None:
+        """The value of the next item."""
+        self.codes.append(self._known.setdefault(value, len(self._known)))
+
+    def settle(self) -> None:
+        """Keep only what reading needs: no more items come."""
+        self.values, self._known = list(self._known), {}
+        if len(self.values) == 1:
+            self.codes = array("i")
+
+    def of(self, number: int) -> object:
+        """The value of one item."""
+        return self.values[self.codes[number] if self.codes else 0]
+
+
+class Texts:
+    """Many texts as one, so that 100,000 of them take little more than their letters."""
+
+    def __init__(self) -> None:
+        self._all, self._ends = bytearray(), array("Q", [0])
+
+    def append(self, text: str) -> None:
+        """The text of the next item."""
+        self._all += text.encode("utf-8", "surrogatepass")
+        self._ends.append(len(self._all))
+
+    def encoded(self, number: int) -> bytes:
+        """One text in UTF-8, whose bytes are in the order of the letters."""
+        return bytes(self._all[self._ends[number] : self._ends[number + 1]])
+
+    def __getitem__(self, number: int) -> str:
+        return self.encoded(number).decode("utf-8", "surrogatepass")
+
+
+class Items(Sequence[Item]):
+    """All items of a catalog in columns; an item is made when it is asked for."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.ids, self.titles = Texts(), Texts()
+        self.columns = {name: Column() for name in COLUMNS}
+        self._count, self._made = 0, dict[int, Item]()
+        for item in items:
+            self._count += 1
+            self.ids.append(item.id)
+            self.titles.append(item.title)
+            for name, column in self.columns.items():
+                value = getattr(item, name)
+                column.append(tuple(value) if name == "tags" else value)
+        for column in self.columns.values():
+            column.settle()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, number: int) -> Item: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Item]: ...
+    def __getitem__(self, number: int | slice) -> Item | Sequence[Item]:
+        """One item by its number."""
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(self._count))]
+        item = self._made.get(number)
+        if item is None:
+            number = range(self._count)[number]
+            if len(self._made) >= MADE_KEPT:
+                self._made.clear()
+            item = self._made[number] = self._item(number)
+        return item
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self._made.get(number) or self._item(number) for number in range(self._count))
+
+    def corrected(self, name: str, said: Mapping[int, object]) -> Items:
+        """The same items but for one attribute of some of them, by number."""
+        items, column, old = copy(self), Column(), self.columns[name]
+        for number in range(self._count):
+            column.append(said.get(number, old.of(number)))
+        column.settle()
+        items.columns, items._made = {**self.columns, name: column}, {}
+        return items
+
+    def _item(self, number: int) -> Item:
+        item = object.__new__(Item)  # all of it was checked when it came
+        object.__setattr__(item, "id", self.ids[number])
+        object.__setattr__(item, "title", self.titles[number])
+        for name, column in self.columns.items():
+            object.__setattr__(item, name, column.of(number))
+        return item
+
+
 class Catalog:
     """All items, numbered from 0 in the order given; ids are unique.
 
@@ -59,10 +169,14 @@ class Catalog:
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
-        self.items: tuple[Item, ...] = tuple(items)
-        self._numbers = {item.id: number for number, item in enumerate(self.items)}
-        if len(self._numbers) < len(self.items):
-            raise InvalidInput("catalog", f"item {self._repeated()!r} stands twice", "remove one")
+        self.items = Items(items)
+        ids = [self.items.ids.encoded(number) for number in range(len(self.items))]
+        self.by_id = array("i", sorted(range(len(ids)), key=ids.__getitem__))
+        self._found: dict[str, int] = {}
+        for one, other in pairwise(self.by_id):
+            if ids[one] == ids[other]:
+                name = self.items.ids[one]
+                raise InvalidInput("catalog", f"item {name!r} stands twice", "remove one")
 
     @classmethod
     def from_file(cls, path: str | Path) -> Catalog:
@@ -80,12 +194,13 @@ class Catalog:
 
     def corrected(self, replenishable: Mapping[str, bool]) -> Catalog:
         """The catalog with what a person said of single items; the same if they said nothing."""
-        if not any(item_id in self for item_id in replenishable):
+        found = ((self.find(item_id), told) for item_id, told in replenishable.items())
+        said = {number: told for number, told in found if number is not None}
+        if not said:
             return self
-        said = replenishable.get
-        return Catalog(
-            replace(one, replenishable=said(one.id, one.replenishable)) for one in self.items
-        )
+        catalog = copy(self)
+        catalog.items = self.items.corrected("replenishable", said)
+        return catalog
 
     def __len__(self) -> int:
         return len(self.items)
@@ -94,29 +209,35 @@ class Catalog:
         return iter(self.items)
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self._numbers
+        return isinstance(item_id, str) and self.find(item_id) is not None
 
     def __getitem__(self, item_id: str) -> Item:
         return self.items[self.number(item_id)]
 
     def number(self, item_id: str) -> int:
         """The number of `item_id`; raises InvalidInput if the catalog has no such item."""
-        try:
-            return self._numbers[item_id]
-        except KeyError:
+        number = self.find(item_id)
+        if number is None:
             raise InvalidInput(
                 "item_id", f"{item_id!r} is not in the catalog", "use the id of a catalog item"
-            ) from None
+            )
+        return number
 
     def find(self, item_id: str) -> int | None:
         """The number of `item_id`; None if the catalog has no such item."""
-        return self._numbers.get(item_id)
+        number = self._found.get(item_id)
+        return self._searched(item_id) if number is None else number
+
+    def _searched(self, item_id: str) -> int | None:
+        wanted, encoded = item_id.encode("utf-8", "surrogatepass"), self.items.ids.encoded
+        place = bisect_left(self.by_id, wanted, key=encoded)
+        if place == len(self.by_id) or encoded(self.by_id[place]) != wanted:
+            return None
+        self._found[item_id] = self.by_id[place]
+        return self.by_id[place]
 
     @cached_property
     def sha256(self) -> str:
         """The hash of the ids in order: device and aggregator must number items alike."""
-        return hashlib.sha256("\n".join(self._numbers).encode()).hexdigest()
-
-    def _repeated(self) -> str:
-        counts = Counter(item.id for item in self.items)
-        return counts.most_common(1)[0][0]
+        ids = (self.items.ids.encoded(number) for number in range(len(self.items)))
+        return hashlib.sha256(b"\n".join(ids)).hexdigest()

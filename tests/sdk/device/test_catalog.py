@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tactful.device.catalog import Catalog, Item
 from tactful.errors import InvalidInput
@@ -70,3 +72,29 @@ def test_a_malformed_file_names_the_item_and_field(
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be read"):
         Catalog.from_file(tmp_path / "absent.json")
+
+
+names = st.text(max_size=3)
+items = st.builds(
+    Item,
+    id=st.text(min_size=1, max_size=3),
+    title=st.text(max_size=8),
+    category=names,
+    brand=names,
+    family=names,
+    tags=st.lists(names, max_size=2).map(tuple),
+    price=st.none() | st.floats(0, 9),
+    replenishable=st.booleans(),
+    since=st.none() | st.dates(),
+)
+
+
+@given(given_items=st.lists(items, max_size=9, unique_by=lambda item: item.id))
+def test_a_catalog_gives_back_what_it_was_given(given_items: list[Item]) -> None:
+    catalog = Catalog(given_items)
+
+    assert list(catalog) == list(catalog.items) == given_items
+    assert [catalog.items[n] for n in range(len(catalog))] == given_items
+    assert [catalog.find(item.id) for item in given_items] == list(range(len(given_items)))
+    assert [catalog.items[n].id for n in catalog.by_id] == sorted(item.id for item in given_items)
+    assert catalog.find("four") is None

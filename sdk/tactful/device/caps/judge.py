@@ -206,7 +206,7 @@ class Judge:
         rule = track.rule
         if rule.headroom or rule.exempt or self._state.losses:
             return [self._fits(track, key, rank) for rank in range(len(CLASSES))]
-        return ALL_FIT if track.asked <= self._room(track, key) else NONE_FITS
+        return ALL_FIT if self._fits(track, key, 0) else NONE_FITS
 
     def next_look(self, track: Track, key: Key) -> float:
         """The first moment, on the timeline of `track`, at which a refusal may end by itself."""

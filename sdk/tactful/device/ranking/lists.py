@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, overload
 
+import numpy as np
+
 from tactful.device.caps import CapEngine
 from tactful.device.catalog import Catalog, Item
 from tactful.device.memory import Memory, recall
@@ -75,8 +77,8 @@ class Lists:
         self._catalog, self._settings, self._vault, self._caps = catalog, settings, vault, caps
         self._shelf = Shelf(catalog)
         self._standing: Standing | None = None
-        concern = settings.wishes.concern
-        self._sensitive = frozenset(n for n, item in enumerate(catalog) if concern(item))
+        sensitive = np.flatnonzero(self._shelf.those(settings.wishes.concern))
+        self._sensitive = frozenset(sensitive.tolist())
         self._traces: OrderedDict[str, Trace] = OrderedDict()
 
     def recommend(self, asked: Asked, known: Known, now_ms: int) -> Picks:

@@ -71,7 +71,10 @@ class Ranking:
 
     def _others(self) -> Iterator[int]:
         """What was chosen, then all that was weighed, then the rest as it stands for everyone."""
-        order, place = [*self.order.tolist(), *self.scored.best_first.tolist()], self.context.standing.place
+        order, place = (
+            [*self.order.tolist(), *self.scored.best_first.tolist()],
+            self.context.standing.place,
+        )
         if self.context.rules.standard_share:
             order.sort(key=lambda number: int(place[number]))
         yield from dict.fromkeys(order)

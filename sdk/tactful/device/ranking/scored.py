@@ -62,7 +62,8 @@ class Field:
         padded = np.concatenate([final, np.full((len(final), 1), -1.0)], axis=1)
         mine, others = padded[:, places, None], final[:, None, :]
         above = (others > mine) | ((others == mine) & (np.arange(last) < places[:, None]))
-        return np.count_nonzero(above, axis=-1)
+        counts: Ints = np.count_nonzero(above, axis=-1)
+        return counts
 
     def _mixed(self, tastes: Sequence[Mapping[int, float]]) -> Floats:
         known = [likes for likes in tastes if likes]

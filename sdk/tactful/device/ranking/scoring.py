@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cached_property
 
@@ -27,7 +27,8 @@ class Shelf:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self._values: dict[str, dict[str, int]] = {}
+        self._kinds: dict[str, Labels] = {}  # for each value of a scope its label
+        self._known: dict[tuple[str, str], int] = {}
         self._tagged: dict[str, NDArray[np.bool_]] = {}
 
     def labels(self, scope: str) -> Labels:
@@ -43,8 +44,9 @@ class Shelf:
         """The whole number of one value in a scope; -1 if no item has it."""
         if scope == "item":
             return self.catalog.number(value) if value in self.catalog else -1
-        self.labels(scope)
-        return self._values.get(scope, {}).get(value, -1)
+        if (scope, value) not in self._known:
+            self._known[scope, value] = self._found(scope, value)
+        return self._known[scope, value]
 
     def having(self, name: str, value: str) -> NDArray[np.bool_]:
         """Which items have this value of this attribute (a scope, "id" or "tag")."""
@@ -54,43 +56,57 @@ class Shelf:
             shared: NDArray[np.bool_] = (self.labels(scope) == label) & (label >= 0)
             return shared
         if value not in self._tagged:
-            tagged = (value in item.tags for item in self.catalog)
-            self._tagged[value] = np.fromiter(tagged, dtype=np.bool_, count=len(self.catalog))
+            column = self.catalog.items.columns["tags"]
+            tagged = [isinstance(tags, tuple) and value in tags for tags in column.values]
+            self._tagged[value] = np.array(tagged, dtype=np.bool_)[self._codes("tags")]
         return self._tagged[value]
 
     @cached_property
     def category(self) -> Labels:
         """Each item's category as a whole number; -1 where it has none."""
-        return self._codes("category", (item.category for item in self.catalog))
+        return self._labels("category")
 
     @cached_property
     def brand(self) -> Labels:
         """Each item's brand as a whole number; -1 where it has none."""
-        return self._codes("brand", (item.brand for item in self.catalog))
+        return self._labels("brand")
 
     @cached_property
     def family(self) -> Labels:
         """Each item's family; one that names none joins those of the same brand and title."""
-        return self._codes("family", (item.family or _wording(item) for item in self.catalog))
+        labels, catalog = self._labels("family"), self.catalog
+        known: dict[str, int] = {}
+        first = int(labels.max(initial=-1)) + 1
+        for number in np.flatnonzero(labels < 0).tolist():
+            wording = _wording(catalog.items[number])
+            labels[number] = known.setdefault(wording, first + len(known))
+        return labels
 
     @cached_property
     def campaign(self) -> Labels:
         """Each item's campaign as a whole number; -1 where it has none."""
-        return self._codes("campaign", (item.campaign for item in self.catalog))
+        return self._labels("campaign")
 
     @cached_property
     def first_day(self) -> Labels:
         """The day (since 1970) on which each item joined the catalog; -1 where it is not told."""
-        days = (-1 if i.since is None else i.since.toordinal() - DAY_ZERO for i in self.catalog)
-        return np.fromiter(days, dtype=np.int32, count=len(self.catalog))
+        values = self.catalog.items.columns["since"].values
+        days = [v.toordinal() - DAY_ZERO if isinstance(v, date) else -1 for v in values]
+        return np.array(days, dtype=np.int32)[self._codes("since")]
 
     @cached_property
     def tie_rank(self) -> Labels:
         """Each item's place in the order of ids: ties are broken by it, on every device alike."""
-        order = sorted(range(len(self.catalog)), key=lambda number: self.catalog.items[number].id)
-        ranks = np.empty(len(order), dtype=np.int32)
-        ranks[order] = np.arange(len(order))
+        ranks = np.empty(len(self.catalog), dtype=np.int32)
+        ranks[np.frombuffer(self.catalog.by_id, dtype=np.int32)] = np.arange(len(ranks))
         return ranks
+
+    def those(self, asked: Callable[[Item], bool]) -> NDArray[np.bool_]:
+        """The items of which `asked` holds, which may look at category and tags alone."""
+        pairs = np.stack([self._codes("category"), self._codes("tags")])
+        _, firsts, which = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+        answers = [asked(self.catalog.items[number]) for number in firsts.tolist()]
+        return np.array(answers, dtype=np.bool_)[which.ravel()]
 
     def category_mix(self, numbers: Ints) -> Floats:
         """The share of each category among the items `numbers`, shape (categories,)."""
@@ -118,12 +134,25 @@ class Shelf:
         alike[families[:, None] == families] = 1.0
         return alike
 
-    def _codes(self, scope: str, values: Iterable[str]) -> Labels:
-        known: dict[str, int] = {"": -1}
-        codes = (known.setdefault(value, len(known) - 1) for value in values)
-        labels = np.fromiter(codes, dtype=np.int32, count=len(self.catalog))
-        self._values[scope] = {value: code for value, code in known.items() if value[:1] != "\0"}
-        return labels
+    def _labels(self, scope: str) -> Labels:
+        """The values of one scope as whole numbers; -1 for none."""
+        values = self.catalog.items.columns[scope].values
+        named = np.array([bool(value) for value in values], dtype=np.bool_)
+        kinds = np.where(named, np.cumsum(named) - 1, -1).astype(np.int32)
+        self._kinds[scope] = kinds
+        return kinds[self._codes(scope)]
+
+    def _found(self, scope: str, value: str) -> int:
+        self.labels(scope)
+        kinds = self._kinds.get(scope)
+        values = [] if kinds is None else self.catalog.items.columns[scope].values
+        return -1 if kinds is None or value not in values else int(kinds[values.index(value)])
+
+    def _codes(self, name: str) -> Labels:
+        codes = self.catalog.items.columns[name].codes
+        if not codes:
+            return np.zeros(len(self.catalog), dtype=np.int32)
+        return np.frombuffer(codes, dtype=np.int32)
 
 
 class Standing:

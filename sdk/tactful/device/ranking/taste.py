@@ -15,7 +15,15 @@ from typing import TypeVar
 import numpy as np
 
 from tactful.device.catalog import Item
-from tactful.device.profile import DAY_MS, LEAST_EVIDENCE, SHOW_HALF_LIFE_DAYS, Belief, Key, Profile, Shown
+from tactful.device.profile import (
+    DAY_MS,
+    LEAST_EVIDENCE,
+    SHOW_HALF_LIFE_DAYS,
+    Belief,
+    Key,
+    Profile,
+    Shown,
+)
 from tactful.device.ranking.explore import Tried
 from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Floats, Shelf
 
