@@ -32,7 +32,7 @@ format: $(VENV)/dev.stamp ## put the code in shape
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp ## measure speed and size, as ratios in one run
+bench: $(VENV)/bench.stamp ## measure speed and size, as ratios in one run
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/vdaf_bench.py
 	@$(BIN)/python benchmarks/upload_bench.py
@@ -72,3 +72,6 @@ $(VENV)/run.stamp: constraints.txt pyproject.toml .ci/setup.sh
 
 $(VENV)/dev.stamp: constraints-dev.txt pyproject.toml .ci/setup.sh
 	@PYTHON=$(PYTHON) sh .ci/setup.sh constraints-dev.txt $(VENV) dev
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp constraints-bench.txt
+	@PYTHON=$(PYTHON) sh .ci/setup.sh constraints-bench.txt $(VENV) bench

@@ -33,4 +33,5 @@ if __name__ == "__main__":
     found = faults("constraints.txt", run) + faults(
         "constraints-dev.txt", run | names(extras["dev"])
     )
+    found += faults("constraints-bench.txt", names(extras["bench"]))
     sys.exit("\n".join(found) if found else 0)

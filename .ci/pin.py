@@ -3,12 +3,16 @@
 import subprocess
 import sys
 
-SETS = {"constraints.txt": ["lab", "person"], "constraints-dev.txt": ["lab", "dev", "keyring"]}
+SETS = {
+    "constraints.txt": ["lab", "person"],
+    "constraints-dev.txt": ["lab", "dev", "keyring"],
+    "constraints-bench.txt": ["bench"],  # what others' lists cost; put beside the ones of dev
+}
 BUILD = "hatchling>=1.27\neditables>=0.5\n"
 
 
 def pin(target: str, extras: list[str]) -> None:
-    """Resolve `extras` and the build backend into `target`."""
+    """Resolve `extras` and the build backend into `target`; what dev has too is the same there."""
     options = [
         "--universal",
         "--generate-hashes",
@@ -18,6 +22,8 @@ def pin(target: str, extras: list[str]) -> None:
     ]
     wanted = [part for extra in extras for part in ("--extra", extra)]
     command = [sys.executable, "-m", "uv", "pip", "compile", "-q", *options, *wanted]
+    if "bench" in extras:
+        command += ["--constraint", "constraints-dev.txt"]
     subprocess.run(
         [*command, "pyproject.toml", "-", "-o", target], input=BUILD, text=True, check=True
     )

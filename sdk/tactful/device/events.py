@@ -52,6 +52,7 @@ class Event:
     `reservation_id` ties an event to the pick that was shown; an impression needs one. `evidence`
     says how surely an impression was seen. `value` is a rating (0 to 5), a dwell time in seconds or
     an amount. `scope` widens a `hide` from the item to all that shares its brand, category, ...
+    Hiding a whole category needs a second tap: `confirmed` says that there was one.
     Raises InvalidInput for an unknown kind or a value that makes no sense.
     """
 
@@ -62,6 +63,7 @@ class Event:
     value: float | None = None
     scope: str | None = None
     surface: str | None = None
+    confirmed: bool = False
     event_id: str = field(default_factory=new_event_id)
 
     def __post_init__(self) -> None:

@@ -85,7 +85,7 @@ class Memory:
     `limits` is the person's own rules document as JSON, empty for none; `noticed`: they were told
     that repetition limits are kept. `restored_ms` is when, in ledger time, the vault was put back;
     None if it never was. `checkpoint` is the newest signed head of the pair's log that a model was
-    adopted under, as JSON.
+    adopted under, as JSON. `refreshed` is when a model was last asked for, unix seconds.
     """
 
     position: int = 0
@@ -100,6 +100,7 @@ class Memory:
     balance: float = 1.0
     paused: bool = False
     limits: str = ""
+    refreshed: int = 0
     noticed: bool = False
     used_up: Mapping[str, bool] = field(default_factory=dict)
     interests: Mapping[Key, float] = field(default_factory=dict)
@@ -323,6 +324,7 @@ def _setting(memory: Memory, body: Body) -> Memory:
         balance=float(str(body.get("balance", memory.balance))),
         paused=bool(body.get("paused", memory.paused)),
         limits=str(body.get("limits", memory.limits)),
+        refreshed=_whole(body.get("refreshed", memory.refreshed)),
         noticed=bool(body.get("noticed", memory.noticed)),
         used_up=_used_up(memory.used_up, body.get("used_up")),
         interests=_interests(memory.interests, body.get("interest")),

@@ -191,12 +191,25 @@ class Personalizer:
         """Fetch, verify and adopt the newest model; raises ModelRejected, TransportError."""
         from tactful.device.model_feed import adopt
 
-        memory = self.memory
-        found = self._feed(self._carrier()).newest(
-            self.catalog, memory.newest, self._now_seconds(), memory.checkpoint
-        )
+        memory, now = self.memory, self._now_seconds()
+        feed = self._feed(self._carrier())
+        self._vault.append("setting", {"refreshed": now})
+        found = feed.newest(self.catalog, memory.newest, now, memory.checkpoint)
         adopt(self._vault, memory, found)
         return found.signed.release
+
+    def refresh_due(self) -> datetime | None:
+        """When the app should call `refresh` next, UTC; None if the device shares with nobody.
+
+        Each device has its own delay of up to a quarter of `settings.refresh_hours`, so that not
+        all ask at once; a try that failed counts too. Nothing is fetched here.
+        """
+        if self.settings.aggregators is None:
+            return None
+        last, every = self._settled().refreshed, 3600 * self.settings.refresh_hours
+        delay = int.from_bytes(self._vault.blind(f"refresh {last}")[:4], "big") / 2**32
+        due = last + every * (1 + delay / 4) if last else self._now_seconds()
+        return datetime.fromtimestamp(int(due), UTC)
 
     def forget(self) -> int:
         """Destroy events, profile and model for good; charges stay, nothing is refunded.

@@ -44,6 +44,9 @@ SIGNALS: Mapping[str, Signal] = MappingProxyType(
 NEUTRAL_RATING = 3.0
 DWELL_SECONDS, MOST_DWELL = 30.0, 2.0
 LEAST_EVIDENCE = 0.5  # strength below which a belief is no interest: one view alone says nothing
+PASSIVE_HALF_LIFE = 14  # days, of what one does in passing: views, dwelling, searches
+LEAST_DAYS = 2  # on so many days things done in passing must have been done to be an interest
+SITTING_GAP_MS = 1_800_000
 BOUGHT = frozenset({"purchase", "convert"})
 WEARING = frozenset({"impression", "click"})
 SHOW_HALF_LIFE_DAYS = 7.0  # as in design/repetition-caps.md
@@ -86,8 +89,19 @@ class Belief:
         )
 
     def usable(self, now_ms: int) -> bool:
-        """Whether enough is left at `now_ms` to call it an interest."""
-        return self.at(now_ms) >= LEAST_EVIDENCE
+        """Whether enough is left at `now_ms` to call it an interest, and it is no passing mood."""
+        return self.at(now_ms) >= LEAST_EVIDENCE and self.lasting
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it was acted upon, or met on several days."""
+        acted = any(days > PASSIVE_HALF_LIFE for days in self.strengths)
+        return acted or self.days >= LEAST_DAYS
+
+    @property
+    def days(self) -> int:
+        """On how many days there was something of it, as far as dates are kept."""
+        return len({at // DAY_MS for _, at in self.dates})
 
     def due_ms(self, replenishable: bool) -> int | None:
         """When it may be wanted again, unix ms: its own cycle, else the default one; None never."""
@@ -124,6 +138,22 @@ class Shown:
         return Shown(worn, now_ms, self.times + 1, self.clicks, event.reservation_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """How many shows there were since the person came; after half an hour without one, none."""
+
+    shows: int = 0
+    last_ms: int = 0
+
+    def at(self, now_ms: int) -> int:
+        """The shows so far of what goes on at `now_ms`."""
+        return self.shows if now_ms - self.last_ms < SITTING_GAP_MS else 0
+
+    def after(self, at_ms: int) -> Sitting:
+        """Once something was shown at `at_ms`."""
+        return Sitting(self.at(at_ms) + 1, max(self.last_ms, at_ms))
+
+
 @dataclass(frozen=True)
 class Profile:
     """Beliefs and wear by item id; `opinions` are of all that shares a scope with an item."""
@@ -131,6 +161,7 @@ class Profile:
     beliefs: Mapping[str, Belief] = field(default_factory=dict)
     shown: Mapping[str, Shown] = field(default_factory=dict)
     opinions: Mapping[Key, Belief] = field(default_factory=dict)  # by (scope, item id)
+    sitting: Sitting = Sitting()
 
     def after(self, events: Iterable[StoredEvent]) -> Profile:
         """The profile once `events` have happened; folding in pieces gives the same.
@@ -138,6 +169,7 @@ class Profile:
         What was recorded for repetition limits alone never becomes part of it.
         """
         beliefs, shown, opinions = dict(self.beliefs), dict(self.shown), dict(self.opinions)
+        sitting = self.sitting
         for event in events:
             if event.item_id is None or event.purpose == "essential":
                 continue
@@ -147,8 +179,11 @@ class Profile:
                 what = str(event.scope), event.item_id
                 opinions[what] = opinions.get(what, Belief()).after(event)
             if event.kind in WEARING:
-                shown[event.item_id] = shown.get(event.item_id, Shown()).after(event)
-        return Profile(beliefs, shown, opinions)
+                before = shown.get(event.item_id, Shown())
+                shown[event.item_id] = before.after(event)
+                if shown[event.item_id].times > before.times:
+                    sitting = sitting.after(event.at_ms)
+        return Profile(beliefs, shown, opinions, sitting)
 
     def packed(self) -> bytes:
         """All of it as JSON; `unpacked` reads it back."""

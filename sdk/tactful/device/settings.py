@@ -67,7 +67,8 @@ class Settings:
     `min_batch_size`: the smallest crowd this device joins or accepts a model from.
     `on_state_loss`: what a lost or damaged vault counts as, `half` of each limit or all of it
     (`closed`), for a day; lifetime limits until erased. `policy_version`: of the text that consent
-    is asked with; a new one ends what was granted.
+    is asked with; a new one ends what was granted. `refresh_hours`: how often to look for a new
+    model (`refresh_due` says when; nothing is fetched unasked).
     `wishes`, `brand`: what every list should hold (see docs/recommendation.md).
     """
 
@@ -82,6 +83,7 @@ class Settings:
     trust_days: int = 7
     min_batch_size: int = 1000
     policy_version: str = "1"
+    refresh_hours: float = 24.0
     on_state_loss: Literal["half", "closed"] = "half"
     wishes: Wishes = field(default_factory=Wishes)
     brand: BrandRules = field(default_factory=BrandRules)
@@ -118,6 +120,12 @@ class Settings:
             "settings.on_state_loss",
             f"{self.on_state_loss!r} is not known",
             "use half or closed",
+        )
+        _require(
+            math.isfinite(self.refresh_hours) and self.refresh_hours > 0,
+            "settings.refresh_hours",
+            f"{self.refresh_hours!r} is no length",
+            "use a number above 0, 24 if unsure",
         )
         _require(
             0 < self.delta < 1, "settings.delta", f"{self.delta!r} is out of range", "try 1e-6"

@@ -22,7 +22,8 @@ STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 class Wishes:
     """`most`: how many items of one category, brand or family a list may hold (one of a family if
     nothing is said). `places`: the share of a list that goes to what is due again (repeat_due), new
-    (fresh) or untried (exploration). `surfaces`: how personal lists on a surface may be, 0 to 1.
+    (fresh) or untried (exploration), `trials` the most untried items until the person goes away for
+    half an hour. `surfaces`: how personal lists on a surface may be, 0 to 1.
 
     `fatigue`: how many times a score is halved by one fresh show without a click; 0 is never.
     `sensitive`: categories and tags from whose items nothing is ever derived.
@@ -33,6 +34,7 @@ class Wishes:
     places: Mapping[str, float] = field(
         default_factory=lambda: {"repeat_due": 0.2, "fresh": 0.1, "exploration": 0.1}
     )
+    trials: int = 5
     surfaces: Mapping[str, float] = field(default_factory=dict)
     fatigue: float = 1.0
     sensitive: tuple[str, ...] = SENSITIVE
@@ -54,6 +56,7 @@ class Wishes:
         for name in ("places", "surfaces"):
             shares = getattr(self, name).values()
             _require(all(0 <= share <= 1 for share in shares), name, "use shares from 0 to 1")
+        _require(self.trials >= 0, "trials", "use 0 or more")
         _require(0 <= self.fatigue <= 9, "fatigue", "use 0 to 9")
         object.__setattr__(self, "sensitive", tuple(one.casefold() for one in self.sensitive))
 

@@ -194,15 +194,16 @@ class CapEngine:
         *,
         at: Moment | None = None,
         purpose: str = "essential",
-        confirmed: bool = False,
     ) -> StoredEvent:
         """Record a reaction; one without a known reservation or `item` is kept but counts nothing.
 
-        Telling the same `event_id` twice records it once. Hiding a category needs `confirmed`.
+        Telling the same `event_id` twice records it once. Hiding a category must be `confirmed`.
         """
-        if event.kind == "hide" and event.scope == "category" and not confirmed:
+        if event.kind == "hide" and event.scope == "category" and not event.confirmed:
             raise InvalidInput(
-                "event.scope", "hiding a whole category needs a second tap", "ask, then confirm it"
+                "event.confirmed",
+                "hiding a whole category needs a second tap",
+                "ask once more, then pass confirmed=True",
             )
         with self._writing() as writing:
             hold = _hold(writing.state, event.reservation_id)

@@ -151,7 +151,7 @@ class Thing(NamedTuple):
             case "item":
                 return (self.item,)
             case "family":
-                return (self.family,)
+                return (self.family or self.item,)  # what has no variants is a family of its own
             case "creative":
                 return (self.creative,)
             case "campaign":
@@ -163,7 +163,10 @@ class Thing(NamedTuple):
 
 
 def keys_of(thing: Thing, surface: str, attributes: tuple[str, ...]) -> tuple[Key, ...]:
-    """One key for every combination of values; a missing attribute has the value `none`."""
+    """One key for every combination of values; a missing attribute has the value `none`.
+
+    A missing family is the item itself, so that strangers are not limited as variants of one thing.
+    """
     if len(attributes) == 1:  # nearly always
         alone = thing.values(attributes[0], surface)
         return tuple(sorted((value,) for value in set(alone))) if alone else ((NONE,),)

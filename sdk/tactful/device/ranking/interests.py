@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tactful.device.catalog import Catalog, Item
-from tactful.device.profile import LEAST_EVIDENCE, Belief, Key, Profile
+from tactful.device.profile import DAY_MS, LEAST_DAYS, LEAST_EVIDENCE, Belief, Key, Profile
 from tactful.device.ranking.taste import marks
 
 SHOWN = ("item", "category", "brand")
@@ -15,7 +15,7 @@ SHOWN = ("item", "category", "brand")
 
 @dataclass(frozen=True)
 class Interest:
-    """One interest: `strength` now, and whether it is enough to be `usable` in lists.
+    """One interest: `strength` now, from how many `days`, and whether it is `usable` in lists.
 
     `evidence` has (kind of event, unix ms, item id), newest first; `factor` is how much the person
     lets it count, 1 unless they said so.
@@ -24,6 +24,7 @@ class Interest:
     scope: str
     value: str
     strength: float
+    days: int
     usable: bool
     factor: float
     evidence: tuple[tuple[str, int, str], ...]
@@ -55,5 +56,7 @@ def _interest(
     strength, factor = sum(belief.at(now_ms) for _, belief in told_by), factors.get(what, 1.0)
     dates = [(kind, at, item_id) for item_id, belief in told_by for kind, at in belief.dates]
     newest = tuple(sorted(dates, key=lambda one: -one[1]))
-    usable = strength >= LEAST_EVIDENCE and factor > 0
-    return Interest(*what, strength, usable, factor, newest)
+    days = len({at // DAY_MS for _, at, _ in dates})
+    lasting = days >= LEAST_DAYS or any(belief.lasting for _, belief in told_by)
+    usable = strength >= LEAST_EVIDENCE and lasting and factor > 0
+    return Interest(*what, strength, days, usable, factor, newest)

@@ -191,7 +191,7 @@ class Lists:
 
     def _again(self, trace: Trace, known: Known) -> Ranking:
         then = recall(self._vault, Memory(), until=trace.position)
-        if then.adoption != known.memory.adoption:
+        if trace.model != self._worth(known.model).digest:
             raise InvalidInput("decision_id", "its model is no longer kept", "use a later one")
         before = Known(then, lambda: then.profile, known.model, known.release)
         asked = Asked(

@@ -13,7 +13,8 @@ from tactful.device.catalog import Item
 from tactful.device.events import Event
 from tactful.device.ranking.candidates import Source
 from tactful.device.ranking.pipeline import Ranking
-from tactful.device.ranking.reasons import HELD, Language, Reason, Reasons, held_back
+from tactful.device.ranking.reasons import Language, Reason, Reasons
+from tactful.device.ranking.sentences import HELD, held_back
 
 
 class Missing(StrEnum):

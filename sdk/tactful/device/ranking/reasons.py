@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from tactful.device.caps import Denial
 from tactful.device.ranking.candidates import Source
 from tactful.device.ranking.pipeline import Ranking
 from tactful.device.ranking.scored import Scored
@@ -139,40 +138,3 @@ class Reasons:
 
 def _but(likes: Mapping[int, float], left_out: int) -> dict[int, float]:
     return {number: much for number, much in likes.items() if number != left_out}
-
-
-def held_back(denial: Denial, language: Language = "en") -> str:
-    """One denial as a sentence for the person: what was counted, who set the limit, until when."""
-    words = HELD[language]
-    sentences = [words["held"]]
-    if denial.used is not None and denial.limit is not None:
-        sentences = [words["counted"].format(used=denial.used, limit=denial.limit)]
-    if denial.author == "user":
-        sentences.append(words["own"])
-    if denial.next_allowed_at is not None:
-        sentences.append(f"{words['until']} {denial.next_allowed_at:{words['date']}} UTC.")
-    return " ".join(sentences)
-
-
-HELD: Mapping[Language, Mapping[str, str]] = {
-    "en": {
-        "held": "It is held back.",
-        "counted": "You have seen it {used:g} times lately; {limit:g} is the limit.",
-        "own": "You set this limit.",
-        "until": "It can return on",
-        "date": "%A, %d %B, %H:%M",
-        "owned": "You have it already, or said that you do not like it.",
-        "worn": "You saw it lately, so others go first; it stands at place {place} of your list.",
-        "free": "Nothing holds it back; it stands at place {place} of your list.",
-    },
-    "de": {
-        "held": "Es wird zurückgehalten.",
-        "counted": "Du hast es in letzter Zeit {used:g}-mal gesehen; {limit:g} ist die Grenze.",
-        "own": "Diese Grenze hast du gesetzt.",
-        "until": "Es kann wiederkommen am",
-        "date": "%d.%m.%Y, %H:%M Uhr",
-        "owned": "Du hast es schon oder magst es nicht.",
-        "worn": "Du hast es kürzlich gesehen, andere gehen vor; es steht auf Platz {place}.",
-        "free": "Nichts hält es zurück; es steht auf Platz {place} deiner Liste.",
-    },
-}

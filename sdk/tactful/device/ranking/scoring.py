@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cached_property
@@ -161,6 +162,14 @@ class Standing:
     def __init__(self, shelf: Shelf, model: Model | None) -> None:
         self.shelf, self.model = shelf, model
         self.scores = _standard_scores(shelf, model)
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for the model by what is in it: only with the same a list is made again."""
+        digest = hashlib.sha256()
+        for array in () if self.model is None else self.model.arrays().values():
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+        return "" if self.model is None else digest.hexdigest()[:16]
 
     @cached_property
     def order(self) -> Labels:

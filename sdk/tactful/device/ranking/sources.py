@@ -43,7 +43,10 @@ def sources_of(scored: Scored, natural: Sequence[int], length: int) -> list[Owed
     }
     owed = []
     for source, numbers in found.items():
-        count = round(context.wishes.places.get(source, 0.0) * length)
+        share = context.wishes.places.get(source, 0.0)
+        count = round(share * length)
+        if source is Source.EXPLORATION:  # what was shown since the person came had its trials
+            count = min(count, max(context.wishes.trials - round(share * context.taste.seen), 0))
         if count and numbers:
             owed.append(Owed(source, count, numbers[: 4 * count]))
     return owed

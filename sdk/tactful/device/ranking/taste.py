@@ -53,6 +53,7 @@ class Taste:
     withheld: frozenset[int] = frozenset()
     due: tuple[int, ...] = ()
     tried: Mapping[int, Tried] = field(default_factory=dict)
+    seen: int = 0  # shows since the person came
     known: int = 0  # how many items and kinds of items anything is thought of
 
 
@@ -80,7 +81,8 @@ def taste_of(
     if muted:
         heard = {n: b for n, b in beliefs.items() if muted.isdisjoint(marks(items[n]))}
     strengths = {number: belief.at(now_ms) for number, belief in heard.items()}
-    liked = [n for n, strength in strengths.items() if strength >= LEAST_EVIDENCE]
+    enough = (n for n, strength in strengths.items() if strength >= LEAST_EVIDENCE)
+    liked = [n for n in enough if beliefs[n].lasting]
     columns = np.array([_SHOWS(one) for one in shown.values()], dtype=np.float64)
     columns = columns.reshape(-1, 4).T
     due, held = _bought(shelf, beliefs, now_ms)
@@ -94,6 +96,7 @@ def taste_of(
         withheld=held | disliked,
         due=due,
         tried=_tried(shelf, shown, *columns[2:]) if shown else {},
+        seen=profile.sitting.at(now_ms),
         known=len(liked) + len(disliked) + len(profile.opinions) + len(interests),
     )
 

@@ -18,7 +18,8 @@ from tactful.device.ranking.reasons import Reason, Reasons
 class Trace:
     """One list: what was asked and when, what limits answered, what was shown.
 
-    `position` is the vault's newest record then; `balance` what was asked for, None for nothing.
+    `position` is the vault's newest record then; `balance` what was asked for, None for nothing;
+    `model` names what was in the model, empty for none.
     """
 
     decision_id: str
@@ -32,6 +33,7 @@ class Trace:
     balance: float | None = None
     position: int = 0
     allowed: bool = False
+    model: str = ""
 
     @classmethod
     def of(cls, picks: Picks, ranking: Ranking, length: int, surface: str, at_ms: int) -> Trace:
@@ -45,6 +47,7 @@ class Trace:
             denied=tuple(sorted({denial.item_id for denial in picks.denials})),
             hidden=tuple(sorted(ranking.context.hidden)),
             exclude=tuple(sorted(ranking.context.excluded)),
+            model=ranking.context.standing.digest,
         )
 
     def at(self, memory: Memory, balance: float | None) -> Trace:
@@ -73,6 +76,7 @@ class Trace:
             balance=None if balance is None else float(str(balance)),
             position=int(str(body["position"])),
             allowed=bool(body["allowed"]),
+            model=str(body.get("model", "")),
         )
 
     def replayed(self, ranking: Ranking) -> Replay:

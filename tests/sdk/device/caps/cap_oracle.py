@@ -178,7 +178,8 @@ class Oracle:
 
     def keys(self, rule: Rule, thing, surface: str, subject: str) -> set[tuple[str, ...]]:
         values = {
-            "item": [thing.item], "family": [thing.family], "creative": [thing.creative],
+            "item": [thing.item], "family": [thing.family or thing.item],
+            "creative": [thing.creative],
             "campaign": [thing.campaign], "category": list(thing.categories),
             "brand": [thing.brand], "surface": [surface], "channel": [thing.channel],
             "app": ["app"], "tag": list(thing.tags), "class": [thing.item_class],
