@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tactful.device.model_feed import InUse, ModelFeed
     from tactful.device.ranking.interests import Interest
     from tactful.device.ranking.lists import Known, Lists
+    from tactful.device.ranking.measures import Measures
     from tactful.device.ranking.picks import Pick, Picks, WhyNot
     from tactful.device.ranking.trace import Explained, Replay
     from tactful.device.settings import Aggregators, Settings
@@ -321,6 +322,13 @@ class Personalizer:
     def replay(self, decision_id: str) -> Replay:
         """An earlier list made again from what was known then; kept as long as for `explain`."""
         return self._made().replay(decision_id, self._known())
+
+    def metrics(self) -> Measures | None:
+        """What this device's late lists did to the person; computed here, and nothing is sent.
+
+        Over the lists that `replay` knows; None before the first.
+        """
+        return self._made().measures(self._known(), self._now_ms())
 
     def interests(self) -> tuple[Interest, ...]:
         """What the person is taken to like, the strongest first, each with the events behind it.

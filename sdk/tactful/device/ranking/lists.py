@@ -20,10 +20,11 @@ from tactful.device.memory import Memory, recall
 from tactful.device.profile import Profile
 from tactful.device.ranking.balance import by_evidence, most_personal
 from tactful.device.ranking.context import Context
+from tactful.device.ranking.measures import Measures, measured
 from tactful.device.ranking.picks import Picks, WhyNot, picked
 from tactful.device.ranking.pipeline import Ranking, rank
 from tactful.device.ranking.scoring import Shelf, Standing
-from tactful.device.ranking.taste import NOTHING, taste_of
+from tactful.device.ranking.taste import NOTHING, Taste, taste_of
 from tactful.device.ranking.trace import Explained, Replay, Trace, explained
 from tactful.device.settings import Settings
 from tactful.device.vault import Vault
@@ -120,6 +121,14 @@ class Lists:
         trace = self._trace(decision_id)
         return explained(self._again(trace, known), item)
 
+    def measures(self, known: Known, now_ms: int) -> Measures | None:
+        """What the lists that are still known did; None before the first."""
+        stored = [Trace.from_body(record.body) for record in self._vault.read(0, ["trace"])]
+        traces = {trace.decision_id: trace for trace in [*stored, *self._traces.values()]}
+        learns = known.memory.consent.allows("local_personalization")
+        taste = self._taste(known, now_ms) if learns else NOTHING
+        return measured(list(traces.values()), self._worth(known.model), taste)
+
     def forget(self) -> None:
         """Let go of all traces in memory."""
         self._traces.clear()
@@ -141,13 +150,7 @@ class Lists:
         taste, seed, today = NOTHING, b"", now_ms // DAY_MS
         hidden = asked.hidden
         if balance > 0:
-            taste = taste_of(
-                known.profile(),
-                self._shelf,
-                now_ms,
-                interests=memory.interests,
-                sensitive=self._sensitive,
-            )
+            taste = self._taste(known, now_ms)
             balance = min(balance, by_evidence(taste.known))
             seed = self._vault.blind(f"explore {asked.surface} {today}")
             hidden = self._hidden(asked.surface) if hidden is None else hidden
@@ -162,6 +165,15 @@ class Lists:
             seed=seed,
             excluded=asked.exclude,
             hidden=hidden or frozenset(),
+        )
+
+    def _taste(self, known: Known, now_ms: int) -> Taste:
+        return taste_of(
+            known.profile(),
+            self._shelf,
+            now_ms,
+            interests=known.memory.interests,
+            sensitive=self._sensitive,
         )
 
     def _worth(self, model: Model | None) -> Standing:

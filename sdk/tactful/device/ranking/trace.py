@@ -19,7 +19,8 @@ class Trace:
     """One list: what was asked and when, what limits answered, what was shown.
 
     `position` is the vault's newest record then; `balance` what was asked for, None for nothing;
-    `model` names what was in the model, empty for none.
+    `model` names what was in the model, empty for none; `standard` is how many of the shown would
+    stand as high for everyone.
     """
 
     decision_id: str
@@ -34,6 +35,7 @@ class Trace:
     position: int = 0
     allowed: bool = False
     model: str = ""
+    standard: int = 0
 
     @classmethod
     def of(cls, picks: Picks, ranking: Ranking, length: int, surface: str, at_ms: int) -> Trace:
@@ -48,6 +50,7 @@ class Trace:
             hidden=tuple(sorted(ranking.context.hidden)),
             exclude=tuple(sorted(ranking.context.excluded)),
             model=ranking.context.standing.digest,
+            standard=sum(pick.is_standard for pick in picks),
         )
 
     def at(self, memory: Memory, balance: float | None) -> Trace:
@@ -77,6 +80,7 @@ class Trace:
             position=int(str(body["position"])),
             allowed=bool(body["allowed"]),
             model=str(body.get("model", "")),
+            standard=int(str(body.get("standard", 0))),
         )
 
     def replayed(self, ranking: Ranking) -> Replay:

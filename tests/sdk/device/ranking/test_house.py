@@ -203,3 +203,21 @@ def test_the_table_gives_what_is_owed_its_place_at_the_end() -> None:
     assert house.numbers == (0, 1, 2, 3, 15)
     assert house.sources[15] is Source.FRESH
     assert house.sources[3] is Source.PERSONAL  # it would have been there anyway
+
+
+@given(house=rules, likes=histories, refused=st.sets(numbers, max_size=40))
+def test_a_notice_is_in_every_list_that_may_hold_it(
+    house: BrandRules, likes: dict[int, float], refused: set[int]
+) -> None:
+    ranking = rank(context(likes, 0.5, wishes=Wishes(), rules=house), length=10)
+    shown = [CATALOG.items[number].id for number in granted(ranking, refused, 10)]
+    before = [CATALOG[item_id] for item_id in house.pins.values() if item_id in CATALOG]
+
+    for item_id in house.notices:
+        if item_id not in CATALOG:
+            continue
+        item, number = CATALOG[item_id], CATALOG.number(item_id)
+        banned = any(SHELF.having(*mark)[number] for mark in house.never)
+        parted = any(house.parts(item, other) for other in before if other != item)
+        assert item_id in shown or banned or parted or number in refused
+        before.append(item)

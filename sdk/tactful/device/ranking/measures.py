@@ -1,0 +1,105 @@
+"""What this device's own lists did to the person, in the measures of `metrics`; nothing leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tactful.device.ranking import metrics
+from tactful.device.ranking.scoring import Ints, Standing
+from tactful.device.ranking.taste import Taste
+from tactful.device.ranking.trace import Trace
+
+WINDOW = 10  # lists: what was in one of so many before comes again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """Means over the `lists` that are still known; shares lie in [0, 1], no item is named.
+
+    `diversity` is 1 minus the mean similarity in a list, `entropy` of its categories in bits,
+    `calibration` the divergence of its categories from those liked in nats. `coverage`, `gini` and
+    `hhi` are of exposure over the catalog; `repeats_wanted` and `repeats_unwanted` per place, of
+    items in one of the ten lists before. `cap_hits` is what limits refused of what they were asked;
+    `standard` the share of places whose items would stand as high for everyone. Of popularity,
+    where a model tells it: `novelty` in bits, the best-sellers' `head` share, and `lift`, the mean
+    of a list over that of the own likes. None is what cannot be told.
+    """
+
+    lists: int
+    fill: float
+    diversity: float
+    entropy: float
+    coverage: float
+    gini: float
+    hhi: float
+    repeats_wanted: float
+    repeats_unwanted: float
+    cap_hits: float
+    standard: float
+    calibration: float | None = None
+    novelty: float | None = None
+    head: float | None = None
+    lift: float | None = None
+
+
+def measured(traces: Sequence[Trace], standing: Standing, taste: Taste) -> Measures | None:
+    """The measures of these lists, oldest first; None if nothing was shown in any."""
+    catalog = standing.shelf.catalog
+    found = [[catalog.find(item_id) for item_id in trace.shown] for trace in traces]
+    lists = [np.array([n for n in one if n is not None], dtype=np.int64) for one in found]
+    shown = [one for one in lists if len(one)]
+    if not shown:
+        return None
+    exposures = metrics.exposure(shown, len(catalog))
+    wanted, unwanted = metrics.repetition_rates(lists, _wanted(standing, taste), WINDOW)
+    places, denied = sum(map(len, shown)), sum(len(trace.denied) for trace in traces)
+    mixes = [standing.shelf.category_mix(one) for one in shown]
+    likes = np.fromiter(taste.likes, dtype=np.int64, count=len(taste.likes))
+    target = standing.shelf.category_mix(likes)
+    return Measures(
+        lists=len(traces),
+        fill=metrics.fill_rate(places, sum(trace.length for trace in traces)),
+        diversity=_mean(
+            [metrics.intra_list_diversity(one, standing.shelf.similarity) for one in shown]
+        ),
+        entropy=_mean([metrics.entropy(mix) for mix in mixes]),
+        coverage=metrics.catalog_coverage(shown, len(catalog)),
+        gini=metrics.gini(exposures),
+        hhi=metrics.exposure_hhi(exposures),
+        repeats_wanted=wanted,
+        repeats_unwanted=unwanted,
+        cap_hits=denied / (denied + places),
+        standard=sum(trace.standard for trace in traces) / places,
+        calibration=_mean([metrics.calibration_kl(target, mix) for mix in mixes])
+        if target.any()
+        else None,
+        **_of_popularity(shown, standing, likes),
+    )
+
+
+def _of_popularity(shown: Sequence[Ints], standing: Standing, likes: Ints) -> dict[str, float]:
+    """What only a model can tell; its popularity counts as a share of the most popular item."""
+    if standing.popularity is None:
+        return {}
+    popularity = standing.popularity.astype(np.float64) / float(standing.popularity.max())
+    told = {
+        "novelty": _mean([metrics.novelty(one, popularity) for one in shown]),
+        "head": _mean([float((standing.best_sellers[one] == 0).mean()) for one in shown]),
+    }
+    if len(likes):
+        lifts = [metrics.popularity_lift(one, likes, popularity) for one in shown]
+        told["lift"] = _mean(lifts)
+    return told
+
+
+def _wanted(standing: Standing, taste: Taste) -> Callable[[int, int], bool]:
+    """Whether the person wants an item again: what is used up, and what is due."""
+    items, due = standing.shelf.catalog.items, frozenset(taste.due)
+    return lambda item, _: item in due or items[item].replenishable
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
