@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
+    import datetime as clocks
     from collections.abc import Iterable, Iterator
     from datetime import timedelta
     from types import TracebackType
@@ -199,15 +200,17 @@ class Personalizer:
         adopt(self._vault, memory, found)
         return found.signed.release
 
-    def refresh_due(self) -> datetime | None:
+    def refresh_due(self) -> clocks.datetime | None:
         """When the app should call `refresh` next, UTC; None if the device shares with nobody.
 
         Each device has its own delay of up to a quarter of `settings.refresh_hours`, so that not
         all ask at once; a try that failed counts too. Nothing is fetched here.
         """
+        from datetime import UTC, datetime
+
         if self.settings.aggregators is None:
             return None
-        last, every = self._settled().refreshed, 3600 * self.settings.refresh_hours
+        last, every = self._past.settled().refreshed, 3600 * self.settings.refresh_hours
         delay = int.from_bytes(self._vault.blind(f"refresh {last}")[:4], "big") / 2**32
         due = last + every * (1 + delay / 4) if last else self._now_seconds()
         return datetime.fromtimestamp(int(due), UTC)

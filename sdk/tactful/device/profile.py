@@ -192,6 +192,7 @@ class Profile:
                 [[item, *_row(belief)] for item, belief in self.beliefs.items()],
                 [[item, *astuple(shown)] for item, shown in self.shown.items()],
                 [[*key, *_row(belief)] for key, belief in self.opinions.items()],
+                astuple(self.sitting),
             ],
             separators=(",", ":"),
         ).encode()
@@ -199,11 +200,12 @@ class Profile:
     @classmethod
     def unpacked(cls, content: bytes) -> Profile:
         """The profile that `packed` wrote."""
-        beliefs, shown, opinions = json.loads(content)
+        beliefs, shown, opinions, *sitting = json.loads(content)
         return cls(
             {item: _belief(*row) for item, *row in beliefs},
             {item: Shown(*row) for item, *row in shown},
             {(scope, item): _belief(*row) for scope, item, *row in opinions},
+            *(Sitting(*row) for row in sitting),
         )
 
     def item_ids(self) -> list[str]:
