@@ -12,6 +12,7 @@ from tactful.errors import TactfulError
 COMMANDS = (
     "demo",
     "simulate",
+    "compare",
     "catalogue",
     "experiment",
     "exposures",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OURS, OTHER, INK = "#0b7a75", "#9aa5b1", "#1f2933"
+RIVALS = ("#b45309", "#4f6bb5", "#a23b72", "#6b7280", "#8a7a1f", "#c2410c", "#5b4b8a")
 LOOK = Path(__file__).with_name("tactful.mplstyle")
 
 
@@ -174,3 +175,67 @@ def trade_offs(
         axes.set_xlabel(across_label)
         axes.set_ylim(bottom=0)
     return _svg(figure)
+
+
+def with_intervals(
+    curves: Mapping[str, Sequence[tuple[float, float, float]]],
+    lines: Mapping[str, float],
+    *,
+    label: str,
+    across: str,
+) -> str:
+    """Named curves of (place, value, half an interval) on a log axis, and dashed levels.
+
+    Curves whose name begins with "ours" stand out; names stand at the right, never over another.
+    """
+    figure, axes = _figure(4.4)
+    ends: list[tuple[float, str, str]] = []
+    markers = "osD^vP*X"
+    for place, (name, points) in enumerate(curves.items()):
+        x, y, spread = zip(*points, strict=True)
+        ours = name.startswith("ours")
+        colour = OURS if ours else RIVALS[place % len(RIVALS)]
+        beside = 1.015 ** (place - len(curves) / 2)  # so that intervals do not hide each other
+        axes.errorbar(
+            [here * beside for here in x],
+            y,
+            spread,
+            color=colour,
+            linewidth=2.2 if ours else 1.2,
+            marker=markers[place % len(markers)],
+            markersize=4,
+            capsize=3,
+            linestyle="--" if name.endswith("pair") else "-",
+        )
+        ends.append((y[-1], name, colour))
+    for name, level in lines.items():
+        axes.axhline(level, color=INK, linestyle=":", linewidth=1)
+        ends.append((level, f"{name}, no privacy", INK))
+    _name_ends(axes, ends)
+    axes.set_ylim(bottom=0)
+    axes.set_xscale("log")
+    ticks = sorted({point[0] for points in curves.values() for point in points})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(across)
+    axes.set_ylabel(label)
+    return _svg(figure)
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Each name right of its curve's end, moved up where another stands."""
+    apart = 0.045 * (max((end[0] for end in ends), default=1.0) or 1.0)
+    lowest = -apart
+    for value, name, colour in sorted(ends):
+        lowest = max(value, lowest + apart)
+        axes.annotate(
+            name,
+            (1.0, lowest),
+            (8, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            color=colour,
+            fontsize=9,
+            va="center",
+            annotation_clip=False,
+        )

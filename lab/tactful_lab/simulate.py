@@ -111,7 +111,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab simulate` does."""
     if options.json is not None:
-        _prepare(options.json)
+        prepare(options.json, "--json")
     dataset = datasets.load(options.dataset, datasets.folder(options.data))
     figures = simulate(
         dataset,
@@ -191,14 +191,14 @@ def _figures(
     )
 
 
-def _prepare(path: Path) -> None:
+def prepare(path: Path, field: str) -> None:
     """Make sure that the file can be written, before minutes are spent on its content."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     except OSError as refused:
         raise InvalidInput(
-            "--json", f"{path} cannot be written ({refused.strerror})", "name another file"
+            field, f"{path} cannot be written ({refused.strerror})", "name another file"
         ) from refused
 
 

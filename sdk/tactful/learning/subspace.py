@@ -66,7 +66,7 @@ def first_guide(noisy_sum: Floats, tau: float, plan: Plan, seed: bytes) -> Guide
     public = np.random.default_rng(int.from_bytes(seed, "little"))
     start = public.standard_normal((plan.head, plan.rank))
     start *= np.sqrt(popularity[head] / popularity.max())[:, None]
-    basis, _ = np.linalg.qr(_without(_direction(popularity, weights, head), start))
+    basis, _ = np.linalg.qr(without(direction(popularity, weights, head), start))
     return _guide(popularity, weights, head, basis, np.ones(plan.rank))
 
 
@@ -86,7 +86,7 @@ def finish(noisy_sum: Floats, tau: float, plan: Plan, guide: Guide | None) -> Mo
         popularity = _cleaned(_checked(noisy_sum, plan.items), tau)
         return _popular(popularity, _weights(popularity, plan), plan)
     basis, singular = _decompose(noisy_sum, guide)
-    scale = _shrunk(singular, tau, len(guide.head), plan.rho)
+    scale = shrunk(singular, tau, len(guide.head), plan.rho)
     if not (gate.stands_out(singular[0], tau, *basis.shape) and scale.any()):
         return _popular(guide.popularity, guide.weights, plan)
     return Model(
@@ -120,32 +120,32 @@ def _largest(popularity: Floats, count: int) -> NDArray[np.int64]:
     return np.sort(np.argsort(-popularity, kind="stable")[:count])
 
 
-def _direction(
+def direction(
     popularity: NDArray[np.floating],
     weights: NDArray[np.floating],
     head: NDArray[np.integer],
 ) -> Floats:
     """q: popularity as the basis sees it, of length 1."""
-    direction = weights[head].astype(np.float64) * popularity[head]
-    unit: Floats = direction / np.sqrt(np.square(direction).sum())
+    weighted = weights[head].astype(np.float64) * popularity[head]
+    unit: Floats = weighted / np.sqrt(np.square(weighted).sum())
     return unit
 
 
-def _without(direction: Floats, matrix: Floats) -> Floats:
-    """`matrix` with its part along `direction` taken out of every column."""
-    orthogonal: Floats = matrix - np.outer(direction, direction @ matrix)
+def without(unit: Floats, matrix: Floats) -> Floats:
+    """`matrix` with its part along `unit` taken out of every column."""
+    orthogonal: Floats = matrix - np.outer(unit, unit @ matrix)
     return orthogonal
 
 
 def _decompose(noisy_sum: Floats, guide: Guide) -> tuple[Floats, Floats]:
     """The left singular vectors and the singular values of a sum, popularity taken out."""
     matrix = _checked(noisy_sum, guide.basis.size).reshape(guide.basis.shape)
-    direction = _direction(guide.popularity, guide.weights, guide.head)
-    basis, singular, _ = np.linalg.svd(_without(direction, matrix), full_matrices=False)
+    popular = direction(guide.popularity, guide.weights, guide.head)
+    basis, singular, _ = np.linalg.svd(without(popular, matrix), full_matrices=False)
     return basis, np.maximum(singular, np.finfo(np.float64).tiny)
 
 
-def _shrunk(singular: Floats, tau: float, head: int, rho: float) -> Floats:
+def shrunk(singular: Floats, tau: float, head: int, rho: float) -> Floats:
     """How far to trust each direction, in [0, 1]; all 0 if none exceeds the noise.
 
     `c` estimates the squared cosine between the noisy and the true direction (section 3).

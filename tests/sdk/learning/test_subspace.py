@@ -12,7 +12,7 @@ from tactful.errors import InvalidInput
 from tactful.learning.contribution import popularity_vector, subspace_vector
 from tactful.learning.model import Model
 from tactful.learning.plan import Plan, popularity_plan
-from tactful.learning.subspace import Guide, _cleaned, _shrunk, finish, first_guide, next_guide
+from tactful.learning.subspace import Guide, _cleaned, finish, first_guide, next_guide, shrunk
 
 N = 80
 PLAN = Plan(items=N, head=60, rank=3, shares=(0.1, 0.3, 0.6))
@@ -139,7 +139,7 @@ def test_a_plan_of_popularity_ends_after_its_first_round() -> None:
 
 
 def test_directions_below_the_noise_get_no_weight() -> None:
-    scale = _shrunk(np.array([30.0, 11.0, 9.9, 1.0]), tau=1.0, head=100, rho=0.1)
+    scale = shrunk(np.array([30.0, 11.0, 9.9, 1.0]), tau=1.0, head=100, rho=0.1)
 
     assert scale[0] == 1
     assert 0 < scale[1] < 0.5

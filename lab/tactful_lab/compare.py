@@ -1,0 +1,311 @@
+"""Recommenders on the same people, split, budget and seeds: how well each ranks, and its upload."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tactful.errors import InvalidInput
+from tactful.privacy.accountant import mu_for
+from tactful_lab import baselines, central, central_factors, central_gram, datasets, ials, plots
+from tactful_lab.central import Curator, Fitted
+from tactful_lab.evaluation import (
+    TEST_SEED,
+    VALIDATION_SEED,
+    Holdout,
+    Scorer,
+    Utility,
+    evaluate,
+    hold_out,
+)
+from tactful_lab.population import Noise, Population
+from tactful_lab.simulate import DELTA, prepare
+
+EPSILONS, SEEDS = (1.0, 3.0, 8.0), 3
+SEED_LIMIT = 30
+# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond them a series in 1/df.
+STUDENT = (12.7062, 4.3027, 3.1824, 2.7764)
+NORMAL = 1.959964
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Arena:
+    """What every method gets: the same people, split and delta."""
+
+    dataset: datasets.Dataset
+    people: datasets.Split
+    delta: float
+
+
+class Method(NamedTuple):
+    """One recommender; `epsilon` and seed mean nothing to one that is not private."""
+
+    private: bool
+    fit: Callable[[Arena, float, int], Fitted]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One method at one epsilon: NDCG@100 and recall@20 over seeds, means over test people.
+
+    `epsilon` is None without privacy. `ndcg_half_width` is that of a 95 % interval of the mean
+    over seeds of the noise (Student's t), None for one seed or without noise.
+    """
+
+    method: str
+    epsilon: float | None
+    ndcg_at_100: float
+    ndcg_half_width: float | None
+    recall_at_20: float
+    recall_at_50: float
+    ndcg_by_seed: tuple[float, ...]
+    coordinates_per_device: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All figures of one command, at one delta; one person's contributions against zeros."""
+
+    dataset: str
+    train_users: int
+    test_users: int
+    items: int
+    delta: float
+    adjacency: str
+    seeds: int
+    figures: tuple[Figure, ...]
+
+    def document(self) -> str:
+        """The figures as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def compare(
+    dataset: datasets.Dataset,
+    *,
+    epsilons: Sequence[float] = EPSILONS,
+    seeds: int = SEEDS,
+    methods: Sequence[str] | None = None,
+    delta: float = DELTA,
+    progress: Progress = lambda line: None,
+) -> Comparison:
+    """Fit each of `methods` (default: all that are installed) and rank for the test people.
+
+    Raises InvalidInput for an unknown method, no epsilon, or seeds not in 1..30.
+    """
+    chosen = _checked(methods, epsilons, seeds, delta)
+    arena = Arena(dataset, _split(dataset), delta)
+    test = hold_out(dataset, arena.people.test, TEST_SEED)
+    figures = []
+    for name in chosen:
+        private = METHODS[name].private
+        for epsilon in epsilons if private else (None,):
+            progress(f"{name}" + (f", epsilon {epsilon:g}" if epsilon else ""))
+            fits = (METHODS[name].fit(arena, epsilon or math.inf, seed) for seed in range(seeds))
+            first = next(fits)
+            rest = list(fits) if private else []
+            measured = [evaluate(one.scorer, test) for one in (first, *rest)]
+            figures.append(_figure(name, epsilon, measured, first.coordinates))
+    return Comparison(
+        dataset=dataset.name,
+        train_users=len(arena.people.train),
+        test_users=len(arena.people.test),
+        items=dataset.items,
+        delta=delta,
+        adjacency="zero_out",
+        seeds=seeds,
+        figures=tuple(figures),
+    )
+
+
+def half_width(values: Sequence[float]) -> float | None:
+    """Half of the 95 % interval of the mean; None for one value."""
+    if len(values) < 2:
+        return None
+    return student(len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t (Abramowitz, Stegun 1972, 26.7.5), within 0.003."""
+    if freedom <= len(STUDENT):
+        return STUDENT[freedom - 1]
+    z = NORMAL
+    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
+    return z + terms[0] / freedom + terms[1] / freedom**2 + third / freedom**3
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Offer `tactful-lab compare`."""
+    parser = subparsers.add_parser("compare", help="private recommenders at equal epsilon")
+    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists")
+    parser.add_argument("--epsilon", type=float, nargs="+", default=EPSILONS, help="default 1 3 8")
+    parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of the noise; default 3")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help=", ".join(METHODS))
+    parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.svg there")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """What `tactful-lab compare` does."""
+    drawing = options.out / "compare.svg" if options.out else None
+    for field, path in (("--json", options.json), ("--out", drawing)):
+        if path is not None:
+            prepare(path, field)
+    comparison = compare(
+        datasets.load(options.dataset, datasets.folder(options.data)),
+        epsilons=options.epsilon,
+        seeds=options.seeds,
+        methods=options.methods,
+        delta=options.delta,
+        progress=_tell if sys.stderr.isatty() else lambda line: None,
+    )
+    if options.json is not None:
+        options.json.write_text(comparison.document() + "\n")
+    if drawing is not None:
+        drawing.write_text(plot(comparison))
+    sys.stdout.write(table(comparison))
+    return 0
+
+
+def table(comparison: Comparison) -> str:
+    """The figures for people: NDCG@100 with its 95 % interval, and what a device uploads."""
+    lines = [
+        f"{comparison.dataset}: {comparison.train_users} people train, {comparison.test_users} "
+        f"test, {comparison.items} items; delta {comparison.delta:g} ({comparison.adjacency}), "
+        f"{comparison.seeds} seeds of noise",
+        "",
+        f"{'':18}{'epsilon':>8}{'NDCG@100':>10}{'95 %':>9}{'recall@20':>11}{'coordinates':>13}",
+    ]
+    for one in comparison.figures:
+        epsilon = "none" if one.epsilon is None else f"{one.epsilon:g}"
+        spread = "" if one.ndcg_half_width is None else f"±{one.ndcg_half_width:.4f}"
+        upload = f"{one.coordinates_per_device:,}" if one.coordinates_per_device else "history"
+        lines.append(
+            f"{one.method:18}{epsilon:>8}{one.ndcg_at_100:10.4f}{spread:>9}"
+            f"{one.recall_at_20:11.4f}{upload:>13}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plot(comparison: Comparison) -> str:
+    """NDCG@100 over epsilon with intervals, and over upload, as SVG."""
+    private = {
+        name: [
+            (one.epsilon, one.ndcg_at_100, one.ndcg_half_width or 0.0)
+            for one in comparison.figures
+            if one.method == name and one.epsilon is not None
+        ]
+        for name in dict.fromkeys(one.method for one in comparison.figures)
+    }
+    lines = {one.method: one.ndcg_at_100 for one in comparison.figures if one.epsilon is None}
+    curves = {name: sorted(points) for name, points in private.items() if points}
+    return plots.with_intervals(curves, lines, label="NDCG@100", across="epsilon")
+
+
+def _checked(
+    methods: Sequence[str] | None, epsilons: Sequence[float], seeds: int, delta: float
+) -> list[str]:
+    if not 1 <= seeds <= SEED_LIMIT:
+        raise InvalidInput("seeds", f"{seeds} is not in 1..{SEED_LIMIT}", "use 3")
+    if not epsilons:
+        raise InvalidInput("epsilon", "there is none", "name at least one, as 1 3 8")
+    for epsilon in epsilons:
+        mu_for(epsilon, delta)
+    if methods is None:
+        return [name for name in METHODS if name != "ials" or ials.available()]
+    for name in methods:
+        if name not in METHODS:
+            raise InvalidInput("methods", f"{name!r} is unknown", f"use {', '.join(METHODS)}")
+    return list(dict.fromkeys(methods))
+
+
+def _split(dataset: datasets.Dataset) -> datasets.Split:
+    people = datasets.split(dataset)
+    if dataset.items < 2 or not min(map(len, (people.train, people.validation, people.test))):
+        raise InvalidInput(
+            "dataset",
+            f"{dataset.users} people and {dataset.items} items are too few to split and rank",
+            "use at least 12 people and 2 items",
+        )
+    return people
+
+
+def _figure(
+    name: str, epsilon: float | None, measured: Sequence[Utility], coordinates: int
+) -> Figure:
+    ndcg = tuple(one.ndcg_at_100 for one in measured)
+    return Figure(
+        method=name,
+        epsilon=epsilon,
+        ndcg_at_100=float(np.mean(ndcg)),
+        ndcg_half_width=half_width(ndcg),
+        recall_at_20=float(np.mean([one.recall_at_20 for one in measured])),
+        recall_at_50=float(np.mean([one.recall_at_50 for one in measured])),
+        ndcg_by_seed=ndcg,
+        coordinates_per_device=coordinates,
+    )
+
+
+def _open(make: Callable[[Arena], Scorer]) -> Method:
+    """A method that sees everything; the server has the histories."""
+    return Method(False, lambda arena, epsilon, seed: Fitted(make(arena), 0))
+
+
+def _curated(fit: Callable[[Curator], Fitted]) -> Method:
+    """A method of a trusted server with noise once."""
+
+    def fitted(arena: Arena, epsilon: float, seed: int) -> Fitted:
+        mu, generator = mu_for(epsilon, arena.delta), np.random.default_rng(seed)
+        return fit(Curator(arena.dataset, arena.people.train, mu, generator))
+
+    return Method(True, fitted)
+
+
+def _ours(noise: Noise, *, personal: bool = True) -> Method:
+    """What the shipped learner does, in whole numbers, rounding included."""
+
+    def fitted(arena: Arena, epsilon: float, seed: int) -> Fitted:
+        crowd = Population(arena.dataset, arena.people.train)
+        learn = crowd.train if personal else crowd.dp_popularity
+        training = learn(epsilon, arena.delta, noise=noise, generator=np.random.default_rng(seed))
+        entries = sum(here.encoding.length for here in training.rounds)
+        return Fitted(baselines.scorer(training.model), entries)
+
+    return Method(True, fitted)
+
+
+def _validation(arena: Arena) -> Holdout:
+    return hold_out(arena.dataset, arena.people.validation, VALIDATION_SEED)
+
+
+METHODS = {
+    "popularity": _open(lambda one: baselines.popularity(one.dataset, one.people.train)),
+    "ease": _open(lambda one: baselines.best_ease(one.dataset, one.people.train, _validation(one))),
+    "ials": _open(lambda one: ials.best_ials(one.dataset, one.people.train, _validation(one))),
+    "dp-popularity": _ours("once", personal=False),
+    "local-popularity": _curated(central.local_popularity),
+    "gram-ease": _curated(central_gram.gram_ease),
+    "gram-pca": _curated(central_gram.gram_pca),
+    "dp-als": _curated(central_factors.dp_als),
+    "fed-recon": _curated(central_factors.fed_recon),
+    "ours": _ours("once"),
+    "ours-pair": _ours("pair"),
+}
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")
