@@ -15,7 +15,16 @@ import numpy as np
 
 from tactful.errors import InvalidInput
 from tactful.privacy.accountant import mu_for
-from tactful_lab import baselines, central, central_factors, central_gram, datasets, ials, plots
+from tactful_lab import (
+    baselines,
+    central,
+    central_factors,
+    central_gram,
+    datasets,
+    gram15,
+    ials,
+    plots,
+)
 from tactful_lab.central import Curator, Fitted
 from tactful_lab.evaluation import (
     TEST_SEED,
@@ -300,6 +309,7 @@ METHODS = {
     "local-popularity": _curated(central.local_popularity),
     "gram-ease": _curated(central_gram.gram_ease),
     "gram-pca": _curated(central_gram.gram_pca),
+    "gram15": _curated(gram15.gram15),
     "dp-als": _curated(central_factors.dp_als),
     "fed-recon": _curated(central_factors.fed_recon),
     "ours": _ours("once"),
