@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OURS, OTHER, INK = "#0b7a75", "#9aa5b1", "#1f2933"
-RIVALS = ("#b45309", "#4f6bb5", "#a23b72", "#6b7280", "#8a7a1f", "#c2410c", "#5b4b8a")
+RIVALS = ("#b45309", "#4f6bb5", "#a23b72", "#6b7280", "#8a7a1f", "#b91c5c", "#5b4b8a")
 LOOK = Path(__file__).with_name("tactful.mplstyle")
 
 
