@@ -98,7 +98,7 @@ class Personalizer:
         self._clock, self._transport = clock or SystemClock(), transport
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
         self._vault, self.state_lost = opened(settings.path, key)
-        spent, heard = caps(settings), self.restrictions
+        spent, heard = caps(settings), lambda: self.restrictions
         self._past = Recollection(self._vault, spent, settings, heard, self._now_seconds)
         told = consent is not None or self._past.settled().told
         self._offered, self.catalog, self._said = catalog, catalog, dict[str, bool]()

@@ -24,10 +24,10 @@ class Recollection:
         vault: Vault,
         ledger: Ledger,
         settings: Settings,
-        restrictions: Restrictions,
+        restrictions: Callable[[], Restrictions],
         now_seconds: Callable[[], int],
     ) -> None:
-        """`ledger` is an empty one, with the caps that the app has set."""
+        """`ledger` is an empty one, with the app's caps; others may say no at any time."""
         self._vault, self._blank, self._settings = vault, Memory(ledger=ledger), settings
         self._restrictions, self._now = restrictions, now_seconds
         self.last = self._blank  # as it was read last, without who else may say no
@@ -73,7 +73,7 @@ class Recollection:
     def _allowed(self, memory: Memory) -> Memory:
         consent = effective(
             memory.answers,
-            self._restrictions,
+            self._restrictions(),
             now=self._now(),
             policy_version=self._settings.policy_version,
         )
