@@ -81,7 +81,6 @@ def run(options: argparse.Namespace) -> int:
 
 def measure(clients: int, length: int, rounds: int, vdaf: str) -> Figures:
     """Run all rounds on one pair."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running_pair(folder, min_batch_floor=1, min_count_floor=1) as pair:

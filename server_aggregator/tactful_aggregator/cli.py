@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -173,6 +174,8 @@ def transcript(folder: Folder) -> None:
 
 def main() -> None:
     """Run the command line; whatever is refused is one sentence and exit status 2."""
+    # the matrices of proofs are small: more threads of the linear algebra only wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
     except (TactfulError, OSError) as refused:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -39,8 +38,7 @@ class RunningHalf:
     def start(self) -> None:
         """Run it, and wait until it answers."""
         command = [sys.executable, "-m", "tactful_aggregator.cli", "serve"]
-        one = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # several processes share the cores
-        self.process = subprocess.Popen([*command, "--dir", str(self.half.folder)], env=one)
+        self.process = subprocess.Popen([*command, "--dir", str(self.half.folder)])
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
