@@ -165,12 +165,12 @@ class LeaderResources(Resources):
         return plain(b"", 204)
 
     def _require_hope(self, provision: Provision, request: CollectionReq) -> None:
-        """Raise Problem once no report can come any more that would make the batch large enough."""
+        """Raise Problem once no report can come any more that would make the batch large enough.
+
+        A report of an hour that is over may come as long as the task takes any.
+        """
         task, batch = provision.task, Batch.of(provision, request.query)
-        end = min(
-            task.expires, batch.last * task.time_precision if batch.last > 1 else task.expires
-        )
-        if self.bench.clock() < end + upload.SKEW_SECONDS:
+        if self.bench.clock() < task.expires:
             return
         with self.bench.store.transaction() as tx:
             kept = tx.count_reports(task.id, batch.first, batch.last)

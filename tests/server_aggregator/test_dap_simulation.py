@@ -50,6 +50,32 @@ LOST_ANSWER = [
     Step("start", 0),
     Step("work"),
 ]
+FOUND = {
+    "a collection that is begun twice is one": [Step("start"), Step("start")],
+    "two collections that overlap": [
+        Step("start"),
+        Step("upload"),
+        Step("start", 4),
+        Step("work"),
+        Step("poll"),
+    ],
+    "a collection whose first answer is lost": [
+        Step("upload", 2),
+        Step("start", fault="answer", at=3),
+        Step("start"),
+        Step("work"),
+        Step("poll"),
+    ],
+}
+
+
+@both
+@pytest.mark.parametrize("found", FOUND)
+def test_what_campaigns_found_stays_mended(protocol: str, found: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Simulation(Path(folder), protocol).run(FOUND[found])
+
+
 FORGOTTEN = {
     "the helper forgets what it answered and counted": {
         "answered_job": lambda tx, job_id: None,

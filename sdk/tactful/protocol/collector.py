@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -62,11 +62,16 @@ class Collector:
         return Query(Interval(first, task.wire_time(last) - first))
 
     def create(self, transport: Transport, query: Query) -> str:
-        """Begin a collection; the address of the job. The same query again is the same job."""
+        """Begin a collection; the address of the job. The same query again is the same job.
+
+        So a request that was lost, or a collector that was, is simply repeated: -18 says so, and
+        in -09, where the collector names the job, the name follows from the query.
+        """
         base = f"{self.task.leader}/tasks/{self.task.encoded_id}/collection_jobs"
         body = CollectionReq(query).encode(self.task)
         if self.task.dap.counted:
-            url = f"{base}/{encoded(secrets.token_bytes(16))}"
+            name = hmac.digest(self.key.private_bytes_raw(), self.task.id + body, "sha256")[:16]
+            url = f"{base}/{encoded(name)}"
             self._sent(transport, "PUT", url, body)
             return url
         answer = self._sent(transport, "POST", base, body)
