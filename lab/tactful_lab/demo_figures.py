@@ -172,7 +172,7 @@ def _tiles(
 ) -> dict[str, str]:
     gain = utility["private"].ndcg_at_100 / utility["popularity"].ndcg_at_100 - 1
     return {
-        "better than popularity (NDCG@100)": f"{gain:+.0%}",
+        "better than popularity if all report (NDCG@100)": f"{gain:+.0%}",
         "epsilon spent by each device, all rounds": f"{facts.release.epsilon:.2f}",
         "unwanted repeats, as shipped": f"{capped.unwanted_rate:.0%}",
         "unwanted repeats without caps": f"{uncapped.unwanted_rate:.0%}",
