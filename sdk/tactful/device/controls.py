@@ -25,7 +25,7 @@ class Controls:
     ) -> None:
         self._vault, self._caps, self._rules, self._memory = vault, caps, rules, memory
         self._followed = ""
-        self.follow()
+        self.follow(memory().limits)
 
     def set_balance(self, balance: float) -> None:
         """How personal lists may be: 0 (the standard list) to 1."""
@@ -94,9 +94,8 @@ class Controls:
         """Every (scope, value) that is hidden or muted."""
         return self._caps.muted()
 
-    def follow(self) -> None:
-        """Take over limits that were set in another process."""
-        own = self._memory().limits
+    def follow(self, own: str) -> None:
+        """Take over limits that were set in another process: their document as JSON."""
         if own != self._followed:
             self._limit(own)
 

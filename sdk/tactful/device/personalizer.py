@@ -153,7 +153,8 @@ class Personalizer:
         from tactful.device.ranking.lists import Asked
 
         asked = Asked(n, surface, balance, frozenset(exclude))
-        return self._made().recommend(asked, self._known(), self._now_ms())
+        lists, known = self._ready()
+        return lists.recommend(asked, known, self._now_ms())
 
     def release(self, pick: Pick) -> None:
         """Give a pick back that was never drawn; its reservation no longer counts."""
@@ -303,7 +304,8 @@ class Personalizer:
         from tactful.device.ranking.lists import Asked
 
         item, asked = self.catalog[item_id], Asked(10, surface)
-        return self._made().why_not(item, asked, self._known(), self._now_ms())
+        lists, known = self._ready()
+        return lists.why_not(item, asked, known, self._now_ms())
 
     def simulate(
         self, n: int, *, surface: str = "home", ahead: timedelta | None = None
@@ -312,7 +314,8 @@ class Personalizer:
         from tactful.device.ranking.lists import Asked
 
         ahead_ms = int(ahead.total_seconds() * 1000) if ahead else 0
-        return self._made().preview(Asked(n, surface), self._known(), self._now_ms(), ahead_ms)
+        lists, known = self._ready()
+        return lists.preview(Asked(n, surface), known, self._now_ms(), ahead_ms)
 
     def explain(self, decision_id: str, item_id: str) -> Explained:
         """How an item came to its place in an earlier list, stage by stage; no side effects.
@@ -320,18 +323,21 @@ class Personalizer:
         Raises InvalidInput for a decision that is no longer kept: the last 32 are, and all of the
         last 30 days where the person agreed to diagnostics.
         """
-        return self._made().explain(decision_id, self.catalog[item_id], self._known())
+        lists, known = self._ready()
+        return lists.explain(decision_id, self.catalog[item_id], known)
 
     def replay(self, decision_id: str) -> Replay:
         """An earlier list made again from what was known then; kept as long as for `explain`."""
-        return self._made().replay(decision_id, self._known())
+        lists, known = self._ready()
+        return lists.replay(decision_id, known)
 
     def metrics(self) -> Measures | None:
         """What this device's late lists did to the person; computed here, and nothing is sent.
 
         Over the lists that `replay` knows; None before the first.
         """
-        return self._made().measures(self._known(), self._now_ms())
+        lists, known = self._ready()
+        return lists.measures(known, self._now_ms())
 
     def interests(self) -> tuple[Interest, ...]:
         """What the person is taken to like, the strongest first, each with the events behind it.
@@ -353,7 +359,7 @@ class Personalizer:
     @property
     def model(self) -> Model | None:
         """The model that lists are made with; None before the first."""
-        in_use = self._adopted()
+        in_use = self._adopted(self._past.settled())
         return self._shipped if in_use is None else in_use.model
 
     def sent_bytes(self, disclosure: Disclosure) -> bytes:
@@ -411,16 +417,21 @@ class Personalizer:
 
     # wiring
 
-    def _made(self) -> Lists:
-        from tactful.device.ranking.lists import Lists
+    def _ready(self) -> tuple[Lists, Known]:
+        """What makes lists, and what is known now: all but the profile from one reading."""
+        from tactful.device.ranking.lists import Known, Lists
 
-        said = self._past.settled().used_up
-        if said != self._said:
-            self._said, self.catalog, self._lists = dict(said), self._offered.corrected(said), None
+        memory = self._past.settled()
+        if memory.used_up != self._said:
+            self._said, self._lists = dict(memory.used_up), None
+            self.catalog = self._offered.corrected(self._said)
         if self._lists is None:
             self._lists = Lists(self.catalog, self.settings, self._vault, self._caps)
-        self.controls.follow()
-        return self._lists
+        self.controls.follow(memory.limits)
+        in_use = self._adopted(memory)
+        model = self._shipped if in_use is None else in_use.model
+        release = None if in_use is None else in_use.release
+        return self._lists, Known(memory, self._past.profile, model, release)
 
     def _item(self, event: Event) -> Item | None:
         """What the event is about; a show of what left the catalog since then still counts."""
@@ -433,19 +444,10 @@ class Personalizer:
         sensitive = item is not None and self.settings.wishes.concern(item)
         return not (memory.paused or sensitive)
 
-    def _known(self) -> Known:
-        from tactful.device.ranking.lists import Known
-
-        memory = self._past.settled()
-        in_use = self._adopted()
-        model = self._shipped if in_use is None else in_use.model
-        release = None if in_use is None else in_use.release
-        return Known(memory, lambda: self.memory.profile, model, release)
-
-    def _adopted(self) -> InUse | None:
+    def _adopted(self, memory: Memory) -> InUse | None:
         from tactful.device.model_feed import load
 
-        adoption = self._past.settled().adoption
+        adoption = memory.adoption
         if adoption is None:
             return None
         if self._in_use is None or self._in_use[0] != adoption.file:

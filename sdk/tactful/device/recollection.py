@@ -10,6 +10,7 @@ from tactful.device import memory as remembering
 from tactful.device.consent import Restrictions, effective
 from tactful.device.events import StoredEvent
 from tactful.device.memory import Memory
+from tactful.device.profile import Profile
 from tactful.device.settings import Settings
 from tactful.device.signals import Registry
 from tactful.device.vault import Vault
@@ -41,6 +42,11 @@ class Recollection:
         """The same without the profile, which is not looked at."""
         self.last = remembering.recall_settings(self._vault, self.last)
         return self._allowed(self.last)
+
+    def profile(self) -> Profile:
+        """What is believed of the person now, whatever it may be used for."""
+        self.last = remembering.recall(self._vault, self.last)
+        return self.last.profile
 
     def events(self) -> Iterator[StoredEvent]:
         """Everything that is remembered to have happened, oldest first."""

@@ -1,7 +1,8 @@
 """Which of many things may be shown now: verdicts in a table, found anew where they may differ.
 
-One verdict belongs to one key of one rule. For given facts time only frees, so a verdict that
-grants holds until a fact touches its key, and one that refuses until something leaves its window.
+One verdict belongs to one key of all rules that count by it: the first of them that refuses. For
+given facts time only frees, so a verdict that grants holds until a fact touches its key, and one
+that refuses until something leaves its window.
 """
 
 from __future__ import annotations
@@ -14,29 +15,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.caps.judge import Judge, Refusal
-from tactful.device.caps.rules import EveryNth
-from tactful.device.caps.state import State
+from tactful.device.caps.judge import Judge
+from tactful.device.caps.rooms import ALL_FIT
+from tactful.device.caps.state import Keyed, State
 from tactful.device.caps.things import CLASSES, Key, Thing
-from tactful.device.caps.windows import Setting, Track
+from tactful.device.caps.waits import Refusal
+from tactful.device.caps.windows import Setting
 
 Labels = NDArray[np.int32]
 NO_CELL = 0  # fills rows that are shorter than the table is wide; it refuses nothing
 RANKS = len(CLASSES)
+FITS = 1 << 30  # in the place of a rule that refuses: none does
 MOST_ROWS = 500_000
 
 
 class Cell(NamedTuple):
     """What one verdict is about; surfaces that interrupt have verdicts of their own."""
 
-    track: Track
+    keyed: Keyed
     key: Key
 
 
 class Verdict(NamedTuple):
-    """Whether there is room, by class, and when (on which timeline) a refusal may end."""
+    """The place of the first rule without room, by class, and when that may end by itself."""
 
-    fits: Sequence[bool]
+    first: Sequence[int]
     until: float
     timeline: int
 
@@ -51,12 +54,11 @@ class Board:
         self._rows: dict[tuple[Thing, str, str, bool], int] = {}
         self._table = np.zeros((64, 8), dtype=np.int32)
         self._ranks = np.zeros(64, dtype=np.int8)
-        self._fits = np.ones((RANKS, 64), dtype=bool)
+        self._first = np.full((RANKS, 64), FITS, dtype=np.int32)
         self._until = np.full(64, math.inf)
         self._timelines = np.zeros(64, dtype=np.int8)
         self._stale = np.ones(64, dtype=bool)  # verdicts to be found before they are used
-        self._of_track: defaultdict[int, list[int]] = defaultdict(list)
-        self._settings: dict[int, tuple[Setting, int]] = {}
+        self._settings: dict[int, tuple[tuple[Setting, ...], int]] = {}
         self._explained: dict[int, dict[int, tuple[Refusal, int]]] = {}  # cell, then class
 
     def refusals(self, things: Sequence[Thing], judge: Judge) -> Iterator[Refusal | None]:
@@ -64,19 +66,19 @@ class Board:
 
         Reasons are found one by one, so that what was reserved meanwhile is counted.
         """
-        rows = np.fromiter((self._row(thing, judge) for thing in things), np.int64, len(things))
+        rows = np.array([self._row(thing, judge) for thing in things], dtype=np.int64)
         cells = self._table[rows]
         self._refresh(cells, judge)
-        fits = self._fits[self._ranks[rows].astype(np.intp)[:, None], cells]
-        worst = fits.argmin(axis=1)
-        first = np.where(fits.all(axis=1), NO_CELL, cells[np.arange(len(rows)), worst])
-        for thing, number in zip(things, first.tolist(), strict=True):
+        first = self._first[self._ranks[rows].astype(np.intp)[:, None], cells]
+        worst = np.arange(len(rows)), first.argmin(axis=1)
+        numbers = np.where(first[worst] < FITS, cells[worst], NO_CELL)
+        for thing, number in zip(things, numbers.tolist(), strict=True):
             refusal = None if judge.calm and thing.item else next(judge.before_rules(thing), None)
             if refusal is None and number != NO_CELL:
-                refusal = self._first(thing, number, judge)
+                refusal = self._reason(thing, number, judge)
             yield refusal
 
-    def _first(self, thing: Thing, number: int, judge: Judge) -> Refusal | None:
+    def _reason(self, thing: Thing, number: int, judge: Judge) -> Refusal | None:
         """The first rule against `thing`: `number`, or one before it by what was reserved since."""
         if self.state.reserved:
             return judge.rule_refusal(thing)
@@ -89,12 +91,14 @@ class Board:
 
     def _explain(self, number: int, rank: int, judge: Judge) -> Refusal | None:
         cell = self._cells[number - 1]
-        now, explained = judge.here.on(cell.track).ms, self._explained.setdefault(number, {})
+        place = cell.keyed.places.index(int(self._first[rank, number]))
+        track, explained = cell.keyed.tracks[place], self._explained.setdefault(number, {})
+        now = judge.here.on(track).ms
         if rank in explained:
             refusal, then = explained[rank]
             return refusal if refusal.wait_ms is None else refusal.later(now - then)
-        refusal = judge.explain(cell.track, cell.key, rank)
-        if judge.holds_still(cell.track.rule):
+        refusal = judge.explain(track, cell.key, rank)
+        if judge.holds_still(track.rule):
             explained[rank] = refusal, now
         return refusal
 
@@ -104,20 +108,22 @@ class Board:
         row = self._rows.get(wanted)
         if row is None:
             row = self._rows[wanted] = len(self._rows)
-            plan = self.state.plan(thing, here.surface, here.subject)
-            cells = [self._cell(track, key, here.interruptive) for track, key in _cells(plan)]
+            asked = self.state.asked(thing, here.surface, here.subject)
+            pairs = zip(self.state.keyed, asked, strict=True)
+            cells = [
+                self._cell(o, key, here.interruptive) for o, keys in pairs for key in keys or ()
+            ]
             self._make_room(row, len(cells))
             self._table[row, : len(cells)] = cells
             self._ranks[row] = thing.rank
         return row
 
-    def _cell(self, track: Track, key: Key, interruptive: bool) -> int:
-        numbers = self._numbers[id(track), interruptive]
+    def _cell(self, keyed: Keyed, key: Key, interruptive: bool) -> int:
+        numbers = self._numbers[id(keyed), interruptive]
         number = numbers.get(key)
         if number is None:
-            self._cells.append(Cell(track, key))
+            self._cells.append(Cell(keyed, key))
             number = numbers[key] = len(self._cells)
-            self._of_track[id(track)].append(number)
         return number
 
     def _make_room(self, row: int, width: int) -> None:
@@ -135,36 +141,42 @@ class Board:
         """
         self.state.reserved = False
         self._grow()
-        for track in self.state.tracks:
-            self._note(track, judge)
-        asked, here = np.unique(cells), judge.here
+        for keyed in self.state.keyed:
+            self._note(keyed, judge)
+        here = judge.here
         now = np.array([here.times[0].ms, here.times[1].ms], dtype=np.float64)
-        due = self._until[asked] <= now[self._timelines[asked]]
-        old = asked[(due | self._stale[asked]) & (asked != NO_CELL)]
+        due = self._until[cells] <= now[self._timelines[cells]]
+        old = np.unique(cells[(due | self._stale[cells]) & (cells != NO_CELL)])
         self._look(old.tolist(), judge)
 
-    def _note(self, track: Track, judge: Judge) -> None:
-        """Mark the verdicts of `track` that its facts or its setting changed."""
-        setting = track.setting(judge.here.on(track)), len(self.state.losses)
-        if self._settings.get(id(track)) != setting:
-            self._settings[id(track)] = setting
-            self._stale[self._of_track[id(track)]] = True
-        elif track.touched:
-            self._stale[list(self._touched(track))] = True
-        track.touched.clear()
+    def _note(self, keyed: Keyed, judge: Judge) -> None:
+        """Mark the verdicts of `keyed` that its facts or its setting changed."""
+        now = judge.here.on(keyed.tracks[0])
+        setting = tuple([t.setting(now) for t in keyed.tracks]), len(self.state.losses)
+        changed = self._settings.get(id(keyed)) != setting
+        if not (changed or keyed.touched):
+            return
+        cells = self._of(keyed) if changed else self._touched(keyed)
+        self._stale[list(cells)] = True
+        self._settings[id(keyed)] = setting
+        keyed.touched.clear()
 
-    def _touched(self, track: Track) -> Iterator[int]:
+    def _touched(self, keyed: Keyed) -> Iterator[int]:
         for interruptive in (False, True):
-            numbers = self._numbers[id(track), interruptive]
+            numbers = self._numbers[id(keyed), interruptive]
             if numbers:
-                yield from (numbers[key] for key in track.touched if key in numbers)
+                yield from (numbers[key] for key in keyed.touched if key in numbers)
+
+    def _of(self, keyed: Keyed) -> Iterator[int]:
+        for interruptive in (False, True):
+            yield from self._numbers[id(keyed), interruptive].values()
 
     def _grow(self) -> None:
         size, count = len(self._until), len(self._cells) + 1
         if count <= size:
             return
         more = 2 * count - size
-        self._fits = np.hstack([self._fits, np.ones((RANKS, more), dtype=bool)])
+        self._first = np.hstack([self._first, np.full((RANKS, more), FITS, dtype=np.int32)])
         self._until = np.concatenate([self._until, np.full(more, math.inf)])
         self._timelines = np.concatenate([self._timelines, np.zeros(more, dtype=np.int8)])
         self._stale = np.concatenate([self._stale, np.ones(more, dtype=bool)])
@@ -174,28 +186,27 @@ class Board:
         unseen: dict[int, Verdict] = {}
         found: list[Verdict] = []
         for number in numbers:
-            cell = self._cells[number - 1]
-            verdict = None if cell.key in cell.track.series else unseen.get(id(cell.track))
+            keyed, key = self._cells[number - 1]
+            seen = key in keyed.holds or any(key in track.series for track in keyed.tracks)
+            verdict = None if seen else unseen.get(id(keyed))
             if verdict is None:
-                verdict = _verdict(cell, judge)
-                if cell.key not in cell.track.series:
-                    unseen[id(cell.track)] = verdict
+                verdict = _verdict(keyed, key, judge)
+                if not seen:
+                    unseen[id(keyed)] = verdict
             found.append(verdict)
             self._explained.pop(number, None)
         if found:
-            fits, until, timelines = zip(*found, strict=True)
-            self._fits[:, numbers] = np.array(fits).T
+            first, until, timelines = zip(*found, strict=True)
+            self._first[:, numbers] = np.array(first).T
             self._until[numbers], self._timelines[numbers] = until, timelines
             self._stale[numbers] = False
 
 
-def _verdict(cell: Cell, judge: Judge) -> Verdict:
-    fits = judge.verdicts(cell.track, cell.key)
-    until = math.inf if all(fits) else judge.next_look(cell.track, cell.key)
-    return Verdict(fits, until, cell.track.timeline)
-
-
-def _cells(plan: Sequence[tuple[Track, tuple[Key, ...]]]) -> Iterator[tuple[Track, Key]]:
-    for track, keys in plan:
-        if not isinstance(track.rule.window, EveryNth):
-            yield from ((track, key) for key in keys)
+def _verdict(keyed: Keyed, key: Key, judge: Judge) -> Verdict:
+    first, until = [FITS] * RANKS, math.inf
+    for track, place in zip(keyed.tracks, keyed.places, strict=True):
+        fits = ALL_FIT if track.paces else judge.verdicts(track, key)
+        if fits is not ALL_FIT and not all(fits):
+            first = [min(f, FITS if fit else place) for f, fit in zip(first, fits, strict=True)]
+            until = min(until, judge.next_look(track, key))
+    return Verdict(first, until, keyed.tracks[0].timeline)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar, overload
 
-from tactful.device.caps.judge import Refusal
 from tactful.device.caps.things import Showable
+from tactful.device.caps.waits import Refusal
 
 ItemT = TypeVar("ItemT", bound=Showable)
 NowMs = Callable[[Refusal], int]

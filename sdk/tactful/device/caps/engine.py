@@ -22,7 +22,7 @@ from tactful.device.caps.desk import Anchor, Desk, Instant, Writing
 from tactful.device.caps.fairness import NORMAL, fair_order, starving
 from tactful.device.caps.feedback import MUTE_MS, SCOPES
 from tactful.device.caps.fold import apply
-from tactful.device.caps.judge import Here, Judge, Refusal, Room
+from tactful.device.caps.judge import Judge, Room
 from tactful.device.caps.reservations import (
     OUTCOMES,
     Hold,
@@ -31,10 +31,12 @@ from tactful.device.caps.reservations import (
     SystemProcesses,
     hold_id,
 )
+from tactful.device.caps.rooms import Here
 from tactful.device.caps.rules import LEVELS, QuietHours, Rules
 from tactful.device.caps.segments import BUDGET, FULL, VERIFIED, Moment
 from tactful.device.caps.state import State
 from tactful.device.caps.things import Showable, Thing
+from tactful.device.caps.waits import Refusal
 from tactful.device.clock import Clock
 from tactful.device.device_key import KEY_BYTES, HostKey
 from tactful.device.events import TASTES, Event, StoredEvent
@@ -450,7 +452,6 @@ class _Deciding(Generic[ItemT]):
         )
         self._state.hold(hold)
         self._state.attach()
-        judge.forget(thing)
         self._holds.append(hold)
         self._items.append(item)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tactful.device.caps.fatigue import IGNORED, REACTIONS, SHOWN
@@ -11,9 +12,22 @@ from tactful.device.caps.reservations import Hold, HoldId, Outcome, Owner, Stamp
 from tactful.device.caps.rules import PRESUMED, W_MAX, Decay, EveryNth, Rule, Rules, Session
 from tactful.device.caps.segments import FULL, VERIFIED, Timeline
 from tactful.device.caps.things import Key, Thing, keys_of
-from tactful.device.caps.windows import Counted, Now, Track
+from tactful.device.caps.windows import Counted, Keys, Now, Track
 
 Plan = tuple[tuple[Track, tuple[Key, ...]], ...]
+Asked = tuple[tuple[Key, ...] | None, ...]  # the keys for each of `keyed`; None: it says nothing
+
+
+MOST_KEPT = 200_000  # things whose keys are at hand
+
+
+class Keyed(NamedTuple):
+    """Rules that count by the same keys of the same things on one clock, and their places."""
+
+    tracks: tuple[Track, ...]
+    places: tuple[int, ...]  # of each among all rules
+    holds: dict[Key, list[Hold]]
+    touched: set[Key]
 
 
 class Wearing(NamedTuple):
@@ -28,7 +42,8 @@ class State:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.tracks = [Track(rule, rules.timeline(rule)) for rule in rules.rules]
+        self.keyed, self._group = _keyed(rules)
+        self.tracks = _in_order(self.keyed)
         self.timeline = Timeline()
         self.position = 0
         self.things: list[Thing] = []
@@ -39,6 +54,7 @@ class State:
         self.shows: dict[HoldId, Hold] = {}
         self.recover: Callable[[HoldId], Hold | None] = _nothing  # of shows not kept at hand
         self.slots: dict[HoldId, Hold] = {}  # not yet over, as far as fatigue knows
+        self.next_end = self.next_slot = math.inf  # before, no open hold is over, and no slot
         self.opportunities: dict[tuple[str, Key], int] = {}
         self.activity: dict[tuple[int, int], tuple[int, int]] = {}
         self.feedback = Feedback()
@@ -48,8 +64,10 @@ class State:
         self.unwritten: list[tuple[Hold, Outcome, Stamp]] = []  # ended here, not yet written down
         self.timeline_known = False  # it was read beforehand, corrections included
         self.stale = False  # an anchor moved the past: fold again from the start
+        self.paces = any(track.paces for track in self.tracks)
         self._wears = any(isinstance(rule.window, Decay) for rule in rules.rules)
         self._gaps = {r.window.gap_ms for r in rules.rules if isinstance(r.window, Session)}
+        self._asked: dict[tuple[Thing, str, str], Asked] = {}
         self._plans: dict[tuple[Thing, str, str], Plan] = {}
         self._wearing: dict[tuple[Thing, str, str], Wearing] = {}
         self._fresh: list[Hold] = []  # not yet among the holds of their rules
@@ -59,16 +77,28 @@ class State:
         wanted = (thing, surface, subject)
         plan = self._plans.get(wanted)
         if plan is None:
-            if len(self._plans) > 200_000:
-                self._plans.clear()
-                self._wearing.clear()
-            known: dict[Counted, tuple[Key, ...]] = {}
-            plan = self._plans[wanted] = tuple(
-                (track, known.get(track.counts_by) or self._keys(track, wanted, known))
-                for track in self.tracks
-                if not track.rule.match or track.rule.matches(thing, surface)
-            )
+            asked = self.asked(thing, surface, subject)
+            pairs = zip(self.tracks, [asked[number] for number in self._group], strict=True)
+            plan = tuple((track, keys) for track, keys in pairs if keys is not None)
+            self._plans[wanted] = plan
         return plan
+
+    def asked(self, thing: Thing, surface: str, subject: str) -> Asked:
+        """The keys of `thing` on `surface` for each of `keyed`; None where no rule speaks of it."""
+        wanted = (thing, surface, subject)
+        asked = self._asked.get(wanted)
+        if asked is None:
+            if len(self._asked) > MOST_KEPT:
+                for table in (self._asked, self._plans, self._wearing):
+                    table.clear()
+            known: dict[Counted, tuple[Key, ...]] = {}
+            asked = self._asked[wanted] = tuple(
+                None
+                if one.tracks[0].rule.match and not one.tracks[0].rule.matches(thing, surface)
+                else known.get(one.tracks[0].counts_by) or self._keys(one.tracks[0], wanted, known)
+                for one in self.keyed
+            )
+        return asked
 
     def _shown(self, hold: Hold) -> Wearing:
         wanted = (hold.thing, hold.surface, hold.subject)
@@ -107,6 +137,7 @@ class State:
         self._fresh.append(hold)
         if self._wears:
             self.slots[hold.id] = hold
+        self._expect(hold)
 
     def show(self, name: HoldId) -> Hold | None:
         """The show called `name`; one that is not at hand is looked up in the records."""
@@ -131,6 +162,11 @@ class State:
             self._fresh.append(hold)
         if waits:
             self.slots[hold.id] = hold
+        self._expect(hold)
+
+    def _expect(self, hold: Hold) -> None:
+        end = self.expires(hold)
+        self.next_end, self.next_slot = min(self.next_end, end), min(self.next_slot, end)
 
     def attach(self) -> None:
         """Count what is still held for every key it concerns; most holds of the past are over."""
@@ -139,9 +175,14 @@ class State:
         for hold in fresh:
             if not hold.closed:
                 hold.attached = True
-                for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
+                for keyed, keys in self._concerns(hold):
+                    keyed.touched.update(keys)
                     for key in keys:
-                        track.of(key).holds.append(hold)
+                        keyed.holds.setdefault(key, []).append(hold)
+
+    def _concerns(self, hold: Hold) -> Iterator[tuple[Keyed, tuple[Key, ...]]]:
+        asked = self.asked(hold.thing, hold.surface, hold.subject)
+        return ((one, keys) for one, keys in zip(self.keyed, asked, strict=True) if keys)
 
     def rename(self, hold: Hold, name: HoldId) -> None:
         """Give a hold the position of its record once that is known."""
@@ -155,17 +196,19 @@ class State:
         self.open.pop(hold.id, None)
         hold.closed = True
         if hold.attached:
-            for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
-                track.touched.update(keys)
+            for keyed, keys in self._concerns(hold):
+                keyed.touched.update(keys)
                 for key in keys:
-                    track.series[key].holds.remove(hold)
+                    keyed.holds[key].remove(hold)
+                    if not keyed.holds[key]:
+                        del keyed.holds[key]
 
     def raise_level(self, hold: Hold, level: int, stamp: Stamp) -> None:
         """One show counts once: where a rule's evidence is reached for the first time."""
         before, hold.level, hold.seen = hold.level, max(hold.level, level), stamp
         if hold.attached:  # it may no longer be held for a rule, even where it does not count
-            for track, keys in self.plan(hold.thing, hold.surface, hold.subject):
-                track.touched.update(keys)
+            for keyed, keys in self._concerns(hold):
+                keyed.touched.update(keys)
         counted, worn = self._shown(hold)
         for track, keys in worn:
             for key in keys:
@@ -244,8 +287,13 @@ class State:
 
     def close_slots(self, now_verified: int) -> None:
         """Fatigue of shows whose slot ended by `now_verified` without any action."""
-        for hold in [h for h in self.slots.values() if self.expires(h) <= now_verified]:
-            self._close_slot(hold)
+        if now_verified < self.next_slot:
+            return
+        ends = [(self.expires(hold), hold) for hold in self.slots.values()]
+        for end, hold in ends:
+            if end <= now_verified:
+                self._close_slot(hold)
+        self.next_slot = min((end for end, _ in ends if end > now_verified), default=math.inf)
 
     def _close_slot(self, hold: Hold) -> None:
         if self.slots.pop(hold.id, None) is not None:
@@ -261,8 +309,12 @@ class State:
                     wear.add(self.at(stamp, track.timeline), IGNORED)
 
     def overdue(self, now_verified: int) -> list[Hold]:
-        """Open holds whose time is over."""
-        return [hold for hold in self.open.values() if self.expires(hold) <= now_verified]
+        """Open holds whose time is over; they are to be closed."""
+        if now_verified < self.next_end:
+            return []
+        ends = [(self.expires(hold), hold) for hold in self.open.values()]
+        self.next_end = min((end for end, _ in ends), default=math.inf)
+        return [hold for end, hold in ends if end <= now_verified]
 
     def now(self, reading_ms: int, timeline: int, zone: str | None) -> Now:
         """The moment of decision at canonical time `reading_ms`."""
@@ -285,6 +337,36 @@ class State:
             stamp = hold.stamp._replace(offset=offset, day=day, verified_day=verified_day)
             self.raise_level(hold, PRESUMED, stamp)
         self.end(hold)
+
+
+def _keyed(rules: Rules) -> tuple[tuple[Keyed, ...], list[int]]:
+    """The tracks of `rules`, those together that count by the same keys; and where each rule is."""
+    shared: dict[object, Keys] = {}
+    tracks: dict[object, list[tuple[Track, int]]] = {}
+    names: list[object] = []
+    for place, rule in enumerate(rules.rules):
+        match = tuple(sorted((name, tuple(sorted(v))) for name, v in rule.match.items()))
+        name = (rule.key, rule.partition, rules.timeline(rule), match)
+        track = Track(rule, rules.timeline(rule), shared.setdefault(name, Keys()))
+        tracks.setdefault(name, []).append((track, place))
+        names.append(name)
+    found = tuple(
+        Keyed(
+            tuple(track for track, _ in pairs),
+            tuple(place for _, place in pairs),
+            shared[name].holds,
+            shared[name].touched,
+        )
+        for name, pairs in tracks.items()
+    )
+    numbers = {name: number for number, name in enumerate(tracks)}
+    return found, [numbers[name] for name in names]
+
+
+def _in_order(keyed: Iterable[Keyed]) -> list[Track]:
+    """All tracks in the order of their rules."""
+    pairs = [pair for one in keyed for pair in zip(one.places, one.tracks, strict=True)]
+    return [track for _, track in sorted(pairs, key=lambda pair: pair[0])]
 
 
 def _nothing(_: HoldId) -> None:

@@ -6,7 +6,7 @@ import math
 from array import array
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tactful.device.caps.civil import date_of, day_start, unit_days
@@ -17,6 +17,7 @@ from tactful.device.caps.rules import (
     Calendar,
     Cooldown,
     Decay,
+    EveryNth,
     Lifetime,
     Rule,
     Session,
@@ -73,12 +74,11 @@ class Packed(NamedTuple):
 class Series:
     """All that counts for one key of one rule; entries of a checkpoint are read when needed."""
 
-    __slots__ = ("_entries", "first", "holds", "measure", "total", "unread", "wear")
+    __slots__ = ("_entries", "first", "measure", "total", "unread", "wear")
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self.unread: Packed | None = None
-        self.holds: list[Hold] = []
         self.total = 0
         self.first: int | None = None
         self.wear: Wear | None = None
@@ -107,14 +107,28 @@ class Measure:
     start: int = 0
 
 
-class Track:
-    """The facts that one rule counts, by key; `touched` are the keys that changed."""
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What rules share that count by the same keys: open holds, and the keys that changed."""
 
-    def __init__(self, rule: Rule, timeline: int) -> None:
+    holds: dict[Key, list[Hold]] = field(default_factory=dict)
+    touched: set[Key] = field(default_factory=set)
+
+
+class Track:
+    """The facts that one rule counts, by key."""
+
+    def __init__(self, rule: Rule, timeline: int, keys: Keys) -> None:
         self.rule, self.timeline = rule, timeline
         self.counts_by: Counted = (rule.key, rule.partition)
         self.series: dict[Key, Series] = {}
-        self.touched: set[Key] = set()
+        self.holds, self.touched = keys.holds, keys.touched
+        self.decays, self.cools = isinstance(rule.window, Decay), isinstance(rule.window, Cooldown)
+        self.totals = isinstance(rule.window, Lifetime)
+        self.paces = isinstance(rule.window, EveryNth)
+        self.by_zone = isinstance(rule.window, Calendar) and rule.window.zone is None
+        self.gap_ms = rule.window.gap_ms if isinstance(rule.window, Session) else None
+        self.moves = self.by_zone or self.gap_ms is not None  # a setting changes what counts
         self.span = span_of(rule)
         self.asked = W_MAX if isinstance(rule.window, Decay) else rule.weights.asked  # by one show
 
@@ -123,9 +137,18 @@ class Track:
         self.touched.add(key)
         series = self.series.get(key)
         if series is None:
-            series = self.series[key] = Series()
-            if isinstance(self.rule.window, Decay):
-                series.wear = Wear(self.rule.window.half_life_ms)
+            series = self.series[key] = self._empty()
+        return series
+
+    def at_hand(self, key: Key) -> Series | None:
+        """The series of `key`, an empty one where shows are held so far; None if there is none."""
+        series = self.series.get(key)
+        return self._empty() if series is None and key in self.holds else series
+
+    def _empty(self) -> Series:
+        series = Series()
+        if isinstance(self.rule.window, Decay):
+            series.wear = Wear(self.rule.window.half_life_ms)
         return series
 
     def count(self, key: Key, stamp: Stamp, at: int, weight: int, rank: int) -> None:
@@ -156,9 +179,7 @@ class Track:
             series.measure = None
 
     def _same_zone(self, entry: Entry, measure: Measure) -> bool:
-        window = self.rule.window
-        by_device = isinstance(window, Calendar) and window.zone is None
-        return not by_device or entry.zone == measure.setting
+        return not self.by_zone or entry.zone == measure.setting
 
     def _leaves(self, entry: Entry) -> float:
         window = self.rule.window
@@ -189,9 +210,14 @@ class Track:
 
     def used(self, series: Series, now: Now) -> int:
         """The weight of counted events in the current window."""
-        if isinstance(self.rule.window, Lifetime):
+        if self.totals:
             return series.total
-        return self.measured(series, now).used
+        known = series.measure
+        if known is None or not known.since <= now.ms < known.until:
+            return self.measured(series, now).used
+        if self.moves and known.setting != self.setting(now):
+            return self.measured(series, now).used
+        return known.used
 
     def measured(self, series: Series, now: Now) -> Measure:
         """What counts now, counted again only where the last count is no longer right."""
@@ -232,13 +258,9 @@ class Track:
 
     def setting(self, now: Now) -> Setting:
         """What else than time and facts a count depends on."""
-        match self.rule.window:
-            case Calendar(zone=None):
-                return now.zone
-            case Session(gap_ms):
-                return now.session_starts.get(gap_ms, now.ms)
-            case _:
-                return None
+        if self.gap_ms is not None:
+            return now.session_starts.get(self.gap_ms, now.ms)
+        return now.zone if self.by_zone else None
 
     def counted(self, series: Series, now: Now) -> Iterator[Entry]:
         """The events that count now, in canonical order."""

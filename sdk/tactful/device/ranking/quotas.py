@@ -38,17 +38,20 @@ class Choice:
         self._columns = [_short(one.labels[pool]) for one in self._quotas]
         self._counts = [np.zeros(int(c.max(initial=-1)) + 2, dtype=np.int64) for c in self._columns]
         self._open = [np.ones(len(pool), dtype=np.bool_) for _ in self._quotas]
+        self._all = np.ones(len(pool), dtype=np.bool_)  # where every quota is open
         self._places = 0
         self.relaxed: list[tuple[int, str]] = []  # (place in the list, name), the first time each
 
     def fits(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The `free` places of the pool that break no quota, relaxed until there is one."""
-        fitting = free
-        for yielding in range(len(self._quotas) + 1):
+        fitting = free & self._all
+        if fitting.any() or not free.any():
+            return fitting
+        for yielding in range(1, len(self._quotas) + 1):
             fitting = free.copy()
             for still_open in self._open[yielding:]:
                 fitting &= still_open
-            if fitting.any() or not free.any():
+            if fitting.any():
                 self._note(yielding)
                 break
         return fitting
@@ -63,6 +66,7 @@ class Choice:
             counts[label] += 1
             if label >= 0 and counts[label] >= quota.limit:
                 still_open &= column != label
+                self._all &= still_open
 
     def _note(self, yielding: int) -> None:
         known = {name for _, name in self.relaxed}

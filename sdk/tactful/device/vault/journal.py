@@ -23,6 +23,7 @@ _PAGE_OF = {
 }
 _HEAD = struct.Struct(">QQ32s")
 _MODULUS = 1 << 256
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,10 @@ class Head:
         last, live, digest = _HEAD.unpack_from(text)
         return cls(last, live, int.from_bytes(digest, "big"), text[_HEAD.size :])
 
-    def moved(self, mark: int, count: int) -> Head:
-        """The head with `count` more records whose marks sum to `mark`."""
-        return replace(self, digest=(self.digest + mark) % _MODULUS, live=self.live + count)
+    def moved(self, mark: int, count: int, *, last: int | None = None) -> Head:
+        """The head with `count` more records whose marks sum to `mark`, the newest at `last`."""
+        digest = (self.digest + mark) % _MODULUS
+        return Head(self.last if last is None else last, self.live + count, digest, self.note)
 
 
 class Transaction:
@@ -102,8 +104,7 @@ class Transaction:
             "insert into record (position, sealed, taste, name) values (?, ?, ?, ?)",
             (position, *columns, blind),
         )
-        head = replace(self.head, last=position)
-        self.head = head.moved(self._sealer.mark(bound, content), 1)
+        self.head = self.head.moved(self._sealer.mark(bound, content), 1, last=position)
         return position
 
     def find(self, name: str) -> int | None:
@@ -271,7 +272,7 @@ def wanted(page: list[tuple[int, bytes]], kinds: Collection[str] | None) -> Iter
 
 def _packed(kind: str, body: Mapping[str, object]) -> bytes:
     try:
-        text = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = _JSON.encode(body)
     except (TypeError, ValueError) as wrong:
         raise InvalidInput(f"record {kind}", str(wrong), "use JSON values") from wrong
     packed = f"{kind}\n{text}".encode()

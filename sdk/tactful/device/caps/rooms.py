@@ -1,0 +1,196 @@
+"""How much room each rule leaves at one moment: its limit, less what is used, kept and lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tactful.device.caps.civil import minutes_of_day
+from tactful.device.caps.reservations import Hold
+from tactful.device.caps.rules import (
+    W_MAX,
+    Calendar,
+    Cooldown,
+    Decay,
+    Headroom,
+    Lifetime,
+    QuietHours,
+    Rule,
+    Session,
+    Sliding,
+)
+from tactful.device.caps.segments import FULL, VERIFIED
+from tactful.device.caps.state import State
+from tactful.device.caps.things import CLASSES, Key, Thing
+from tactful.device.caps.windows import Now, Track
+
+CRITICAL = CLASSES.index("critical")
+FREE = math.inf
+MS_PER_DAY = 86_400_000
+ALL_FIT, NONE_FITS = (True,) * len(CLASSES), (False,) * len(CLASSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """One moment of decision: who, where, when, on every timeline."""
+
+    surface: str
+    subject: str
+    interruptive: bool
+    times: tuple[Now, Now]  # full, verified
+    wall_ms: int
+    civil_ms: tuple[int, ...]  # the wall clock, and verified time once a stamp confirmed it
+    jitter: Callable[[QuietHours], int]
+    memory_only: bool = False
+
+    def on(self, track: Track) -> Now:
+        """The moment on the timeline of `track`."""
+        return self.times[track.timeline]
+
+    @property
+    def feedback(self) -> Now:
+        """The moment on the timeline that feedback runs by here."""
+        return self.times[VERIFIED if self.interruptive else FULL]
+
+
+class Rooms:
+    """The room that rules leave at one moment."""
+
+    def __init__(self, state: State, here: Here) -> None:
+        self._state, self.here = state, here
+        self._terms: dict[int, float] = {}  # by track
+
+    def verdicts(self, track: Track, key: Key) -> Sequence[bool]:
+        """Whether `track` has room for one more of `key`, by class from promo to critical."""
+        rule = track.rule
+        if rule.headroom or rule.exempt or self._state.losses:
+            return [self._fits(track, key, rank) for rank in range(len(CLASSES))]
+        return ALL_FIT if self._fits(track, key, 0) else NONE_FITS
+
+    def _plan(self, thing: Thing) -> tuple[tuple[Track, tuple[Key, ...]], ...]:
+        return self._state.plan(thing, self.here.surface, self.here.subject)
+
+    @cached_property
+    def _settled(self) -> bool:
+        """Whether every hold that stands among those of a key is still open."""
+        return not self._state.overdue(self.here.times[VERIFIED].ms)
+
+    def _fits(self, track: Track, key: Key, rank: int) -> bool:
+        room = self._room(track, key)
+        if room == FREE:
+            return True
+        if track.rule.headroom or self._state.losses:
+            room -= self._headroom(track, rank) + self._lost(track, rank)
+        if track.asked <= room:
+            return True
+        exempt = track.rule.exempt
+        return exempt is not None and rank >= exempt.rank and self._quota_fits(track, key)
+
+    def _quota_fits(self, track: Track, key: Key) -> bool:
+        exempt, series = track.rule.exempt, track.series.get(key)
+        if exempt is None:
+            return False
+        held = sum(hold.thing.rank >= exempt.rank for hold in self._holds(track, key))
+        used = track.quota_used(series, self.here.on(track)) if series else 0
+        used += held * track.rule.weights.reservation
+        return used + track.rule.weights.asked <= exempt.limit
+
+    def _room(self, track: Track, key: Key) -> float:
+        """What one more grant may weigh, before headroom; minus infinity: nothing at all."""
+        terms = self._terms.get(id(track))
+        if terms is None:
+            terms = self._terms[id(track)] = self._terms_of(track)
+        return terms if math.isinf(terms) else terms - self.used(track, key)
+
+    def _terms_of(self, track: Track) -> float:
+        """The room where nothing was used; infinite: whatever was used."""
+        rule = track.rule
+        if self._unmeasurable(rule, self.here.on(track)):
+            return -math.inf
+        if rule.limit is None and isinstance(rule.window, Sliding | Calendar | Session | Lifetime):
+            return FREE
+        return -math.inf if rule.limit == 0 else self.limit(rule)
+
+    def _unmeasurable(self, rule: Rule, now: Now) -> bool:
+        window = rule.window
+        if isinstance(window, Calendar) and window.zone is None and now.zone is None:
+            usual = "deny" if self.here.interruptive else "allow"
+            return (rule.on_missing_time or usual) == "deny"
+        return self.here.memory_only and self.here.interruptive and not isinstance(window, Session)
+
+    @staticmethod
+    def limit(rule: Rule) -> float:
+        """The most that may be used; a cool-down is a limit of one show."""
+        if isinstance(rule.window, Decay):
+            return rule.window.budget
+        if isinstance(rule.window, Cooldown):
+            return rule.weights.asked
+        return FREE if rule.limit is None else rule.limit
+
+    def used(self, track: Track, key: Key) -> float:
+        """What is used now: counted events and open holds."""
+        series, holds = track.series.get(key), track.holds.get(key)
+        now = self.here.times[track.timeline]
+        if track.decays:
+            worn = series.wear.at(now.ms) if series and series.wear else 0.0
+            return worn + W_MAX * sum(hold.level == 0 for hold in self._unexpired(holds or []))
+        used = track.used(series, now) if series else 0
+        if not holds:
+            return used
+        weight = track.rule.weights.reservation
+        return used + len(self._holds(track, key)) * (max(weight, 1) if track.cools else weight)
+
+    def _holds(self, track: Track, key: Key) -> list[Hold]:
+        level = track.rule.min_level
+        return [hold for hold in self._unexpired(track.holds.get(key, [])) if hold.level < level]
+
+    def _unexpired(self, holds: list[Hold]) -> list[Hold]:
+        if not holds or self._settled:
+            return holds
+        now = self.here.times[VERIFIED].ms
+        return [hold for hold in holds if self._state.expires(hold) > now]
+
+    def _headroom(self, track: Track, rank: int) -> int:
+        """The places kept for better classes than `rank`."""
+        kept = [h.slots for h in track.rule.headroom if rank < h.rank and not self._over(track, h)]
+        return max(kept, default=0)
+
+    def _over(self, track: Track, headroom: Headroom) -> bool:
+        if headroom.until is None:
+            return False
+        window, now = track.rule.window, self.here.on(track)
+        zone = (window.zone if isinstance(window, Calendar) else None) or now.zone or "UTC"
+        return minutes_of_day(now.ms, zone) >= headroom.until
+
+    def _lost(self, track: Track, rank: int) -> float:
+        """After a loss of state half of each limit counts as used for a day; critical is spared."""
+        if rank >= CRITICAL or not self._state.losses:
+            return 0
+        now, rule = self.here.on(track), track.rule
+        return sum(
+            loss_weight(rule, mode, now.ms - now.segments[segment].base[now.timeline] - offset)
+            for segment, offset, mode in self._state.losses
+        )
+
+
+def loss_ms(rule: Rule) -> int:
+    """How long a loss of state counts against `rule`: its window, at most a day; -1: always."""
+    match rule.window:
+        case Sliding(ms) | Cooldown(ms) | Session(ms):
+            return min(ms, MS_PER_DAY)
+        case Lifetime():
+            return -1
+        case _:
+            return MS_PER_DAY
+
+
+def loss_weight(rule: Rule, mode: str, ago_ms: int) -> float:
+    """What a loss of state counts under `rule`, `ago_ms` after it."""
+    if 0 <= loss_ms(rule) <= ago_ms:
+        return 0
+    limit = Rooms.limit(rule)
+    if limit == FREE:
+        return 0
+    return limit if mode == "closed" else math.ceil(limit / 2)
