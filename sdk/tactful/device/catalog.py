@@ -214,6 +214,12 @@ class Catalog:
     def __getitem__(self, item_id: str) -> Item:
         return self.items[self.number(item_id)]
 
+    def at(self, number: int) -> Item:
+        """One item by its number; its id is found at once from then on."""
+        item = self.items[number]
+        self._found[item.id] = number
+        return item
+
     def number(self, item_id: str) -> int:
         """The number of `item_id`; raises InvalidInput if the catalog has no such item."""
         number = self.find(item_id)

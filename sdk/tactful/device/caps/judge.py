@@ -11,7 +11,7 @@ from tactful.device.caps.quiet_hours import quiet_wait_ms
 from tactful.device.caps.rooms import CRITICAL, FREE, Here
 from tactful.device.caps.rules import EveryNth, QuietHours
 from tactful.device.caps.segments import FULL
-from tactful.device.caps.state import State
+from tactful.device.caps.state import Keyed, State
 from tactful.device.caps.things import Key, Thing
 from tactful.device.caps.waits import Refusal, Waits
 from tactful.device.caps.windows import Track
@@ -64,10 +64,14 @@ class Judge(Waits):
     def refusal_since(self, thing: Thing) -> Refusal | None:
         """The first rule against `thing`, which had none, by what was touched since then."""
         asked = self._state.asked(thing, self.here.surface, self.here.subject)
-        pairs = zip(self._state.keyed, asked, strict=True)
-        if all(one.touched.isdisjoint(keys or ()) for one, keys in pairs):
-            return None
-        return self.rule_refusal(thing)
+        for one, keys in zip(self._state.keyed, asked, strict=True):
+            for key in one.touched.intersection(keys or ()):
+                if not self._lets(one, key, thing.rank):
+                    return self.rule_refusal(thing)
+        return None
+
+    def _lets(self, keyed: Keyed, key: Key, rank: int) -> bool:
+        return all(track.paces or self._fits(track, key, rank) for track in keyed.tracks)
 
     def _rule_refusals(self, thing: Thing) -> Iterator[Refusal]:
         for track, keys in self._plan(thing):

@@ -42,5 +42,6 @@ def normalised_rank(scores: Floats) -> Floats:
     order, count = np.argsort(-scores, axis=-1, kind="stable"), scores.shape[-1]
     ranks = np.empty(scores.shape)
     steps = np.linspace(1.0, 0.0, count) if count > 1 else np.ones(count)
-    np.put_along_axis(ranks, order, np.broadcast_to(steps, scores.shape), axis=-1)
+    for row, places in zip(np.atleast_2d(ranks), np.atleast_2d(order), strict=True):
+        row[places] = steps
     return ranks

@@ -24,7 +24,7 @@ from tactful.device.ranking.measures import Measures, measured
 from tactful.device.ranking.picks import Picks, WhyNot, picked
 from tactful.device.ranking.pipeline import Ranking, rank
 from tactful.device.ranking.scoring import Shelf, Standing
-from tactful.device.ranking.taste import NOTHING, Taste, taste_of
+from tactful.device.ranking.taste import NOTHING, Shows, Taste, taste_of
 from tactful.device.ranking.trace import Explained, Replay, Trace, explained
 from tactful.device.settings import Settings
 from tactful.device.vault import Vault
@@ -80,12 +80,13 @@ class Lists:
         self._standing: Standing | None = None
         sensitive = np.flatnonzero(self._shelf.those(settings.wishes.concern))
         self._sensitive = frozenset(sensitive.tolist())
+        self._shows = Shows(self._shelf, self._sensitive)
         self._traces: OrderedDict[str, Trace] = OrderedDict()
 
     def recommend(self, asked: Asked, known: Known, now_ms: int) -> Picks:
         """The list, reserved, with reasons; noted so that it can be explained."""
         ranking = self._ranking(asked, known, now_ms)
-        line = _Line(ranking, self._catalog.items)
+        line = _Line(ranking, self._catalog)
         decision = self._caps.decide(line, asked.length, asked.surface, max_refill=MOST_REFUSED)
         picks = picked(ranking, decision, asked.length)
         if picks.decision_id:
@@ -174,6 +175,7 @@ class Lists:
             now_ms,
             interests=known.memory.interests,
             sensitive=self._sensitive,
+            shows=self._shows,
         )
 
     def _worth(self, model: Model | None) -> Standing:
@@ -232,12 +234,12 @@ def freshness(release: ModelRelease, now_ms: int) -> float:
 class _Line(Sequence[Item]):
     """The items of a ranking in the order in which limits are asked, found as they are needed."""
 
-    def __init__(self, ranking: Ranking, items: Sequence[Item]) -> None:
-        self._line, self._items, self._found = ranking.line(), items, list[Item]()
+    def __init__(self, ranking: Ranking, catalog: Catalog) -> None:
+        self._line, self._catalog, self._found = ranking.line(), catalog, list[Item]()
 
     def __len__(self) -> int:
         """As long as the catalog: what is not offered makes it end before."""
-        return len(self._items)
+        return len(self._catalog)
 
     @overload
     def __getitem__(self, place: int) -> Item: ...
@@ -246,5 +248,5 @@ class _Line(Sequence[Item]):
     def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
         end = place.indices(len(self))[1] if isinstance(place, slice) else place + 1
         more = islice(self._line, max(end - len(self._found), 0))
-        self._found += [self._items[number] for number in more]
+        self._found += [self._catalog.at(number) for number in more]
         return self._found[place]

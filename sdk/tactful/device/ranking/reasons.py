@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+import numpy as np
+
 from tactful.device.ranking.candidates import Source
 from tactful.device.ranking.pipeline import Ranking
-from tactful.device.ranking.scored import Scored
 
 MOST_REASONS = 2
 SIGNALS_TRIED = 5  # the strongest signals are tried for a reason, so that a long history is cheap
@@ -92,15 +93,14 @@ class Reasons:
 
     def __init__(self, ranking: Ranking, numbers: Sequence[int]) -> None:
         self._ranking, field = ranking, ranking.scored.field
-        self._rank = self._ranks(ranking.scored, numbers)
-        self._standard = self._ranks(field.everyone, numbers)
         likes = ranking.context.taste.likes if ranking.context.balance else {}
         tried = list(likes)[:SIGNALS_TRIED]
-        self._without: dict[int, dict[int, int]] = {}
-        if tried:
-            found = field.ranks(field.alike([_but(likes, liked) for liked in tried]), numbers)
-            ranks = [dict(zip(numbers, row, strict=True)) for row in found.tolist()]
-            self._without = dict(zip(tried, ranks, strict=True))
+        scores = [ranking.scored.final, field.everyone.final]
+        scores += list(field.alike([_but(likes, liked) for liked in tried])) if tried else []
+        found = field.ranks(np.stack(scores), numbers).tolist()
+        ranks: list[dict[int, int]] = [dict(zip(numbers, row, strict=True)) for row in found]
+        self._rank, self._standard = ranks[:2]
+        self._without = dict(zip(tried, ranks[2:], strict=True))
 
     def of(self, number: int) -> tuple[Reason, ...]:
         """Why item `number` stands where it does; never empty."""
@@ -112,10 +112,6 @@ class Reasons:
     def is_standard(self, number: int) -> bool:
         """Whether the item would stand as high if nothing at all were known of the person."""
         return self._standard[number] <= self._rank[number]
-
-    @staticmethod
-    def _ranks(scored: Scored, numbers: Sequence[int]) -> dict[int, int]:
-        return dict(zip(numbers, scored.ranks(numbers), strict=True))
 
     def _cited(self, number: int) -> tuple[Reason, ...]:
         place = self._rank[number]

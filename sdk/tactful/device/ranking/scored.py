@@ -11,7 +11,10 @@ import numpy as np
 from tactful.device.ranking import debias
 from tactful.device.ranking.balance import mix, normalised_rank
 from tactful.device.ranking.context import Context
+from tactful.device.ranking.debias import GRID
 from tactful.device.ranking.scoring import Floats, Ints
+
+SPREAD = 1 << 28  # more than there are items: their places fit between two steps of the grid
 
 
 class Field:
@@ -54,15 +57,14 @@ class Field:
     def ranks(self, final: Floats, numbers: Sequence[int]) -> Ints:
         """How many items stand above each of `numbers`, shape (people, numbers).
 
-        All stand above one that is not among them. `final` is of shape (people, items).
+        All stand above one that is not among them. `final` is of shape (people, items), on the
+        grid.
         """
         last = len(self.numbers)
-        found = self.places[list(numbers)]
-        places = np.where(found < 0, last, found)
-        padded = np.concatenate([final, np.full((len(final), 1), -1.0)], axis=1)
-        mine, others = padded[:, places, None], final[:, None, :]
-        above = (others > mine) | ((others == mine) & (np.arange(last) < places[:, None]))
-        counts: Ints = np.count_nonzero(above, axis=-1)
+        keys = np.zeros((len(final), last + 1))  # in whole numbers, so that no two are equal
+        keys[:, :last] = final * (GRID * SPREAD) + np.arange(last, 0, -1)
+        mine = keys[:, self.places[list(numbers)]]  # at place -1 stands the last of all
+        counts: Ints = np.count_nonzero(keys[:, None, :last] > mine[:, :, None], axis=-1)
         return counts
 
     def _mixed(self, tastes: Sequence[Mapping[int, float]]) -> Floats:

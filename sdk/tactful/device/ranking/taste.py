@@ -25,7 +25,7 @@ from tactful.device.profile import (
     Shown,
 )
 from tactful.device.ranking.explore import Tried
-from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Floats, Shelf
+from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Floats, Ints, Shelf
 
 ToldT = TypeVar("ToldT")
 Trials = dict[int, Tried]
@@ -60,6 +60,33 @@ class Taste:
 NOTHING = Taste()
 
 
+class Shows:
+    """The shows of a profile in columns; only what changed since the last time is looked at."""
+
+    def __init__(self, shelf: Shelf, sensitive: Collection[int] = ()) -> None:
+        self._shelf, self._sensitive = shelf, sensitive
+        self._kept = list[Shown](), np.empty((0, 5))  # replaced whole: threads may ask at once
+
+    def of(self, shown: Mapping[str, Shown]) -> tuple[Ints, Floats]:
+        """Item numbers, and wear, since when, shows and clicks, shape (4, items).
+
+        Without what is not in the catalog any more, and nothing of the sensitive items.
+        """
+        (known, before), told, ids = self._kept, list(shown.values()), list(shown)
+        rows, both = np.empty((len(told), 5)), min(len(known), len(told))
+        rows[:both] = before[:both]
+        new = [n for n in range(both) if told[n] is not known[n]]
+        for n in (*new, *range(both, len(told))):
+            rows[n] = (self._number(ids[n]), *_SHOWS(told[n]))
+        self._kept = told, rows
+        there = rows[rows[:, 0] >= 0]
+        return there[:, 0].astype(np.int64), there[:, 1:].T
+
+    def _number(self, item_id: str) -> int:
+        number = self._shelf.catalog.find(item_id)
+        return -1 if number is None or number in self._sensitive else number
+
+
 def taste_of(
     profile: Profile,
     shelf: Shelf,
@@ -67,14 +94,15 @@ def taste_of(
     *,
     interests: Mapping[Key, float],
     sensitive: Collection[int] = (),
+    shows: Shows | None = None,
 ) -> Taste:
     """The profile at `now_ms` as numbers; what is no longer in the catalog is left out.
 
     `interests` maps (scope, value) to how much the person wants it to count: 0 is not at all.
-    Nothing is derived from the `sensitive` items (numbers).
+    Nothing is derived from the `sensitive` items (numbers). `shows` remembers what it saw.
     """
     beliefs = _numbered(shelf, profile.beliefs, sensitive)
-    shown = _numbered(shelf, profile.shown, sensitive)
+    shown, columns = (shows or Shows(shelf, sensitive)).of(profile.shown)
     muted = {what for what, factor in interests.items() if factor == 0}
     items = shelf.catalog.items
     heard = beliefs
@@ -83,8 +111,6 @@ def taste_of(
     strengths = {number: belief.at(now_ms) for number, belief in heard.items()}
     enough = (n for n, strength in strengths.items() if strength >= LEAST_EVIDENCE)
     liked = [n for n in enough if beliefs[n].lasting]
-    columns = np.array([_SHOWS(one) for one in shown.values()], dtype=np.float64)
-    columns = columns.reshape(-1, 4).T
     due, held = _bought(shelf, beliefs, now_ms)
     disliked = {n for n, strength in strengths.items() if strength <= WITHHELD}
     leanings = _leanings(shelf, profile, strengths, interests, now_ms, sensitive)
@@ -92,10 +118,10 @@ def taste_of(
         likes={n: strengths[n] for n in sorted(liked, key=lambda n: (-strengths[n], items[n].id))},
         leanings=leanings,
         wear=_wear(shelf, beliefs, shown, columns[:2], now_ms),
-        times={number: int(times) for number, times in zip(shown, columns[2], strict=True)},
+        times=dict(zip(shown.tolist(), columns[2].astype(np.int64).tolist(), strict=True)),
         withheld=held | disliked,
         due=due,
-        tried=_tried(shelf, shown, *columns[2:]) if shown else {},
+        tried=_tried(shelf, shown, *columns[2:]),
         seen=profile.sitting.at(now_ms),
         known=len(liked) + len(disliked) + len(profile.opinions) + len(interests),
     )
@@ -164,26 +190,23 @@ def _of(item: Item, scope: str) -> str:
 
 
 def _wear(
-    shelf: Shelf,
-    beliefs: Mapping[int, Belief],
-    shown: Mapping[int, Shown],
-    worn: Floats,
-    now_ms: int,
+    shelf: Shelf, beliefs: Mapping[int, Belief], shown: Ints, worn: Floats, now_ms: int
 ) -> dict[int, float]:
     """Wear by item, from `worn` (wear, since when); of wanted repeats only since they were due."""
     healed = 2.0 ** (-np.maximum(now_ms - worn[1], 0) / (SHOW_HALF_LIFE_DAYS * DAY_MS))
-    wear: dict[int, float] = dict(zip(shown, (worn[0] * healed).tolist(), strict=True))
-    for number, belief in beliefs.items():
-        if belief.bought and number in shown:
-            due = belief.due_ms(shelf.catalog.items[number].replenishable)
-            if due is not None and shown[number].since_ms < due <= now_ms:
-                wear[number] = 0.0
+    wear: dict[int, float] = dict(zip(shown.tolist(), (worn[0] * healed).tolist(), strict=True))
+    bought = [number for number, belief in beliefs.items() if belief.bought and number in wear]
+    since = dict(zip(shown.tolist(), worn[1].tolist(), strict=True)) if bought else {}
+    for number in bought:
+        due = beliefs[number].due_ms(shelf.catalog.items[number].replenishable)
+        if due is not None and since[number] < due <= now_ms:
+            wear[number] = 0.0
     return wear
 
 
-def _tried(shelf: Shelf, numbers: Collection[int], times: Floats, clicks: Floats) -> Trials:
+def _tried(shelf: Shelf, numbers: Ints, times: Floats, clicks: Floats) -> Trials:
     """Shows and follows by category; -1 stands for what has none."""
-    kinds = shelf.category[list(numbers)] + 1
+    kinds = shelf.category[numbers] + 1
     shows = np.bincount(kinds, weights=times)
     follows = np.bincount(kinds, weights=np.minimum(clicks, times))
     known = np.flatnonzero(shows).tolist()
