@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 
 Keeping = Literal["store", "memory"]
 Loss = Literal["half", "closed"]
-PORTION = 2  # times k candidates are looked at first, each later portion is twice as large
+PORTION = 2  # times as many candidates are looked at as places are free
+LEAST_PORTION = 8  # candidates; each later portion is at least twice as large
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,11 +406,11 @@ class _Deciding(Generic[ItemT]):
         most = len(candidates) if max_refill is None else max_refill
         if self._engine.rules.starve_after_ms is not None:
             candidates = self._fair(candidates, self._engine.rules.starve_after_ms)
-        start, size = 0, PORTION * max(k, 1)
+        start, least = 0, LEAST_PORTION
         while start < len(candidates) and len(self._items) < k and len(self._refused) <= most:
-            portion = candidates[start : start + size]  # the others need not even be made
-            self._walk(portion, k, most)
-            start, size = start + size, 2 * size
+            size = max(PORTION * (k - len(self._items)), least)
+            self._walk(candidates[start : start + size], k, most)  # the others need not be made
+            start, least = start + size, 2 * least
         return self._recorded()
 
     def _fair(self, candidates: Sequence[ItemT], most_ms: int) -> Sequence[ItemT]:

@@ -26,8 +26,9 @@ class Keyed(NamedTuple):
 
     tracks: tuple[Track, ...]
     places: tuple[int, ...]  # of each among all rules
-    holds: dict[Key, list[Hold]]
+    holds: dict[Key, list[Hold]]  # that may still weigh for one of the rules
     touched: set[Key]
+    seen: int  # the level from which on a hold weighs for none
 
 
 class Wearing(NamedTuple):
@@ -177,7 +178,7 @@ class State:
                 hold.attached = True
                 for keyed, keys in self._concerns(hold):
                     keyed.touched.update(keys)
-                    for key in keys:
+                    for key in keys if hold.level < keyed.seen else ():
                         keyed.holds.setdefault(key, []).append(hold)
 
     def _concerns(self, hold: Hold) -> Iterator[tuple[Keyed, tuple[Key, ...]]]:
@@ -198,10 +199,8 @@ class State:
         if hold.attached:
             for keyed, keys in self._concerns(hold):
                 keyed.touched.update(keys)
-                for key in keys:
-                    keyed.holds[key].remove(hold)
-                    if not keyed.holds[key]:
-                        del keyed.holds[key]
+                if hold.level < keyed.seen:
+                    _let_go(keyed, keys, hold)
 
     def raise_level(self, hold: Hold, level: int, stamp: Stamp) -> None:
         """One show counts once: where a rule's evidence is reached for the first time."""
@@ -209,6 +208,8 @@ class State:
         if hold.attached:  # it may no longer be held for a rule, even where it does not count
             for keyed, keys in self._concerns(hold):
                 keyed.touched.update(keys)
+                if before < keyed.seen <= hold.level and not hold.closed:
+                    _let_go(keyed, keys, hold)
         counted, worn = self._shown(hold)
         for track, keys in worn:
             for key in keys:
@@ -356,11 +357,24 @@ def _keyed(rules: Rules) -> tuple[tuple[Keyed, ...], list[int]]:
             tuple(place for _, place in pairs),
             shared[name].holds,
             shared[name].touched,
+            max(_seen(track) for track, _ in pairs),
         )
         for name, pairs in tracks.items()
     )
     numbers = {name: number for number, name in enumerate(tracks)}
     return found, [numbers[name] for name in names]
+
+
+def _seen(track: Track) -> int:
+    """The level of a hold that no longer weighs; for wear each weighs until it ends."""
+    return PRESUMED + 1 if track.decays else track.rule.min_level
+
+
+def _let_go(keyed: Keyed, keys: Iterable[Key], hold: Hold) -> None:
+    for key in keys:
+        keyed.holds[key].remove(hold)
+        if not keyed.holds[key]:
+            del keyed.holds[key]
 
 
 def _in_order(keyed: Iterable[Keyed]) -> list[Track]:

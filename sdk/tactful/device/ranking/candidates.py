@@ -54,8 +54,12 @@ def gather(
     chosen[list(always)] = True
     if personal is not None:
         chosen[_best(np.where(kept, personal, -np.inf), int(PERSONAL_QUOTA * size))] = True
-    left = standard_order[(kept & ~chosen)[standard_order]]
-    chosen[left[: max(size - int(chosen.sum()), 0)]] = True
+    missing, start = max(size - int(np.count_nonzero(chosen)), 0), 0
+    while missing and start < len(standard_order):
+        part = standard_order[start : start + 2 * size]
+        found = part[(kept[part] & ~chosen[part])][:missing]
+        chosen[found] = True
+        missing, start = missing - len(found), start + len(part)
     return np.flatnonzero(chosen & kept)
 
 

@@ -53,10 +53,10 @@ def _greedy(
     relevance: Floats, variety: Variety, depth: int, diversity: float, choice: Choice | None
 ) -> list[int]:
     free = np.ones(len(relevance), dtype=bool)
-    order: list[int] = []
+    order, kept = list[int](), (1 - diversity) * relevance
     for _ in range(depth):
         added = variety(order[-1] if order else None)
-        gain = (1 - diversity) * relevance + diversity * added
+        gain = kept + diversity * added
         fitting = free if choice is None else choice.fits(free)
         order.append(int(np.argmax(np.where(fitting, gain, -np.inf))))
         free[order[-1]] = False

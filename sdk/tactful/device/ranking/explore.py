@@ -36,7 +36,9 @@ def explore(shelf: Shelf, candidates: Ints, tried: Mapping[int, Tried], *, seed:
         return candidates[:0]
     draws = _draws(kinds, counts / counts.sum(), tried, seed)
     drawn = firsts[np.argsort(-draws, kind="stable")]
-    return np.concatenate([candidates[drawn], np.delete(candidates, drawn)])
+    rest = np.ones(len(candidates), dtype=np.bool_)
+    rest[drawn] = False
+    return np.concatenate([candidates[drawn], candidates[rest]])
 
 
 def _draws(kinds: Labels, mix: Floats, tried: Mapping[int, Tried], seed: bytes) -> Floats:

@@ -5,6 +5,7 @@ Where a list cannot be filled otherwise quotas yield, in a fixed order that is r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,8 @@ class Choice:
     def __init__(self, quotas: Iterable[Quota], pool: Ints) -> None:
         self._quotas = sorted(quotas, key=lambda one: RELAXED_FIRST.index(one.name))
         self._columns = [_short(one.labels[pool]) for one in self._quotas]
-        self._counts = [np.zeros(int(c.max(initial=-1)) + 2, dtype=np.int64) for c in self._columns]
+        self._labels = [column.tolist() for column in self._columns]
+        self._counts: list[Counter[int]] = [Counter() for _ in self._quotas]
         self._open = [np.ones(len(pool), dtype=np.bool_) for _ in self._quotas]
         self._all = np.ones(len(pool), dtype=np.bool_)  # where every quota is open
         self._places = 0
@@ -59,14 +61,12 @@ class Choice:
     def take(self, place: int) -> None:
         """Count the item at `place` of the pool."""
         self._places += 1
-        for quota, column, counts, still_open in zip(
-            self._quotas, self._columns, self._counts, self._open, strict=True
-        ):
-            label = column[place]
-            counts[label] += 1
-            if label >= 0 and counts[label] >= quota.limit:
-                still_open &= column != label
-                self._all &= still_open
+        for number, quota in enumerate(self._quotas):
+            label = self._labels[number][place]
+            self._counts[number][label] += 1
+            if label >= 0 and self._counts[number][label] >= quota.limit:
+                self._open[number] &= self._columns[number] != label
+                self._all &= self._open[number]
 
     def _note(self, yielding: int) -> None:
         known = {name for _, name in self.relaxed}
