@@ -22,6 +22,8 @@ ATTRIBUTES = (
 NONE = "none"  # the value of an attribute that is missing
 
 Key = tuple[str, ...]
+SINGLE = {"item": 0, "family": 1, "creative": 2, "campaign": 3, "brand": 5, "channel": 6}
+"""Where a thing has those of its attributes that are one text."""
 
 
 class Showable(Protocol):
@@ -168,6 +170,10 @@ def keys_of(thing: Thing, surface: str, attributes: tuple[str, ...]) -> tuple[Ke
     A missing family is the item itself, so that strangers are not limited as variants of one thing.
     """
     if len(attributes) == 1:  # nearly always
+        name = attributes[0]
+        if name in SINGLE:
+            found = thing[SINGLE[name]] or (thing.item if name == "family" else "")
+            return ((str(found or NONE),),)
         alone = thing.values(attributes[0], surface)
         return tuple(sorted((value,) for value in set(alone))) if alone else ((NONE,),)
     values = [tuple(dict.fromkeys(thing.values(a, surface))) or (NONE,) for a in attributes]

@@ -71,13 +71,15 @@ class Ranking:
 
     def _others(self) -> Iterator[int]:
         """What was chosen, then all that was weighed, then the rest as it stands for everyone."""
-        order, place = (
-            [*self.order.tolist(), *self.scored.best_first.tolist()],
-            self.context.standing.place,
-        )
+        found = chain(self.order.tolist(), self.scored.best_first.tolist())
         if self.context.rules.standard_share:
-            order.sort(key=lambda number: int(place[number]))
-        yield from dict.fromkeys(order)
+            place = self.context.standing.place
+            found = chain(sorted(found, key=lambda number: int(place[number])))
+        seen = set[int]()
+        for number in found:
+            if number not in seen:
+                seen.add(number)
+                yield number
         standing = self.context.standing.order
         yield from standing[~self._unwanted[standing]].tolist()
 
