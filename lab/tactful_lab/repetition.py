@@ -33,9 +33,13 @@ NO_CAPS: dict[str, object] = {"schema": 1, "rules": []}
 def sessions(
     catalog: Catalog, model: Model, history: Sequence[str], *, capped: bool, days: int = SESSIONS
 ) -> list[list[str]]:
-    """The lists one person is shown, one a day; without `capped`, nothing but scores."""
+    """The lists one person is shown, one a day; without `capped`, nothing but scores.
+
+    Trials are drawn from the history, so that the same people are shown the same again.
+    """
     plain = Settings(path=None, caps=NO_CAPS, diversity=0, wishes=PLAIN)
-    settings = Settings(path=None) if capped else plain
+    wishes = Wishes(seed=f"simulated {' '.join(history)}")
+    settings = Settings(path=None, wishes=wishes) if capped else plain
     clock = ManualClock()
     with Personalizer(
         catalog, settings, key=FIXED_KEY, consent=LOCAL, clock=clock, model=model

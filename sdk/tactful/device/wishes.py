@@ -23,7 +23,9 @@ class Wishes:
     """`most`: how many items of one category, brand or family a list may hold (one of a family if
     nothing is said). `places`: the share of a list that goes to what is due again (repeat_due), new
     (fresh) or untried (exploration), `trials` the most untried items until the person goes away for
-    half an hour. `surfaces`: how personal lists on a surface may be, 0 to 1.
+    half an hour, drawn from `seed`, surface and day; an empty seed is a secret of the vault's own,
+    any other makes simulations repeatable. `surfaces`: how personal lists on a surface may be, 0 to
+    1.
 
     `fatigue`: how many times a score is halved by one fresh show without a click; 0 is never.
     `sensitive`: categories and tags from whose items nothing is ever derived.
@@ -35,6 +37,7 @@ class Wishes:
         default_factory=lambda: {"repeat_due": 0.2, "fresh": 0.1, "exploration": 0.1}
     )
     trials: int = 5
+    seed: str = ""
     surfaces: Mapping[str, float] = field(default_factory=dict)
     fatigue: float = 1.0
     sensitive: tuple[str, ...] = SENSITIVE

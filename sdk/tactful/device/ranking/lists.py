@@ -6,6 +6,7 @@ agreed to diagnostics. So the same list can be made again, and every place in it
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ class Lists:
         if balance > 0:
             taste = self._taste(known, now_ms)
             balance = min(balance, by_evidence(taste.known))
-            seed = self._vault.blind(f"explore {asked.surface} {today}")
+            seed = self._seed(f"explore {asked.surface} {today}")
             hidden = self._hidden(asked.surface) if hidden is None else hidden
         return Context(
             self._worth(known.model),
@@ -177,6 +178,10 @@ class Lists:
             sensitive=self._sensitive,
             shows=self._shows,
         )
+
+    def _seed(self, what: str) -> bytes:
+        own = self._settings.wishes.seed
+        return hashlib.sha256(f"{own} {what}".encode()).digest() if own else self._vault.blind(what)
 
     def _worth(self, model: Model | None) -> Standing:
         """What the items are worth to everyone, once for each model; one of other items is none."""
