@@ -22,6 +22,7 @@ from tactful.device.catalog import Catalog, Item
 from tactful.device.ranking import metrics
 from tactful.device.ranking.balance import normalised_rank
 from tactful.device.ranking.context import Context
+from tactful.device.ranking.families import standing
 from tactful.device.ranking.pipeline import rank
 from tactful.device.ranking.scoring import Shelf, Standing
 from tactful.device.ranking.taste import Taste
@@ -110,11 +111,11 @@ def world(dataset: Dataset, people: int, epsilon: float, seed: int) -> World:
 
 def curve(here: World, balances: Sequence[float], diversities: Sequence[float]) -> list[Reading]:
     """A reading for each pair of knobs."""
-    standing = Standing(Shelf(here.catalog), here.model)
-    return [read(here, standing, b, d) for b, d in zip(balances, diversities, strict=True)]
+    everyone = standing(Shelf(here.catalog), here.model)
+    return [read(here, everyone, b, d) for b, d in zip(balances, diversities, strict=True)]
 
 
-def read(here: World, standing: Standing, balance: float, diversity: float) -> Reading:
+def read(here: World, worth: Standing, balance: float, diversity: float) -> Reading:
     """What everyone's first list is like at these knobs."""
     lists, shares = [], []
     for known in here.holdout.known:
@@ -125,32 +126,32 @@ def read(here: World, standing: Standing, balance: float, diversity: float) -> R
         )
         evidence = len(known) / (len(known) + 2)
         ranking = rank(
-            Context(standing, min(balance, evidence), diversity, taste=taste), length=LENGTH
+            Context(worth, min(balance, evidence), diversity, taste=taste), length=LENGTH
         )
         found = [n for n in ranking.line() if n not in taste.withheld][:LENGTH]
         lists.append(np.array(found, dtype=np.int64))
         everyone = ranking.scored.field.everyone.ranks(found)
         mine = ranking.scored.ranks(found)
         shares.append(np.mean([e <= m for e, m in zip(everyone, mine, strict=True)]))
-    return _reading(here, standing, lists, float(np.mean(shares)), balance, diversity)
+    return _reading(here, worth, lists, float(np.mean(shares)), balance, diversity)
 
 
 def _reading(
     here: World,
-    standing: Standing,
+    worth: Standing,
     lists: list[Ints],
     share: float,
     balance: float,
     diversity: float,
 ) -> Reading:
-    shelf, items = standing.shelf, len(here.catalog)
+    shelf, items = worth.shelf, len(here.catalog)
     counts = np.bincount(np.concatenate(here.dataset.histories(np.arange(here.dataset.users))))
     popularity = np.maximum(np.resize(counts, items), 1) / here.dataset.users
-    head = np.flatnonzero(standing.best_sellers == 0)
+    head = np.flatnonzero(worth.best_sellers == 0)
     mixes = [shelf.category_mix(one) for one in lists]
     pairs = list(zip(lists, here.holdout.known, here.holdout.hidden, strict=True))
-    personal = [_chances(standing, known) for known in here.holdout.known]
-    everyone = normalised_rank(standing.scores)
+    personal = [_chances(worth, known) for known in here.holdout.known]
+    everyone = normalised_rank(worth.scores)
     return Reading(
         balance=balance,
         diversity=diversity,
@@ -181,8 +182,8 @@ def _reading(
     )
 
 
-def _chances(standing: Standing, known: Ints) -> Floats:
-    return normalised_rank(standing.personal(dict.fromkeys(known.tolist(), PURCHASE)))
+def _chances(worth: Standing, known: Ints) -> Floats:
+    return normalised_rank(worth.personal(dict.fromkeys(known.tolist(), PURCHASE)))
 
 
 def _mean(values: Iterable[float]) -> float:

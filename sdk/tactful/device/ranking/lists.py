@@ -21,6 +21,7 @@ from tactful.device.memory import Memory, recall
 from tactful.device.profile import Profile
 from tactful.device.ranking.balance import by_evidence, most_personal
 from tactful.device.ranking.context import Context
+from tactful.device.ranking.families import standing
 from tactful.device.ranking.measures import Measures, measured
 from tactful.device.ranking.picks import Picks, WhyNot, picked
 from tactful.device.ranking.pipeline import Ranking, rank
@@ -172,7 +173,7 @@ class Lists:
     def _taste(self, known: Known, now_ms: int) -> Taste:
         return taste_of(
             known.profile(),
-            self._shelf,
+            self._worth(known.model).shelf,
             now_ms,
             interests=known.memory.interests,
             sensitive=self._sensitive,
@@ -188,7 +189,7 @@ class Lists:
         if model is not None and len(model.popularity) != len(self._catalog):
             model = None
         if self._standing is None or self._standing.model is not model:
-            self._standing = Standing(self._shelf, model)
+            self._standing = standing(self._shelf, model)
         return self._standing
 
     def _note(self, trace: Trace, known: Known, asked: Asked) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from copy import copy
 from datetime import date
 from functools import cached_property
 
@@ -82,6 +83,17 @@ class Shelf:
             wording = _wording(catalog.items[number])
             labels[number] = known.setdefault(wording, first + len(known))
         return labels
+
+    @cached_property
+    def declares_family(self) -> NDArray[np.bool_]:
+        """Which items name their family, shape (items,)."""
+        return self._labels("family") >= 0
+
+    def with_families(self, families: Labels) -> Shelf:
+        """The same shelf with other families."""
+        other = copy(self)
+        other.__dict__["family"] = families
+        return other
 
     @cached_property
     def campaign(self) -> Labels:
