@@ -25,6 +25,7 @@ from tactful.device.ranking.families import standing
 from tactful.device.ranking.measures import Measures, measured
 from tactful.device.ranking.picks import Picks, WhyNot, picked
 from tactful.device.ranking.pipeline import Ranking, rank
+from tactful.device.ranking.reasons import tested
 from tactful.device.ranking.scoring import Shelf, Standing
 from tactful.device.ranking.taste import NOTHING, Shows, Taste, taste_of
 from tactful.device.ranking.trace import Explained, Replay, Trace, explained
@@ -130,7 +131,15 @@ class Lists:
         traces = {trace.decision_id: trace for trace in [*stored, *self._traces.values()]}
         learns = known.memory.consent.allows("local_personalization")
         taste = self._taste(known, now_ms) if learns else NOTHING
-        return measured(list(traces.values()), self._worth(known.model), taste)
+        last = next(reversed(traces.values()), None)
+        cited = (
+            [] if last is None else self._tested(Asked(last.length, last.surface), known, now_ms)
+        )
+        return measured(list(traces.values()), self._worth(known.model), taste, cited)
+
+    def _tested(self, asked: Asked, known: Known, now_ms: int) -> list[bool]:
+        ranking = self._ranking(asked, known, now_ms)
+        return tested(ranking, ranking.house.numbers)
 
     def forget(self) -> None:
         """Let go of all traces in memory."""

@@ -5,7 +5,8 @@ A *list* is an array of item numbers, best first. Shares and probabilities are i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -125,3 +126,86 @@ def standard_share(is_standard: Sequence[bool]) -> float:
 def fill_rate(filled: int, asked: int) -> float:
     """Filled places over places asked for."""
     return filled / asked if asked else 1.0
+
+
+def cap_hit_rate(denied: int, granted: int) -> float:
+    """What limits refused of all that they were asked."""
+    return denied / (denied + granted) if denied + granted else 0.0
+
+
+def rank_biased_entropy(categories: Sequence[int], patience: float = 0.85) -> float:
+    """RBE: the entropy, in bits, of one list's categories (-1: none), place by place less heavy.
+
+    Each place weighs `patience` times the one above (LensKit, GeometricRankWeight).
+    """
+    weights: dict[int, float] = {}
+    for place, kind in enumerate(categories):
+        if kind >= 0:
+            weights[kind] = weights.get(kind, 0.0) + patience**place
+    shares = np.array(list(weights.values()))
+    return entropy(shares / shares.sum()) if len(shares) else 0.0
+
+
+def rank_biased_overlap(one: Sequence[int], other: Sequence[int], patience: float = 0.9) -> float:
+    """RBO of two lists, extrapolated beyond their ends (Webber et al. 2010, equation 32).
+
+    1 for equal lists, 0 for disjoint ones; `patience` is the chance to look one place further.
+    """
+    short, long = sorted((list(one), list(other)), key=len)
+    s, end = len(short), len(long)
+    if not s:
+        return float(s == end)
+    shared = [len(set(short[:d]) & set(long[:d])) for d in range(1, end + 1)]
+    total = sum(x / d * patience**d for d, x in enumerate(shared, 1))
+    total += sum(shared[s - 1] * (d - s) / (s * d) * patience**d for d in range(s + 1, end + 1))
+    tail = (shared[-1] - shared[s - 1]) / end + shared[s - 1] / s
+    return float((1 - patience) / patience * total + tail * patience**end)
+
+
+def jaccard(one: Collection[int], other: Collection[int]) -> float:
+    """Items in both lists over items in either; 1 for two empty ones."""
+    either = set(one) | set(other)
+    return len(set(one) & set(other)) / len(either) if either else 1.0
+
+
+def overlaps(lists: Sequence[Ints]) -> tuple[float, float]:
+    """(RBO, Jaccard), the means over each two lists in a row; 0 for fewer than two."""
+    pairs = [(a.tolist(), b.tolist()) for a, b in pairwise(lists)]
+    if not pairs:
+        return 0.0, 0.0
+    rbo = [rank_biased_overlap(a, b) for a, b in pairs]
+    return float(np.mean(rbo)), float(np.mean([jaccard(a, b) for a, b in pairs]))
+
+
+def fatigue_index(wear: Sequence[float]) -> float:
+    """The mean wear of what was shown, at the moment of showing (design/recommendation.md 7)."""
+    return float(np.mean(wear)) if len(wear) else 0.0
+
+
+def lowest_promoted(ranks: Sequence[int], length: int) -> int:
+    """LIP: how far below `length` the lowest of the list stood by score; 0 if none was lifted.
+
+    `ranks` are the places by score, from 0, of the items of the list.
+    """
+    return max(0, max(ranks, default=0) + 1 - length)
+
+
+def unrepeated(lists: Sequence[Ints]) -> float:
+    """UnrepeatedReco: distinct items of each list over places, all lists together (RecTools)."""
+    places = sum(map(len, lists))
+    return sum(len(np.unique(one)) for one in lists) / places if places else 1.0
+
+
+def sufficient(lists: Sequence[Ints], length: int) -> float:
+    """SufficientReco: filled places, at most `length` in each list, over all places (RecTools)."""
+    return float(np.mean([min(len(one), length) / length for one in lists])) if lists else 0.0
+
+
+def covered_users(lists: Sequence[Ints]) -> float:
+    """CoveredUsers: people with a list that is not empty, over people (RecTools)."""
+    return float(np.mean([len(one) > 0 for one in lists])) if lists else 0.0
+
+
+def faithfulness(changed: Sequence[bool]) -> float:
+    """Cited signals without which the item's rank changes, over all that were tested."""
+    return sum(changed) / len(changed) if changed else 1.0

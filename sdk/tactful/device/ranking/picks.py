@@ -12,6 +12,7 @@ from tactful.device.caps import Decision, Denial
 from tactful.device.catalog import Item
 from tactful.device.events import Event
 from tactful.device.ranking.candidates import Source
+from tactful.device.ranking.metrics import lowest_promoted
 from tactful.device.ranking.pipeline import Ranking
 from tactful.device.ranking.reasons import Language, Reason, Reasons
 from tactful.device.ranking.sentences import HELD, held_back
@@ -56,7 +57,8 @@ class Pick:
 class Picks(Sequence[Pick]):
     """A list; `missing` has a reason for each empty place, `denials` say what was held back.
 
-    `relaxed` names quotas that had to yield to fill it, the first first.
+    `relaxed` names quotas that had to yield to fill it, the first first; `promoted` is how far
+    below the list the lowest of it stood by score alone (LIP).
     """
 
     picks: tuple[Pick, ...]
@@ -64,6 +66,7 @@ class Picks(Sequence[Pick]):
     denials: Sequence[Denial] = ()
     missing: tuple[Missing, ...] = field(default=())
     relaxed: tuple[str, ...] = ()
+    promoted: int = 0
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -102,6 +105,7 @@ def picked(ranking: Ranking, decision: Decision[Item], asked: int) -> Picks:
         decision.denials,
         (_why(ranking, decision),) * (asked - len(picks)),
         relaxed_in(ranking, asked + len(decision.denials)),
+        lowest_promoted(reasons.ranks, asked),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from tactful.device.ranking.candidates import Source
 from tactful.device.ranking.pipeline import Ranking
+from tactful.device.ranking.scored import Field
 
 MOST_REASONS = 2
 SIGNALS_TRIED = 5  # the strongest signals are tried for a reason, so that a long history is cheap
@@ -109,6 +110,12 @@ class Reasons:
             return (Reason(OF_SOURCE[source]),)
         return self._cited(number) or (Reason(self._general(number)),)
 
+    @property
+    def ranks(self) -> list[int]:
+        """The places by score, from 0, of those of the items that were weighed."""
+        places = self._ranking.scored.field.places
+        return [rank for number, rank in self._rank.items() if places[number] >= 0]
+
     def is_standard(self, number: int) -> bool:
         """Whether the item would stand as high if nothing at all were known of the person."""
         return self._standard[number] <= self._rank[number]
@@ -130,6 +137,19 @@ class Reasons:
             return ReasonCode.POPULAR
         known = self._ranking.context.taste.likes
         return ReasonCode.STANDARD if known else ReasonCode.NOTHING_KNOWN
+
+
+def tested(ranking: Ranking, numbers: Sequence[int]) -> list[bool]:
+    """For each signal cited for these items: whether the item falls if all is scored without it."""
+    reasons, context = Reasons(ranking, numbers), ranking.context
+    cited = [(n, r.item_id) for n in numbers for r in reasons.of(n) if r.item_id is not None]
+    found = []
+    for number, item_id in cited:
+        likes = _but(context.taste.likes, context.standing.shelf.catalog.number(item_id))
+        without = replace(context, taste=replace(context.taste, likes=likes))
+        anew = Field(without, ranking.scored.numbers).scored(likes)
+        found.append(anew.ranks([number]) > ranking.scored.ranks([number]))
+    return found
 
 
 def _but(likes: Mapping[int, float], left_out: int) -> dict[int, float]:

@@ -120,6 +120,18 @@ class Scored:
         place = int(self.field.places[number])
         return 0.0 if place < 0 else float(self.final[place])
 
+    def gains(self, numbers: Sequence[int]) -> list[float]:
+        """How much higher each of `numbers` stands for the person than for everyone, in [0, 1].
+
+        0 for what is not among the items, and in a standard list.
+        """
+        places, balance = self.field.places[list(numbers)], self.context.balance
+        if not balance:
+            return [0.0] * len(numbers)
+        more = np.append((self.balanced - self.field.standard) / balance, 0.0)
+        gained: list[float] = np.clip(more[places], 0.0, 1.0).tolist()
+        return gained
+
     def ranks(self, numbers: Sequence[int]) -> list[int]:
         """How many items stand above each of `numbers`; all above one that is not among them."""
         above: list[int] = self.field.ranks(self.final[None], numbers)[0].tolist()

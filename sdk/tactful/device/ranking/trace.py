@@ -20,7 +20,9 @@ class Trace:
 
     `position` is the vault's newest record then; `balance` what was asked for, None for nothing;
     `model` names what was in the model, empty for none; `standard` is how many of the shown would
-    stand as high for everyone.
+    stand as high for everyone, `promoted` how far below the list the lowest stood by score,
+    `relaxed` how many quotas yielded. `wear` and `gains` are of each of the shown: how worn it was,
+    and how much higher it stands for the person than for everyone, in [0, 1].
     """
 
     decision_id: str
@@ -36,10 +38,16 @@ class Trace:
     allowed: bool = False
     model: str = ""
     standard: int = 0
+    promoted: int = 0
+    relaxed: int = 0
+    wear: tuple[float, ...] = ()
+    gains: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, picks: Picks, ranking: Ranking, length: int, surface: str, at_ms: int) -> Trace:
         """The trace of a list just made."""
+        catalog, worn = ranking.context.standing.shelf.catalog, ranking.context.taste.wear
+        numbers = [catalog.number(pick.item.id) for pick in picks]
         return cls(
             decision_id=picks.decision_id,
             at_ms=at_ms,
@@ -51,6 +59,10 @@ class Trace:
             exclude=tuple(sorted(ranking.context.excluded)),
             model=ranking.context.standing.digest,
             standard=sum(pick.is_standard for pick in picks),
+            promoted=picks.promoted,
+            relaxed=len(picks.relaxed),
+            wear=tuple(round(worn.get(number, 0.0), 3) for number in numbers),
+            gains=tuple(round(gain, 3) for gain in ranking.scored.gains(numbers)),
         )
 
     def at(self, memory: Memory, balance: float | None) -> Trace:
@@ -81,6 +93,10 @@ class Trace:
             allowed=bool(body["allowed"]),
             model=str(body.get("model", "")),
             standard=int(str(body.get("standard", 0))),
+            promoted=int(str(body.get("promoted", 0))),
+            relaxed=int(str(body.get("relaxed", 0))),
+            wear=tuple(map(float, texts(body.get("wear")))),
+            gains=tuple(map(float, texts(body.get("gains")))),
         )
 
     def replayed(self, ranking: Ranking) -> Replay:

@@ -81,3 +81,82 @@ def test_the_other_shares_are_as_worked_out_by_hand() -> None:
     assert metrics.fill_rate(9, 10) == 0.9
     personal, standard = np.array([0.9, 0.1, 0.4]), np.array([0.5, 0.5, 0.5])
     assert metrics.serendipity(items, personal, standard, np.array([0])) == pytest.approx(0.2)
+
+
+lists_of_items = st.lists(st.integers(0, 12), unique=True, min_size=1, max_size=9)
+
+
+@given(one=lists_of_items, other=lists_of_items, patience=st.floats(0.3, 0.95))
+def test_overlap_is_the_mean_agreement_of_someone_who_looks_further_by_chance(
+    one: list[int], other: list[int], patience: float
+) -> None:
+    """Equal lengths: agreement stays as it was at the end, to a depth where nobody looks."""
+    length = min(len(one), len(other))
+    one, other = one[:length], other[:length]
+    agreement = [len(set(one[:d]) & set(other[:d])) / min(d, length) for d in range(1, 800)]
+    wanted = (1 - patience) * sum(a * patience**d for d, a in enumerate(agreement))
+
+    assert metrics.rank_biased_overlap(one, other, patience) == pytest.approx(wanted)
+
+
+@given(one=lists_of_items, other=lists_of_items)
+def test_overlap_is_one_of_the_same_none_of_strangers_and_does_not_mind_which_is_first(
+    one: list[int], other: list[int]
+) -> None:
+    measured = metrics.rank_biased_overlap(one, other)
+
+    assert 0 <= measured <= 1 + 1e-9
+    assert measured == pytest.approx(metrics.rank_biased_overlap(other, one))
+    assert metrics.rank_biased_overlap(one, one) == pytest.approx(1)
+    assert metrics.rank_biased_overlap(one, [100 + n for n in other]) == 0
+
+
+def test_overlap_of_lists_of_two_lengths_is_as_worked_out_by_hand() -> None:
+    # X = 1, 1, 2 at depths 1 to 3; s = 1, l = 3; p = 1/2
+    by_hand = (1 / 2 + 1 / 8 + 1 / 24) + 1 * (1 / 2) / 4 + 1 * (2 / 3) / 8 + 1 / 8
+    assert metrics.rank_biased_overlap([7], [7, 8, 9], 0.5) == pytest.approx(by_hand)
+    assert metrics.rank_biased_overlap([], [1]) == 0
+    assert metrics.rank_biased_overlap([], []) == 1
+
+
+def test_overlaps_are_means_over_lists_in_a_row() -> None:
+    lists = [np.array([1, 2]), np.array([2, 3]), np.array([2, 3])]
+
+    rbo, both = metrics.overlaps(lists)
+
+    assert both == pytest.approx((1 / 3 + 1) / 2)
+    assert rbo == pytest.approx((metrics.rank_biased_overlap([1, 2], [2, 3]) + 1) / 2)
+    assert metrics.overlaps(lists[:1]) == (0, 0)
+    assert metrics.jaccard([], []) == 1
+
+
+def test_entropy_weighs_the_first_places_most() -> None:
+    halves = metrics.rank_biased_entropy([0, 1], patience=1.0)
+    third = np.array([2 / 3, 1 / 3])
+
+    assert halves == 1
+    assert metrics.rank_biased_entropy([4, 9], patience=0.5) == pytest.approx(
+        -(third * np.log2(third)).sum()
+    )
+    assert metrics.rank_biased_entropy([3, 3, -1]) == 0
+    assert metrics.rank_biased_entropy([]) == 0
+    assert metrics.rank_biased_entropy([0, 1, 1]) > metrics.rank_biased_entropy([1, 1, 0])
+
+
+def test_what_was_lifted_from_below_the_list_is_counted_in_places() -> None:
+    assert metrics.lowest_promoted([0, 1, 2], 3) == 0
+    assert metrics.lowest_promoted([0, 7, 2], 3) == 5
+    assert metrics.lowest_promoted([], 3) == 0
+
+
+def test_the_quality_of_lists_is_as_worked_out_by_hand() -> None:
+    lists = [np.array([1, 1, 2]), np.array([3]), np.array([], dtype=np.int64)]
+
+    assert metrics.unrepeated(lists) == 3 / 4
+    assert metrics.sufficient(lists, 2) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert metrics.covered_users(lists) == pytest.approx(2 / 3)
+    assert metrics.unrepeated([]) == 1
+    assert metrics.cap_hit_rate(3, 9) == 0.25
+    assert metrics.cap_hit_rate(0, 0) == 0
+    assert metrics.fatigue_index([0.5, 1.5]) == 1
+    assert metrics.faithfulness([True, False]) == 0.5
