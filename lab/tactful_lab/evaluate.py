@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from tactful.device.ranking import metrics
 from tactful.device.ranking.balance import normalised_rank
 from tactful.device.ranking.context import Context
 from tactful.device.ranking.families import standing
+from tactful.device.ranking.measures import Measures
+from tactful.device.ranking.picks import relaxed_in
 from tactful.device.ranking.pipeline import rank
 from tactful.device.ranking.scoring import Shelf, Standing
 from tactful.device.ranking.taste import Taste
@@ -51,15 +53,20 @@ class Reading:
     diversity: float
     ndcg: float
     recall: float
+    sufficient: float
     diversity_of_list: float
     entropy: float
+    ranked_entropy: float
     coverage: float
     gini: float
     novelty: float
     serendipity: float
     calibration_kl: float
+    popularity: float
     popularity_lift: float
     long_tail: float
+    promoted: float
+    relaxations: float
     standard_share: float
 
 
@@ -68,6 +75,8 @@ class Sessions:
     """Thirty days of `people` with defaults, and with nothing but the ranker's scores.
 
     `ndcg` is of everyone's first list; coverage is over all lists, of top-sellers-first as well.
+    The last are means of what the devices measured of their own lists, with defaults
+    (tactful.device.ranking.measures).
     """
 
     people: int
@@ -78,6 +87,13 @@ class Sessions:
     coverage: float
     coverage_plain: float
     coverage_top_sellers: float
+    covered_users: float
+    overlap: float
+    jaccard: float
+    fatigue: float
+    fatigue_plain: float
+    cap_hits: float
+    faithfulness: float
 
 
 @dataclass(frozen=True)
@@ -117,7 +133,7 @@ def curve(here: World, balances: Sequence[float], diversities: Sequence[float]) 
 
 def read(here: World, worth: Standing, balance: float, diversity: float) -> Reading:
     """What everyone's first list is like at these knobs."""
-    lists, shares = [], []
+    lists, shares, rankings = [], [], []
     for known in here.holdout.known:
         taste = Taste(
             likes=dict.fromkeys(known.tolist(), PURCHASE),
@@ -130,20 +146,32 @@ def read(here: World, worth: Standing, balance: float, diversity: float) -> Read
         )
         found = [n for n in ranking.line() if n not in taste.withheld][:LENGTH]
         lists.append(np.array(found, dtype=np.int64))
+        rankings.append(ranking)
         everyone = ranking.scored.field.everyone.ranks(found)
         mine = ranking.scored.ranks(found)
         shares.append(np.mean([e <= m for e, m in zip(everyone, mine, strict=True)]))
-    return _reading(here, worth, lists, float(np.mean(shares)), balance, diversity)
+    made = _reading(here, worth, lists, balance, diversity)
+    promoted = (
+        metrics.lowest_promoted(one.scored.ranks(items.tolist()), LENGTH)
+        for one, items in zip(rankings, lists, strict=True)
+    )
+    relaxed = (len(relaxed_in(one, LENGTH)) for one in rankings)
+    return replace(
+        made,
+        standard_share=float(np.mean(shares)),
+        promoted=_mean(promoted),
+        relaxations=_mean(relaxed),
+    )
 
 
 def _reading(
     here: World,
     worth: Standing,
     lists: list[Ints],
-    share: float,
     balance: float,
     diversity: float,
 ) -> Reading:
+    """What can be told from the lists alone; the rest is 0."""
     shelf, items = worth.shelf, len(here.catalog)
     counts = np.bincount(np.concatenate(here.dataset.histories(np.arange(here.dataset.users))))
     popularity = np.maximum(np.resize(counts, items), 1) / here.dataset.users
@@ -162,7 +190,11 @@ def _reading(
         diversity_of_list=_mean(
             metrics.intra_list_diversity(one, shelf.similarity) for one in lists
         ),
+        sufficient=metrics.sufficient(lists, LENGTH),
         entropy=_mean(map(metrics.entropy, mixes)),
+        ranked_entropy=_mean(
+            metrics.rank_biased_entropy(shelf.category[one].tolist()) for one in lists
+        ),
         coverage=metrics.catalog_coverage(lists, items),
         gini=metrics.gini(metrics.exposure(lists, items)),
         novelty=_mean(metrics.novelty(one, popularity) for one in lists),
@@ -174,11 +206,14 @@ def _reading(
             metrics.calibration_kl(shelf.category_mix(known), mix)
             for (_, known, _), mix in zip(pairs, mixes, strict=True)
         ),
+        popularity=_mean(metrics.average_popularity(one, popularity) for one in lists),
         popularity_lift=_mean(
             metrics.popularity_lift(one, known, popularity) for one, known, _ in pairs
         ),
         long_tail=_mean(metrics.long_tail_share(one, head) for one in lists),
-        standard_share=share,
+        promoted=0.0,
+        relaxations=0.0,
+        standard_share=0.0,
     )
 
 
@@ -201,10 +236,13 @@ def ndcg(items: Ints, hidden: Ints) -> float:
 def sessions(here: World, people: int) -> Sessions:
     """The first lists of everyone, and thirty days of the first `people`, by default and plain."""
     lists: dict[bool, list[list[Ints]]] = {}
+    told: dict[bool, list[Measures]] = {}
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
         for capped in (True, False):
             live = partial(_live, here, people, capped)
-            lists[capped] = list(pool.map(live, range(here.people), chunksize=4))
+            lives = list(pool.map(live, range(here.people), chunksize=4))
+            lists[capped] = [one for one, _ in lives]
+            told[capped] = [own for _, own in lives[:people] if own is not None]
     hidden = here.holdout.hidden
     found, plain = (
         _mean(ndcg(one[0], few) for one, few in zip(lists[capped], hidden, strict=True))
@@ -220,15 +258,24 @@ def sessions(here: World, people: int) -> Sessions:
         coverage=_coverage(here, lists[True][:people]),
         coverage_plain=_coverage(here, lists[False][:people]),
         coverage_top_sellers=_coverage(here, top),
+        covered_users=metrics.covered_users([one[0] for one in lists[True]]),
+        overlap=_mean(own.overlap for own in told[True]),
+        jaccard=_mean(own.jaccard for own in told[True]),
+        fatigue=_mean(own.fatigue for own in told[True]),
+        fatigue_plain=_mean(own.fatigue for own in told[False]),
+        cap_hits=_mean(own.cap_hits for own in told[True]),
+        faithfulness=_mean(own.faithfulness for own in told[True]),
     )
 
 
-def _live(here: World, people: int, capped: bool, person: int) -> list[Ints]:
+def _live(
+    here: World, people: int, capped: bool, person: int
+) -> tuple[list[Ints], Measures | None]:
     """Thirty days of one of the first `people`, one of the others."""
     history = [here.dataset.item_ids[item] for item in here.holdout.known[person]]
     days = repetition.SESSIONS if person < people else 1
-    lists = repetition.sessions(here.catalog, here.model, history, capped=capped, days=days)
-    return [np.array([here.catalog.number(i) for i in one], dtype=np.int64) for one in lists]
+    lists, own = repetition.lived(here.catalog, here.model, history, capped=capped, days=days)
+    return [np.array([here.catalog.number(i) for i in one], dtype=np.int64) for one in lists], own
 
 
 def _unwanted(crowd: Sequence[list[Ints]]) -> float:
@@ -299,6 +346,10 @@ COLUMNS = {
     "novelty": "novelty",
     "serend.": "serendipity",
     "KL": "calibration_kl",
+    "RBE": "ranked_entropy",
+    "ARP": "popularity",
+    "APLT": "long_tail",
+    "LIP": "promoted",
     "pop lift": "popularity_lift",
     "standard": "standard_share",
 }
@@ -321,7 +372,12 @@ def _days(one: Sessions) -> str:
         f"  NDCG@10 of all first lists {one.ndcg:.4f} / {one.ndcg_plain:.4f}"
         f"  ({one.ndcg / max(one.ndcg_plain, 1e-9) - 1:+.1%})\n"
         f"  catalog coverage           {one.coverage:.3f} / {one.coverage_plain:.3f}"
-        f"  (top-sellers first {one.coverage_top_sellers:.3f})"
+        f"  (top-sellers first {one.coverage_top_sellers:.3f})\n"
+        f"  wear of what is shown      {one.fatigue:.3f} / {one.fatigue_plain:.3f}\n"
+        f"  from one list to the next  RBO {one.overlap:.3f}, Jaccard {one.jaccard:.3f}\n"
+        f"  refused by limits          {one.cap_hits:.3f} of what they were asked\n"
+        f"  faithful reasons           {one.faithfulness:.3f}; people with a list"
+        f" {one.covered_users:.3f}"
     )
 
 

@@ -17,6 +17,7 @@ from tactful.device.catalog import Catalog
 from tactful.device.clock import MS_PER_DAY, ManualClock
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
+from tactful.device.ranking.measures import Measures
 from tactful.device.ranking.metrics import repetition_rates
 from tactful.device.settings import Settings
 from tactful.device.wishes import Wishes
@@ -33,7 +34,14 @@ NO_CAPS: dict[str, object] = {"schema": 1, "rules": []}
 def sessions(
     catalog: Catalog, model: Model, history: Sequence[str], *, capped: bool, days: int = SESSIONS
 ) -> list[list[str]]:
-    """The lists one person is shown, one a day; without `capped`, nothing but scores.
+    """The lists one person is shown, one a day; without `capped`, nothing but scores."""
+    return lived(catalog, model, history, capped=capped, days=days)[0]
+
+
+def lived(
+    catalog: Catalog, model: Model, history: Sequence[str], *, capped: bool, days: int = SESSIONS
+) -> tuple[list[list[str]], Measures | None]:
+    """The same, and what the device itself measured of them.
 
     Trials are drawn from the history, so that the same people are shown the same again.
     """
@@ -46,7 +54,7 @@ def sessions(
     ) as device:
         for item_id in history:
             device.observe(Event(kind="purchase", item_id=item_id))
-        return [_session(device, clock) for _ in range(days)]
+        return [_session(device, clock) for _ in range(days)], device.metrics()
 
 
 def _session(device: Personalizer, clock: ManualClock) -> list[str]:

@@ -15,6 +15,7 @@ from tactful.device.profile import Belief
 from tactful.device.ranking.balance import most_personal
 from tactful.device.ranking.candidates import Source
 from tactful.device.ranking.lists import freshness
+from tactful.device.ranking.metrics import rank_biased_overlap
 from tactful.device.settings import Aggregators, Settings
 from tactful.device.wishes import Wishes
 from tactful.errors import InvalidInput, TransportError
@@ -204,6 +205,36 @@ def test_a_device_measures_its_own_lists_and_names_no_item() -> None:
         assert told.coverage == (12 - again) / len(me.catalog)
         assert told.lift is not None
         assert all(value is None or isinstance(value, int | float) for value in vars(told).values())
+
+
+def test_wear_overlap_and_surprise_are_as_recounted_from_the_lists() -> None:
+    clock = ManualClock()
+    free = Wishes(most={}, places={}, fatigue=0)
+    with device(clock=clock, model_seed=1, wishes=free) as me:
+        me.observe(Event(kind="like", item_id=next(iter(me.catalog)).id))
+        first = me.recommend(6)
+        for pick in first:
+            me.observe(pick.impression())
+        second, elsewhere = me.recommend(6), me.recommend(6, surface="elsewhere")
+        told = me.metrics()
+
+        assert told is not None
+        lists = [[pick.item.id for pick in one] for one in (first, second)]
+        coded = [[hash(item_id) for item_id in one] for one in lists]
+        both = len(set(lists[0]) & set(lists[1]))
+        assert told.jaccard == both / (12 - both)  # lists of one surface alone are compared
+        assert told.overlap == pytest.approx(rank_biased_overlap(*coded))
+        shown = {pick.item.id for pick in first}
+        again = sum(pick.item.id in shown for one in (second, elsewhere) for pick in one)
+        assert told.fatigue == pytest.approx(again / 18)
+        assert (told.faithfulness, told.unrepeated, told.relaxations) == (1.0, 1.0, 0.0)
+        assert told.serendipity == 0.0  # nothing of it is liked yet
+        for pick in first:
+            me.observe(Event(kind="like", item_id=pick.item.id))
+        after = me.metrics()
+        assert after is not None
+        assert after.serendipity > 0
+        assert after.long_tail == pytest.approx(1 - (after.head or 0.0))
 
 
 def test_at_balance_zero_all_places_are_everyones() -> None:
