@@ -1,10 +1,14 @@
 """The three loops end to end: lists from a vault, reports to a pair, a model back."""
 
+from datetime import UTC, datetime
 from fractions import Fraction
+from itertools import combinations
 
 import pytest
 
+from tactful.device.clock import ManualClock
 from tactful.device.events import Event
+from tactful.device.ranking import lists
 from tactful.errors import (
     BudgetExhausted,
     ConsentMissing,
@@ -205,3 +209,33 @@ def test_nothing_of_the_person_is_in_clear_on_disk_or_wire(town, wire) -> None:
     assert [one for one in secrets if one in files] == []
     sent = b"".join(one.url.encode() + one.body for one in seen.requests)
     assert [one for one in secrets if one in sent] == []
+
+
+def test_a_model_that_grew_old_makes_lists_less_personal_until_a_new_one_comes(
+    town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = [town.device(number) for number in TWELVE]
+    town.train(devices)
+    release = devices[0].refresh()
+    lifetime_ms = 1000 * (release.expires - release.created)
+    devices[0].close()
+
+    def personal_share(lifetimes: int) -> float:
+        """Pairs of items that stand the other way round than for everyone, so long after."""
+        clock = ManualClock(datetime.fromtimestamp(release.created, UTC))
+        clock.advance(lifetimes * lifetime_ms)
+        with town.device(clock=clock) as device:
+            made = device.recommend(3, balance=1.0).decision_id
+            stages = [device.explain(made, item.id).stages for item in device.catalog]
+        pairs = [(a, b) for a, b in combinations(stages, 2) if a["standard"] != b["standard"]]
+        turned = [
+            (a["standard"] < b["standard"]) != (a["balance"] < b["balance"]) for a, b in pairs
+        ]
+        return sum(turned) / len(turned)
+
+    shares = [personal_share(lifetimes) for lifetimes in (0, 1, 2, 3)]
+    assert shares[0] > shares[-1]
+    assert shares == sorted(shares, reverse=True)
+
+    monkeypatch.setattr(lists, "freshness", lambda *_: 1.0)
+    assert personal_share(3) > shares[-1]
