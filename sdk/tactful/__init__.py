@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from tactful.device.events import Event
     from tactful.device.personalizer import Personalizer
     from tactful.device.settings import Aggregators, Settings
+    from tactful.device.wishes import BrandRules, Wishes
     from tactful.errors import TactfulError
 
 __all__ = [
     "Aggregators",
     "AnchorFile",
+    "BrandRules",
     "Catalog",
     "Consent",
     "Event",
@@ -26,11 +28,13 @@ __all__ = [
     "Personalizer",
     "Settings",
     "TactfulError",
+    "Wishes",
 ]
 
 _HOMES = {
     "Aggregators": "tactful.device.settings",
     "AnchorFile": "tactful.device.anchor",
+    "BrandRules": "tactful.device.wishes",
     "Catalog": "tactful.device.catalog",
     "Consent": "tactful.device.consent",
     "Event": "tactful.device.events",
@@ -42,6 +46,7 @@ _HOMES = {
     "Personalizer": "tactful.device.personalizer",
     "Settings": "tactful.device.settings",
     "TactfulError": "tactful.errors",
+    "Wishes": "tactful.device.wishes",
 }
 
 

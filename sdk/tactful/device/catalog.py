@@ -13,7 +13,7 @@ from datetime import date
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Literal, overload
+from typing import ClassVar, Literal, get_args, overload
 
 from tactful.errors import InvalidInput
 
@@ -22,7 +22,9 @@ COLUMNS = (
     *("category", "brand", "campaign", "family", "creative", "channel", "tags", "item_class"),
     *("priority", "price", "replenishable", "since"),
 )
+TEXTS = ("title", "category", "brand", "campaign", "family", "creative", "channel")
 ItemClass = Literal["critical", "high", "normal", "promo"]
+CLASSES: tuple[str, ...] = get_args(ItemClass)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,10 +56,19 @@ class Item:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
             raise InvalidInput("item.id", f"{self.id!r} is not a text", "give each item an id")
-        if self.price is not None and not (math.isfinite(self.price) and self.price >= 0):
-            raise InvalidInput(
-                f"item {self.id!r}: price", f"{self.price!r} is no price", "use a number >= 0"
-            )
+        for name in TEXTS:
+            self._require(name, isinstance(getattr(self, name), str), "use a text")
+        tags = not isinstance(self.tags, str) and all(isinstance(tag, str) for tag in self.tags)
+        self._require("tags", tags, "use a list of texts")
+        self._require("item_class", self.item_class in CLASSES, f"use one of {', '.join(CLASSES)}")
+        self._require("since", self.since is None or isinstance(self.since, date), "use a date")
+        number = isinstance(self.price, int | float) and 0 <= self.price < math.inf
+        self._require("price", self.price is None or number, "use a number >= 0")
+
+    def _require(self, name: str, holds: bool, fix: str) -> None:
+        if not holds:
+            problem = f"{getattr(self, name)!r} does not fit"
+            raise InvalidInput(f"item {self.id!r}: {name}", problem, fix)
 
 
 class Column:
@@ -113,6 +124,8 @@ class Items(Sequence[Item]):
         self.columns = {name: Column() for name in COLUMNS}
         self._count, self._made = 0, dict[int, Item]()
         for item in items:
+            if not isinstance(item, Item):
+                raise InvalidInput("catalog", f"{item!r} is no item", "make it of tactful.Item")
             self._count += 1
             self.ids.append(item.id)
             self.titles.append(item.title)

@@ -43,6 +43,8 @@ def require_model(model: Model | None, items: int) -> None:
     """Raise InvalidInput unless a model that an app ships is whole, and for these many items."""
     if model is None:
         return
+    if not callable(getattr(model, "arrays", None)):
+        raise InvalidInput("model", f"{model!r} is no model", "ship a tactful.learning Model")
     type(model).from_arrays(model.arrays())
     if len(model.popularity) != items:
         problem = f"it knows {len(model.popularity)} items, the catalog has {items}"
@@ -148,11 +150,12 @@ class Personalizer:
         """Up to `n` items with reasons and reservations; a typed reason for each missing one.
 
         `balance` can only lower what app and person allow; 0 is the standard list. `exclude` names
-        items that cannot be offered now, to anyone. Raises InvalidInput for an unknown surface.
+        items that cannot be offered now, to anyone. Raises InvalidInput for an unknown surface and
+        for arguments that make no sense.
         """
-        from tactful.device.ranking.lists import Asked
+        from tactful.device.ranking.lists import Asked, excluded
 
-        asked = Asked(n, surface, balance, frozenset(exclude))
+        asked = Asked(n, surface, balance, excluded(exclude))
         lists, known = self._ready()
         return lists.recommend(asked, known, self._now_ms())
 
@@ -314,6 +317,8 @@ class Personalizer:
         from tactful.device.ranking.lists import Asked
 
         ahead_ms = int(ahead.total_seconds() * 1000) if ahead else 0
+        if ahead_ms < 0:
+            raise InvalidInput("ahead", f"{ahead} is in the past", "use a time from now on")
         lists, known = self._ready()
         return lists.preview(Asked(n, surface), known, self._now_ms(), ahead_ms)
 

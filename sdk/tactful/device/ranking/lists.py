@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, overload
+from operator import index
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
 import numpy as np
 
@@ -68,10 +69,41 @@ class Asked:
     hidden: frozenset[tuple[str, str]] | None = None
 
     def __post_init__(self) -> None:
-        if self.length < 0:
-            raise InvalidInput("n", f"{self.length} is no number of items", "use 0 or more")
-        if self.balance is not None and not 0 <= self.balance <= 1:
-            raise InvalidInput("balance", f"{self.balance!r} is out of range", "use 0 to 1")
+        """Raise InvalidInput for what makes no sense; numbers of numpy become plain ones."""
+        object.__setattr__(self, "length", _count(self.length))
+        if self.balance is not None:
+            object.__setattr__(self, "balance", _share("balance", self.balance))
+        if not (isinstance(self.surface, str) and self.surface):
+            raise InvalidInput("surface", f"{self.surface!r} is no name", 'use a text, as "home"')
+        if not all(isinstance(item_id, str) for item_id in self.exclude):
+            raise InvalidInput("exclude", "one of it is no id", "use ids of catalog items")
+
+
+def excluded(ids: Iterable[str]) -> frozenset[str]:
+    """The ids as a set; raises InvalidInput for a single text, whose letters would be taken."""
+    if isinstance(ids, str):
+        raise InvalidInput("exclude", f"{ids!r} is one text", "use a list of ids")
+    return frozenset(ids)
+
+
+def _count(told: SupportsIndex) -> int:
+    try:
+        count = index(told)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise InvalidInput("n", f"{told!r} is no number of items", "use 0 or more")
+    return count
+
+
+def _share(name: str, told: float) -> float:
+    try:
+        share = float(told)
+    except (TypeError, ValueError):
+        share = -1.0
+    if isinstance(told, str) or not 0 <= share <= 1:
+        raise InvalidInput(name, f"{told!r} is out of range", "use 0 to 1")
+    return share
 
 
 class Lists:

@@ -187,7 +187,7 @@ def lowest_promoted(ranks: Sequence[int], length: int) -> int:
 
     `ranks` are the places by score, from 0, of the items of the list.
     """
-    return max(0, max(ranks, default=0) + 1 - length)
+    return max([0, *(rank + 1 - length for rank in ranks)])
 
 
 def unrepeated(lists: Sequence[Ints]) -> float:
