@@ -6,41 +6,36 @@ import secrets
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tactful.device.caps.civil import date_of
+from tactful.device.caps.deciding import Deciding
 from tactful.device.caps.decisions import (
     Decision,
     Denial,
-    Denials,
     Impression,
     ItemT,
-    Pick,
-    shown,
 )
 from tactful.device.caps.desk import Anchor, Desk, Instant, Writing
-from tactful.device.caps.fairness import NORMAL, fair_order, starving
 from tactful.device.caps.feedback import MUTE_MS, SCOPES
-from tactful.device.caps.fold import apply
 from tactful.device.caps.judge import Judge, Room
+from tactful.device.caps.recording import at_most_now, clamped, record, stored
 from tactful.device.caps.reservations import (
     OUTCOMES,
     Hold,
     Processes,
-    Stamp,
     SystemProcesses,
     hold_id,
 )
 from tactful.device.caps.rooms import Here
 from tactful.device.caps.rules import LEVELS, QuietHours, Rules
-from tactful.device.caps.segments import BUDGET, FULL, VERIFIED, Moment
+from tactful.device.caps.segments import BUDGET, VERIFIED, Moment
 from tactful.device.caps.state import State
 from tactful.device.caps.things import Showable, Thing
 from tactful.device.caps.waits import Refusal
 from tactful.device.clock import Clock
 from tactful.device.device_key import KEY_BYTES, HostKey
-from tactful.device.events import TASTES, Event, StoredEvent
-from tactful.device.vault import BUSY_SECONDS, Record, Vault, VaultBusy
+from tactful.device.events import Event, StoredEvent
+from tactful.device.vault import BUSY_SECONDS, Vault, VaultBusy
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -48,8 +43,6 @@ if TYPE_CHECKING:
 
 Keeping = Literal["store", "memory"]
 Loss = Literal["half", "closed"]
-PORTION = 2  # times as many candidates are looked at as places are free
-LEAST_PORTION = 8  # candidates; each later portion is at least twice as large
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +117,10 @@ class CapEngine:
             raise InvalidInput("k", f"{k} is no number of slots", "use 0 or more")
         try:
             with self._desk.writing(durable=self._durable, seconds=seconds) as writing:
-                return _Deciding[ItemT](self, writing, surface).run(candidates, k, max_refill)
+                here = self._here(writing.state, writing.now, surface)
+                board = self.board(writing.state)
+                deciding = Deciding[ItemT](writing, here, board, self.thing)
+                return deciding.run(candidates, k, max_refill)
         except VaultBusy:
             denials = tuple(Denial(item.id, "STORE_BUSY") for item in candidates)
             return Decision("", (), denials)
@@ -167,8 +163,8 @@ class CapEngine:
                     hold.name, hold.thing.item, LEVELS[hold.evidence - 1], hold.late, True
                 )
             late = hold.closed
-            stamp = _clamped(writing, hold, at)
-            event = _stored(writing, stamp, "impression", purpose, hold.subject)
+            stamp = clamped(writing, hold, at)
+            event = stored(writing, stamp, "impression", purpose, hold.subject)
             event = replace(
                 event,
                 item_id=hold.thing.item,
@@ -176,7 +172,7 @@ class CapEngine:
                 evidence=evidence,
                 late=late,
             )
-            _record(writing, event)
+            record(writing, event)
             overrun = self._overrun(writing, hold)
             return Impression(hold.name, hold.thing.item, evidence, late, False, overrun)
 
@@ -210,9 +206,9 @@ class CapEngine:
             )
         with self._writing() as writing:
             hold = _hold(writing.state, event.reservation_id)
-            stamp = _clamped(writing, hold, at) if hold else _at_most_now(writing, at)
-            stored = replace(
-                _stored(writing, stamp, event.kind, purpose, self._subject),
+            stamp = clamped(writing, hold, at) if hold else at_most_now(writing, at)
+            told = replace(
+                stored(writing, stamp, event.kind, purpose, self._subject),
                 item_id=event.item_id or (hold.thing.item if hold else None),
                 reservation_id=event.reservation_id,
                 value=event.value,
@@ -222,8 +218,8 @@ class CapEngine:
             number = None
             if hold is None and item is not None:
                 number = writing.thing_number(self.thing(item))
-            _record(writing, stored, name=event.event_id, number=number)
-            return stored
+            record(writing, told, name=event.event_id, number=number)
+            return told
 
     def mute(self, scope: str, value: str, *, for_ms: int | None = MUTE_MS) -> None:
         """Show nothing whose `scope` is `value`, for 90 days; `for_ms` None is until taken back."""
@@ -388,111 +384,6 @@ class CapEngine:
         return tuple(room.rule_id for room in rooms if room.left is not None and room.left < 0)
 
 
-class _Deciding(Generic[ItemT]):
-    """One decision: walks the candidates in order and reserves what every rule allows."""
-
-    def __init__(self, engine: CapEngine, writing: Writing, surface: str) -> None:
-        self._engine, self._writing, self._state = engine, writing, writing.state
-        self._here = engine._here(writing.state, writing.now, surface)
-        self._judge = Judge(writing.state, self._here)
-        self._board = engine.board(writing.state)
-        self._holds: list[Hold] = []
-        self._items: list[ItemT] = []
-        self._refused: list[tuple[str, Refusal]] = []
-        self._starving: set[str] = set()
-
-    def run(self, candidates: Sequence[ItemT], k: int, max_refill: int | None) -> Decision[ItemT]:
-        """Grant, refuse, reserve; then write it all down as one record."""
-        most = len(candidates) if max_refill is None else max_refill
-        if self._engine.rules.starve_after_ms is not None:
-            candidates = self._fair(candidates, self._engine.rules.starve_after_ms)
-        start, least = 0, LEAST_PORTION
-        while start < len(candidates) and len(self._items) < k and len(self._refused) <= most:
-            size = max(PORTION * (k - len(self._items)), least)
-            self._walk(candidates[start : start + size], k, most)  # the others need not be made
-            start, least = start + size, 2 * least
-        return self._recorded()
-
-    def _fair(self, candidates: Sequence[ItemT], most_ms: int) -> Sequence[ItemT]:
-        """The candidates, those first that wait too long; whose waiting begins is noted."""
-        things = [self._engine.thing(item) for item in candidates]
-        refused = list(self._board.refusals(things, self._judge))
-        open_ = [t for t, refusal in zip(things, refused, strict=True) if refusal is None]
-        who, state, stamp = self._here.subject, self._state, self._writing.now.stamp
-        new = [t.item for t in open_ if t.rank >= NORMAL and (who, t.item) not in state.waiting]
-        if new:
-            self._writing.put("waiting", [who, new, *stamp[:2]])
-        since = {item: at for (of, item), at in state.waiting.items() if of == who}
-        self._starving = starving(open_, since, self._here.times[FULL].ms, most_ms)
-        return [candidates[place] for place in fair_order(things, self._starving, since)]
-
-    def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
-        things = [self._engine.thing(item) for item in portion]
-        refused = self._board.refusals(things, self._judge)
-        for item, thing, refusal in zip(portion, things, refused, strict=True):
-            if len(self._items) == k or len(self._refused) > most_refused:
-                return
-            self._consider(item, thing, refusal)
-
-    def _consider(self, item: ItemT, thing: Thing, refused: Refusal | None) -> None:
-        """Grant one more, unless it was refused, or is now: picks of one decision count too."""
-        judge = self._judge
-        refusal = refused or judge.refusal_since(thing) or judge.offered(thing)
-        if refusal is not None:
-            self._refused.append((item.id, refusal))
-            return
-        surface = self._here.surface
-        hold = Hold(
-            (0, len(self._holds)),
-            thing,
-            surface=surface,
-            subject=self._here.subject,
-            owner=self._state.owners[self._writing.owner_number()],
-            ttl_ms=self._engine.rules.surface(surface).reservation_ttl_ms,
-            stamp=self._writing.now.stamp,
-        )
-        self._state.hold(hold)
-        self._state.attach()
-        self._holds.append(hold)
-        self._items.append(item)
-
-    def _recorded(self) -> Decision[ItemT]:
-        if not self._holds and not self._judge.chances:
-            return Decision("", (), self._denials(), self._still_starving())
-        writing, surface = self._writing, self._here.surface
-        fields = [
-            *writing.when(writing.now.stamp),
-            writing.owner_number(),
-            self._engine.rules.surface(surface).reservation_ttl_ms,
-            surface,
-            self._here.subject,
-            [writing.thing_number(hold.thing) for hold in self._holds],
-            [[rule_id, *key] for rule_id, key in self._judge.chances],
-        ]
-        position = writing.append("decision", fields)
-        for hold in self._holds:
-            self._state.rename(hold, (position, hold.id[1]))
-        if self._holds:
-            self._state.active(writing.now.stamp)
-        picks = (
-            self._pick(hold, item) for hold, item in zip(self._holds, self._items, strict=True)
-        )
-        return Decision(str(position), tuple(picks), self._denials(), self._still_starving())
-
-    def _still_starving(self) -> tuple[str, ...]:
-        return tuple(sorted(self._starving - {item.id for item in self._items}))
-
-    def _denials(self) -> Denials:
-        rules, times = self._engine.rules, [now.ms for now in self._here.times]
-        return Denials(
-            self._refused, self._here.wall_ms, lambda refusal: times[refusal.timeline(rules)]
-        )
-
-    def _pick(self, hold: Hold, item: ItemT) -> Pick[ItemT]:
-        expires = shown(self._here.wall_ms + hold.ttl_ms)
-        return Pick(hold.id[1], item, hold.name, expires)
-
-
 def _civil(now: Instant, wall_ms: int, ahead_ms: int) -> tuple[int, ...]:
     """What the clocks show, and the verified time too once a stamp came in this boot."""
     segment = now.timeline.segments[now.stamp.segment]
@@ -507,57 +398,3 @@ def _require_scope(scope: str) -> None:
 def _hold(state: State, reservation_id: str | None) -> Hold | None:
     name = hold_id(reservation_id or "")
     return state.show(name) if name else None
-
-
-def _clamped(writing: Writing, hold: Hold, at: Moment | None) -> Stamp:
-    """`at`, but not before the reservation and not after now."""
-    now = writing.now.stamp
-    if at is None:
-        return now
-    place = min(max(_place(at), hold.stamp[:2]), now[:2])
-    return _dated(writing, place)
-
-
-def _at_most_now(writing: Writing, at: Moment | None) -> Stamp:
-    now = writing.now.stamp
-    return now if at is None else _dated(writing, min(_place(at), now[:2]))
-
-
-def _place(at: Moment) -> tuple[int, int]:
-    if not isinstance(at, Moment):
-        raise InvalidInput("at", f"{at!r} is no moment of this device", "use engine.moment()")
-    return at.segment, at.offset
-
-
-def _dated(writing: Writing, place: tuple[int, int]) -> Stamp:
-    zone = writing.now.stamp.zone
-    base = writing.now.timeline.segments[place[0]].base
-    days = [date_of(base[p] + place[1], zone or "UTC") for p in (FULL, VERIFIED)]
-    return Stamp(place[0], place[1], days[0], days[1], zone)
-
-
-def _stored(writing: Writing, stamp: Stamp, kind: str, purpose: str, subject: str) -> StoredEvent:
-    base = writing.now.timeline.segments[stamp.segment].base[FULL]
-    return StoredEvent(
-        kind=kind,
-        at_ms=base + stamp.offset,
-        purpose=purpose,
-        segment=stamp.segment,
-        mono_ms=stamp.offset,
-        day=stamp.day,
-        verified_day=stamp.verified_day,
-        zone=writing.zone_number(stamp.zone),
-        subject=subject,
-    )
-
-
-def _record(
-    writing: Writing, event: StoredEvent, *, name: str | None = None, number: int | None = None
-) -> None:
-    body = event.body() if number is None else {**event.body(), "x": number}
-    if name is not None and writing.tx.find(name) is not None:
-        return
-    taste = event.kind in TASTES  # caps neither count nor read it
-    position = writing.tx.append("event", body, name=name, taste=taste)
-    if not taste:
-        apply(writing.state, Record(position, "event", body))

@@ -372,9 +372,9 @@ def _seen(track: Track) -> int:
 
 def _let_go(keyed: Keyed, keys: Iterable[Key], hold: Hold) -> None:
     for key in keys:
-        keyed.holds[key].remove(hold)
-        if not keyed.holds[key]:
-            del keyed.holds[key]
+        left = [one for one in keyed.holds.pop(key, ()) if one is not hold]
+        if left:
+            keyed.holds[key] = left
 
 
 def _in_order(keyed: Iterable[Keyed]) -> list[Track]:

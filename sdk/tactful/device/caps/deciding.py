@@ -1,0 +1,127 @@
+"""One decision: candidates in order, each granted if every rule allows it, or refused with why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Generic
+
+from tactful.device.caps.decisions import Decision, Denials, ItemT, Pick, shown
+from tactful.device.caps.desk import Writing
+from tactful.device.caps.fairness import NORMAL, fair_order, starving
+from tactful.device.caps.judge import Judge
+from tactful.device.caps.reservations import Hold
+from tactful.device.caps.rooms import Here
+from tactful.device.caps.segments import FULL
+from tactful.device.caps.things import Showable, Thing
+from tactful.device.caps.waits import Refusal
+
+if TYPE_CHECKING:
+    from tactful.device.caps.board import Board
+
+AsThing = Callable[[Showable], Thing]
+PORTION = 2  # times as many candidates are looked at as places are free
+LEAST_PORTION = 8  # candidates; each later portion is at least twice as large
+
+
+class Deciding(Generic[ItemT]):
+    """One decision: walks the candidates in order and reserves what every rule allows."""
+
+    def __init__(self, writing: Writing, here: Here, board: Board, thing: AsThing) -> None:
+        self._writing, self._state, self._thing = writing, writing.state, thing
+        self._here, self._board, self._rules = here, board, writing.state.rules
+        self._judge = Judge(writing.state, here)
+        self._holds: list[Hold] = []
+        self._items: list[ItemT] = []
+        self._refused: list[tuple[str, Refusal]] = []
+        self._starving: set[str] = set()
+
+    def run(self, candidates: Sequence[ItemT], k: int, max_refill: int | None) -> Decision[ItemT]:
+        """Grant, refuse, reserve; then write it all down as one record."""
+        most = len(candidates) if max_refill is None else max_refill
+        if self._rules.starve_after_ms is not None:
+            candidates = self._fair(candidates, self._rules.starve_after_ms)
+        start, least = 0, LEAST_PORTION
+        while start < len(candidates) and len(self._items) < k and len(self._refused) <= most:
+            size = max(PORTION * (k - len(self._items)), least)
+            self._walk(candidates[start : start + size], k, most)  # the others need not be made
+            start, least = start + size, 2 * least
+        return self._recorded()
+
+    def _fair(self, candidates: Sequence[ItemT], most_ms: int) -> Sequence[ItemT]:
+        """The candidates, those first that wait too long; whose waiting begins is noted."""
+        things = [self._thing(item) for item in candidates]
+        refused = list(self._board.refusals(things, self._judge))
+        open_ = [t for t, refusal in zip(things, refused, strict=True) if refusal is None]
+        who, state, stamp = self._here.subject, self._state, self._writing.now.stamp
+        new = [t.item for t in open_ if t.rank >= NORMAL and (who, t.item) not in state.waiting]
+        if new:
+            self._writing.put("waiting", [who, new, *stamp[:2]])
+        since = {item: at for (of, item), at in state.waiting.items() if of == who}
+        self._starving = starving(open_, since, self._here.times[FULL].ms, most_ms)
+        return [candidates[place] for place in fair_order(things, self._starving, since)]
+
+    def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
+        things = [self._thing(item) for item in portion]
+        refused = self._board.refusals(things, self._judge)
+        for item, thing, refusal in zip(portion, things, refused, strict=True):
+            if len(self._items) == k or len(self._refused) > most_refused:
+                return
+            self._consider(item, thing, refusal)
+
+    def _consider(self, item: ItemT, thing: Thing, refused: Refusal | None) -> None:
+        """Grant one more, unless it was refused, or is now: picks of one decision count too."""
+        judge = self._judge
+        refusal = refused or judge.refusal_since(thing) or judge.offered(thing)
+        if refusal is not None:
+            self._refused.append((item.id, refusal))
+            return
+        surface = self._here.surface
+        hold = Hold(
+            (0, len(self._holds)),
+            thing,
+            surface=surface,
+            subject=self._here.subject,
+            owner=self._state.owners[self._writing.owner_number()],
+            ttl_ms=self._rules.surface(surface).reservation_ttl_ms,
+            stamp=self._writing.now.stamp,
+        )
+        self._state.hold(hold)
+        self._state.attach()
+        self._holds.append(hold)
+        self._items.append(item)
+
+    def _recorded(self) -> Decision[ItemT]:
+        if not self._holds and not self._judge.chances:
+            return Decision("", (), self._denials(), self._still_starving())
+        writing, surface = self._writing, self._here.surface
+        fields = [
+            *writing.when(writing.now.stamp),
+            writing.owner_number(),
+            self._rules.surface(surface).reservation_ttl_ms,
+            surface,
+            self._here.subject,
+            [writing.thing_number(hold.thing) for hold in self._holds],
+            [[rule_id, *key] for rule_id, key in self._judge.chances],
+        ]
+        position = writing.append("decision", fields)
+        for hold in self._holds:
+            self._state.rename(hold, (position, hold.id[1]))
+        if self._holds:
+            self._state.active(writing.now.stamp)
+        picks = (
+            self._pick(hold, item) for hold, item in zip(self._holds, self._items, strict=True)
+        )
+        return Decision(str(position), tuple(picks), self._denials(), self._still_starving())
+
+    def _still_starving(self) -> tuple[str, ...]:
+        return tuple(sorted(self._starving - {item.id for item in self._items}))
+
+    def _denials(self) -> Denials:
+        rules, times = self._rules, [now.ms for now in self._here.times]
+        return Denials(
+            self._refused, self._here.wall_ms, lambda refusal: times[refusal.timeline(rules)]
+        )
+
+    def _pick(self, hold: Hold, item: ItemT) -> Pick[ItemT]:
+        expires = shown(self._here.wall_ms + hold.ttl_ms)
+        return Pick(hold.id[1], item, hold.name, expires)
