@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from tactful.device.erasure import Part
     from tactful.device.events import Event, StoredEvent
     from tactful.device.memory import Disclosure, Memory
-    from tactful.device.model_feed import InUse, ModelFeed
+    from tactful.device.model_feed import InUse
     from tactful.device.ranking.interests import Interest
     from tactful.device.ranking.lists import Known, Lists
     from tactful.device.ranking.measures import Measures
     from tactful.device.ranking.picks import Pick, Picks, WhyNot
     from tactful.device.ranking.trace import Explained, Replay
-    from tactful.device.settings import Aggregators, Settings
+    from tactful.device.settings import Settings
     from tactful.device.signals import Registry
     from tactful.learning.model import Model
     from tactful.privacy.lifetime import Lifetime
@@ -89,7 +89,7 @@ class Personalizer:
         from tactful.device.consent import NOBODY, Shown
         from tactful.device.controls import Controls
         from tactful.device.recollection import Recollection
-        from tactful.device.sending import SendingLock
+        from tactful.device.sharing import Sharing
         from tactful.device.signals import built_in
         from tactful.device.trust import Trust, caps
         from tactful.device.vault.recovery import opened
@@ -97,7 +97,7 @@ class Personalizer:
         require_model(model, len(catalog))
         self.settings, self._shipped = settings, model
         self.restrictions, self.signals = restrictions or NOBODY, signals or built_in()
-        self._clock, self._transport = clock or SystemClock(), transport
+        self._clock = clock or SystemClock()
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
         self._vault, self.state_lost = opened(settings.path, key)
         spent, heard = caps(settings), lambda: self.restrictions
@@ -113,7 +113,15 @@ class Personalizer:
                 self._trust.put_back(self._caps.ledger_time()[0])
         self._in_use: tuple[int, InUse | None] | None = None
         self._lists: Lists | None = None
-        self._sending = SendingLock(self._vault.path)
+        self._sharing = Sharing(
+            self._vault,
+            settings,
+            self._past,
+            self._trust,
+            transport=transport,
+            now_seconds=self._now_seconds,
+            ledger_time=self._caps.ledger_time,
+        )
         if consent is not None:
             self._answered(consent, Shown(), asked=False)
         self.controls = Controls(self._vault, self._caps, rules, self._past.settled)
@@ -168,16 +176,7 @@ class Personalizer:
 
         Raises ConsentMissing, BudgetExhausted, TaskRejected, ReportRejected, TransportError.
         """
-        from tactful.device.contributor import ConsentedTransport, Contributor
-        from tactful.device.measurement import measure
-
-        self._require_sharing()
-        now, (memory, ledger_now) = self._now_seconds(), self._trusted()
-        carrier = ConsentedTransport(self._carrier(), self._sending, self._require_sharing)
-        here = self._feed(carrier).open_round(now)
-        vector = measure(self._likes(), self.catalog, here.task, here.guide)
-        contributor = Contributor(self._vault, carrier, trust=self._trust, ledger_now=ledger_now)
-        return contributor.contribute(here.task, vector, memory, now)
+        return self._sharing.contribute(self._likes, self.catalog)
 
     def cover(self) -> Contribution:
         """Send zeros to the open round, so that sharing cannot be told from not sharing.
@@ -185,24 +184,11 @@ class Personalizer:
         Once a round, in place of a contribution; it costs nothing. Raises ConsentMissing,
         TaskRejected, ReportRejected, TransportError.
         """
-        from tactful.device.contributor import ConsentedTransport, Contributor
-
-        self._require_cover()
-        now, memory = self._now_seconds(), self.memory
-        carrier = ConsentedTransport(self._carrier(), self._sending, self._require_cover)
-        task = self._feed(carrier).open_round(now).task
-        return Contributor(self._vault, carrier).cover(task, memory, now)
+        return self._sharing.cover()
 
     def refresh(self) -> ModelRelease:
         """Fetch, verify and adopt the newest model; raises ModelRejected, TransportError."""
-        from tactful.device.model_feed import adopt
-
-        memory, now = self.memory, self._now_seconds()
-        feed = self._feed(self._carrier())
-        self._vault.append("setting", {"refreshed": now})
-        found = feed.newest(self.catalog, memory.newest, now, memory.checkpoint)
-        adopt(self._vault, memory, found)
-        return found.signed.release
+        return self._sharing.refresh(self.catalog)
 
     def refresh_due(self) -> clocks.datetime | None:
         """When the app should call `refresh` next, UTC; None if the device shares with nobody.
@@ -210,14 +196,7 @@ class Personalizer:
         Each device has its own delay of up to a quarter of `settings.refresh_hours`, so that not
         all ask at once; a try that failed counts too. Nothing is fetched here.
         """
-        from datetime import UTC, datetime
-
-        if self.settings.aggregators is None:
-            return None
-        last, every = self._past.settled().refreshed, 3600 * self.settings.refresh_hours
-        delay = int.from_bytes(self._vault.blind(f"refresh {last}")[:4], "big") / 2**32
-        due = last + every * (1 + delay / 4) if last else self._now_seconds()
-        return datetime.fromtimestamp(int(due), UTC)
+        return self._sharing.refresh_due()
 
     def forget(self) -> int:
         """Destroy events, profile and model for good; charges stay, nothing is refunded.
@@ -263,21 +242,7 @@ class Personalizer:
 
         Raises ConsentMissing, BudgetExhausted, TaskRejected, ReportRejected, TransportError.
         """
-        from tactful.device.contributor import ConsentedTransport, Contributor
-        from tactful.device.experiments import claim, standing, vector
-
-        self._require_metrics()
-        now, (memory, ledger_now) = self._now_seconds(), self._trusted()
-        events = self._past.events()
-        added = vector(events, experiment, standing(self._vault, now), self._today())
-        if added is None:
-            return None
-        carrier = ConsentedTransport(self._carrier(), self._sending, self._require_metrics)
-        task = self._feed(carrier).open_period(experiment, now)
-        if not claim(self._vault, experiment, task.id.hex()):
-            return None
-        contributor = Contributor(self._vault, carrier, trust=self._trust, ledger_now=ledger_now)
-        return contributor.contribute(task, added, memory, now)
+        return self._sharing.contribute_to(experiment)
 
     # what explains, and what the person sets
 
@@ -463,11 +428,6 @@ class Personalizer:
         likes, concern = self.memory.profile.likes(self._now_ms()), self.settings.wishes.concern
         return [i for i in likes if i in self.catalog and not concern(self.catalog[i])]
 
-    def _trusted(self) -> tuple[Memory, int]:
-        """The memory, once its ledger may be relied on, and the ledger's time in seconds."""
-        waited_ms, now_ms = self._caps.ledger_time()
-        return self._trust.require(self.memory, waited_ms, now_ms // 1000), now_ms // 1000
-
     def _anew(self, erased: int) -> int:
         """Rebuild from the vault all that was folded from it, once records are gone."""
         if erased:
@@ -475,16 +435,6 @@ class Personalizer:
             self._caps.use(self._caps.rules)
             self._lists = None
         return erased
-
-    def _require_cover(self) -> None:
-        self.memory.consent.require("cover_traffic")
-
-    def _require_metrics(self) -> None:
-        self.memory.consent.require("experiments")
-        self.memory.consent.require("share_dp_metrics")
-
-    def _require_sharing(self) -> None:
-        self.memory.consent.require("share_dp_updates")
 
     def _answered(self, consent: Consent, shown: Shown, *, asked: bool) -> None:
         from tactful.device.consent import Occasion
@@ -496,25 +446,7 @@ class Personalizer:
             policy_version=self.settings.policy_version,
             in_force=self.restrictions.in_force,
         )
-        answer(self._vault, self._sending, self._past.last, consent, occasion, asked=asked)
-
-    def _feed(self, carrier: Transport) -> ModelFeed:
-        from tactful.device.model_feed import ModelFeed
-
-        return ModelFeed(self._pair(), carrier, self.settings.min_batch_size)
-
-    def _pair(self) -> Aggregators:
-        if self.settings.aggregators is None:
-            raise InvalidInput(
-                "settings.aggregators", "there are none", "name the pair to share with"
-            )
-        return self.settings.aggregators
-
-    def _carrier(self) -> Transport:
-        from tactful.device.model_feed import default_transport
-
-        self._transport = self._transport or default_transport()
-        return self._transport
+        answer(self._vault, self._sharing.sending, self._past.last, consent, occasion, asked=asked)
 
     def _today(self) -> int:
         return self._now_seconds() // 86_400
