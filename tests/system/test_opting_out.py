@@ -26,7 +26,7 @@ def test_the_silent_are_all_alike_whatever_silences_them(town, wire) -> None:
     silent["restricted"].restrictions = Restrictions(os=True)
     logs = {}
     for name, device in silent.items():
-        seen = device._transport
+        seen = device._sharing._transport
         with pytest.raises((ConsentMissing, BudgetExhausted)):
             device.contribute()
         device.refresh()
