@@ -173,7 +173,7 @@ def trade_offs(
         axes.axvline(default, color=INK, linestyle="--", linewidth=1)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel(across_label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * max([*values, 1e-9]))  # no point is cut in half
     return _svg(figure)
 
 
