@@ -62,6 +62,11 @@ class Denials(Sequence[Denial]):
     def __init__(self, refused: Sequence[tuple[str, Refusal]], wall_ms: int, now: NowMs) -> None:
         self._refused, self._wall_ms, self._now = refused, wall_ms, now
 
+    @property
+    def item_ids(self) -> list[str]:
+        """What was denied, in the order of the candidates."""
+        return [item_id for item_id, _ in self._refused]
+
     @overload
     def __getitem__(self, place: int) -> Denial: ...
     @overload
@@ -127,6 +132,13 @@ class Impression:
     late: bool = False
     repeated: bool = False
     overrun: tuple[str, ...] = ()
+
+
+def denied(denials: Sequence[Denial]) -> list[str]:
+    """The item ids of denials, which need not be made for that."""
+    if isinstance(denials, Denials):
+        return denials.item_ids
+    return [denial.item_id for denial in denials]
 
 
 def shown(wall_ms: int) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from tactful.device.caps.decisions import denied
 from tactful.device.caps.things import texts
 from tactful.device.catalog import Item
 from tactful.device.memory import Memory
@@ -54,7 +55,7 @@ class Trace:
             surface=surface,
             length=length,
             shown=tuple(pick.item.id for pick in picks),
-            denied=tuple(sorted({denial.item_id for denial in picks.denials})),
+            denied=tuple(sorted(set(denied(picks.denials)))),
             hidden=tuple(sorted(ranking.context.hidden)),
             exclude=tuple(sorted(ranking.context.excluded)),
             model=ranking.context.standing.digest,
