@@ -37,16 +37,16 @@ def joined(shelf: Shelf, model: Model | None) -> Labels:
 
 def _groups(shelf: Shelf, model: Model) -> Iterator[tuple[Ints, Singles]]:
     """Items without a family of one category and brand, in order, with factors of length 1."""
-    lengths = np.linalg.norm(model.basis, axis=1)
-    there = np.flatnonzero((lengths > 0) & ~shelf.declares_family[model.head])
+    there = np.flatnonzero(~shelf.declares_family[model.head])
+    lengths = np.sqrt(np.einsum("ij,ij->i", model.basis[there], model.basis[there]))
+    there, lengths = there[lengths > 0], lengths[lengths > 0]
     numbers = model.head[there].astype(np.int64)
     kinds = np.stack([shelf.category[numbers], shelf.brand[numbers]])
     order = np.lexsort((numbers, *kinds))
     cuts = np.flatnonzero((np.diff(kinds[:, order], axis=1) != 0).any(axis=0)) + 1
     for part in np.split(order, cuts):
         if len(part) > 1:
-            rows = there[part]
-            yield from _small(numbers[part], model.basis[rows] / lengths[rows, None])
+            yield from _small(numbers[part], model.basis[there[part]] / lengths[part, None])
 
 
 def _small(numbers: Ints, factors: Singles) -> Iterator[tuple[Ints, Singles]]:
