@@ -96,6 +96,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _aggregators(pair: RunningPair) -> Aggregators:
+    leader, helper = pair.leader, pair.helper
+    return Aggregators(
+        model=MODEL,
+        leader=leader.url,
+        helper=helper.url,
+        leader_key=leader.half.card.signing_key,
+        helper_key=helper.half.card.signing_key,
+    )
+
+
 def tell(chosen: Options) -> Story:
     """Run the whole loop and tell it."""
     started = time.monotonic()
@@ -112,7 +123,7 @@ def tell(chosen: Options) -> Story:
         print(f"leader and helper run as two processes, at {pair.leader.url} and {pair.helper.url}")
         settings = Settings(
             path=None,
-            aggregators=Aggregators(**pair.aggregators(MODEL)),
+            aggregators=_aggregators(pair),
             lifetime_epsilon=chosen.epsilon,
             delta=DELTA,
             min_batch_size=MIN_BATCH,

@@ -9,6 +9,7 @@ import json
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput, TactfulError
 from tactful.learning.contribution import contribution
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import Placement, written
 from tactful.protocol import evidence as shown
 from tactful.protocol import hpke
 from tactful.protocol.dap import HELPER, LEADER
@@ -62,6 +63,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("evidence", help=told, description=told)
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--epsilon", type=float, default=3.0, help="of each staging batch")
+    parser.add_argument(
+        "--placement",
+        type=Placement,
+        choices=list(Placement),
+        default=Placement.AGGREGATOR,
+        help="who adds the noise in staging",
+    )
     parser.add_argument("--leader", type=Path, metavar="DIR", help="a leader's folder")
     parser.add_argument("--model", help="whose release it published")
     parser.add_argument("--eligible", type=int, help="devices that could take part")
@@ -71,7 +79,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab evidence` does."""
-    made = staged(options.epsilon, DELTA)
+    made = staged(options.epsilon, DELTA, placement=options.placement)
     if options.leader is not None:
         for name in ("model", "eligible"):
             if not getattr(options, name):
@@ -120,6 +128,7 @@ def _published(
             unit=release.unit,
             adjacency=release.adjacency,
             eligible=eligible,
+            placement=release.placement,
         ),
         keys=Keys(
             leader=base64.b64encode(leader).decode(), helper=base64.b64encode(helper).decode()
@@ -160,9 +169,17 @@ def joined(one: Evidence, other: Evidence) -> Evidence:
 # the staging run
 
 
-def staged(epsilon: float, delta: float, *, canaries: int = CANARIES) -> Evidence:
+def staged(
+    epsilon: float,
+    delta: float,
+    *,
+    canaries: int = CANARIES,
+    placement: Placement = Placement.AGGREGATOR,
+) -> Evidence:
     """Everything that only a running pair and real devices can show."""
-    with tempfile.TemporaryDirectory() as folder, staging_pair(Path(folder)) as pair:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        pair = stack.enter_context(staging_pair(Path(folder), placement=placement))
         uploads = sent(pair, epsilon, delta)
         return Evidence(
             documents=Documents(
@@ -183,17 +200,37 @@ def residuals(
     length: int = RESIDUAL_LENGTH,
     batches: int = RESIDUAL_BATCHES,
 ) -> Residuals:
-    """The noise of each half in some batches, their known sums taken off."""
+    """The noise of each half, or of two devices, in some batches, the known sums taken off."""
+    adds = _of_devices if pair.placement.on_device else _of_halves
+    tasks = [pair.task(f"residuals-{number}", length, epsilon, delta) for number in range(batches)]
+    drawn = [adds(pair, task) for task in tasks]
+    return Residuals(
+        family=tasks[0].family, sigma2=tasks[0].sigma2, values=np.array(drawn, dtype=np.int64)
+    )
+
+
+def _of_halves(pair: StagingPair, task: Task) -> list[NDArray[np.int64]]:
+    pair.opened(task)
+    for _ in range(task.min_batch_size):
+        Device.sharing(pair.carrier).contribute(task, unit(task.length, 0))
+    pair.settle(task)
+    before = pair.totals(task)
+    pair.collect(task)
+    return _noises(pair, task, before)
+
+
+def _of_devices(pair: StagingPair, task: Task) -> list[NDArray[np.int64]]:
+    """What two devices added, each alone in a batch like `task`."""
     drawn = []
-    for number in range(batches):
-        task = pair.opened(pair.task(f"residuals-{number}", length, epsilon, delta))
-        for _ in range(task.min_batch_size):
-            Device.sharing(pair.carrier).contribute(task, unit(length, 0))
-        pair.settle(task)
-        before = pair.totals(task)
-        pair.collect(task)
-        drawn.append(_noises(pair, task, before))
-    return Residuals(family=task.family, sigma2=task.sigma2, values=np.array(drawn, dtype=np.int64))
+    for name in ("one", "two"):
+        alone = pair.opened(replace(task, model=f"{task.model}-{name}"))
+        coins, vector = Coins(), unit(task.length, 0)
+        Device.sharing(pair.carrier, coins).contribute(alone, vector)
+        pair.settle(alone)
+        sent = FIELD64.to_integers(FIELD64.add(*pair.totals(alone)))
+        levels = alone.encoding.encode(vector[None, :], coins.again())[0].astype(np.int64)
+        drawn.append(sent - alone.zero - (levels - alone.levels // 2))
+    return drawn
 
 
 def flown(pair: StagingPair, epsilon: float, delta: float, count: int) -> tuple[Canaries, Canaries]:
@@ -218,7 +255,7 @@ def flown(pair: StagingPair, epsilon: float, delta: float, count: int) -> tuple[
     exact = FIELD64.to_integers(FIELD64.add(*before))
     _, kept = pair.collect(task)
     leader, helper = (
-        task.encoding.decode(exact + noise, kept)[:count] for noise in _noises(pair, task, before)
+        task.decode(exact + noise, kept)[:count] for noise in _noises(pair, task, before)
     )
     rho = written(task.release.rho)
     return (

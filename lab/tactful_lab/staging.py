@@ -28,8 +28,9 @@ from tactful.device.memory import Memory, recall
 from tactful.device.sending import SendingLock
 from tactful.device.vault import Vault
 from tactful.errors import TactfulError
-from tactful.privacy.accountant import mu_for, sigma2_for
 from tactful.privacy.budget import Ledger
+from tactful.privacy.calibration import noise_for
+from tactful.privacy.mechanism import Placement, written
 from tactful.privacy.rounding import norm_bound
 from tactful.protocol import hpke
 from tactful.protocol.codec import Reader
@@ -54,6 +55,7 @@ SHARING = Consent.to("local_profile", "share_dp_updates")
 PLENTY = Ledger(Fraction(10**6))
 KEY = HostKey(bytes(range(32)))
 ALL = Query(None)
+SMALLEST = 4  # reports in a batch
 Message = MutableMapping[str, object]
 
 
@@ -80,6 +82,7 @@ class StagingPair:
     stores: tuple[Datastore, Datastore]
     carrier: InProcess
     service: app.Service  # the leader's
+    placement: Placement
 
     @property
     def peer(self) -> HttpPeer:
@@ -89,7 +92,16 @@ class StagingPair:
     def task(self, name: str, length: int, epsilon: float, delta: float, **changes: object) -> Task:
         """A popularity round on `length` items that spends all of (epsilon, delta), unsigned."""
         padded = 1 << (length - 1).bit_length()
-        sigma2 = sigma2_for(norm_bound(LEVELS, BOX, padded), mu_for(epsilon, delta), 1.0)
+        honest = SMALLEST if self.placement == Placement.DEVICES else 0
+        family, sigma2 = noise_for(
+            self.placement,
+            norm_bound=norm_bound(LEVELS, BOX, padded),
+            dimension=padded,
+            epsilon=epsilon,
+            delta=delta,
+            share=1.0,
+            honest=honest,
+        )
         now = int(time.time())
         fields: dict[str, object] = {
             "version": "tactful-1",
@@ -102,18 +114,21 @@ class StagingPair:
             "length": length,
             "levels": LEVELS,
             "box": BOX,
-            "family": "rounded_gaussian",
-            "sigma2": f"{sigma2.numerator}/{sigma2.denominator}",
+            "family": family,
+            "sigma2": written(sigma2),
             "adjacency": "zero_out",
             "unit": "device",
             "epsilon": epsilon,
             "delta": delta,
-            "min_batch_size": 4,
+            "min_batch_size": SMALLEST,
             "leader": self.leader.settings.url,
             "helper": self.helper.settings.url,
             "opens": now - 60,
             "expires": now + 86_400,
             "guide": None,
+            "nonce": secrets.token_hex(16),
+            "placement": str(self.placement),
+            "honest": honest,
         }
         return Task.parse(json.dumps({**fields, **changes}).encode())
 
@@ -220,8 +235,13 @@ class Coins:
 
 
 @contextmanager
-def staging_pair(folder: Path, floor: int = 4) -> Iterator[StagingPair]:
-    """A pair on two folders below `folder`; closed when the block ends."""
+def staging_pair(
+    folder: Path, floor: int = 4, placement: Placement = Placement.AGGREGATOR
+) -> Iterator[StagingPair]:
+    """A pair on two folders below `folder`; closed when the block ends.
+
+    `placement` says who adds the noise in the tasks that it makes.
+    """
     leader, helper = made_pair(folder, min_batch_floor=floor)
     stores = Datastore(leader.database, "leader"), Datastore(helper.database, "helper")
     carrier = InProcess({})
@@ -232,7 +252,7 @@ def staging_pair(folder: Path, floor: int = 4) -> Iterator[StagingPair]:
     for service in services:
         carrier._apps[service.half.settings.url] = app.build(service)
     try:
-        yield StagingPair(leader, helper, stores, carrier, services[0])
+        yield StagingPair(leader, helper, stores, carrier, services[0], placement)
     finally:
         for store in stores:
             store.close()

@@ -82,7 +82,8 @@ def _ledger(options: argparse.Namespace) -> int:
         for charge in memory.ledger.charges:
             disclosure = memory.disclosures.get(charge.task_id)
             sent = "not made" if disclosure is None else f"{disclosure.size:,} bytes"
-            print(f"{charge.time}  rho {float(charge.rho):.6f}  {sent}  {charge.purpose}")
+            noise = charge.event.get("placement", "unknown")
+            print(f"{charge.time}  rho {float(charge.rho):.6f}  {sent}  {charge.purpose}, {noise}")
             if disclosure is not None:
                 state = "accepted" if disclosure.accepted else "not yet accepted"
                 print(f"    report {disclosure.report_id} to {disclosure.recipient}, {state}")

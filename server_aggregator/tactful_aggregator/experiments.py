@@ -8,32 +8,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from fractions import Fraction
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from tactful.errors import InvalidInput
 from tactful.learning.experiment import SUSPICIOUS, Difference, Sums, difference, ratio_p, width
-from tactful.privacy.accountant import mu_for, sigma2_for
-from tactful.protocol.encoding import Encoding
+from tactful.privacy.accountant import mu_for
+from tactful.privacy.mechanism import written
 from tactful.protocol.experiment import Experiment, Metric
 from tactful.protocol.task import SIGNED_AS, SignedTask, Task
 from tactful_aggregator import preflight
 from tactful_aggregator.datastore import Datastore, Period
-from tactful_aggregator.refresh import BOX, LEVELS, Peer, log, record_batch
+from tactful_aggregator.refresh import (
+    BOX,
+    LEVELS,
+    Peer,
+    check_honest,
+    fresh_nonce,
+    log,
+    record_batch,
+    round_noise,
+)
 from tactful_aggregator.settings import Half
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What the operator asks for: each period is (`epsilon`, `delta`)-private for its devices."""
+    """What the operator asks for: each period is (`epsilon`, `delta`)-private for its devices.
+
+    `placement` and `honest` are as in a Training.
+    """
 
     experiment: Experiment
     epsilon: float
     delta: float
     min_batch_size: int
     period_seconds: int = 7 * 86_400
+    placement: Literal["aggregator", "devices", "local"] = "aggregator"
+    honest: int = 0
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
     def __post_init__(self) -> None:
@@ -41,6 +54,7 @@ class Opening:
         for name in ("min_batch_size", "period_seconds"):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, "it is below 1", "use a positive number")
+        check_honest(self.placement, self.honest, self.min_batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +141,7 @@ def _collected(store: Datastore, half: Half, peer: Peer, task: Task, now: int) -
     total, count = peer.collect(task)
     record_batch(store, task, total, count, now)
     vector = task.decode(total, count)
-    tau = math.sqrt(2 * Fraction(task.sigma2)) / task.encoding.levels_per_unit
+    tau = math.sqrt(task.noise_variance(count)) / task.encoding.levels_per_unit
     period = Period(task.id, count, tau, vector.tobytes())
     with store.transaction() as tx:
         tx.add_period(task.model, period)
@@ -185,8 +199,7 @@ def _guardrail(metric: Metric, found: Difference) -> str:
 def _task(half: Half, opening: Opening, now: int) -> Task:
     experiment = opening.experiment
     length = len(experiment.arms) * width(len(experiment.metrics))
-    bound = Encoding(length, LEVELS, BOX, b"").norm_bound
-    sigma2 = sigma2_for(bound, mu_for(opening.epsilon, opening.delta), 1.0)
+    family, sigma2 = round_noise(opening, length, 1.0)
     return Task(
         version="tactful-1",
         model=model_of(experiment),
@@ -198,8 +211,8 @@ def _task(half: Half, opening: Opening, now: int) -> Task:
         length=length,
         levels=LEVELS,
         box=BOX,
-        family="rounded_gaussian",
-        sigma2=f"{sigma2.numerator}/{sigma2.denominator}",
+        family=family,
+        sigma2=written(sigma2),
         adjacency="zero_out",
         unit="device",
         epsilon=opening.epsilon,
@@ -210,4 +223,7 @@ def _task(half: Half, opening: Opening, now: int) -> Task:
         opens=now,
         expires=now + opening.period_seconds,
         guide=experiment.sha256,
+        nonce=fresh_nonce(),
+        placement=opening.placement,
+        honest=opening.honest,
     )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from tactful.errors import InvalidInput, TaskRejected
-from tactful.privacy.accountant import claim, mu_for
+from tactful.privacy.accountant import claim
 from tactful.protocol.model import SIGNED_AS as RELEASE_SIGNED_AS
 from tactful.protocol.model import ModelRelease, SignedRelease
+from tactful.protocol.promise import require_kept
 from tactful.protocol.task import SIGNED_AS as TASK_SIGNED_AS
 from tactful.protocol.task import SignedTask, Task
 from tactful.vdaf.field64 import FIELD64
@@ -17,7 +18,6 @@ from tactful_aggregator.datastore import Datastore, Transaction
 from tactful_aggregator.settings import Half
 
 MOST_REPORTS = 1 << 32
-GRACE = 1 + 1e-9  # for the float between epsilon and rho
 
 
 def check(task: Task, earlier: Sequence[Task], half: Half) -> None:
@@ -39,15 +39,9 @@ def check(task: Task, earlier: Sequence[Task], half: Half) -> None:
 
 def check_noise(task: Task, earlier: Sequence[Task]) -> None:
     """The training's charges so far and this one must fit its claim, its sums the modulus."""
-    spent = sum((one.release.rho for one in training_of(task, earlier)), Fraction(0))
-    budget = mu_for(task.epsilon, task.delta) ** 2 / 2
-    if float(spent + task.release.rho) > budget * GRACE:
-        raise TaskRejected(
-            f"task.sigma2: too little noise; rho {float(spent + task.release.rho):.6g} of a "
-            f"training that claims epsilon {task.epsilon} allows {budget:.6g}"
-        )
+    require_kept(task, training_of(task, earlier))
     _ = task.dap.vdaf  # raises InvalidInput if nothing proves such a vector's bound
-    widest = MOST_REPORTS * task.levels + 12 * math.sqrt(2 * Fraction(task.sigma2))
+    widest = MOST_REPORTS * task.most + 12 * math.sqrt(2 * Fraction(task.sigma2))
     if widest >= FIELD64.modulus / 2:
         raise TaskRejected("task.sigma2: a sum could wrap around the modulus")
 
@@ -55,9 +49,13 @@ def check_noise(task: Task, earlier: Sequence[Task]) -> None:
 def training_of(task: Task, earlier: Sequence[Task]) -> list[Task]:
     """The earlier rounds of the training that `task` belongs to: those since the last round 0."""
     rounds = [one for one in newest_training(earlier) if one.id != task.id]
-    if task.round != len(rounds) and task.round != 0:
+    if task.round == 0:
+        return []
+    if task.round != len(rounds):
         raise TaskRejected(f"task.round: {task.round} does not follow {len(rounds)} earlier rounds")
-    return [] if task.round == 0 else rounds
+    if any((one.placement, one.honest) != (task.placement, task.honest) for one in rounds):
+        raise TaskRejected("task.placement: its training began with noise added elsewhere")
+    return rounds
 
 
 def newest_training(tasks: Sequence[Task]) -> list[Task]:
@@ -108,7 +106,7 @@ def _before(newest: tuple[int, bytes] | None, signed: SignedRelease) -> int:
 
 def _confirm(tx: Transaction, release: ModelRelease) -> None:
     tasks = _whole_training(tx, release)
-    for name in ("catalog", "items", "adjacency", "unit", "delta"):
+    for name in ("catalog", "items", "adjacency", "unit", "delta", "placement"):
         if any(getattr(task, name) != getattr(release, name) for task in tasks):
             raise TaskRejected(f"release.{name}: its tasks say {getattr(tasks[0], name)}")
     batches = [tx.released(task.id, 0, 1) for task in tasks]

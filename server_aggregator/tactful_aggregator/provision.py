@@ -48,7 +48,10 @@ class Noise:
 
 @dataclass(frozen=True)
 class Provision:
-    """A task as a half serves it. `noise` None is a task that promises no differential privacy."""
+    """A task as a half serves it.
+
+    `noise` None: its halves add none, because devices do, or because no privacy is promised.
+    """
 
     task: DapTask
     collector: HpkeConfig
@@ -136,7 +139,7 @@ def of_round(task: Task, half: Half) -> Provision:
     return Provision(
         task.dap,
         HpkeConfig(COLLECTOR_CONFIG_ID, half.collector_key),
-        Noise(family=task.family, sigma2=task.sigma2),
+        None if task.where.on_device else Noise(family=task.family, sigma2=task.sigma2),
         verify_key(half.verify_secret, task.dap),
     )
 

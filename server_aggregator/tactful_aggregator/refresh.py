@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
 from tactful.learning.model import Model
-from tactful.learning.plan import FACTOR_PAIR, Plan, choose_plan
+from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan
 from tactful.learning.subspace import Guide, finish, first_guide, next_guide
-from tactful.privacy.accountant import claim, mu_for, sigma2_for
+from tactful.privacy.accountant import claim, mu_for
+from tactful.privacy.calibration import noise_for, rho_within
+from tactful.privacy.mechanism import Family, Placement, written
 from tactful.protocol import transcript
 from tactful.protocol.encoding import Encoding
 from tactful.protocol.model import SIGNED_AS as RELEASE_SIGNED_AS
@@ -41,7 +44,8 @@ class Training:
     """What the operator asks for: `users` is the number of reports expected in each round.
 
     `round_seconds` is how long a round stays open at most, `model_seconds` how long a model may be
-    used. All rounds together are (`epsilon`, `delta`)-differentially private.
+    used. All rounds together are (`epsilon`, `delta`)-differentially private. `placement` says who
+    adds the noise; if devices do in shares, the claim rests on `honest` of them.
     """
 
     model: str
@@ -53,6 +57,8 @@ class Training:
     min_batch_size: int
     round_seconds: int = 7 * 86_400
     model_seconds: int = 60 * 86_400
+    placement: Literal["aggregator", "devices", "local"] = "aggregator"
+    honest: int = 0
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
     def __post_init__(self) -> None:
@@ -62,11 +68,27 @@ class Training:
                 raise InvalidInput(
                     name, f"{getattr(self, name)} is below 1", "use a positive number"
                 )
+        check_honest(self.placement, self.honest, self.min_batch_size)
+
+
+def check_honest(placement: str, honest: int, min_batch_size: int) -> None:
+    """Raise InvalidInput unless the number of honest devices goes with the placement."""
+    least, most = (1, min_batch_size) if placement == "devices" else (0, 0)
+    if not least <= honest <= most:
+        raise InvalidInput(
+            "honest",
+            f"{honest} with placement {placement!r}",
+            "say how many of the smallest batch are honest, if devices add noise in shares; else 0",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where a training stands: the open round's task, the last guide, and the tasks so far."""
+    """Where a training stands: the open round's task, the last guide, and the tasks so far.
+
+    `proposed` is the document of a task that the helper was asked to sign: after a crash it is
+    asked for the same one.
+    """
 
     training: Training
     plan: Plan
@@ -75,6 +97,7 @@ class Standing:
     tasks: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     state: Literal["waiting", "open", "released"] = "waiting"
+    proposed: str | None = None
 
     def json(self) -> dict[str, object]:
         """As the datastore keeps it."""
@@ -104,9 +127,8 @@ class Peer(Protocol):
 
 def start(store: Datastore, training: Training) -> Standing:
     """Begin a training: the plan is chosen from public numbers. One at a time for each model."""
-    plan = choose_plan(
-        training.items, training.users, mu_for(training.epsilon, training.delta), FACTOR_PAIR
-    )
+    mu = math.sqrt(2 * rho_within(training.epsilon, training.delta, _family(training)))
+    plan = choose_plan(training.items, training.users, mu, _factor(training))
     with store.transaction() as tx:
         kept = tx.training(training.model)
         if kept is not None and Standing.from_json(kept).state != "released":
@@ -141,13 +163,11 @@ def standing_of(store: Datastore, model: str) -> Standing:
 
 
 def _opened(store: Datastore, half: Half, peer: Peer, standing: Standing, now: int) -> Standing:
-    task = _task(half, standing, now)
-    with store.transaction() as tx:
-        preflight.check(task, tx.tasks(task.model), half)
+    task = _proposed(store, half, standing, now)
     mine = half.keys.signer.sign(TASK_SIGNED_AS + task.document)
     signed = SignedTask(task, {"leader": mine, "helper": peer.sign_task(task, mine)})
     signed.verify(*half.public_keys(), now=now)
-    opened = replace(standing, task=task.id.hex(), state="open")
+    opened = replace(standing, task=task.id.hex(), state="open", proposed=None)
     with store.transaction() as tx:
         tx.add_task(signed)
         log(tx, "task", signed.task.document, now)
@@ -155,12 +175,24 @@ def _opened(store: Datastore, half: Half, peer: Peer, standing: Standing, now: i
     return opened
 
 
+def _proposed(store: Datastore, half: Half, standing: Standing, now: int) -> Task:
+    """The next round's task, kept before the helper hears of it; raises TaskRejected."""
+    if standing.proposed is not None:
+        known_task = Task.parse(standing.proposed.encode())
+        if now < known_task.expires:
+            return known_task
+    task = _task(half, standing, now)
+    with store.transaction() as tx:
+        preflight.check(task, tx.tasks(task.model), half)
+        proposing = replace(standing, proposed=task.document.decode())
+        tx.keep_training(task.model, proposing.json())
+    return task
+
+
 def _task(half: Half, standing: Standing, now: int) -> Task:
     training, plan, number = standing.training, standing.plan, len(standing.tasks)
     length = plan.length(number)
-    bound = Encoding(length, LEVELS, BOX, b"").norm_bound
-    mu = mu_for(training.epsilon, training.delta)
-    sigma2 = sigma2_for(bound, mu, plan.shares[number])
+    family, sigma2 = round_noise(training, length, plan.shares[number])
     return Task(
         version="tactful-1",
         model=training.model,
@@ -172,8 +204,8 @@ def _task(half: Half, standing: Standing, now: int) -> Task:
         length=length,
         levels=LEVELS,
         box=BOX,
-        family="rounded_gaussian",
-        sigma2=f"{sigma2.numerator}/{sigma2.denominator}",
+        family=family,
+        sigma2=written(sigma2),
         adjacency="zero_out",
         unit="device",
         epsilon=training.epsilon,
@@ -184,7 +216,61 @@ def _task(half: Half, standing: Standing, now: int) -> Task:
         opens=now,
         expires=now + training.round_seconds,
         guide=standing.guide,
+        nonce=fresh_nonce(),
+        placement=training.placement,
+        honest=training.honest,
     )
+
+
+class Promise(Protocol):
+    """What an operator promises of noise, whatever it is for."""
+
+    @property
+    def epsilon(self) -> float:
+        """At `delta`."""
+
+    @property
+    def delta(self) -> float:
+        """One, everywhere."""
+
+    @property
+    def placement(self) -> Literal["aggregator", "devices", "local"]:
+        """Who adds it."""
+
+    @property
+    def honest(self) -> int:
+        """How many honest devices the promise rests on, if they add it in shares."""
+
+
+def round_noise(promise: Promise, length: int, share: float) -> tuple[Family, Fraction]:
+    """The least noise with which a round of `length` entries costs `share` of what is promised."""
+    encoding = Encoding(length, LEVELS, BOX, b"")
+    return noise_for(
+        Placement(promise.placement),
+        norm_bound=encoding.norm_bound,
+        dimension=encoding.padded,
+        epsilon=promise.epsilon,
+        delta=promise.delta,
+        share=share,
+        honest=promise.honest,
+    )
+
+
+def fresh_nonce() -> str:
+    """What makes a task another than all before it, however alike."""
+    return secrets.token_hex(16)
+
+
+def _family(training: Training) -> Family:
+    return "rounded_gaussian" if training.placement == "aggregator" else "discrete_gaussian"
+
+
+def _factor(training: Training) -> float:
+    """By how much a sum's noise is more than the least that the claim needs."""
+    if training.placement == "aggregator":
+        return FACTOR_PAIR
+    adders = training.honest if training.placement == "devices" else 1
+    return FACTOR_ONCE * math.sqrt(max(training.users / adders, 1.0))
 
 
 def _collected(store: Datastore, half: Half, peer: Peer, standing: Standing, now: int) -> Standing:
@@ -192,8 +278,8 @@ def _collected(store: Datastore, half: Half, peer: Peer, standing: Standing, now
     total, count = peer.collect(task)
     record_batch(store, task, total, count, now)
     vector = task.decode(total, count)
-    # what the sum really carries, both halves' noise, tells how far it can be trusted
-    tau = math.sqrt(2 * Fraction(task.sigma2)) / task.encoding.levels_per_unit
+    # what the sum really carries, all noise in it, tells how far it can be trusted
+    tau = math.sqrt(task.noise_variance(count)) / task.encoding.levels_per_unit
     done = replace(
         standing,
         task=None,
@@ -258,12 +344,13 @@ def _release(store: Datastore, done: Standing, model: Model, file: str, now: int
         batch_size=min(done.counts),
         epsilon=promised.headline,
         delta=done.training.delta,
-        rho=f"{promised.rho.numerator}/{promised.rho.denominator}",
+        rho=written(promised.rho),
         adjacency="zero_out",
         unit="device",
         created=now,
         expires=now + done.training.model_seconds,
         file=file,
+        placement=done.training.placement,
     )
 
 

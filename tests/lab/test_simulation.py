@@ -146,6 +146,7 @@ def test_the_stated_upload_is_the_size_of_a_report(crowd: Population) -> None:
         opens=0,
         expires=1,
         guide=None,
+        nonce="0" * 32,
     )
     key = HpkeConfig(1, X25519PrivateKey.generate().public_key().public_bytes_raw())
 

@@ -113,6 +113,7 @@ class Pair:
             opens=NOW - 3600,
             expires=NOW + 86_400,
             guide=None,
+            nonce="0" * 32,
         )
         return replace(task, **changes)
 

@@ -24,7 +24,7 @@ def noise(task: Task, share: float) -> str:
 @pytest.fixture
 def safe(pair) -> Task:
     """A round 0 that spends half of what its training claims."""
-    task = pair.task(rounds=2)
+    task = pair.task(rounds=2, family="rounded_gaussian")
     return replace(task, sigma2=noise(task, 0.5))
 
 
@@ -171,6 +171,7 @@ def true(pair) -> ModelRelease:
         created=task.opens,
         expires=task.expires,
         file="f" * 64,
+        placement="aggregator",
     )
 
 
@@ -260,6 +261,7 @@ def test_a_release_that_leaves_out_a_round_is_not_signed(pair) -> None:
         created=base.opens,
         expires=base.expires,
         file="f" * 64,
+        placement="aggregator",
     )
 
     with pytest.raises(TactfulError):

@@ -11,7 +11,7 @@ from functools import cached_property
 from tactful.audit.finding import EvidenceClass
 from tactful.errors import InvalidInput, ProtocolError, TactfulError
 from tactful.privacy.budget import Charge, Entry, Step, parse
-from tactful.privacy.mechanism import GaussianRelease, read_fraction
+from tactful.privacy.mechanism import GaussianRelease, Placement, read_fraction
 from tactful.protocol import transcript
 from tactful.protocol.evidence import Claim, Evidence, Keys
 from tactful.protocol.model import ModelRelease, SignedRelease
@@ -88,6 +88,12 @@ class Case:
         if self.evidence.documents.claim is None:
             raise NotShown("no claim was shown")
         return self.evidence.documents.claim
+
+    @cached_property
+    def placement(self) -> Placement:
+        """Who adds the noise, as it is claimed; each half if nothing is."""
+        claim = self.evidence.documents.claim
+        return Placement.AGGREGATOR if claim is None else Placement(claim.placement)
 
     @cached_property
     def keys(self) -> Keys:

@@ -15,7 +15,7 @@ from tactful.audit.case import Case, Check, NotShown, Outcome, require
 from tactful.audit.finding import EvidenceClass
 from tactful.privacy import accountant, discrete_gaussian
 from tactful.privacy.discrete_gaussian import NoiseTable
-from tactful.privacy.mechanism import Adjacency, Sampling
+from tactful.privacy.mechanism import Adjacency, Placement, Sampling
 from tactful.privacy.sampling import SampledRounds
 from tactful.protocol.task import Task
 from tactful.vdaf.field64 import FIELD64
@@ -23,27 +23,40 @@ from tactful.vdaf.field64 import FIELD64
 RELEASE_PATH = ("tactful.privacy", "tactful.vdaf", "tactful.protocol")  # what noise passes through
 SEEDED = {"default_rng", "RandomState", "PCG64", "Philox", "SFC64", "Random", "randbytes"}
 FLOATS = {"normal", "standard_normal", "gauss", "laplace", "normalvariate", "uniform", "random"}
+SHARED = ("epsilon", "delta", "placement", "honest")
+TERMS = ("unit", "adjacency", "placement")
+COUNTED = {
+    Placement.AGGREGATOR: "one half's noise",
+    Placement.DEVICES: "the noise of as many devices as must be honest",
+    Placement.LOCAL: "one device's own noise (local)",
+}
 LEAST_BATCH = {"popularity": 1000, "subspace": 1000, "experiment": 100}
 
 
 def one_unit(case: Case) -> Outcome:
-    """A1: the same unit and neighbours in task, charge, release and claim; one report a batch."""
-    said = {(case.claim.unit, case.claim.adjacency)}
-    said |= {(str(event.unit), str(event.adjacency)) for event in case.events}
+    """A1: one unit, neighbour and place of noise in task, charge, release and claim.
+
+    And one report of a device in each batch.
+    """
+    said: set[tuple[str, ...]] = {(case.claim.unit, case.claim.adjacency, case.claim.placement)}
+    said |= {(str(one.unit), str(one.adjacency), str(one.placement)) for one in case.events}
     if case.evidence.documents.releases:
         said |= {
-            (one.unit, one.adjacency) for one in case.releases if one.model == case.claim.model
+            (one.unit, one.adjacency, one.placement)
+            for one in case.releases
+            if one.model == case.claim.model
         }
     ids = {task.id.hex() for task in case.tasks}
     for ledger in case.ledgers if case.evidence.documents.ledgers else ():
         mine = [charge for charge in ledger.charges if charge.task_id in ids]
-        said |= {(str(c.event.get("unit")), str(c.event.get("adjacency"))) for c in mine}
+        said |= {tuple(str(c.event.get(name)) for name in TERMS) for c in mine}
         require(
             len({c.task_id for c in mine}) == len(mine), "a device was charged twice for a batch"
         )
     require(len(said) == 1, f"{sorted(said)} are claimed side by side")
     Adjacency(case.claim.adjacency)
-    return Outcome(True, f"{case.claim.unit}, {case.claim.adjacency} everywhere")
+    label = case.placement.label(min(task.honest for task in case.tasks))
+    return Outcome(True, f"{case.claim.unit}, {case.claim.adjacency} everywhere; {label}")
 
 
 def sensitivity(case: Case) -> Outcome:
@@ -77,20 +90,26 @@ def _exact_bound(task: Task) -> int:
 
 
 def noise_suffices(case: Case) -> Outcome:
-    """A3: either half alone adds enough for the claim, from a table of 128 bits."""
+    """A3: the noise that the claim counts is enough for it, from a table of 128 bits.
+
+    It is one half's, or that of the devices a task counts on, or one device's own.
+    """
     delta = case.claim.delta
     spent = sum((event.rho for event in case.events), Fraction(0))
     epsilon = accountant.claim(case.events, delta).headline
     require(
         epsilon <= case.claim.epsilon * (1 + 1e-9),
-        f"one half's noise gives epsilon {epsilon:.4f}, {case.claim.epsilon:.4f} is claimed",
+        f"{COUNTED[case.placement]} gives epsilon {epsilon:.4f}, "
+        f"{case.claim.epsilon:.4f} is claimed",
     )
     for event in case.events:
         table = NoiseTable.of(event.family, event.sigma2)
-        low = sum(1 for k in range(table.lowest, 0, max(1, -table.lowest // 64)) if _low(table, k))
-        require(low >= 32, "the thresholds hold 64 bits, not 128")
+        places = range(table.lowest, 0, max(1, -table.lowest // 64))
+        low = sum(1 for place in places if _low(table, place))
+        require(2 * low >= len(places), "the thresholds hold 64 bits, not 128")
         require(event.sigma2 >= 1, f"sigma^2 {float(event.sigma2):.3g} is below one level")
-    return Outcome(True, f"epsilon {epsilon:.4f} from rho {float(spent):.6g}", {"epsilon": epsilon})
+    told = f"epsilon {epsilon:.4f} from rho {float(spent):.6g}: {COUNTED[case.placement]}"
+    return Outcome(True, told, {"epsilon": epsilon})
 
 
 def _low(table: NoiseTable, number: int) -> bool:
@@ -98,10 +117,13 @@ def _low(table: NoiseTable, number: int) -> bool:
 
 
 def no_wraparound(case: Case) -> Outcome:
-    """A4: the largest sum with 12 sigma of both halves' noise stays inside half the modulus."""
+    """A4: the largest sum with 12 sigma of both halves' noise stays inside half the modulus.
+
+    Noise of devices is within the range of each report, which is proved.
+    """
     used = 0.0
     for task in case.tasks:
-        most = case.claim.eligible * task.levels
+        most = case.claim.eligible * task.most
         most += math.ceil(12 * math.sqrt(2 * Fraction(task.sigma2)))
         require(2 * most < FIELD64.modulus, f"round {task.round}: sums reach {most}, beyond p/2")
         used = max(used, 2 * most / FIELD64.modulus)
@@ -159,7 +181,7 @@ def frozen(case: Case) -> Outcome:
         require(task.id.hex() in logged, f"round {task.round} is not in the log")
     opened = {(task.round, task.opens) for task in case.tasks}
     require(len(opened) == len(case.tasks), "one round was opened with two documents")
-    for field_name in ("catalog", "items", "epsilon", "delta", "adjacency", "min_batch_size"):
+    for field_name in (*SHARED, "catalog", "items", "adjacency", "min_batch_size"):
         values = {getattr(task, field_name) for task in case.tasks}
         require(
             len(values) == 1, f"{field_name} differs between rounds: {sorted(map(str, values))}"
@@ -225,7 +247,7 @@ _PROVED = EvidenceClass.PROVED
 CHECKS = (
     Check(
         id="A1",
-        claim="one unit, one adjacency, one report per device and batch",
+        claim="one unit, adjacency and place of noise, one report per device and batch",
         ground=_PROVED,
         run=one_unit,
         hazards=(3, 4, 6),
@@ -236,7 +258,7 @@ CHECKS = (
         ground=_PROVED,
         run=sensitivity,
     ),
-    Check(id="A3", claim="one half's noise suffices", ground=_PROVED, run=noise_suffices),
+    Check(id="A3", claim="the noise that counts suffices", ground=_PROVED, run=noise_suffices),
     Check(id="A4", claim="no sum wraps around", ground=_PROVED, run=no_wraparound),
     Check(
         id="A5", claim="delta is small and single", ground=_PROVED, run=delta_small, hazards=(5, 7)

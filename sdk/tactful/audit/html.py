@@ -8,6 +8,7 @@ from html import escape
 from tactful.audit.markdown import headline, listed, rows, seen
 from tactful.audit.plots import figures
 from tactful.audit.run import Audit
+from tactful.audit.trust import VOID
 
 STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #52606d; --line: #e4e7eb; --ours: #0b7a75; }
@@ -40,8 +41,7 @@ def render(report: Mapping[str, object], audit: Audit) -> str:
     """The page."""
     parts = [
         f"<h1>Audit: {escape(headline(report))}</h1>",
-        '<p class="soft">If leader and helper collude, there is no claim at all: every other '
-        "line rests on two separate operators.</p>",
+        f'<p class="soft">{escape(VOID[audit.case.placement])} Every other line rests on this.</p>',
         _tiles(report),
         _section("Checks", _checks(report)),
         _section("Figures", _figures(audit)),

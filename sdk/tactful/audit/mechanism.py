@@ -15,6 +15,7 @@ from tactful.audit.finding import EvidenceClass
 from tactful.audit.residuals import CHANCES, tests
 from tactful.audit.statistics import Floats, chi2_upper, correlation, ranks
 from tactful.privacy import pairs
+from tactful.privacy.accountant import epsilon_from_rho
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.privacy.shares import NoiseShares
 from tactful.protocol.evidence import Residuals
@@ -64,7 +65,7 @@ def record_and_replay(case: Case) -> Outcome:
 
 
 def noise_of_the_pair(case: Case) -> Outcome:
-    """C2: the noise each half added, by ten tests at 5e-5 each: size, shape, independence."""
+    """C2: the noise of whoever adds it, by ten tests at 5e-5 each: size, shape, independence."""
     residuals = case.evidence.residuals
     if residuals is None:
         raise NotShown("no residuals were shown")
@@ -72,7 +73,7 @@ def noise_of_the_pair(case: Case) -> Outcome:
         return Outcome(False, "residuals are floats: they would be seen in the sum's low bits")
     table = NoiseTable.of(*_law(residuals))
     if residuals.values.ndim != 3 or min(residuals.values.shape) < 2:
-        return Outcome(None, f"shape {residuals.values.shape}: not (batches, halves, coordinates)")
+        return Outcome(None, f"shape {residuals.values.shape}: not (batches, adders, coordinates)")
     found = tests(residuals.values.astype(np.float64), table)
     broken = {name: p for name, p in found.items() if p < CHANCES[name]}
     told = ", ".join(f"{name} (p {p:.1e})" for name, p in broken.items())
@@ -179,7 +180,7 @@ def shares_of_devices(case: Case) -> Outcome:
             law = np.convolve(law, masses)
         exact = pairs.moved(law, 1).epsilon(case.claim.delta)
         shares = NoiseShares(norm_bound=1, sigma2=Fraction(1), dimension=1, honest=honest)
-        ceiling = shares.epsilon(case.claim.delta)
+        ceiling = epsilon_from_rho(shares.checked().rho, case.claim.delta)
         require(exact <= ceiling, f"{honest} shares give {exact:.4f}, {ceiling:.4f} is accounted")
         told.append(f"{honest} honest: {exact:.3f} <= {ceiling:.3f}")
     return Outcome(True, "; ".join(told))
@@ -194,7 +195,7 @@ CHECKS = (
     ),
     Check(
         id="C2",
-        claim="the noise of each half has the declared size and shape, and is fresh",
+        claim="noise has the declared size and shape, and is fresh with each who adds it",
         ground=EvidenceClass.NOT_REFUTED,
         run=noise_of_the_pair,
         hazards=(9,),

@@ -18,9 +18,9 @@ from tactful.audit.statistics import NORMAL, quantile
 from tactful.errors import TactfulError
 from tactful.privacy import rdp
 from tactful.privacy.accountant import epsilon_for, epsilon_from_rho, mu_from_rho
+from tactful.privacy.calibration import epsilon_missing
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import read_fraction
-from tactful.privacy.shares import epsilon_missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 
 from tactful.audit.case import Case, Check, NotShown, Outcome, require
 from tactful.audit.finding import EvidenceClass
-from tactful.privacy.accountant import epsilon_for, mu_from_rho
-from tactful.privacy.shares import epsilon_missing
+from tactful.audit.trust import VOID, scenarios
 
 # what each answer must begin with; H3 asks for two equal answers
 ASKED = {
@@ -41,32 +39,9 @@ def refused(check: str) -> Callable[[Case], Outcome]:
     return run
 
 
-def scenarios(case: Case) -> list[tuple[str, str, str]]:
-    """(who misbehaves, epsilon, verdict) for the claimed releases."""
-    rho = sum((event.rho for event in case.events), Fraction(0))
-    mu, delta = mu_from_rho(rho), case.claim.delta
-    claimed, twice = epsilon_for(mu, delta), epsilon_for(2 * mu, delta)
-    both = epsilon_for(mu_from_rho(rho / 2), delta)
-    missing = ", ".join(
-        f"{epsilon_missing(rho, delta, part):.2f}" for part in (Fraction(1, 10), Fraction(1, 2))
-    )
-    return [
-        ("nobody: both halves add noise", f"{both:.3f}", "holds with room"),
-        ("one half adds no noise, or tells it", f"{claimed:.3f}", "holds: one is counted"),
-        ("devices drop out", f"{claimed:.3f}", "holds: no device adds noise that is counted"),
-        ("any number of devices are malicious", f"{claimed:.3f}", "holds for the others"),
-        ("a device's reports are replaced, not zeroed", f"{twice:.3f}", "holds at that epsilon"),
-        ("10 % or half of one half's variance is missing", missing, "C2 would see it"),
-        ("sybils join", f"{claimed:.3f}", "holds; the model may be spoilt"),
-        ("one half alters the item table", "-", "refused: both sign the task (A8)"),
-        ("a device's storage is reset", f"{claimed:.3f} again", "after the trust period (F2)"),
-        ("leader and helper collude", "none", "no claim: they see every report"),
-    ]
-
-
 def listed(case: Case) -> Outcome:
     """I: the claim under each scenario; the one that voids it is said first in the report."""
-    return Outcome(True, f"{len(scenarios(case))} scenarios; leader and helper together: no claim")
+    return Outcome(True, f"{len(scenarios(case))} scenarios. {VOID[case.placement]}")
 
 
 CHECKS = (

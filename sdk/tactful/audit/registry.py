@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from tactful.audit.run import Audit
+from tactful.audit.trust import AGAINST
 
 
 def entry(audit: Audit) -> dict[str, object]:
     """The entry, each statement with a rationale and the checks behind it."""
     case = audit.case
     claim, tasks = case.claim, case.tasks
+    label = case.placement.label(min(task.honest for task in tasks))
     return {
         "schema": "dp-deployments-registry, tier 3",
         "deployment": {"name": claim.model, "purpose": "recommendations ranked on the device"},
@@ -21,8 +23,9 @@ def entry(audit: Audit) -> dict[str, object]:
             "rho": _stated(claim.rho, "B3"),
             "composition": _stated(f"{len(tasks)} releases, adaptive; rho adds", "B3", "F4"),
         },
-        "trust_model": _stated("two aggregators, one of them honest", "I"),
+        "trust_model": _stated(AGAINST[case.placement], "A1", "I"),
         "mechanism": {
+            "placement": _stated(label, "A1", "A3"),
             "family": _stated(sorted({task.family for task in tasks}), "C2", "C3"),
             "bound": _stated([task.release.norm_bound for task in tasks], "A2", "C1"),
             "sigma2": _stated([task.sigma2 for task in tasks], "A3", "C2"),

@@ -15,8 +15,8 @@ from pathlib import Path
 from tactful.audit import nist, power
 from tactful.audit.case import Case
 from tactful.audit.finding import Finding, Status
-from tactful.audit.refusals import scenarios
 from tactful.audit.run import Audit
+from tactful.audit.trust import AGAINST, VOID, scenarios
 from tactful.errors import InvalidInput, TactfulError
 from tactful.privacy.accountant import epsilon_for, mu_from_rho
 from tactful.privacy.mechanism import written
@@ -25,7 +25,6 @@ SIGNED_AS = b"tactful-1 audit"
 SCHEMA = 1
 MEANINGFUL = 1.0  # epsilon; above it the plain reading of the definition is weak
 LIMITS = (
-    "The two aggregators do not collude; if they do there is no claim at all.",
     "Devices and the kernel's randomness are sound; the installed code is the published code.",
     "Devices are not authenticated: sybils add bounded reports, and weaken nobody's guarantee.",
     "A person with k devices is a group of k, and has k times the rho.",
@@ -45,7 +44,7 @@ def document(audit: Audit) -> dict[str, object]:
         "depth": "full" if audit.full else "quick",
         "exit": audit.status,
         "evidence_by": audit.case.evidence.made_by,
-        "threat_model": "anyone who sees all that is published, and all but one aggregator",
+        "threat_model": AGAINST[audit.case.placement],
         "claim": _claim(audit.case),
         "upper": _upper(findings),
         "lower": _lower(findings),
@@ -55,7 +54,7 @@ def document(audit: Audit) -> dict[str, object]:
         "checks": [_check(one) for one in audit.findings],
         "nist": nist.pyramid(findings),
         "hazards": nist.table(findings),
-        "limits": list(LIMITS),
+        "limits": [VOID[audit.case.placement], *LIMITS],
     }
 
 

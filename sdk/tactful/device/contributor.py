@@ -235,5 +235,5 @@ def _meaning(task: Task, purpose: str) -> str:
     return (
         f"round {task.round + 1} of {task.rounds} for {task.model!r}: {meaning}, "
         f"as {task.length:,} whole numbers of length at most {task.release.norm_bound:,} squared, "
-        "in two sealed shares"
+        f"in two sealed shares; {task.where.label(task.honest)}"
     )

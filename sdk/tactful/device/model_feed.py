@@ -72,6 +72,7 @@ class ModelFeed:
         return Round(task, None if task.guide is None else self._guide(task.guide))
 
     def _task(self, model: str, now: int) -> Task:
+        from tactful.protocol.promise import require_kept
         from tactful.protocol.task import SignedTask
 
         answer = self._get(f"/models/{model}/task")
@@ -85,6 +86,12 @@ class ModelFeed:
             )
         if (task.model, task.leader, task.helper) != (model, self._pair.leader, self._pair.helper):
             raise TaskRejected("task.model, task.leader, task.helper: not those of the settings")
+        if task.placement != self._pair.placement:
+            raise TaskRejected(
+                f"task.placement: {task.placement!r}, but the person was promised "
+                f"{self._pair.placement!r}"
+            )
+        require_kept(task)
         return task
 
     def open_period(self, experiment: Experiment, now: int) -> Task:
@@ -114,6 +121,10 @@ class ModelFeed:
             min_batch_size=self._min_batch_size,
             now=now,
         )
+        if release.placement != self._pair.placement:
+            raise ModelRejected(
+                f"release.placement: {release.placement!r} is not what was promised"
+            )
         file = self._body(self._get(f"/files/{release.file}"))
         _model(signed, file, catalog)
         return Found(signed, file, self._logged(release.document, seen))

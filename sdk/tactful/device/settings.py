@@ -18,13 +18,19 @@ STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregators:
-    """The pair that sums contributions to `model`: addresses, Ed25519 public keys (base64)."""
+    """The pair that sums contributions to `model`: addresses, Ed25519 public keys (base64).
+
+    `placement` says whose noise the app promises to its people (docs/privacy.md): each half's, the
+    devices' in shares, or `local`, all of it by each device, where one operator runs both halves.
+    A task with another is refused.
+    """
 
     model: str
     leader: str
     helper: str
     leader_key: str
     helper_key: str
+    placement: Literal["aggregator", "devices", "local"] = "aggregator"
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 

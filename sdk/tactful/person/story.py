@@ -72,6 +72,7 @@ class Story:
     budget: float
     spent: float
     model: str
+    placement: str  # who adds the noise to what is sent; "" if nothing is
     balance: float
     weekly_limit: int | None
     quiet_at_night: bool
@@ -83,7 +84,7 @@ class Story:
 
 def story(device: Personalizer) -> Story:
     """What `device` knows, showed, was told and sent."""
-    memory, catalog = device.memory, device.catalog
+    memory, catalog, pair = device.memory, device.catalog, device.settings.aggregators
     kinds = Counter(str(one["kind"]) for one in _records(device))
     return Story(
         interests=_interests(memory, catalog),
@@ -93,6 +94,7 @@ def story(device: Personalizer) -> Story:
         budget=device.settings.lifetime_epsilon,
         spent=_epsilon(memory.ledger.spent, device.settings.delta),
         model=_model(memory),
+        placement="" if pair is None else pair.placement,
         balance=memory.balance,
         weekly_limit=_weekly(device.controls.limits),
         quiet_at_night=bool((device.controls.limits or {}).get("quiet_hours")),

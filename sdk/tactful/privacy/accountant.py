@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Literal
 
 from tactful.errors import InvalidInput
-from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease, PrivacyUnit
+from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease, Placement, PrivacyUnit
 
 SIGMA2_DENOMINATOR = 1 << 16  # fine enough to waste < 1e-4 of the budget from sigma 0.5 up
 LEAST_MU, MOST_MU = 1e-9, 1e6
@@ -112,6 +112,14 @@ def mu_for(epsilon: float, delta: float) -> float:
     return _bisect(lambda mu: _log_delta(mu, epsilon) <= target, LEAST_MU, MOST_MU)[0]
 
 
+def rho_for(epsilon: float, delta: float) -> float:
+    """The largest rho from which (epsilon, delta) follows by the conversion, rounded down."""
+    _checked("epsilon", epsilon)
+    _checked_delta(delta)
+    least, most = LEAST_MU**2 / 2, MOST_MU**2 / 2
+    return _bisect(lambda rho: epsilon_from_rho(rho, delta) <= epsilon, least, most)[0]
+
+
 def epsilon_from_rho(rho: Fraction | float, delta: float) -> float:
     """The epsilon that rho-zCDP implies at `delta`, by the best order alpha."""
     _checked("rho", float(rho))
@@ -144,7 +152,8 @@ def _epsilon_of(releases: Sequence[GaussianRelease], rho: Fraction, delta: float
 def _draw_distance(release: GaussianRelease) -> float:
     """How far all draws of a release are from the true law (design/privacy.md 1.3)."""
     entries = 28 * math.sqrt(release.sigma2) + 7
-    return release.dimension * (entries * 2.0**-128 + 2.0**-140)
+    adders = release.n_min if release.placement == Placement.DEVICES else 1
+    return adders * release.dimension * (entries * 2.0**-128 + 2.0**-140)
 
 
 def _log_delta(mu: float, epsilon: float) -> float:

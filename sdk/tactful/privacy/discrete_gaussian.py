@@ -155,12 +155,17 @@ def _bisect(sorted_limbs: Limbs, words: Limbs) -> NDArray[np.int64]:
 @lru_cache(maxsize=16)
 def _table(law: Law, spread: Fraction) -> NoiseTable:
     laplace = law == "discrete_laplace"
-    reach = math.ceil(LAPLACE_TAIL * spread) if laplace else _ceil_root(TAIL * TAIL * spread)
+    last = math.ceil(LAPLACE_TAIL * spread) + 2 if laplace else reach(spread)
     with localcontext(Context(prec=DIGITS)):
         weights = _laplace(spread) if laplace else _masses(law, spread)
-        upper = _upper_tails(list(islice(weights, reach + 3)))
+        upper = _upper_tails(list(islice(weights, last + 1)))
     lower = [(1 << 128) - 1 - tail for tail in reversed(upper)]  # floor(2^128 (1 - tail))
-    return _limbs(law, spread, -reach - 2, upper + lower)
+    return _limbs(law, spread, -last, upper + lower)
+
+
+def reach(sigma2: Fraction) -> int:
+    """The most that a draw of variance `sigma2` can be, either way: where its table ends."""
+    return _ceil_root(TAIL * TAIL * sigma2) + 2
 
 
 def _ceil_root(square: Fraction) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from fractions import Fraction
 from typing import Literal, TypeVar
 
 from tactful.errors import InvalidInput
+from tactful.privacy.shares import NoiseShares
 
 Family = Literal["rounded_gaussian", "discrete_gaussian"]
 FAMILIES: tuple[Family, ...] = ("rounded_gaussian", "discrete_gaussian")
+RHO_GRID = 1 << 24  # a ceiling is rounded up to it, so that every machine stores the same fraction
 
 
 class Adjacency(StrEnum):
@@ -33,6 +36,21 @@ class Placement(StrEnum):
     AGGREGATOR = "aggregator"  # each half the whole of it; one of them is counted
     DEVICES = "devices"  # each device a share; it takes enough honest ones
     LOCAL = "local"  # each device the whole of it
+
+    @property
+    def on_device(self) -> bool:
+        """Whether a report carries noise before it is shared out."""
+        return self != Placement.AGGREGATOR
+
+    def label(self, honest: int = 0) -> str:
+        """What the person, the operator and the auditor are told, the same everywhere."""
+        match self:
+            case Placement.LOCAL:
+                return "local: each device adds all the noise for itself; one party may see reports"
+            case Placement.DEVICES:
+                return f"noise in shares by devices, of which at least {honest:,} must be honest"
+            case _:
+                return "noise by each aggregator, of which one must be honest"
 
 
 class Sampling(StrEnum):
@@ -55,8 +73,9 @@ class GaussianRelease:
     """One sum of bounded integer vectors plus integer Gaussian noise.
 
     `norm_bound` is Delta2, the most that the squares of one contribution can sum to, and
-    `sigma2` the noise variance the claim counts, both in squared levels; `dimension` counts
-    the coordinates, `gamma2` is the square of a level's width, `n_min` the smallest batch.
+    `sigma2` the noise variance of whoever adds it, one half or one device, both in squared levels;
+    `dimension` counts the coordinates, `gamma2` is the square of a level's width, `n_min` the
+    smallest batch, or how many honest devices the claim rests on if they add noise in shares.
     Raises InvalidInput for a value that no proof covers.
     """
 
@@ -82,12 +101,14 @@ class GaussianRelease:
         _member("adjacency", self.adjacency, Adjacency)
         _member("unit", self.unit, PrivacyUnit)
         _member("placement", self.placement, Placement)
-        if self.placement != Placement.AGGREGATOR or self.sampling != Sampling.ALL:
+        if self.sampling != Sampling.ALL:
             raise InvalidInput(
-                "placement, sampling",
-                f"{self.placement} noise on {self.sampling} has no exact rho",
-                "let aggregators add the noise, and count everybody who reports",
+                "sampling", f"{self.sampling} has no exact rho", "count everybody who reports"
             )
+        if self.placement == Placement.DEVICES:
+            if self.family != "discrete_gaussian":
+                raise InvalidInput("family", f"no sum of {self.family} is priced", FAMILIES[1])
+            _ = self._shares.checked()
 
     @property
     def sensitivity2(self) -> int:
@@ -96,8 +117,19 @@ class GaussianRelease:
 
     @property
     def rho(self) -> Fraction:
-        """The zCDP cost, exact: sensitivity^2 / (2 sigma^2)."""
+        """The zCDP cost, exact: sensitivity^2 / (2 sigma^2); of noise in shares a ceiling."""
+        if self.placement == Placement.DEVICES:
+            return Fraction(math.ceil(self._shares.rho * RHO_GRID), RHO_GRID)
         return Fraction(self.sensitivity2) / (2 * self.sigma2)
+
+    @property
+    def _shares(self) -> NoiseShares:
+        return NoiseShares(
+            norm_bound=self.sensitivity2,
+            sigma2=self.sigma2,
+            dimension=self.dimension,
+            honest=self.n_min,
+        )
 
     def event(self) -> dict[str, str | int]:
         """The release as plain values: what a ledger stores, and all a cost is computed from."""

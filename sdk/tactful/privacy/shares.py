@@ -1,4 +1,4 @@
-"""Noise that devices add in shares: what it is worth, and what is left when some is missing.
+"""Noise that devices add in shares, and what their sum is worth.
 
 Sums of discrete Gaussians are not discrete Gaussians; tau prices the difference (Kairouz, Liu,
 Steinke 2021, Theorem 1; design/privacy.md 1.4).
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tactful.errors import InvalidInput
-from tactful.privacy.accountant import epsilon_for, epsilon_from_rho, mu_from_rho
 
+MOST_TERMS = 1 << 16  # of tau that are summed one by one; those after are smaller
 LEAST_SIGMA2 = Fraction(1)  # of one device's share, in squared levels: below it tau explodes
 
 
@@ -36,7 +36,9 @@ class NoiseShares:
     def tau(self) -> float:
         """How far the sum is from a discrete Gaussian: 10 sum_k e^(-2 pi^2 s^2 k/(k+1))."""
         base = -2 * math.pi**2 * float(self.sigma2)
-        return 10 * math.fsum(math.exp(base * k / (k + 1)) for k in range(1, self.honest))
+        last = min(self.honest, MOST_TERMS)
+        terms = math.fsum(math.exp(base * k / (k + 1)) for k in range(1, last))
+        return 10 * (terms + (self.honest - last) * math.exp(base * last / (last + 1)))
 
     @property
     def rho(self) -> float:
@@ -53,17 +55,3 @@ class NoiseShares:
                 "sigma2", f"a share of {float(self.sigma2):.3g} squared levels", "use 1 or more"
             )
         return self
-
-    def epsilon(self, delta: float) -> float:
-        """The epsilon at `delta`, by the conversion from rho: proved."""
-        return epsilon_from_rho(self.checked().rho, delta)
-
-
-MISSING = (Fraction(0), Fraction(1, 10), Fraction(3, 10), Fraction(1, 2), Fraction(9, 10))
-
-
-def epsilon_missing(rho: Fraction, delta: float, missing: Fraction) -> float:
-    """The Gaussian epsilon when this part of the noise's variance is not there."""
-    if not 0 <= missing < 1:
-        raise InvalidInput("missing", f"{missing} is not in [0, 1)", "some noise must be left")
-    return epsilon_for(mu_from_rho(rho / (1 - missing)), delta)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Claim:
 
     `rho` is exact ("num/den"); `eligible` counts the devices that could take part; `sampling` and
     `scheduler` say how a batch was chosen, and by which code; `hidden_from` names whoever is said
-    not to see who took part.
+    not to see who took part; `placement` says who adds the noise.
     """
 
     model: str
@@ -49,7 +49,7 @@ class Claim:
     sampling: str = "all"
     scheduler: str = "all"
     hidden_from: tuple[str, ...] = ()
-    placement: str = "aggregator"
+    placement: Literal["aggregator", "devices", "local"] = "aggregator"
     class_: str = "PROVED"
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
@@ -109,7 +109,10 @@ class Replay:
 
 @dataclass(frozen=True, kw_only=True)
 class Residuals:
-    """Noise as a staging pair drew it: the known sum taken off, shape (batches, halves, length)."""
+    """Noise as a staging pair drew it: the known sum taken off, shape (batches, adders, length).
+
+    Those who add it are the two halves, or some devices where devices do.
+    """
 
     family: str
     sigma2: str

@@ -88,8 +88,8 @@ class ModelRelease:
     """What both halves claim of one model: from which tasks, at what cost, for how long.
 
     `version` only grows; `tasks` are ids in hex; `batch_size` is the smallest count of reports of
-    any task; `rho` is exact ("num/den"); `created` and `expires` are unix seconds; `file` is the
-    SHA-256 of the model's file.
+    any task; `placement` says who added the noise; `rho` is exact ("num/den"); `created` and
+    `expires` are unix seconds; `file` is the SHA-256 of the model's file.
     """
 
     version: int
@@ -107,6 +107,7 @@ class ModelRelease:
     created: int
     expires: int
     file: str
+    placement: Literal["aggregator", "devices", "local"]
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tactful.privacy.mechanism import GaussianRelease
+    from tactful.privacy.mechanism import GaussianRelease, Placement
     from tactful.protocol.dap_task import DapTask
     from tactful.protocol.encoding import Encoding
     from tactful.protocol.vdaf_config import VdafConfig
@@ -34,8 +34,10 @@ class Task:
     """One round of one training; nothing about it changes after it is signed.
 
     `length` counts the entries of a measurement before padding, `sigma2` ("num/den", squared
-    levels) is the noise that each half adds in full, `opens` and `expires` are unix seconds,
-    `guide` the SHA-256 of the round's guide file. The whole training claims `epsilon` at `delta`.
+    levels) is the noise that each half adds in full or, by `placement`, each device; `honest` how
+    many honest devices the claim rests on if they add it in shares, else 0. `opens` and `expires`
+    are unix seconds, `guide` the SHA-256 of the round's guide file. The whole training claims
+    `epsilon` at `delta`. `nonce`, 16 random bytes in hex, makes every task another.
     A period of an experiment is a task too: `guide` and `catalog` are the hash of its document,
     `items` counts its arms. `protocol` is the version of DAP that carries it, `vdaf` what proves
     each report's bound: every entry in its range, or (`pine64`) the norm itself.
@@ -63,6 +65,9 @@ class Task:
     opens: int
     expires: int
     guide: str | None
+    nonce: str
+    placement: Literal["aggregator", "devices", "local"] = "aggregator"
+    honest: int = 0
     protocol: Literal["dap-09", "dap-18"] = "dap-18"
     vdaf: Literal["sum_vec_field64", "pine64"] = "sum_vec_field64"
     proofs: int = 3
@@ -85,6 +90,11 @@ class Task:
         _require(self.leader != self.helper, "helper")
         _require(0 <= self.opens < self.expires <= 1 << 40, "expires")
         _require(3 <= self.proofs <= 16, "proofs")
+        _require(bool(re.fullmatch(r"[0-9a-f]{32}", self.nonce)), "nonce")
+        in_shares = self.placement == "devices"
+        _require(in_shares <= self.honest <= in_shares * self.min_batch_size, "honest")
+        # the norm of noise is not bounded closely, so no proof of it is small
+        _require(self.placement == "aggregator" or self.vdaf != "pine64", "vdaf")
 
     @classmethod
     def parse(cls, document: bytes) -> Task:
@@ -145,19 +155,57 @@ class Task:
         if self.vdaf == "pine64":
             return pine64_for(padded, self.norm_bound, self.proofs)
         # -09 proves only ranges up to 2^b - 1
-        most = self.levels if self.protocol == "dap-18" else (1 << self.levels.bit_length()) - 1
+        most = self.most if self.protocol == "dap-18" else (1 << self.most.bit_length()) - 1
         return sum_vec_field64_for(padded, most, self.proofs)
 
     def measurement(self, levels: NDArray[np.integer]) -> NDArray[np.int64]:
-        """What is sharded: whole levels, or their distance from the middle if a norm is proved."""
+        """What is sharded: levels with this device's noise, moved so that 0 is `zero`.
+
+        Noise fits the range as it is: a draw is never beyond `reach`, so nothing is cut or wrapped.
+        """
         import numpy as np
 
-        return levels.astype(np.int64) - (self.levels // 2 if self.vdaf == "pine64" else 0)
+        from tactful.privacy.discrete_gaussian import NoiseTable, draw
+
+        centred = levels.astype(np.int64) - self.levels // 2
+        if self.where.on_device:
+            centred += draw(NoiseTable.of(self.family, Fraction(self.sigma2)), len(centred))
+        return centred + self.zero
 
     def decode(self, total: NDArray[np.int64], count: int) -> NDArray[np.float64]:
         """The sum of the vectors behind `total`, the signed noisy sum of `count` measurements."""
-        middle = count * (self.levels // 2) if self.vdaf == "pine64" else 0
-        return self.encoding.decode(total + middle, count)
+        return self.encoding.decode(total + count * (self.levels // 2 - self.zero), count)
+
+    @property
+    def where(self) -> Placement:
+        """Who adds the noise."""
+        from tactful.privacy.mechanism import Placement
+
+        return Placement(self.placement)
+
+    @cached_property
+    def reach(self) -> int:
+        """The most that a device's noise moves an entry, either way; 0 if the halves add it."""
+        from tactful.privacy.discrete_gaussian import reach
+
+        return reach(Fraction(self.sigma2)) if self.where.on_device else 0
+
+    @property
+    def most(self) -> int:
+        """The largest value of an entry of a measurement, unless its norm is proved."""
+        return self.levels + 2 * self.reach
+
+    @property
+    def zero(self) -> int:
+        """What an entry of 0 is sharded as; if a norm is proved, entries are counted from 0."""
+        return 0 if self.vdaf == "pine64" else self.levels // 2 + self.reach
+
+    def noise_variance(self, count: int) -> Fraction:
+        """That of all noise in the sum of `count` reports, in squared levels: every part is there.
+
+        Claims count less of it; how far a sum can be trusted is a matter of all.
+        """
+        return Fraction(self.sigma2) * (count if self.where.on_device else 2)
 
     @cached_property
     def encoding(self) -> Encoding:
@@ -175,7 +223,10 @@ class Task:
 
     @cached_property
     def release(self) -> GaussianRelease:
-        """What the sum reveals, counting one half's noise: what is charged and claimed."""
+        """What is charged and claimed, counting one half's noise, or the devices' by `placement`:
+
+        what the sum reveals, or in local mode the report alone.
+        """
         from tactful.privacy.mechanism import Adjacency, GaussianRelease, PrivacyUnit
 
         return GaussianRelease(
@@ -186,7 +237,8 @@ class Task:
             adjacency=Adjacency(self.adjacency),
             unit=PrivacyUnit(self.unit),
             gamma2=self.encoding.gamma2,
-            n_min=self.min_batch_size,
+            placement=self.where,
+            n_min=self.honest or self.min_batch_size,
         )
 
 

@@ -152,7 +152,8 @@ class Proof:
 class BatchRecord:
     """What one batch became: logged under its hash when the sum is used, for anyone to check.
 
-    `sigma2` is what each half declares to have added, `sum` the SHA-256 of the noisy whole
+    `sigma2` is the noise of the task, which each half declares to have added unless the task says
+    that devices did, `sum` the SHA-256 of the noisy whole
     numbers as little-endian 64 bit, the only thing that is ever released of a batch.
     """
 

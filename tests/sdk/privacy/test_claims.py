@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tactful.errors import InvalidInput
 from tactful.privacy import pairs
+from tactful.privacy.calibration import MISSING, epsilon_missing
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import (
     Adjacency,
@@ -22,7 +23,7 @@ from tactful.privacy.mechanism import (
     digest,
 )
 from tactful.privacy.sampling import SampledRounds
-from tactful.privacy.shares import MISSING, NoiseShares, epsilon_missing
+from tactful.privacy.shares import NoiseShares
 
 RELEASE = GaussianRelease(
     norm_bound=900, sigma2=Fraction(81, 2), family="rounded_gaussian", dimension=64
@@ -93,7 +94,7 @@ def test_a_share_below_one_level_carries_no_claim() -> None:
     shares = NoiseShares(norm_bound=9, sigma2=Fraction(1, 4), dimension=64, honest=100)
 
     with pytest.raises(InvalidInput, match=r"^sigma2: "):
-        shares.epsilon(1e-6)
+        shares.checked()
 
 
 def test_in_many_dimensions_the_difference_to_a_gaussian_counts() -> None:
@@ -122,8 +123,8 @@ def test_no_release_is_charged_less_because_of_sampling(scheme: Sampling) -> Non
         GaussianRelease(**{**vars(RELEASE), "sampling": scheme})
 
 
-def test_noise_of_devices_has_no_exact_rho() -> None:
-    with pytest.raises(InvalidInput, match="placement"):
+def test_only_discrete_noise_can_be_added_in_shares() -> None:
+    with pytest.raises(InvalidInput, match="family"):
         GaussianRelease(**{**vars(RELEASE), "placement": Placement.DEVICES})
 
 

@@ -33,6 +33,7 @@ RELEASE = ModelRelease(
     created=NOW - 3600,
     expires=NOW + 3600,
     file=hashlib.sha256(FILE).hexdigest(),
+    placement="aggregator",
 )
 WANTED = {
     "model": "films",

@@ -37,6 +37,7 @@ TASK = Task(
     opens=NOW - 3600,
     expires=NOW + 3600,
     guide=None,
+    nonce="0" * 32,
 )
 LATER_ROUND = {"round": 1, "kind": "subspace", "length": 512, "guide": "d" * 64}
 

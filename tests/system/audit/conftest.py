@@ -84,7 +84,9 @@ def pair(tmp_path: Path) -> Iterator[StagingPair]:
         yield made
 
 
-def _device(pair: StagingPair, folder: Path, number: int) -> Personalizer:
+def _device(
+    pair: StagingPair, folder: Path, number: int, placement: str = "aggregator"
+) -> Personalizer:
     keys = (base64.b64encode(key).decode() for key in pair.leader.public_keys())
     leader_key, helper_key = keys
     settings = Settings(
@@ -95,6 +97,7 @@ def _device(pair: StagingPair, folder: Path, number: int) -> Personalizer:
             helper=pair.helper.settings.url,
             leader_key=leader_key,
             helper_key=helper_key,
+            placement=placement,
         ),
         lifetime_epsilon=2000.0,
         min_batch_size=4,
@@ -106,7 +109,7 @@ def _device(pair: StagingPair, folder: Path, number: int) -> Personalizer:
     return device
 
 
-def _train(pair: StagingPair, devices: list[Personalizer]) -> None:
+def _train(pair: StagingPair, devices: list[Personalizer], **changes: object) -> None:
     import time
 
     store = pair.stores[0]
@@ -118,6 +121,7 @@ def _train(pair: StagingPair, devices: list[Personalizer]) -> None:
         epsilon=100.0,
         delta=1e-6,
         min_batch_size=4,
+        **changes,
     )
     refresh.start(store, training)
     while (
