@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
 from tactful.errors import InvalidInput, TactfulError
@@ -23,6 +24,7 @@ from tactful_aggregator import experiments, preflight, refresh
 from tactful_aggregator.aggregation import Bench
 from tactful_aggregator.bodies import Bodies
 from tactful_aggregator.datastore import Datastore
+from tactful_aggregator.door import UploadDoor
 from tactful_aggregator.http import Call, plain, problem, route
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.leading import Leading
@@ -229,13 +231,22 @@ def build(service: Service) -> Starlette:
             route("POST", "/releases", service.sign_release, token),
         ]
     routes += [route("GET", "/hpke_config", resources.hpke_config), *resources.routes(token)]
+    most = service.half.settings.max_body
     app = Starlette(
         routes=routes,
+        middleware=_door(resources, most),
         exception_handlers={TactfulError: problem},
         lifespan=_working(service) if leads else None,
     )
-    app.state.max_body = service.half.settings.max_body
+    app.state.max_body = most
     return app
+
+
+def _door(resources: LeaderResources | HelperResources, most: int) -> list[Middleware]:
+    """Where uploads come in, at a leader."""
+    if not isinstance(resources, LeaderResources):
+        return []
+    return [Middleware(UploadDoor, take=resources.intake(), max_body=most)]
 
 
 def _working(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:

@@ -26,6 +26,7 @@ class Bodies:
         self._folder = folder
         self._lock = threading.Lock()
         self._name, self._file, self._at = b"", -1, 0
+        self._unsynced = False
 
     def put(self, body: bytes) -> bytes:
         """Keep a body; what its row must hold. It is safe after `sync`."""
@@ -42,14 +43,14 @@ class Bodies:
                 self._close()  # what was half-written stays behind, pointed to by no row
                 raise StorageFull(f"reports: {full.strerror}; free some space") from full
             self._at += len(body)
+            self._unsynced = True
             place = start.to_bytes(8, "big") + len(body).to_bytes(4, "big")
             return THERE + self._name + place
 
     def sync(self) -> None:
         """Wait until everything that was put is on the disk."""
         with self._lock:
-            if self._file >= 0:
-                os.fdatasync(self._file)
+            self._sync()
 
     def get(self, row: bytes) -> bytes:
         """The body that a row's bytes stand for."""
@@ -83,17 +84,24 @@ class Bodies:
         with self._lock:
             self._close()
 
+    def _sync(self) -> None:
+        if self._unsynced:
+            os.fdatasync(self._file)
+            self._unsynced = False
+
     def _close(self) -> None:
+        """Sync first: another thread may be about to commit what it put here."""
         if self._file >= 0:
-            os.close(self._file)
-        self._name, self._file, self._at = b"", -1, 0
+            try:
+                self._sync()
+            finally:
+                os.close(self._file)
+                self._name, self._file, self._at = b"", -1, 0
 
     def _open_segment(self) -> None:
         if self._file >= 0 and self._at < SEGMENT:
             return
-        if self._file >= 0:
-            os.fdatasync(self._file)
-            os.close(self._file)
+        self._close()
         folder = self._folder
         if folder is not None:
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive
 
 from tactful.errors import (
     BatchCollected,
@@ -71,14 +72,19 @@ async def read(request: Request, token: str | None = None) -> Call:
     if token is not None and not _shows(request, token):
         raise Problem("unauthorizedRequest", 401, "show the bearer token of this half")
     media = request.headers.get("content-type", "")
-    body = await _body(request)
+    body = await body_of(request.receive, request.app.state.max_body)
     return Call(dict(request.path_params), body, request.method, media)
 
 
-async def _body(request: Request) -> bytes:
-    most = request.app.state.max_body
-    parts, size = [], 0
-    async for part in request.stream():
+async def body_of(receive: Receive, most: int) -> bytes:
+    """A request's body, at most `most` bytes; raises Problem, or ClientDisconnect if it is cut."""
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, more = event.get("body", b""), event.get("more_body", False)
         size += len(part)
         if size > most:
             raise Problem("invalidMessage", 413, f"the body is larger than {most} bytes")
@@ -94,11 +100,17 @@ def _shows(request: Request, token: str) -> bool:
 
 
 async def problem(request: Request, error: Exception) -> Response:
+    """What answers a request that was refused."""
+    named = request.path_params.get("task")
+    return refusal(error, None if named is None else str(named))
+
+
+def refusal(error: Exception, task: str | None) -> Response:
     """A refusal as a problem document (RFC 9457); one about a task names it."""
     code, status, detail = described(error)
     document = {"type": URN + code, "title": code, "status": status, "detail": detail}
-    if "task" in request.path_params:
-        document["taskid"] = str(request.path_params["task"])
+    if task is not None:
+        document["taskid"] = task
     return JSONResponse(document, status, media_type="application/problem+json")
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -19,10 +17,9 @@ from tactful.protocol.dap_task import DapTask, encoded
 from tactful.protocol.messages import decode_upload, encode_config_list, encode_upload_errors
 from tactful_aggregator import aggregation, collection, upload
 from tactful_aggregator.aggregation import Bench
-from tactful_aggregator.bodies import LONG
 from tactful_aggregator.collection import Batch
 from tactful_aggregator.datastore import FINISHED, PENDING
-from tactful_aggregator.http import Call, plain, read, route, unpadded
+from tactful_aggregator.http import Call, plain, route, unpadded
 from tactful_aggregator.intake import Intake
 from tactful_aggregator.keyring import CACHE_SECONDS
 from tactful_aggregator.problems import Problem, invalid
@@ -63,25 +60,21 @@ class LeaderResources(Resources):
     def routes(self, token: str) -> list[Route]:
         """Where it is asked for; collectors show `token`."""
         jobs = "/tasks/{task}/collection_jobs"
-        intake = Intake(self._commit)
-
-        async def reports(request: Request) -> Response:
-            return await self._receive(intake, await read(request))
-
         return [
-            Route("/tasks/{task}/reports", reports, methods=["PUT", "POST"]),
             route("POST", jobs, self.begin_collection, token),
             route("PUT POST GET DELETE", jobs + "/{job}", self.collection_job, token),
         ]
 
     # uploads
 
+    def intake(self) -> Callable[[Call], Awaitable[Response]]:
+        """What takes uploads, and commits together those that come at once."""
+        intake = Intake(self._commit)
+        return lambda call: self._receive(intake, call)
+
     async def _receive(self, intake: Intake, call: Call) -> Response:
         """Take reports; the answer comes once they are on the disk."""
-        if len(call.body) < LONG:
-            provision, arrivals = self._arrivals(call)
-        else:
-            provision, arrivals = await run_in_threadpool(self._arrivals, call)
+        provision, arrivals = self._arrivals(call)
         outcomes = await intake.add(arrivals)
         refused = [
             (one.key[1], reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tactful.protocol.dap import ReportError
 from tactful.protocol.dap_task import DapTask
@@ -21,12 +22,11 @@ Refusals = list[tuple[bytes, ReportError]]
 
 @dataclass(frozen=True)
 class Arrival:
-    """One report as it came: read, hashed, and with its place among the sums."""
+    """One report as it came, and was read."""
 
     provision: Provision
     report: Report
     encoded: bytes
-    sha256: bytes
     now: int
 
     @classmethod
@@ -35,7 +35,12 @@ class Arrival:
     ) -> Arrival:
         """A report that was just read, from `encoded` if it came alone."""
         encoded = report.encode(provision.task.dap) if encoded is None else encoded
-        return cls(provision, report, encoded, hashlib.sha256(encoded).digest(), now)
+        return cls(provision, report, encoded, now)
+
+    @cached_property
+    def sha256(self) -> bytes:
+        """What tells it from another under its id; taken where there is time for long ones."""
+        return hashlib.sha256(self.encoded).digest()
 
     @property
     def key(self) -> tuple[bytes, bytes]:

@@ -20,7 +20,7 @@ from tactful_aggregator.collection import SumPeer
 from tactful_aggregator.http import described
 from tactful_aggregator.provision import Provisions
 
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 10.0  # it doubles while the helper cannot be reached
 THREADS = 2  # one waits for the helper while the other opens shares
 KEEP_SECONDS = 30 * 86_400  # how long the ids of a task that is over are kept
 
@@ -99,9 +99,18 @@ class Worker:
             thread.join()
 
     def _run(self) -> None:
-        while not self._stopped.wait(PAUSE_SECONDS):
-            for step in (settle_full_jobs, answer_collections):
-                try:
-                    step(self.bench, self.peer, self.provisions)
-                except (ProtocolError, TransportError, BatchError):
-                    continue  # it is tried again; a job that always fails is given up
+        pause = PAUSE_SECONDS
+        while not self._stopped.wait(pause):
+            pause = PAUSE_SECONDS if self._stepped() else min(2 * pause, MOST_PAUSE_SECONDS)
+
+    def _stepped(self) -> bool:
+        """Whether the helper could be reached, if it was asked: a job opened in vain costs much."""
+        reached = True
+        for step in (settle_full_jobs, answer_collections):
+            try:
+                step(self.bench, self.peer, self.provisions)
+            except TransportError:
+                reached = False
+            except (ProtocolError, BatchError):
+                continue  # it is tried again; a job that always fails is given up
+        return reached

@@ -195,7 +195,7 @@ def test_the_report_is_signed_and_a_changed_one_is_refused(tmp_path: Path) -> No
         report.verify(content, trusted="ab" * 32)
     assert (tmp_path / "key").stat().st_mode & 0o077 == 0
     for name in ("report.html", "report.md"):
-        assert "If leader and helper" in (tmp_path / name).read_text() or name == "report.md"
+        assert "do not collude" in (tmp_path / name).read_text() or name == "report.md"
 
 
 def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
