@@ -1,9 +1,9 @@
 """A pair of real processes, one of which is killed (SIGKILL) as its n-th SQL statement begins.
 
 `python killed_pair.py leader:7 helper:12 ...` prints what went wrong, as JSON; with `forgetful` as
-its first word the helper forgets what it counted, until something has gone wrong. Both halves are forks
-of this process, which has loaded everything, and are served over loopback as in production. Each
-report is its own one-hot vector and is sent until it is acknowledged, so the sum is all ones.
+its first word the helper forgets what it counted, until something has gone wrong. Both halves are
+forks of this process, which has loaded everything, and are served over loopback as in production.
+Each report is its own one-hot vector and is sent until it is acknowledged: the sum is all ones.
 """
 
 from __future__ import annotations
