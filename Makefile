@@ -6,7 +6,7 @@ DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign test-postgres clean
+.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign fuzz test-postgres clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ privacy-campaign: $(VENV)/dev.stamp ## false alarms over N=200 audits; with the 
 	@$(BIN)/python tests/campaigns/audit_campaign.py $(or $(N),200)
 dap-campaign: $(VENV)/dev.stamp ## many schedules of faults for the pair, 10,000 hostile reports, N=2000
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/campaigns/dap_campaign.py $(or $(N),2000)
+
+fuzz: $(VENV)/dev.stamp ## every decoder under coverage-guided fuzzing, SECONDS=300 (extra fuzz: atheris)
+	@mkdir -p out/fuzz/corpus
+	@if $(BIN)/python -c "import atheris" 2>/dev/null; then \
+	  $(BIN)/python tests/campaigns/decoder_fuzz.py out/fuzz/corpus -artifact_prefix=out/fuzz/ \
+	    -max_total_time=$(or $(SECONDS),300) -timeout=10 -rss_limit_mb=8192 -max_len=4096 -print_final_stats=1; \
+	else echo "fuzz: atheris is not installed; $(BIN)/python -m pip install 'atheris>=2.3' (Linux, macOS)"; fi
 
 test-postgres: $(VENV)/dev.stamp ## the datastore's contract and some faults on a PostgreSQL server of its own
 	@.ci/postgres.sh $(BIN)/python -m pytest -q tests/server_aggregator/test_datastore_contract.py

@@ -1,13 +1,33 @@
 """Where devices add the noise: whole trainings over the real pair, and the label wherever it is."""
 
+import base64
 import json
+import secrets
+import time
 
+import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tactful.device.settings import Aggregators
+from tactful.device.events import Event
+from tactful.device.measurement import measure
+from tactful.device.personalizer import Personalizer
+from tactful.device.settings import Aggregators, Settings
 from tactful.errors import TactfulError, TaskRejected
 from tactful.person.render import LANGUAGES, render
 from tactful.person.story import story
+from tactful.privacy.calibration import noise_for
+from tactful.privacy.mechanism import Placement, written
+from tactful.protocol.collector import Collector
+from tactful.protocol.dap_task import encoded
+from tactful.protocol.encoding import Encoding
+from tactful.protocol.task import SIGNED_AS, SignedTask, Task
+from tactful.protocol.transport import HttpTransport, Request, Response
+from tactful.testing import FIXED_KEY, LOCAL, small_catalog
+from tactful_aggregator.provision import OperatorTask
+
+CATALOG, SHARING = small_catalog(), LOCAL.grant("share_dp_updates")
 
 TWELVE = range(12)
 MODES = {"devices": {"placement": "devices", "honest": 3}, "local": {"placement": "local"}}
@@ -106,3 +126,143 @@ def test_two_alike_trainings_in_one_second_have_tasks_of_their_own(town) -> None
 def test_shares_that_count_on_more_than_a_batch_are_refused_by_name(town) -> None:
     with pytest.raises(TactfulError, match="honest"):
         town.pair.start(town.training(placement="devices", honest=5))
+
+
+def test_aggregators_that_know_nothing_of_noise_sum_what_devices_made_noisy(
+    pair, tmp_path, wire
+) -> None:
+    """As with foreign aggregators: they serve a plain DAP-09 task, and signed nothing.
+
+    The task is published and signed elsewhere; our collector opens the sum, the task decodes it.
+    """
+    publisher = Publisher(pair)
+    task = publisher.task
+    key = X25519PrivateKey.generate()
+    pair.serve(publisher.operator_task(key))
+    devices = [publisher.device(number, wire) for number in range(6)]
+
+    for device in devices:
+        device.contribute()
+        assert "noise in shares" in next(iter(device.memory.disclosures.values())).meaning
+    collector = Collector(task.dap, 5, key, pair.leader.half.keys.token)
+    found = collector.collect(HttpTransport(), collector.everything(), time.sleep)
+
+    total = np.array(task.dap.vdaf.field.signed(found.total))
+    vectors = sum(publisher.measured(device) for device in devices)
+    levels = (task.decode(total, found.count) - vectors) * task.encoding.levels_per_unit
+    assert found.count == 6
+    # 30 entries with the noise of 6 devices and their rounding, once in 10^9 beyond 6 sigma
+    assert np.abs(levels).max() < 6 * np.sqrt(float(task.noise_variance(6)) + 6 / 4)
+    assert np.abs(levels).max() > 0
+
+
+class Publisher:
+    """Whoever publishes a task for aggregators of others, and signs it with keys of its own."""
+
+    url = "https://publisher.example"
+
+    def __init__(self, pair) -> None:
+        self.pair = pair
+        self.keys = [Ed25519PrivateKey.generate() for _ in range(2)]
+        self.task = self._task()
+        message = SIGNED_AS + self.task.document
+        signed = dict(zip(("leader", "helper"), (k.sign(message) for k in self.keys), strict=True))
+        self.body = SignedTask(self.task, signed).encode()
+
+    def _task(self) -> Task:
+        now, length = int(time.time()), len(CATALOG)
+        encoding = Encoding(length, 14, 3, b"")
+        family, sigma2 = noise_for(
+            Placement.DEVICES,
+            norm_bound=encoding.norm_bound,
+            dimension=encoding.padded,
+            epsilon=4.0,
+            delta=1e-6,
+            share=1.0,
+            honest=5,
+        )
+        return Task(
+            version="tactful-1",
+            model="foreign",
+            round=0,
+            rounds=1,
+            kind="popularity",
+            catalog=CATALOG.sha256,
+            items=length,
+            length=length,
+            levels=14,
+            box=3,
+            family=family,
+            sigma2=written(sigma2),
+            adjacency="zero_out",
+            unit="device",
+            epsilon=4.0,
+            delta=1e-6,
+            min_batch_size=6,
+            leader=self.pair.leader.url,
+            helper=self.pair.helper.url,
+            opens=now // 3600 * 3600,
+            expires=now // 3600 * 3600 + 7200,
+            guide=None,
+            nonce=secrets.token_hex(16),
+            placement="devices",
+            honest=5,
+            protocol="dap-09",
+        )
+
+    def operator_task(self, key: X25519PrivateKey) -> OperatorTask:
+        """What the aggregators are told: nothing of noise, training or model."""
+        task = self.task
+        return OperatorTask(
+            protocol="dap-09",
+            leader=task.leader,
+            helper=task.helper,
+            time_precision=3600,
+            min_batch_size=task.min_batch_size,
+            batch_mode="leader_selected",
+            opens=task.opens,
+            expires=task.expires,
+            vdaf=task.vdaf_config,
+            info="foreign",
+            verify_key=encoded(secrets.token_bytes(32)),
+            collector_config_id=5,
+            collector_key=encoded(key.public_key().public_bytes_raw()),
+            noise="none",
+            id=task.encoded_id,
+        )
+
+    def answer(self, request: Request) -> Response:
+        """Its own documents; all else goes to the aggregators."""
+        if request.url.startswith(self.url):
+            return Response(200, self.body, {})
+        return HttpTransport().send(request)
+
+    def device(self, number: int, wire) -> Personalizer:
+        leader_key, helper_key = (
+            base64.b64encode(one.public_key().public_bytes_raw()).decode() for one in self.keys
+        )
+        aggregators = Aggregators(
+            model="foreign",
+            leader=self.task.leader,
+            helper=self.task.helper,
+            leader_key=leader_key,
+            helper_key=helper_key,
+            placement="devices",
+            publisher=self.url,
+        )
+        settings = Settings(
+            path=None,
+            aggregators=aggregators,
+            lifetime_epsilon=10.0,
+            min_batch_size=4,
+            trust_days=0,
+        )
+        device = Personalizer(
+            CATALOG, settings, key=FIXED_KEY, consent=SHARING, transport=wire(self.answer)
+        )
+        device.observe(Event(kind="like", item_id=f"item-{number}"))
+        return device
+
+    def measured(self, device: Personalizer) -> np.ndarray:
+        """What a device would add if nothing were rounded or noisy."""
+        return measure(device._likes(), CATALOG, self.task, None)

@@ -61,6 +61,7 @@ class ModelFeed:
     def __init__(self, pair: Aggregators, transport: Transport, min_batch_size: int) -> None:
         self._pair, self._transport = pair, transport
         self._min_batch_size = min_batch_size
+        self._publisher = pair.publisher or pair.leader
         self._keys = base64.b64decode(pair.leader_key), base64.b64decode(pair.helper_key)
 
     def open_round(self, now: int) -> Round:
@@ -161,12 +162,12 @@ class ModelFeed:
     def _get(self, path: str) -> Response:
         from tactful.protocol.transport import Request
 
-        return self._transport.send(Request("GET", self._pair.leader + path))
+        return self._transport.send(Request("GET", self._publisher + path))
 
     def _body(self, answer: Response) -> bytes:
         if not answer.ok:
             raise TransportError(
-                f"{self._pair.leader}: status {answer.status}; is this a Tactful leader?"
+                f"{self._publisher}: status {answer.status}; is this a Tactful leader?"
             )
         return answer.body
 

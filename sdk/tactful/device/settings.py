@@ -22,7 +22,8 @@ class Aggregators:
 
     `placement` says whose noise the app promises to its people (docs/privacy.md): each half's, the
     devices' in shares, or `local`, all of it by each device, where one operator runs both halves.
-    A task with another is refused.
+    A task with another is refused. `publisher` is where signed tasks and models are found, None for
+    the leader: a foreign aggregator (docs/operating.md) knows neither, and signs nothing.
     """
 
     model: str
@@ -31,6 +32,7 @@ class Aggregators:
     leader_key: str
     helper_key: str
     placement: Literal["aggregator", "devices", "local"] = "aggregator"
+    publisher: str | None = None
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
@@ -41,8 +43,10 @@ class Aggregators:
             f"{self.model!r} is not a model name",
             "use 1 to 64 of a-z, 0-9 and -",
         )
-        for name in ("leader", "helper"):
+        for name in ("leader", "helper", "publisher"):
             url = getattr(self, name)
+            if url is None:
+                continue
             fix = "use http:// or https:// and a host"
             _require(
                 bool(re.match(r"https?://[^/]+", url)),
@@ -50,7 +54,8 @@ class Aggregators:
                 f"{url!r} is no URL",
                 fix,
             )
-            _public_key(f"aggregators.{name}_key", getattr(self, f"{name}_key"))
+        for name in ("leader_key", "helper_key"):
+            _public_key(f"aggregators.{name}", getattr(self, name))
         _require(
             self.leader != self.helper and self.leader_key != self.helper_key,
             "aggregators.helper",
