@@ -177,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/export":
             self._answer(_json(device.export()), "application/json")
         elif path == "/receipt":
-            self._answer(_json(device.memory.answers.receipt()), "application/json")
+            self._answer(_json(_receipt(device)), "application/json")
         elif path == "/report" and (found := _report(device, asked.get("id", ""))) is not None:
             self._answer(found, "application/octet-stream")
         else:
@@ -233,6 +233,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Keep no log of what a person looks at."""
+
+
+def _receipt(device: Personalizer) -> dict[str, object]:
+    """The person's answers, and who adds the noise to what is sent under them."""
+    pair, answers = device.settings.aggregators, device.memory.answers.receipt()
+    return answers if pair is None else {**answers, "noise_added_by": pair.placement}
 
 
 def _json(document: object) -> bytes:

@@ -1,5 +1,6 @@
 """The person's page: complete, theirs alone, and every switch does what it says."""
 
+import base64
 import http.client
 import json
 import re
@@ -11,10 +12,10 @@ from urllib.parse import urlencode
 import pytest
 
 from tactful.cli import main
-from tactful.device.consent import PURPOSES
+from tactful.device.consent import PURPOSES, read_receipt
 from tactful.device.events import KINDS, Event
 from tactful.device.personalizer import Personalizer
-from tactful.device.settings import Settings
+from tactful.device.settings import Aggregators, Settings
 from tactful.device.signals import built_in
 from tactful.person.render import LANGUAGES, render, texts
 from tactful.person.server import ACTIONS, PersonServer
@@ -235,6 +236,34 @@ def test_the_downloads_are_complete(visitor, device) -> None:
     assert export == json.loads(json.dumps(device.export()))
     receipt = json.loads(visitor.ask("GET", "/receipt")[1])
     assert receipt == device.memory.answers.receipt()
+
+
+def test_page_and_receipt_say_that_noise_is_local() -> None:
+    key, other = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
+    pair = Aggregators(
+        model="films",
+        leader="https://leader.example",
+        helper="https://helper.example",
+        leader_key=key,
+        helper_key=other,
+        placement="local",
+    )
+    with (
+        small_device(settings=Settings(path=None, aggregators=pair)) as device,
+        PersonServer(device) as server,
+    ):
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        visitor = Visitor(server)
+        page = visitor.enter()
+        receipt = json.loads(visitor.ask("GET", "/receipt")[1])
+        server.shutdown()
+        thread.join()
+
+    assert "Noise is local" in page
+    assert "separate operators" not in page
+    assert receipt["noise_added_by"] == "local"
+    assert read_receipt(receipt).head == device.memory.answers.head
 
 
 def test_the_language_is_the_browsers_until_one_is_chosen(visitor) -> None:
