@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import pytest
 
 from tactful.cli import main
-from tactful.device.consent import PURPOSES, read_receipt
+from tactful.device.consent import PURPOSES
+from tactful.device.consent.records import read_receipt
 from tactful.device.events import KINDS, Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators, Settings
