@@ -207,10 +207,13 @@ def answer(bench: Bench, provision: Provision, job_id: bytes, request: bytes) ->
         outcomes = _helper_outcomes(bench, provision, entries)
         with bench.store.transaction() as tx:
             tx.hold_task(task.id, alone=False)
-            known = tx.answered_job(job_id)
+            # before any report is noted: of two requests for one job the later must not find
+            # the earlier one's reports, and take them for replays
+            begun = tx.begin_answer(job_id, task.id, digest)
+            known = None if begun else tx.answered_job(job_id)
             if known is None:
                 known = digest, _counted(tx, provision, entries, outcomes)
-                tx.answer_job(job_id, task.id, *known)
+                tx.keep_answer(job_id, known[1])
     if known[0] != digest:
         raise problems.invalid("this job was another one before")
     return known[1]

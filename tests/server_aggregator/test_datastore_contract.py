@@ -152,8 +152,9 @@ def test_a_returned_job_can_be_taken_at_once_and_an_abandoned_one_never(store) -
 def test_the_first_answer_to_a_job_stays(store) -> None:
     with store.transaction() as tx:
         assert tx.answered_job(b"one") is None
-        assert tx.answer_job(b"one", TASK, b"hash", b"")
-        assert not tx.answer_job(b"one", TASK, b"other", b"other")
+        assert tx.begin_answer(b"one", TASK, b"hash")
+        tx.keep_answer(b"one", b"")
+        assert not tx.begin_answer(b"one", TASK, b"other")
         assert tx.answered_job(b"one") == (b"hash", b"")
         assert tx.delete_answer(b"one")
         assert not tx.delete_answer(b"one")
@@ -270,3 +271,24 @@ def test_an_operators_task_is_kept_once(store) -> None:
         assert tx.task(TASK) is None
         assert tx.task_ids() == [TASK]
         assert tx.task_body(OTHER) is None
+
+
+def test_of_two_who_answer_one_job_the_later_waits_and_reads_what_the_first_kept(store) -> None:
+    """A killed leader's request may still be at work when the next leader repeats it."""
+    found: list[object] = []
+
+    def later() -> None:
+        with store.transaction() as tx:
+            found.append(tx.begin_answer(b"one", TASK, b"hash"))
+            found.append(tx.answered_job(b"one"))
+
+    with store.transaction() as tx:
+        assert tx.begin_answer(b"one", TASK, b"hash")
+        thread = threading.Thread(target=later)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+        tx.keep_answer(b"one", b"answer")
+    thread.join()
+
+    assert found == [False, (b"hash", b"answer")]

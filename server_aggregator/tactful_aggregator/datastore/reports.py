@@ -137,10 +137,17 @@ class ReportRows(Rows):
         """Let everything be taken again: its holder died. Who did not may not finish."""
         self._run(update(job).where(job.c.state == PENDING).values(leased_until=0, lease=b""))
 
-    def answer_job(self, job_id: bytes, task_id: bytes, sha256: bytes, response: bytes) -> bool:
-        """Keep the answer to a job under the hash of its request; False if there is one."""
+    def begin_answer(self, job_id: bytes, task_id: bytes, sha256: bytes) -> bool:
+        """Be the one who answers a job, which is known by the hash of its request.
+
+        Whoever comes second waits for the first one's commit, and gets False.
+        """
         row = {"id": job_id, "task_id": task_id, "state": FINISHED, "leased_until": 0}
-        return self._add(job, {**row, "request_sha256": sha256, "response": response})
+        return self._add(job, {**row, "request_sha256": sha256})
+
+    def keep_answer(self, job_id: bytes, response: bytes) -> None:
+        """Keep the answer, for whoever asks again."""
+        self._run(update(job).where(job.c.id == job_id).values(response=response))
 
     def answered_job(self, job_id: bytes) -> tuple[bytes, bytes] | None:
         """(hash of the request, answer) of a job that was answered."""
