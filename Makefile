@@ -6,7 +6,7 @@ DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign fuzz test-postgres clean
+.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign fuzz test-postgres clean test-clusters
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,11 @@ fuzz: $(VENV)/dev.stamp ## every decoder under coverage-guided fuzzing, SECONDS=
 test-postgres: $(VENV)/dev.stamp ## the datastore's contract and some faults on a PostgreSQL server of its own
 	@.ci/postgres.sh $(BIN)/python -m pytest -q tests/server_aggregator/test_datastore_contract.py
 	@.ci/postgres.sh $(BIN)/python tests/campaigns/dap_campaign.py $(or $(N),40)
+
+test-clusters: $(VENV)/dev.stamp ## simulations on Ray and on Dask, in an environment of their own
+	@$(PYTHON) -m venv out/clusters
+	@out/clusters/bin/python -m pip install -q -e '.[ray,dask]' pytest hypothesis
+	@out/clusters/bin/python -m pytest -q tests/lab/test_cohorts.py -k cluster
 
 constraints: $(VENV)/dev.stamp ## pin every dependency again, hashed and host-free
 	@$(BIN)/python .ci/pin.py

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.learning.contribution import contribution
 from tactful.learning.model import Model
 from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan, popularity_plan
 from tactful.learning.subspace import Guide, finish, first_guide, next_guide
@@ -29,14 +30,18 @@ from tactful.protocol.encoding import Encoding, Levels
 from tactful.protocol.messages import report_bytes
 from tactful.protocol.vdaf_config import sum_vec_field64_for
 from tactful.vdaf.instances import LEAST_PROOFS
+from tactful_lab.cohorts import SAMPLE, Cohort, cohorts, float_sum, rounding, whole_sum
 from tactful_lab.datasets import Dataset
+from tactful_lab.workers import in_order
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Noise = Literal["once", "pair"]
+Fidelity = Literal["exact", "float"]
 
 FACTORS: dict[Noise, float] = {"once": FACTOR_ONCE, "pair": FACTOR_PAIR}
 CHUNK = 128  # people whose measurements are in memory at a time
+WIDE = 1_024  # people whose rows on the head are in memory at a time
 LEVELS, BOX = 14, 3
 
 
@@ -84,16 +89,36 @@ class Population:
         self, kind: str, encoding: Encoding, guide: Guide | None, coins: Coins
     ) -> Iterator[Levels]:
         """Everyone's measurement for one round, in order, some people at a time."""
-        for start in range(0, len(self), CHUNK):
-            histories = self.dataset.histories(self.users[start : start + CHUNK])
-            vectors = [contribution(kind, items, self.dataset.items, guide) for items in histories]
-            yield encoding.encode(np.array(vectors), coins)
+        for cohort in cohorts(self.dataset, self.users, CHUNK):
+            yield encoding.encode(cohort.vectors(kind, guide), coins)
 
-    def total(self, kind: str, encoding: Encoding, guide: Guide | None, coins: Coins) -> Ints:
-        """The exact sum of everyone's measurements, shape (padded,)."""
+    def total(
+        self,
+        kind: str,
+        encoding: Encoding,
+        guide: Guide | None,
+        coins: Coins,
+        executor: Executor | None = None,
+    ) -> Ints:
+        """The exact sum of everyone's measurements, shape (padded,).
+
+        Each chunk has coins of its own, seeded by `coins`, so the workers change no bit.
+        """
+        work = partial(_whole_part, kind, guide, encoding)
+        seeded = ((cohort, coins(16)) for cohort in cohorts(self.dataset, self.users, CHUNK))
         total = np.zeros(encoding.padded, dtype=np.int64)
-        for chunk in self.measurements(kind, encoding, guide, coins):
-            total += chunk.sum(axis=0, dtype=np.int64)
+        for part in in_order(executor, work, seeded):
+            total += part
+        return total
+
+    def float_total(
+        self, kind: str, encoding: Encoding, guide: Guide | None, executor: Executor | None = None
+    ) -> Floats:
+        """The sum of everyone's vectors before they are encoded, shape (entries,)."""
+        total = np.zeros(encoding.length)
+        parts = cohorts(self.dataset, self.users, WIDE)
+        for part in in_order(executor, partial(_float_part, kind, guide), parts):
+            total += part
         return total
 
     def train(
@@ -105,11 +130,15 @@ class Population:
         generator: np.random.Generator,
         plan: Plan | None = None,
         family: Family = "rounded_gaussian",
+        fidelity: Fidelity = "exact",
+        executor: Executor | None = None,
         progress: Callable[[str], None] = lambda line: None,
     ) -> Training:
         """Run all rounds; `noise` is added once, or by both halves as the pair releases it.
 
         The claim counts one half's noise either way. `plan` is chosen by the rule if None.
+        Sums of `fidelity` "float" have rounding as noise of the same variance, and are no proof
+        of what devices send; the parts of a sum go to `executor`, which changes no figure.
         """
         mu = mu_for(epsilon, delta)
         plan = plan or choose_plan(self.dataset.items, len(self), mu, FACTORS[noise])
@@ -118,7 +147,7 @@ class Population:
         for number in range(plan.rounds):
             here = _round(plan, number, mu, noise, family, seed)
             progress(f"round {number + 1}/{plan.rounds}: {len(self)} x {here.encoding.length}")
-            noisy = self._noisy_sum(here, guide, noise, generator)
+            noisy = self._noisy_sum(here, guide, noise, generator, fidelity, executor)
             rounds.append(here)
             if number < plan.rounds - 1:
                 guide = _guided(noisy, here.tau, plan, guide, seed)
@@ -133,14 +162,52 @@ class Population:
         return self.train(epsilon, delta, noise=noise, generator=generator, plan=plan)
 
     def _noisy_sum(
-        self, here: RoundInfo, guide: Guide | None, noise: Noise, generator: np.random.Generator
+        self,
+        here: RoundInfo,
+        guide: Guide | None,
+        noise: Noise,
+        generator: np.random.Generator,
+        fidelity: Fidelity = "exact",
+        executor: Executor | None = None,
     ) -> Floats:
-        """The sum as it is released: whole numbers until it is decoded."""
-        total = self.total(here.kind, here.encoding, guide, generator.bytes)
+        """The sum as it is released: whole numbers until it is decoded, or floats."""
+        if fidelity == "float":
+            total = np.zeros(here.encoding.padded, dtype=np.int64)
+        else:
+            total = self.total(here.kind, here.encoding, guide, generator.bytes, executor)
         table = NoiseTable.of(here.release.family, here.release.sigma2)
         for _ in range(halves(noise)):
             total += table.sample(here.encoding.padded, generator.bytes)
-        return here.encoding.decode(total, len(self))
+        if fidelity == "exact":
+            return here.encoding.decode(total, len(self))
+        rounded = self._rounded(here, guide, generator, executor)
+        return rounded + here.encoding.decode(total, 0)
+
+    def _rounded(
+        self,
+        here: RoundInfo,
+        guide: Guide | None,
+        generator: np.random.Generator,
+        executor: Executor | None,
+    ) -> Floats:
+        """The sum of vectors with the error of encoding as noise, measured on some people."""
+        some = self.users[:: max(len(self) // SAMPLE, 1)][:SAMPLE]
+        vectors = Cohort.of(self.dataset, some).vectors(here.kind, guide)
+        error = rounding(here.encoding, vectors, generator.bytes)
+        total = self.float_total(here.kind, here.encoding, guide, executor)
+        spread = math.sqrt(len(self) * error.variance)
+        rounded: Floats = error.scale * total + spread * generator.standard_normal(len(total))
+        return rounded
+
+
+def _whole_part(
+    kind: str, guide: Guide | None, encoding: Encoding, seeded: tuple[Cohort, bytes]
+) -> Ints:
+    return whole_sum(kind, seeded[0], guide, encoding, seeded[1])
+
+
+def _float_part(kind: str, guide: Guide | None, cohort: Cohort) -> Floats:
+    return float_sum(kind, cohort, guide)
 
 
 def halves(noise: Noise) -> int:

@@ -8,13 +8,16 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from tactful.errors import InvalidInput
-from tactful.learning.plan import Plan
+from tactful.learning.plan import Plan, popularity_plan
 from tactful_lab import baselines, datasets
 from tactful_lab.evaluation import (
     TEST_SEED,
@@ -24,11 +27,17 @@ from tactful_lab.evaluation import (
     evaluate,
     hold_out,
 )
-from tactful_lab.population import Noise, Population, Training
+from tactful_lab.population import Fidelity, Population, Training
+from tactful_lab.workers import KINDS, workers
 
 DELTA = 1e-6
 MIB = 1 << 20
+MOST_DEVICES = 100_000_000  # 8 bytes of memory each
 METHODS = ("popularity", "dp_popularity", "private", "released", "ease")
+FIDELITIES: dict[Fidelity, str] = {
+    "exact": "sums of whole numbers, as devices send them",
+    "float": "sums of floats, with rounding as noise",
+}
 
 Progress = Callable[[str], None]
 
@@ -40,10 +49,15 @@ class Simulation:
     "private" has the noise once, as central baselines are published; "released" has the noise
     of both halves, as the pair releases it. `epsilon` was asked for; `epsilon_claimed`, at most
     that, follows from the whole-number noise. `rounds`, `plan` and upload are the released one's.
+    `users` contributed; with `synthetic` they are copies of `people` real ones in turn: the noise
+    is right for that many, the variety is that of the real ones.
     """
 
     dataset: str
     users: int
+    people: int
+    synthetic: bool
+    fidelity: Fidelity
     items: int
     epsilon: float
     delta: float
@@ -58,6 +72,7 @@ class Simulation:
     plan: Plan
     utility: dict[str, Utility]
     seconds: float
+    device_rounds_per_second: float
     peak_rss_mb: float
 
     def document(self) -> str:
@@ -71,19 +86,33 @@ def simulate(
     epsilon: float,
     delta: float = DELTA,
     seed: int = 0,
+    devices: int | None = None,
+    fidelity: Fidelity = "exact",
+    executor: Executor | None = None,
     progress: Progress = lambda line: None,
 ) -> Simulation:
-    """Train on the training people of `dataset` and rank for its test people."""
+    """Train on the training people of `dataset` and rank for its test people.
+
+    With `devices` as many synthetic ones contribute: copies of the training people in turn.
+    """
     if seed < 0:
         raise InvalidInput("seed", f"{seed} is below 0", "use a whole number >= 0")
+    if devices is not None and not 1 <= devices <= MOST_DEVICES:
+        raise InvalidInput("--devices", f"{devices} is not in 1..{MOST_DEVICES}", "use fewer")
     started = time.monotonic()
     people = datasets.split(dataset)
-    crowd = Population(dataset, people.train)
-    released = _train(crowd, epsilon, delta, "pair", seed, progress)
-    private = _train(crowd, epsilon, delta, "once", seed, progress)
-    counted = crowd.dp_popularity(
-        epsilon, delta, noise="once", generator=np.random.default_rng(seed)
+    crowd = Population(dataset, np.resize(people.train, devices or len(people.train)))
+    train = partial(
+        crowd.train, epsilon, delta, fidelity=fidelity, executor=executor, progress=progress
     )
+    released = train(noise="pair", generator=np.random.default_rng(seed))
+    private = train(noise="once", generator=np.random.default_rng(seed))
+    counted = train(
+        noise="once",
+        generator=np.random.default_rng(seed),
+        plan=popularity_plan(dataset.items),
+    )
+    trained = time.monotonic() - started
     progress("comparing with popularity and EASE")
     test = hold_out(dataset, people.test, TEST_SEED)
     scorers = {
@@ -93,7 +122,15 @@ def simulate(
         "released": baselines.scorer(released.model),
     }
     utility = {name: evaluate(scorers[name], test) for name in METHODS}
-    return _figures(crowd, epsilon, released, utility, seed=seed, started=started)
+    rounds = sum(len(one.rounds) for one in (released, private, counted))
+    figures = _figures(crowd, epsilon, released, utility, seed=seed, started=started)
+    return replace(
+        figures,
+        people=len(people.train),
+        synthetic=devices is not None,
+        fidelity=fidelity,
+        device_rounds_per_second=round(rounds * len(crowd) / trained, 1),
+    )
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -103,9 +140,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--epsilon", type=float, required=True, help="of the whole training")
     parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of noise and coins (simulated only)")
+    parser.add_argument(
+        "--devices", type=int, help="that many synthetic ones: copies of the real people in turn"
+    )
+    parser.add_argument(
+        "--fidelity",
+        choices=get_args(Fidelity),
+        help="exact: whole numbers as devices send them; float: their sum before rounding, which "
+        "is drawn as noise; default float with --devices, else exact",
+    )
+    add_workers(parser)
     parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.set_defaults(run=run)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Offer --workers and --on."""
+    parser.add_argument("--workers", type=int, default=1, help="default %(default)s")
+    parser.add_argument("--on", choices=KINDS, default=KINDS[0], help="default %(default)s")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,13 +166,17 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None:
         prepare(options.json, "--json")
     dataset = datasets.load(options.dataset, datasets.folder(options.data))
-    figures = simulate(
-        dataset,
-        epsilon=options.epsilon,
-        delta=options.delta,
-        seed=options.seed,
-        progress=_tell if sys.stderr.isatty() else lambda line: None,
-    )
+    with workers(options.on, options.workers) as executor:
+        figures = simulate(
+            dataset,
+            epsilon=options.epsilon,
+            delta=options.delta,
+            seed=options.seed,
+            devices=options.devices,
+            fidelity=options.fidelity or ("exact" if options.devices is None else "float"),
+            executor=executor,
+            progress=_tell if sys.stderr.isatty() else lambda line: None,
+        )
     if options.json is not None:
         options.json.write_text(figures.document() + "\n")
     sys.stdout.write(table(figures))
@@ -128,12 +185,16 @@ def run(options: argparse.Namespace) -> int:
 
 def table(figures: Simulation) -> str:
     """The figures for people."""
+    crowd = f"{figures.users} people"
+    if figures.synthetic:
+        crowd = f"{figures.users} SYNTHETIC devices, copies of {figures.people} people"
     lines = [
-        f"{figures.dataset}: {figures.users} people, {figures.items} items",
+        f"{figures.dataset}: {crowd}, {figures.items} items; {FIDELITIES[figures.fidelity]}",
         f"epsilon {figures.epsilon:.3g} at delta {figures.delta:g} per {figures.unit_of_privacy} "
         f"({figures.adjacency}; {figures.epsilon_replace_one:.3g} if one is replaced)",
         f"{figures.rounds} reports per device, {figures.upload_bytes_per_device / 1e6:.2f} MB; "
-        f"{figures.seconds:.0f} s, {figures.peak_rss_mb:.0f} MB",
+        f"{figures.seconds:.0f} s, {figures.peak_rss_mb:.0f} MB, "
+        f"{figures.device_rounds_per_second:,.0f} device-rounds a second",
         "",
         f"{'':16}{'recall@20':>10}{'NDCG@100':>10}",
     ]
@@ -153,13 +214,6 @@ def _seeing_everything(dataset: datasets.Dataset, people: datasets.Split) -> dic
     }
 
 
-def _train(
-    crowd: Population, epsilon: float, delta: float, noise: Noise, seed: int, progress: Progress
-) -> Training:
-    generator = np.random.default_rng(seed)
-    return crowd.train(epsilon, delta, noise=noise, generator=generator, progress=progress)
-
-
 def _figures(
     crowd: Population,
     epsilon: float,
@@ -173,6 +227,9 @@ def _figures(
     return Simulation(
         dataset=crowd.dataset.name,
         users=len(crowd),
+        people=len(crowd),
+        synthetic=False,
+        fidelity="exact",
         items=crowd.dataset.items,
         epsilon=epsilon,
         delta=claimed.delta,
@@ -187,6 +244,7 @@ def _figures(
         plan=released.plan,
         utility=utility,
         seconds=round(time.monotonic() - started, 2),
+        device_rounds_per_second=0.0,
         peak_rss_mb=round(peak_rss_bytes() / MIB, 1),
     )
 

@@ -54,15 +54,18 @@ def test_a_simulated_person_sends_the_bits_a_device_sends(
         assert np.array_equal(encoding.encode(vector[None, :], coins.bytes)[0], row)
 
 
-def test_the_chunk_size_changes_no_bit(crowd: Population, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_size_changes_no_measurement(
+    crowd: Population, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoding = Encoding(277, 14, 3, b"task id")
-    whole = crowd.total("popularity", encoding, None, np.random.default_rng(0).bytes)
+    whole = np.concatenate(
+        list(crowd.measurements("popularity", encoding, None, np.random.default_rng(0).bytes))
+    )
 
     monkeypatch.setattr(population, "CHUNK", 7)
 
-    assert np.array_equal(
-        crowd.total("popularity", encoding, None, np.random.default_rng(0).bytes), whole
-    )
+    again = crowd.measurements("popularity", encoding, None, np.random.default_rng(0).bytes)
+    assert np.array_equal(np.concatenate(list(again)), whole)
 
 
 def test_the_decoded_sum_is_the_sum_of_vectors_up_to_rounding(
