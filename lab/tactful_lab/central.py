@@ -31,10 +31,16 @@ NO_NOISE = 1e-12  # the deviation that stands for none where something divides b
 
 @dataclass(frozen=True)
 class Fitted:
-    """A recommender, and how many numbers a device would upload for it in all rounds."""
+    """A recommender, and how many numbers a device would upload for it in all rounds.
+
+    Bytes and CPU of one device are None for what does not go over our wire, CPU also if it was
+    not measured.
+    """
 
     scorer: Scorer
     coordinates: int
+    upload_bytes: int | None = None
+    device_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

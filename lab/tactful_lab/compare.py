@@ -26,6 +26,7 @@ from tactful_lab import (
     plots,
 )
 from tactful_lab.central import Curator, Fitted
+from tactful_lab.device_cost import device_seconds as cost
 from tactful_lab.evaluation import (
     TEST_SEED,
     VALIDATION_SEED,
@@ -68,7 +69,8 @@ class Figure:
     """One method at one epsilon: NDCG@100 and recall@20 over seeds, means over test people.
 
     `epsilon` is None without privacy. `ndcg_half_width` is that of a 95 % interval of the mean
-    over seeds of the noise (Student's t), None for one seed or without noise.
+    over seeds of the noise (Student's t), None for one seed or without noise. Bytes and CPU are of
+    one device in all rounds (`device_cost`), None for what does not go over our wire.
     """
 
     method: str
@@ -79,6 +81,8 @@ class Figure:
     recall_at_50: float
     ndcg_by_seed: tuple[float, ...]
     coordinates_per_device: int
+    upload_bytes_per_device: int | None
+    device_cpu_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def compare(
             first = next(fits)
             rest = list(fits) if private else []
             measured = [evaluate(one.scorer, test) for one in (first, *rest)]
-            figures.append(_figure(name, epsilon, measured, first.coordinates))
+            figures.append(_figure(name, epsilon, measured, first))
     return Comparison(
         dataset=dataset.name,
         train_users=len(arena.people.train),
@@ -197,7 +201,8 @@ def table(comparison: Comparison) -> str:
         f"test, {comparison.items} items; delta {comparison.delta:g} ({comparison.adjacency}), "
         f"{comparison.seeds} seeds of noise",
         "",
-        f"{'':18}{'epsilon':>8}{'NDCG@100':>10}{'95 %':>9}{'recall@20':>11}{'coordinates':>13}",
+        f"{'':18}{'epsilon':>8}{'NDCG@100':>10}{'95 %':>9}{'recall@20':>11}{'coordinates':>13}"
+        f"{'MB':>7}{'CPU s':>7}",
     ]
     for one in comparison.figures:
         epsilon = "none" if one.epsilon is None else f"{one.epsilon:g}"
@@ -205,9 +210,16 @@ def table(comparison: Comparison) -> str:
         upload = f"{one.coordinates_per_device:,}" if one.coordinates_per_device else "history"
         lines.append(
             f"{one.method:18}{epsilon:>8}{one.ndcg_at_100:10.4f}{spread:>9}"
-            f"{one.recall_at_20:11.4f}{upload:>13}"
+            f"{one.recall_at_20:11.4f}{upload:>13}{_sent(one)}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _sent(one: Figure) -> str:
+    """Megabytes and CPU seconds of a device in all rounds, where they are known."""
+    if one.upload_bytes_per_device is None or one.device_cpu_seconds is None:
+        return ""
+    return f"{one.upload_bytes_per_device / 1e6:7.2f}{one.device_cpu_seconds:7.2f}"
 
 
 def plot(comparison: Comparison) -> str:
@@ -253,9 +265,7 @@ def _split(dataset: datasets.Dataset) -> datasets.Split:
     return people
 
 
-def _figure(
-    name: str, epsilon: float | None, measured: Sequence[Utility], coordinates: int
-) -> Figure:
+def _figure(name: str, epsilon: float | None, measured: Sequence[Utility], first: Fitted) -> Figure:
     ndcg = tuple(one.ndcg_at_100 for one in measured)
     return Figure(
         method=name,
@@ -265,7 +275,9 @@ def _figure(
         recall_at_20=float(np.mean([one.recall_at_20 for one in measured])),
         recall_at_50=float(np.mean([one.recall_at_50 for one in measured])),
         ndcg_by_seed=ndcg,
-        coordinates_per_device=coordinates,
+        coordinates_per_device=first.coordinates,
+        upload_bytes_per_device=first.upload_bytes,
+        device_cpu_seconds=first.device_cpu_seconds,
     )
 
 
@@ -291,8 +303,12 @@ def _ours(noise: Noise, *, personal: bool = True) -> Method:
         crowd = Population(arena.dataset, arena.people.train)
         learn = crowd.train if personal else crowd.dp_popularity
         training = learn(epsilon, arena.delta, noise=noise, generator=np.random.default_rng(seed))
-        entries = sum(here.encoding.length for here in training.rounds)
-        return Fitted(baselines.scorer(training.model), entries)
+        return Fitted(
+            scorer=baselines.scorer(training.model),
+            coordinates=sum(here.encoding.length for here in training.rounds),
+            upload_bytes=sum(here.upload_bytes for here in training.rounds),
+            device_cpu_seconds=None if seed else cost(crowd.dataset, crowd.users, training.rounds),
+        )
 
     return Method(True, fitted)
 

@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Literal
@@ -28,7 +28,7 @@ from tactful.privacy.rounding import Coins
 from tactful.protocol.dap import DAP_18
 from tactful.protocol.encoding import Encoding, Levels
 from tactful.protocol.messages import report_bytes
-from tactful.protocol.vdaf_config import sum_vec_field64_for
+from tactful.protocol.vdaf_config import VdafConfig, sum_vec_field64_for
 from tactful.vdaf.instances import LEAST_PROOFS
 from tactful_lab.cohorts import SAMPLE, Cohort, cohorts, float_sum, rounding, whole_sum
 from tactful_lab.datasets import Dataset
@@ -57,12 +57,17 @@ class RoundInfo:
     encoding: Encoding
     release: GaussianRelease
     tau: float
+    guide: Guide | None = None
+
+    @property
+    def vdaf_config(self) -> VdafConfig:
+        """What proves that every entry is in its range."""
+        return sum_vec_field64_for(self.encoding.padded, self.encoding.levels, LEAST_PROOFS)
 
     @property
     def upload_bytes(self) -> int:
         """The size of one report: shares, proofs, seals."""
-        config = sum_vec_field64_for(self.encoding.padded, self.encoding.levels, LEAST_PROOFS)
-        return report_bytes(config.vdaf(DAP_18.vdaf), DAP_18)
+        return report_bytes(self.vdaf_config.vdaf(DAP_18.vdaf), DAP_18)
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ class Population:
         seed, guide = generator.bytes(32), None
         rounds: list[RoundInfo] = []
         for number in range(plan.rounds):
-            here = _round(plan, number, mu, noise, family, seed)
+            here = replace(_round(plan, number, mu, noise, family, seed), guide=guide)
             progress(f"round {number + 1}/{plan.rounds}: {len(self)} x {here.encoding.length}")
             noisy = self._noisy_sum(here, guide, noise, generator, fidelity, executor)
             rounds.append(here)

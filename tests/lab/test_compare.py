@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tactful.errors import InvalidInput
+from tactful.learning.plan import Plan
 from tactful.learning.subspace import Guide
 from tactful_lab import central_factors, central_gram, ials
 from tactful_lab.baselines import co_occurrence, ease, popularity
@@ -17,8 +18,11 @@ from tactful_lab.central import Curator, Fitted, histogram, local_histogram, loc
 from tactful_lab.cli import main
 from tactful_lab.compare import compare, half_width, student
 from tactful_lab.datasets import Dataset, load, split
+from tactful_lab.device_cost import device_seconds
 from tactful_lab.evaluation import TEST_SEED, evaluate, hold_out
+from tactful_lab.population import Population
 
+EPSILON = ["--epsilon", "1", "--seeds", "2"]
 Sums = Callable[[Curator, Guide], list[np.ndarray]]
 
 
@@ -187,6 +191,37 @@ def test_ials_ranks_better_than_popularity(
 
     counts, factors = comparison.figures
     assert factors.ndcg_at_100 > counts.ndcg_at_100 + 0.05
+
+
+def test_what_goes_over_our_wire_has_its_bytes_and_cpu_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "figures.json"
+    chosen = ["--methods", "popularity", "dp-popularity", "local-popularity"]
+
+    assert main(["compare", "msweb", *EPSILON, *chosen, "--json", str(written)]) == 0
+
+    seeing_all, ours, local = json.loads(written.read_text())["figures"]
+    crowd = Population(load("msweb"), np.arange(50))
+    training = crowd.dp_popularity(1.0, 1e-6, noise="once", generator=np.random.default_rng(0))
+    assert ours["upload_bytes_per_device"] == training.rounds[0].upload_bytes
+    assert 0 < ours["device_cpu_seconds"] < 5
+    for one in (seeing_all, local):
+        assert one["upload_bytes_per_device"] is one["device_cpu_seconds"] is None
+    assert f"{ours['upload_bytes_per_device'] / 1e6:.2f}" in capsys.readouterr().out
+
+
+def test_a_device_pays_for_every_round(visits: Dataset) -> None:
+    """Twice the same round costs about twice; CPU time is not exact on a busy machine."""
+    crowd = Population(visits, split(visits).train[:50])
+    plan = Plan(items=277, head=128, rank=8, shares=(0.1, 0.9))
+    rounds = crowd.train(
+        2.0, 1e-6, noise="once", generator=np.random.default_rng(0), plan=plan
+    ).rounds
+
+    one, two = (device_seconds(visits, crowd.users, [rounds[1]] * times) for times in (1, 2))
+
+    assert two > 1.2 * one
 
 
 def test_the_interval_is_that_of_students_t() -> None:
