@@ -14,6 +14,7 @@ COMMANDS = (
     "demo",
     "simulate",
     "compare",
+    "stress",
     "catalogue",
     "experiment",
     "exposures",

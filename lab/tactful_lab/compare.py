@@ -117,7 +117,7 @@ def compare(
     Raises InvalidInput for an unknown method, no epsilon, or seeds not in 1..30.
     """
     chosen = _checked(methods, epsilons, seeds, delta)
-    arena = Arena(dataset, _split(dataset), delta)
+    arena = Arena(dataset, datasets.rankable_split(dataset), delta)
     test = hold_out(dataset, arena.people.test, TEST_SEED)
     figures = []
     for name in chosen:
@@ -252,17 +252,6 @@ def _checked(
         if name not in METHODS:
             raise InvalidInput("methods", f"{name!r} is unknown", f"use {', '.join(METHODS)}")
     return list(dict.fromkeys(methods))
-
-
-def _split(dataset: datasets.Dataset) -> datasets.Split:
-    people = datasets.split(dataset)
-    if dataset.items < 2 or not min(map(len, (people.train, people.validation, people.test))):
-        raise InvalidInput(
-            "dataset",
-            f"{dataset.users} people and {dataset.items} items are too few to split and rank",
-            "use at least 12 people and 2 items",
-        )
-    return people
 
 
 def _figure(name: str, epsilon: float | None, measured: Sequence[Utility], first: Fitted) -> Figure:

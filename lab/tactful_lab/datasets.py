@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.errors import DatasetError
+from tactful.errors import DatasetError, InvalidInput
 from tactful_lab import loaders
 from tactful_lab.loaders import Files, Raw
 
@@ -219,6 +219,18 @@ def split(known: Dataset, seed: int = 0) -> Split:
         validation=np.sort(order[test : validation + test]),
         test=np.sort(order[:test]),
     )
+
+
+def rankable_split(known: Dataset) -> Split:
+    """The split; raises InvalidInput if somebody is missing in a part, or nothing can be ranked."""
+    people = split(known)
+    if known.items < 2 or not min(map(len, (people.train, people.validation, people.test))):
+        raise InvalidInput(
+            "dataset",
+            f"{known.users} people and {known.items} items are too few to split and rank",
+            "use at least 12 people and 2 items",
+        )
+    return people
 
 
 def dataset(source: Source, raw: Raw) -> Dataset:

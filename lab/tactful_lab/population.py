@@ -150,9 +150,9 @@ class Population:
         seed, guide = generator.bytes(32), None
         rounds: list[RoundInfo] = []
         for number in range(plan.rounds):
-            here = replace(_round(plan, number, mu, noise, family, seed), guide=guide)
+            here = replace(planned_round(plan, number, mu, noise, family, seed), guide=guide)
             progress(f"round {number + 1}/{plan.rounds}: {len(self)} x {here.encoding.length}")
-            noisy = self._noisy_sum(here, guide, noise, generator, fidelity, executor)
+            noisy = self.noisy_sum(here, guide, noise, generator, fidelity, executor)
             rounds.append(here)
             if number < plan.rounds - 1:
                 guide = _guided(noisy, here.tau, plan, guide, seed)
@@ -160,13 +160,21 @@ class Population:
         return Training(model, claim([one.release for one in rounds], delta), plan, tuple(rounds))
 
     def dp_popularity(
-        self, epsilon: float, delta: float, *, noise: Noise, generator: np.random.Generator
+        self,
+        epsilon: float,
+        delta: float,
+        *,
+        noise: Noise,
+        generator: np.random.Generator,
+        fidelity: Fidelity = "exact",
     ) -> Training:
         """Popularity alone with the whole budget."""
         plan = popularity_plan(self.dataset.items)
-        return self.train(epsilon, delta, noise=noise, generator=generator, plan=plan)
+        return self.train(
+            epsilon, delta, noise=noise, generator=generator, plan=plan, fidelity=fidelity
+        )
 
-    def _noisy_sum(
+    def noisy_sum(
         self,
         here: RoundInfo,
         guide: Guide | None,
@@ -220,9 +228,10 @@ def halves(noise: Noise) -> int:
     return 2 if noise == "pair" else 1
 
 
-def _round(
+def planned_round(
     plan: Plan, number: int, mu: float, noise: Noise, family: Family, seed: bytes
 ) -> RoundInfo:
+    """Round `number` of a training with budget `mu`; `seed` is public and rotates its vectors."""
     task_id = hashlib.sha256(seed + number.to_bytes(4, "big")).digest()
     encoding = Encoding(plan.length(number), LEVELS, BOX, task_id)
     sigma2 = sigma2_for(encoding.norm_bound, mu, plan.shares[number])

@@ -175,7 +175,7 @@ def run(options: argparse.Namespace) -> int:
             devices=options.devices,
             fidelity=options.fidelity or ("exact" if options.devices is None else "float"),
             executor=executor,
-            progress=_tell if sys.stderr.isatty() else lambda line: None,
+            progress=tell if sys.stderr.isatty() else lambda line: None,
         )
     if options.json is not None:
         options.json.write_text(figures.document() + "\n")
@@ -266,5 +266,6 @@ def peak_rss_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
 
 
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """A line of progress on stderr."""
     sys.stderr.write(line + "\n")

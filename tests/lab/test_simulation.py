@@ -113,7 +113,7 @@ def test_the_noise_in_a_sum_has_the_size_the_learner_is_told(
     training = crowd.dp_popularity(1.0, 1e-6, noise=noise, generator=np.random.default_rng(1))
     here = training.rounds[0]
 
-    noisy = crowd._noisy_sum(here, None, noise, np.random.default_rng(2))
+    noisy = crowd.noisy_sum(here, None, noise, np.random.default_rng(2))
     total = crowd.total("popularity", here.encoding, None, np.random.default_rng(2).bytes)
 
     error = noisy - here.encoding.decode(total, len(crowd))
