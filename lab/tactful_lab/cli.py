@@ -15,6 +15,7 @@ COMMANDS = (
     "simulate",
     "compare",
     "stress",
+    "crossover",
     "catalogue",
     "experiment",
     "exposures",

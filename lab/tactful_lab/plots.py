@@ -215,7 +215,7 @@ def with_intervals(
     axes.set_ylim(bottom=0)
     axes.set_xscale("log")
     ticks = sorted({point[0] for points in curves.values() for point in points})
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks(ticks, [f"{tick:,.12g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel(across)
     axes.set_ylabel(label)
