@@ -16,6 +16,7 @@ COMMANDS = (
     "compare",
     "stress",
     "crossover",
+    "drift",
     "catalogue",
     "experiment",
     "exposures",

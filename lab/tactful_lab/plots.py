@@ -222,6 +222,22 @@ def with_intervals(
     return _svg(figure)
 
 
+def by_day(days: Sequence[int], values: Mapping[str, Sequence[float]], *, label: str) -> str:
+    """Named curves over days; names stand at the right."""
+    figure, axes = _figure(3.6)
+    ends = []
+    for place, (name, heights) in enumerate(values.items()):
+        colour = RIVALS[place % len(RIVALS)]
+        axes.plot(days, heights, "osD^v"[place % 5] + "-", color=colour, markersize=4)
+        ends.append((heights[-1], name, colour))
+    _name_ends(axes, ends)
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(list(days))
+    axes.set_xlabel("day")
+    axes.set_ylabel(label)
+    return _svg(figure)
+
+
 def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Each name right of its curve's end, moved up where another stands."""
     apart = 0.045 * (max((end[0] for end in ends), default=1.0) or 1.0)

@@ -1,0 +1,154 @@
+"""A model that is refreshed period by period from decayed noisy sums, under one lifetime budget.
+
+Each refresh has two rounds, popularity and one step of subspace iteration from the basis before;
+all rounds of all refreshes together cost a device that takes part in every one the budget. What
+is kept between them are released sums, so keeping, decaying and turning them costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.learning.model import Model
+from tactful.learning.plan import Plan
+from tactful.learning.subspace import (
+    Guide,
+    direction,
+    finish,
+    first_guide,
+    next_guide,
+    without,
+)
+from tactful.privacy.mechanism import GaussianRelease
+from tactful_lab.population import Population, planned_round
+
+Floats = NDArray[np.float64]
+
+HEAD, RANK = 512, 16
+POPULARITY_SHARE = 0.15  # of a refresh
+BETA = 0.2
+FRESH = 0.3  # of a random basis in the start, so that new items find people
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Decayed noisy sums over all n items: popularity, and a step with the basis it was taken in.
+
+    The variances are those of the noise in them, per entry; `start` is the next basis.
+    """
+
+    counts: Floats  # (n,)
+    counts_variance: float
+    step: Floats  # (n, k)
+    step_variance: float
+    basis: Floats  # (n, k)
+    start: Floats  # (n, k)
+
+    @classmethod
+    def empty(cls, n: int, rank: int = RANK) -> Memory:
+        """Nothing yet."""
+        nothing = np.zeros((n, rank))
+        return cls(np.zeros(n), 0.0, nothing, 0.0, nothing, nothing)
+
+
+@dataclass(frozen=True, eq=False)
+class Refreshed:
+    """What one refresh releases, what it cost, and what the next one starts from."""
+
+    model: Model
+    releases: tuple[GaussianRelease, ...]
+    memory: Memory
+
+
+def refresh_plan(n: int, refreshes: int, *, personal: bool = True) -> Plan:
+    """The plan of each of so many refreshes; shares are of the lifetime's mu^2."""
+    if not personal:
+        return Plan(items=n, head=0, rank=0, shares=(1 / refreshes,))
+    first, rest = POPULARITY_SHARE / refreshes, (1 - POPULARITY_SHARE) / refreshes
+    rank = max(min(RANK, n // 2), 1)
+    return Plan(items=n, head=min(HEAD, n), rank=rank, shares=(first, rest), beta=BETA)
+
+
+def refresh(
+    crowd: Population,
+    plan: Plan,
+    mu: float,
+    memory: Memory,
+    decay: float,
+    generator: np.random.Generator,
+) -> Refreshed:
+    """One refresh: this crowd's sums and `decay` of what was known before, as the pair releases.
+
+    `mu` is the budget of the whole lifetime; float sums, noise of both halves.
+    """
+    seed = generator.bytes(32)
+    memory, popularity = _counted(crowd, plan, mu, memory, decay, generator, seed)
+    tau = math.sqrt(memory.counts_variance)
+    if plan.rounds == 1:
+        return Refreshed(finish(memory.counts, tau, plan, None), (popularity,), memory)
+    guide = _warm(first_guide(memory.counts, tau, plan, seed), memory.start)
+    memory, step = _stepped(crowd, plan, mu, memory, decay, generator, seed, guide)
+    kept, tau = memory.step[guide.head].reshape(-1), math.sqrt(memory.step_variance)
+    following, _ = next_guide(kept, tau, plan, guide)
+    memory = replace(memory, start=_on_all(following.basis, guide))
+    return Refreshed(finish(kept, tau, plan, guide), (popularity, step), memory)
+
+
+def _counted(
+    crowd: Population,
+    plan: Plan,
+    mu: float,
+    memory: Memory,
+    decay: float,
+    generator: np.random.Generator,
+    seed: bytes,
+) -> tuple[Memory, GaussianRelease]:
+    here = planned_round(plan, 0, mu, "pair", "rounded_gaussian", seed)
+    noisy = crowd.noisy_sum(here, None, "pair", generator, "float")
+    counts = noisy + decay * memory.counts
+    variance = here.tau**2 + decay**2 * memory.counts_variance
+    return replace(memory, counts=counts, counts_variance=variance), here.release
+
+
+def _stepped(
+    crowd: Population,
+    plan: Plan,
+    mu: float,
+    memory: Memory,
+    decay: float,
+    generator: np.random.Generator,
+    seed: bytes,
+    guide: Guide,
+) -> tuple[Memory, GaussianRelease]:
+    """The step in this guide's basis, and the decayed one turned into it.
+
+    M V' = M V (V^T V') as far as V spans V'; turning makes no noise larger.
+    """
+    here = replace(planned_round(plan, 1, mu, "pair", "rounded_gaussian", seed), guide=guide)
+    noisy = crowd.noisy_sum(here, guide, "pair", generator, "float").reshape(guide.basis.shape)
+    turned = memory.step[guide.head] @ (memory.basis[guide.head].T @ guide.basis)
+    return replace(
+        memory,
+        step=_on_all(noisy + decay * turned, guide),
+        step_variance=here.tau**2 + decay**2 * memory.step_variance,
+        basis=_on_all(guide.basis, guide),
+    ), here.release
+
+
+def _warm(guide: Guide, start: Floats) -> Guide:
+    """The guide with the basis before, and a part of its own random one."""
+    popular = direction(guide.popularity, guide.weights, guide.head)
+    mixed = start[guide.head] + FRESH * guide.basis
+    basis, _ = np.linalg.qr(without(popular, mixed))
+    return replace(guide, basis=basis.astype(np.float32))
+
+
+def _on_all(rows: NDArray[np.floating], guide: Guide) -> Floats:
+    """Rows of the head as rows of all items."""
+    full = np.zeros((len(guide.weights), rows.shape[1]))
+    full[guide.head] = rows
+    return full
