@@ -161,7 +161,7 @@ def student(freedom: int) -> float:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Offer `tactful-lab compare`."""
     parser = subparsers.add_parser("compare", help="private recommenders at equal epsilon")
-    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists")
+    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists, or a CSV file")
     parser.add_argument("--epsilon", type=float, nargs="+", default=EPSILONS, help="default 1 3 8")
     parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the noise; default 3")

@@ -166,7 +166,7 @@ def _check(users: Sequence[int], epsilons: Sequence[float], seeds: int, delta: f
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Offer `tactful-lab crossover`."""
     parser = subparsers.add_parser("crossover", help="from how many people on personal is better")
-    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists")
+    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists, or a CSV file")
     parser.add_argument(
         "--users",
         type=int,

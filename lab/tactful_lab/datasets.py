@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.errors import DatasetError, InvalidInput
-from tactful_lab import loaders
+from tactful_lab import loaders, own
 from tactful_lab.loaders import Files, Raw
 
 Ints = NDArray[np.int64]
@@ -178,10 +178,22 @@ ALIASES = {"goodbooks": "goodbooks-10k-v1", "globo-news": "globo-news-h000-239"}
 def load(name: str, folder: Path | None = None) -> Dataset:
     """The data set called `name`, from its packed archive in `folder` or as bundled.
 
-    Raises DatasetError naming what is missing or damaged, and how to obtain it.
+    A name that ends in .csv is a file of your own (`own.py`). Raises DatasetError naming what is
+    missing or damaged, and how to obtain it.
     """
+    if name.endswith(".csv"):
+        return _of_own(Path(name))
     source = find(name)
     return dataset(source, source.read(files(source, folder)))
+
+
+def _of_own(path: Path) -> Dataset:
+    found = cut(own.read(path), name=path.name, licence="yours", items=own.MOST_ITEMS)
+    if not found.users:
+        raise DatasetError(
+            str(path), f"nobody took to {LEAST_ITEMS} items that others know too", "bring more data"
+        )
+    return found
 
 
 def folder(named: Path | None) -> Path | None:
@@ -234,18 +246,23 @@ def rankable_split(known: Dataset) -> Split:
 
 
 def dataset(source: Source, raw: Raw) -> Dataset:
-    """`raw`, cut to the most popular items and to users with at least 5 of them."""
+    """`raw`, cut as this source is."""
+    return cut(raw, name=source.name, licence=source.licence, items=source.items)
+
+
+def cut(raw: Raw, *, name: str, licence: str, items: int) -> Dataset:
+    """`raw`, cut to the most popular `items` and to users with at least 5 of them."""
     user, item, order = _first_interactions(raw)
     for _ in range(PASSES):
-        kept = _most_popular(item, source.items)[item]
+        kept = _most_popular(item, items)[item]
         user, item, order = user[kept], item[kept], order[kept]
         kept = (np.bincount(user) >= LEAST_ITEMS)[user]
         user, item, order = user[kept], item[kept], order[kept]
     people, user = np.unique(user, return_inverse=True)
     things, item = np.unique(item, return_inverse=True)
     return Dataset(
-        name=source.name,
-        licence=source.licence,
+        name=name,
+        licence=licence,
         indptr=np.concatenate([[0], np.cumsum(np.bincount(user))]).astype(np.int64),
         indices=item[np.lexsort((order, user))].astype(np.int64),
         item_ids=_chosen(raw.item_ids, things),

@@ -181,7 +181,7 @@ def _sums(values: Sequence[float] | Floats, days: Sequence[int]) -> Floats:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Offer `tactful-lab drift`."""
     parser = subparsers.add_parser("drift", help="a refreshed model against a stale one")
-    parser.add_argument("dataset", help="one that has times: globo-news, online-retail")
+    parser.add_argument("dataset", help="one with times: globo-news, online-retail, a CSV file")
     parser.add_argument("--epsilon", type=float, default=EPSILON, help="of all refreshes together")
     parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
     parser.add_argument("--hours", type=int, default=HOURS, help="of a period; default %(default)s")

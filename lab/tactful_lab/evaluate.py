@@ -299,7 +299,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Offer `tactful-lab evaluate`."""
     told = "what lists are like as balance and diversity turn, with plots"
     parser = subparsers.add_parser("evaluate", help=told, description=told)
-    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists")
+    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists, or a CSV file")
     parser.add_argument("--people", type=int, default=200, help="default %(default)s")
     parser.add_argument("--epsilon", type=float, default=3.0, help="of the model, %(default)s")
     parser.add_argument("--seed", type=int, default=0)

@@ -100,7 +100,7 @@ def simulate(
     if devices is not None and not 1 <= devices <= MOST_DEVICES:
         raise InvalidInput("--devices", f"{devices} is not in 1..{MOST_DEVICES}", "use fewer")
     started = time.monotonic()
-    people = datasets.split(dataset)
+    people = datasets.rankable_split(dataset)
     crowd = Population(dataset, np.resize(people.train, devices or len(people.train)))
     train = partial(
         crowd.train, epsilon, delta, fidelity=fidelity, executor=executor, progress=progress
@@ -136,7 +136,7 @@ def simulate(
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Offer `tactful-lab simulate`."""
     parser = subparsers.add_parser("simulate", help="one training on simulated people, no network")
-    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists")
+    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists, or a CSV file")
     parser.add_argument("--epsilon", type=float, required=True, help="of the whole training")
     parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of noise and coins (simulated only)")

@@ -266,7 +266,7 @@ def _places(scorer: Scorer, target: int, holdout: Holdout) -> Floats:
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Offer `tactful-lab stress`."""
     parser = subparsers.add_parser("stress", help="dropouts, cheaters, odd people, new catalogs")
-    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists")
+    parser.add_argument("dataset", help="a name that `tactful-lab datasets` lists, or a CSV file")
     parser.add_argument("--epsilon", type=float, default=3.0, help="default %(default)s")
     parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=3, help="of noise and chance; default 3")
