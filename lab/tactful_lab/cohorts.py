@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,8 @@ from tactful_lab.datasets import Dataset
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SAMPLE = 64  # people whose rounding error stands for everybody's
+SAMPLE = 64  # people, at most, whose rounding error stands for everybody's
+BLOCK = 1 << 21  # entries of vectors that are in memory at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,12 @@ class Cohort:
 
     def vectors(self, kind: str, guide: Guide | None) -> Floats:
         """What each adds to a round, as a device computes it, shape (people, entries)."""
-        histories = np.split(self.items, self.bounds[1:-1])
-        return np.array([contribution(kind, items, self.n, guide) for items in histories])
+        return np.array(list(self.each(kind, guide)))
+
+    def each(self, kind: str, guide: Guide | None) -> Iterator[Floats]:
+        """The vectors one after the other."""
+        for items in np.split(self.items, self.bounds[1:-1]):
+            yield contribution(kind, items, self.n, guide)
 
 
 Sum = Callable[[Cohort, Guide | None], Floats]
@@ -73,9 +79,10 @@ def whole_sum(
     kind: str, cohort: Cohort, guide: Guide | None, encoding: Encoding, seed: bytes
 ) -> Ints:
     """The exact sum of everyone's measurements, shape (padded,); `seed` is of their coins."""
-    coins = np.random.default_rng(list(seed)).bytes
-    measured = encoding.encode(cohort.vectors(kind, guide), coins)
-    total: Ints = measured.sum(axis=0, dtype=np.int64)
+    coins, vectors = np.random.default_rng(list(seed)).bytes, cohort.each(kind, guide)
+    total = np.zeros(encoding.padded, dtype=np.int64)
+    while some := list(islice(vectors, max(BLOCK // encoding.padded, 1))):
+        total += encoding.encode(np.array(some), coins).sum(axis=0, dtype=np.int64)
     return total
 
 
@@ -83,7 +90,10 @@ def one_by_one(kind: str) -> Sum:
     """The sum for a kind without a faster way: person after person."""
 
     def total(cohort: Cohort, guide: Guide | None) -> Floats:
-        added: Floats = cohort.vectors(kind, guide).sum(axis=0)
+        vectors = cohort.each(kind, guide)
+        added = next(vectors).copy()
+        for vector in vectors:
+            added += vector
         return added
 
     return total
@@ -137,6 +147,12 @@ def rounding(encoding: Encoding, vectors: Floats, coins: Coins) -> Rounding:
     length2 = float(np.square(vectors).sum())
     scale = float((there * vectors).sum()) / length2 if length2 else 1.0
     return Rounding(scale, float(np.square(there - scale * vectors).mean()))
+
+
+def sample(users: Ints, entries: int) -> Ints:
+    """Some of `users`, evenly spaced, fewer where vectors are long."""
+    count = max(min(SAMPLE, BLOCK // entries), 1)
+    return users[:: max(len(users) // count, 1)][:count]
 
 
 def cohorts(dataset: Dataset, users: Ints, chunk: int) -> Iterator[Cohort]:

@@ -30,7 +30,7 @@ from tactful.protocol.encoding import Encoding, Levels
 from tactful.protocol.messages import report_bytes
 from tactful.protocol.vdaf_config import VdafConfig, sum_vec_field64_for
 from tactful.vdaf.instances import LEAST_PROOFS
-from tactful_lab.cohorts import SAMPLE, Cohort, cohorts, float_sum, rounding, whole_sum
+from tactful_lab.cohorts import Cohort, cohorts, float_sum, rounding, sample, whole_sum
 from tactful_lab.datasets import Dataset
 from tactful_lab.workers import in_order
 
@@ -204,7 +204,7 @@ class Population:
         executor: Executor | None,
     ) -> Floats:
         """The sum of vectors with the error of encoding as noise, measured on some people."""
-        some = self.users[:: max(len(self) // SAMPLE, 1)][:SAMPLE]
+        some = sample(self.users, here.encoding.padded)
         vectors = Cohort.of(self.dataset, some).vectors(here.kind, guide)
         error = rounding(here.encoding, vectors, generator.bytes)
         total = self.float_total(here.kind, here.encoding, guide, executor)

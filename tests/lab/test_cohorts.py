@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -183,6 +184,20 @@ def test_parts_are_made_as_they_are_needed() -> None:
         for _ in range(10):
             next(results)
         assert len(made) <= 10 + WAITING
+
+
+def test_memory_does_not_grow_with_the_crowd_but_for_its_numbers(visits: Dataset) -> None:
+    """8 bytes a device for its number, and no vectors of more than a chunk of people."""
+
+    def peak(devices: int) -> int:
+        crowd = Population(visits, np.resize(np.arange(visits.users), devices))
+        tracemalloc.start()
+        crowd.float_total("popularity", _encoding("popularity"), None)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    assert peak(60_000) < peak(3_000) * 1.2 + 100_000
 
 
 @pytest.mark.parametrize(
