@@ -145,7 +145,8 @@ def _refreshed(
 ) -> Iterator[Scorer]:
     """The model after each period; what it cost is added to `spent`."""
     n, generator = crowds[0].dataset.items, np.random.default_rng(seed)
-    plan = refresh_plan(n, len(crowds), personal=personal)
+    users = int(np.median([len(crowd) for crowd in crowds])) if personal else 0
+    plan = refresh_plan(n, len(crowds), users=users, mu=mu, decay=decay)
     memory = Memory.empty(n, plan.rank)
     for crowd in crowds:
         done = refresh(crowd, plan, mu, memory, decay, generator)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tactful.learning import gate
 from tactful.learning.model import Model
-from tactful.learning.plan import Plan
+from tactful.learning.plan import FACTOR_PAIR, Plan, popularity_plan
 from tactful.learning.subspace import (
     Guide,
     direction,
@@ -64,13 +65,18 @@ class Refreshed:
     memory: Memory
 
 
-def refresh_plan(n: int, refreshes: int, *, personal: bool = True) -> Plan:
-    """The plan of each of so many refreshes; shares are of the lifetime's mu^2."""
-    if not personal:
-        return Plan(items=n, head=0, rank=0, shares=(1 / refreshes,))
+def refresh_plan(n: int, refreshes: int, *, users: int, mu: float, decay: float = 0.0) -> Plan:
+    """The plan of each of so many refreshes of `users` each; shares are of the lifetime's mu^2.
+
+    Popularity alone where the gate is closed for what one refresh and the decayed ones can tell:
+    signals add up to 1 / (1 - decay), and noise to 1 / sqrt(1 - decay^2), of one refresh.
+    """
+    kept = math.sqrt((1 + decay) / (1 - decay))
+    snr = gate.signal_to_noise(n, users, mu / math.sqrt(refreshes) * kept, FACTOR_PAIR)
+    if not gate.is_worth_it(snr) or n < 2:
+        return replace(popularity_plan(n), shares=(1 / refreshes,))
     first, rest = POPULARITY_SHARE / refreshes, (1 - POPULARITY_SHARE) / refreshes
-    rank = max(min(RANK, n // 2), 1)
-    return Plan(items=n, head=min(HEAD, n), rank=rank, shares=(first, rest), beta=BETA)
+    return Plan(items=n, head=min(HEAD, n), rank=min(RANK, n // 2), shares=(first, rest), beta=BETA)
 
 
 def refresh(

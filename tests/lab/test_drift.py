@@ -98,7 +98,8 @@ def test_what_is_hidden_is_new_last_and_not_known() -> None:
 
 def test_all_refreshes_together_cost_the_lifetimes_budget() -> None:
     cut = periods(_world(4, 0), 24)
-    mu, plan = mu_for(3.0, 1e-6), refresh_plan(ITEMS, 4)
+    mu = mu_for(3.0, 1e-6)
+    plan = refresh_plan(ITEMS, 4, users=600, mu=mu)
     memory, releases, coin = Memory.empty(ITEMS, plan.rank), [], np.random.default_rng(0)
 
     for one in cut:
@@ -112,9 +113,19 @@ def test_all_refreshes_together_cost_the_lifetimes_budget() -> None:
     assert memory.counts_variance == pytest.approx(tau2 * (1 + 0.25 + 0.25**2 + 0.25**3))
 
 
+def test_a_refresh_that_cannot_tell_people_apart_counts_only() -> None:
+    few, many = (refresh_plan(ITEMS, 4, users=users, mu=0.5) for users in (100, 2_000))
+
+    assert (few.rounds, many.rounds) == (1, 2)
+    assert refresh_plan(ITEMS, 4, users=400, mu=0.5).rounds == 1
+    assert refresh_plan(ITEMS, 4, users=400, mu=0.5, decay=0.6).rounds == 2  # it remembers
+    for plan in (few, many):
+        assert sum(plan.shares) == pytest.approx(1 / 4)
+
+
 def test_decayed_counts_are_the_decayed_sums() -> None:
     cut = periods(_world(3, 8), 24)
-    mu, plan = 30.0, refresh_plan(ITEMS, 3, personal=False)
+    mu, plan = 30.0, refresh_plan(ITEMS, 3, users=0, mu=30.0)
     memory, expected = Memory.empty(ITEMS), np.zeros(ITEMS)
 
     for one in cut:
@@ -129,7 +140,7 @@ def test_decayed_counts_are_the_decayed_sums() -> None:
 def _final(world: Dataset, mu: float, decay: float, seed: int) -> float:
     """NDCG@100 on the last day of the model refreshed until the day before."""
     cut, coin = periods(world, 24), _coin(seed)
-    plan = refresh_plan(ITEMS, len(cut) - 1)
+    plan = refresh_plan(ITEMS, len(cut) - 1, users=600, mu=mu, decay=0.9)
     memory = Memory.empty(ITEMS, plan.rank)
     for one in cut[:-1]:
         done = refresh(Population(one, active(one)), plan, mu, memory, decay, coin)
