@@ -41,6 +41,7 @@ bench: $(VENV)/bench.stamp ## measure speed and size, as ratios in one run
 	@$(BIN)/python benchmarks/caps_bench.py $(CAPS)
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/ranking_bench.py
 	@$(BIN)/python benchmarks/privacy_bench.py
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/simulation_bench.py
 
 interop: $(VENV)/dev.stamp ## the npm client @divviup/dap reports to our pair (needs node and npm)
 	@mkdir -p out/interop && cd out/interop && npm install --silent --no-save --no-package-lock @divviup/dap@0.9.1
