@@ -44,8 +44,9 @@ def read(path: Path) -> Raw:
             for place, row in _rows(path, csv.DictReader(stream, strict=True)):
                 _take(columns, row, place)
     except (OSError, UnicodeDecodeError, csv.Error) as wrong:
-        problem = f"it cannot be read ({type(wrong).__name__})"
-        raise DatasetError(str(path), problem, "save it as CSV in UTF-8") from wrong
+        why = wrong.strerror if isinstance(wrong, OSError) else "no CSV in UTF-8"
+        problem = f"it cannot be read ({why})"
+        raise DatasetError(str(path), problem, "name a CSV file in UTF-8") from wrong
     if not columns.user:
         raise DatasetError(str(path), "nobody took to anything", "list interactions, one a line")
     return Raw(

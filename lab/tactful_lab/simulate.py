@@ -126,7 +126,7 @@ def simulate(
     figures = _figures(crowd, epsilon, released, utility, seed=seed, started=started)
     return replace(
         figures,
-        people=len(people.train),
+        people=min(len(people.train), len(crowd)),
         synthetic=devices is not None,
         fidelity=fidelity,
         device_rounds_per_second=round(rounds * len(crowd) / trained, 1),
