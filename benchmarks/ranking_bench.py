@@ -61,7 +61,9 @@ def model_of(count: int) -> Model:
         basis=(draws.standard_normal((count, FACTORS)) / np.sqrt(count)).astype(np.float32),
         scale=np.ones(FACTORS, dtype=np.float32),
         popularity_share=0.2,
-        beta=0.7,
+        gain=np.full(count, 0.7, dtype=np.float32),
+        neighbours=np.empty((count, 0), dtype=np.int32),
+        closeness=np.empty((count, 0), dtype=np.float32),
     )
 
 

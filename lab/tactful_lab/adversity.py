@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.learning.contribution import contribution
-from tactful.learning.subspace import Guide
+from tactful.learning.contribution import contribution, gram_vector
+from tactful.learning.subspace import Guide, Lead
 from tactful.protocol.encoding import Encoding
 from tactful_lab.datasets import Dataset
 from tactful_lab.population import BOX, Floats, Ints, Population
@@ -30,7 +30,7 @@ class Dropping(Population):
     coin: np.random.Generator
 
     def float_total(
-        self, kind: str, encoding: Encoding, guide: Guide | None, executor: Executor | None = None
+        self, kind: str, encoding: Encoding, guide: Lead | None, executor: Executor | None = None
     ) -> Floats:
         """The sum of those who are there."""
         there = self.users[self.coin.random(len(self.users)) >= self.missing]
@@ -53,7 +53,7 @@ class Poisoned(Population):
         return len(self.users) + self.cheaters
 
     def float_total(
-        self, kind: str, encoding: Encoding, guide: Guide | None, executor: Executor | None = None
+        self, kind: str, encoding: Encoding, guide: Lead | None, executor: Executor | None = None
     ) -> Floats:
         """The honest sum and what the cheaters add."""
         total = super().float_total(kind, encoding, guide, executor)
@@ -62,9 +62,14 @@ class Poisoned(Population):
         for place, item in enumerate(company):
             share = len(range(place, self.cheaters, len(company)))
             claimed = np.array([self.target, item][: 1 if guide is None else 2])
-            vector = contribution(kind, claimed, self.dataset.items, guide)
+            vector = self._claim(kind, claimed, guide)
             total = total + share * self.length * vector
         return total
+
+    def _claim(self, kind: str, claimed: Ints, guide: Lead | None) -> Floats:
+        if kind == "gram" and isinstance(guide, Guide):
+            return gram_vector(claimed, guide)  # who cheats hides nothing for a trial
+        return contribution(kind, claimed, self.dataset.items, guide)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +79,7 @@ class Changing(Population):
     retired: Ints
 
     def float_total(
-        self, kind: str, encoding: Encoding, guide: Guide | None, executor: Executor | None = None
+        self, kind: str, encoding: Encoding, guide: Lead | None, executor: Executor | None = None
     ) -> Floats:
         """The sum over what is still sold."""
         sold = self.dataset if guide is None else without(self.dataset, self.retired)

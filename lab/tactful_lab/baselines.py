@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tactful.errors import InvalidInput
+from tactful.learning.features import likeness
 from tactful.learning.model import Model
 from tactful_lab.datasets import Dataset
 from tactful_lab.evaluation import Holdout, Scorer, evaluate
@@ -50,6 +52,18 @@ class Personal:
     def __call__(self, histories: Sequence[Ints]) -> Floats:
         """The personal score of each."""
         return np.array([self.model.personal(history) for history in histories])
+
+
+def by_words(dataset: Dataset) -> Ease:
+    """How alike items are by the catalog's words: nobody's history, so no privacy is spent.
+
+    Raises InvalidInput for a data set that says nothing of its items.
+    """
+    if dataset.words is None:
+        raise InvalidInput("dataset", f"{dataset.name} tells nothing of its items", "leave it out")
+    alike = likeness(dataset.words)
+    np.fill_diagonal(alike, 0.0)
+    return Ease(alike)
 
 
 def popularity(dataset: Dataset, users: Ints) -> Popularity:

@@ -67,8 +67,10 @@ def gram_pca(curator: Curator) -> Fitted:
         head=guide.head,
         basis=vectors[:, ::-1][:, :rank].astype(np.float32),
         scale=shrunk(strength, tau, len(gram), STANDARD.rho).astype(np.float32),
+        gain=np.full(len(guide.head), STANDARD.beta, dtype=np.float32),
+        neighbours=np.empty((len(guide.head), 0), dtype=np.int32),
+        closeness=np.empty((len(guide.head), 0), dtype=np.float32),
         popularity_share=STANDARD.popularity_share,
-        beta=STANDARD.beta,
     )
     return Fitted(Personal(model), _coordinates(guide))
 

@@ -16,6 +16,7 @@ COMMANDS = (
     "compare",
     "stress",
     "crossover",
+    "upload",
     "drift",
     "catalogue",
     "experiment",

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning.contribution import contribution
-from tactful.learning.subspace import Guide
+from tactful.learning.subspace import Guide, Lead
+from tactful.learning.trial import parted
 from tactful.privacy.rounding import Coins
 from tactful.protocol.encoding import Encoding
 from tactful_lab.datasets import Dataset
@@ -57,26 +58,32 @@ class Cohort:
         """Whose each item is."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
-    def vectors(self, kind: str, guide: Guide | None) -> Floats:
+    def taught(self) -> Cohort:
+        """The same people without what each hides for a trial."""
+        known = [parted(one)[1] for one in np.split(self.items, self.bounds[1:-1])]
+        bounds = np.concatenate([[0], np.cumsum([len(one) for one in known])]).astype(np.int64)
+        return Cohort(np.concatenate(known), bounds, self.n)
+
+    def vectors(self, kind: str, guide: Lead | None) -> Floats:
         """What each adds to a round, as a device computes it, shape (people, entries)."""
         return np.array(list(self.each(kind, guide)))
 
-    def each(self, kind: str, guide: Guide | None) -> Iterator[Floats]:
+    def each(self, kind: str, guide: Lead | None) -> Iterator[Floats]:
         """The vectors one after the other."""
         for items in np.split(self.items, self.bounds[1:-1]):
             yield contribution(kind, items, self.n, guide)
 
 
-Sum = Callable[[Cohort, Guide | None], Floats]
+Sum = Callable[[Cohort, Lead | None], Floats]
 
 
-def float_sum(kind: str, cohort: Cohort, guide: Guide | None) -> Floats:
+def float_sum(kind: str, cohort: Cohort, guide: Lead | None) -> Floats:
     """The sum of everyone's vectors for a round of this `kind`, shape (entries,)."""
     return SUMS.get(kind, one_by_one(kind))(cohort, guide)
 
 
 def whole_sum(
-    kind: str, cohort: Cohort, guide: Guide | None, encoding: Encoding, seed: bytes
+    kind: str, cohort: Cohort, guide: Lead | None, encoding: Encoding, seed: bytes
 ) -> Ints:
     """The exact sum of everyone's measurements, shape (padded,); `seed` is of their coins."""
     coins, vectors = np.random.default_rng(list(seed)).bytes, cohort.each(kind, guide)
@@ -89,7 +96,7 @@ def whole_sum(
 def one_by_one(kind: str) -> Sum:
     """The sum for a kind without a faster way: person after person."""
 
-    def total(cohort: Cohort, guide: Guide | None) -> Floats:
+    def total(cohort: Cohort, guide: Lead | None) -> Floats:
         vectors = cohort.each(kind, guide)
         added = next(vectors).copy()
         for vector in vectors:
@@ -99,15 +106,15 @@ def one_by_one(kind: str) -> Sum:
     return total
 
 
-def popularity_sum(cohort: Cohort, guide: Guide | None) -> Floats:
+def popularity_sum(cohort: Cohort, guide: Lead | None) -> Floats:
     """Everyone's items, each person's as a vector of length 1."""
     each = np.repeat(1 / np.sqrt(np.maximum(cohort.lengths, 1)), cohort.lengths)
     return np.bincount(cohort.items, each, cohort.n).astype(np.float64)
 
 
-def subspace_sum(cohort: Cohort, guide: Guide | None) -> Floats:
+def subspace_sum(cohort: Cohort, guide: Lead | None) -> Floats:
     """The sum of z s^T / |s| as Z^T S, with a row per person in Z and S."""
-    if guide is None:
+    if not isinstance(guide, Guide):
         return one_by_one("subspace")(cohort, guide)  # raises, as a device does
     rows = weighted_rows(cohort, guide)
     directions = unit_rows(rows @ guide.basis.astype(np.float64) * guide.whitening)
@@ -115,7 +122,24 @@ def subspace_sum(cohort: Cohort, guide: Guide | None) -> Floats:
     return total
 
 
-SUMS: dict[str, Sum] = {"popularity": popularity_sum, "subspace": subspace_sum}
+def gram_sum(cohort: Cohort, guide: Lead | None) -> Floats:
+    """The sum of the strict upper triangles of z z^T, each person's at length 1, as Z^T Z."""
+    if not isinstance(guide, Guide):
+        return one_by_one("gram")(cohort, guide)  # raises, as a device does
+    rows = weighted_rows(cohort.taught(), guide)
+    # the squares of products of pairs sum to (1 - sum z^4) / 2
+    lengths = np.sqrt(np.maximum(1 - np.einsum("ij,ij,ij,ij->i", rows, rows, rows, rows), 0) / 2)
+    several = (rows > 0).sum(axis=1) > 1
+    scaled = rows / np.where(several, lengths, np.inf)[:, None]
+    total: Floats = (scaled.T @ rows)[np.triu_indices(len(guide.head), 1)]
+    return total
+
+
+SUMS: dict[str, Sum] = {
+    "popularity": popularity_sum,
+    "subspace": subspace_sum,
+    "gram": gram_sum,
+}
 
 
 def weighted_rows(cohort: Cohort, guide: Guide) -> Floats:

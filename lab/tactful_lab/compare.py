@@ -21,7 +21,6 @@ from tactful_lab import (
     central_factors,
     central_gram,
     datasets,
-    gram15,
     ials,
     plots,
 )
@@ -116,7 +115,7 @@ def compare(
 
     Raises InvalidInput for an unknown method, no epsilon, or seeds not in 1..30.
     """
-    chosen = _checked(methods, epsilons, seeds, delta)
+    chosen = _checked(_named(methods, dataset), epsilons, seeds, delta)
     arena = Arena(dataset, datasets.rankable_split(dataset), delta)
     test = hold_out(dataset, arena.people.test, TEST_SEED)
     figures = []
@@ -237,8 +236,16 @@ def plot(comparison: Comparison) -> str:
     return plots.with_intervals(curves, lines, label="NDCG@100", across="epsilon")
 
 
+def _named(methods: Sequence[str] | None, dataset: datasets.Dataset) -> Sequence[str]:
+    """The methods asked for, or all that can be run."""
+    if methods is not None:
+        return methods
+    cannot = {"ials": not ials.available(), "words": dataset.words is None}
+    return [name for name in METHODS if not cannot.get(name)]
+
+
 def _checked(
-    methods: Sequence[str] | None, epsilons: Sequence[float], seeds: int, delta: float
+    methods: Sequence[str], epsilons: Sequence[float], seeds: int, delta: float
 ) -> list[str]:
     if not 1 <= seeds <= SEED_LIMIT:
         raise InvalidInput("seeds", f"{seeds} is not in 1..{SEED_LIMIT}", "use 3")
@@ -246,8 +253,6 @@ def _checked(
         raise InvalidInput("epsilon", "there is none", "name at least one, as 1 3 8")
     for epsilon in epsilons:
         mu_for(epsilon, delta)
-    if methods is None:
-        return [name for name in METHODS if name != "ials" or ials.available()]
     for name in methods:
         if name not in METHODS:
             raise InvalidInput("methods", f"{name!r} is unknown", f"use {', '.join(METHODS)}")
@@ -285,13 +290,15 @@ def _curated(fit: Callable[[Curator], Fitted]) -> Method:
     return Method(True, fitted)
 
 
-def _ours(noise: Noise, *, personal: bool = True) -> Method:
-    """What the shipped learner does, in whole numbers, rounding included."""
+def _ours(noise: Noise, *, personal: bool = True, words: bool = True) -> Method:
+    """What the shipped learner does, its rounding as noise of the same size."""
 
     def fitted(arena: Arena, epsilon: float, seed: int) -> Fitted:
-        crowd = Population(arena.dataset, arena.people.train)
+        dataset = arena.dataset if words else arena.dataset.without_words()
+        crowd = Population(dataset, arena.people.train)
         learn = crowd.train if personal else crowd.dp_popularity
-        training = learn(epsilon, arena.delta, noise=noise, generator=np.random.default_rng(seed))
+        generator = np.random.default_rng(seed)
+        training = learn(epsilon, arena.delta, noise=noise, generator=generator, fidelity="float")
         return Fitted(
             scorer=baselines.scorer(training.model),
             coordinates=sum(here.encoding.length for here in training.rounds),
@@ -308,15 +315,16 @@ def _validation(arena: Arena) -> Holdout:
 
 METHODS = {
     "popularity": _open(lambda one: baselines.popularity(one.dataset, one.people.train)),
+    "words": _open(lambda one: baselines.by_words(one.dataset)),
     "ease": _open(lambda one: baselines.best_ease(one.dataset, one.people.train, _validation(one))),
     "ials": _open(lambda one: ials.best_ials(one.dataset, one.people.train, _validation(one))),
     "dp-popularity": _ours("once", personal=False),
     "local-popularity": _curated(central.local_popularity),
     "gram-ease": _curated(central_gram.gram_ease),
     "gram-pca": _curated(central_gram.gram_pca),
-    "gram15": _curated(gram15.gram15),
     "dp-als": _curated(central_factors.dp_als),
     "fed-recon": _curated(central_factors.fed_recon),
+    "ours-plain": _ours("once", words=False),
     "ours": _ours("once"),
     "ours-pair": _ours("pair"),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.errors import DatasetError, InvalidInput
+from tactful.learning.features import words
 from tactful_lab import loaders, own
 from tactful_lab.loaders import Files, Raw
 
@@ -40,8 +42,8 @@ class Events:
 class Dataset:
     """Who took to what: the distinct items of user u are indices[indptr[u]:indptr[u + 1]].
 
-    They stand in the order of first interaction. Prices are NaN, titles and categories "" and
-    `events` None where the data set does not tell.
+    They stand in the order of first interaction. Prices are NaN, titles and categories "", `tags`
+    empty and `events` None where the data set does not tell.
     """
 
     name: str
@@ -52,7 +54,20 @@ class Dataset:
     titles: tuple[str, ...]
     categories: tuple[str, ...]
     prices: NDArray[np.float64]
+    tags: tuple[tuple[str, ...], ...] = ()
     events: Events | None = None
+
+    @cached_property
+    def words(self) -> tuple[tuple[str, ...], ...] | None:
+        """What is told of each item in words; None where nothing is."""
+        labels = zip(self.titles, self.categories, self.tags or ((),) * self.items, strict=True)
+        told = tuple(words(title, category=category, tag=tags) for title, category, tags in labels)
+        return told if any(told) else None
+
+    def without_words(self) -> Dataset:
+        """The same people and items, of which nothing is told."""
+        nothing = ("",) * self.items
+        return replace(self, titles=nothing, categories=nothing, tags=())
 
     @property
     def users(self) -> int:
@@ -158,6 +173,17 @@ SOURCES = {
             _GROUPLENS,
             "MovieLens 1M of grouplens.org",
             "830e63557a9de527953b4b1124614f3d2aaaaac61866cedfc27e346a6391ee94",
+        ),
+        Source(
+            "completejourney",
+            loaders.completejourney,
+            "1,710 households x 1,000",
+            1_000,
+            150,
+            300,
+            "CC0 (84.51°, R package completejourney)",
+            "the R package completejourney",
+            "5d2414fb39791257e664bc23bf15ce5cc7d045f8ea53702cdf51f2d1e6813e88",
         ),
         Source(
             "globo-news-h000-239",
@@ -269,6 +295,7 @@ def cut(raw: Raw, *, name: str, licence: str, items: int) -> Dataset:
         titles=_chosen(raw.titles, things),
         categories=_chosen(raw.categories, things),
         prices=raw.prices[things] if len(raw.prices) else np.full(len(things), np.nan),
+        tags=tuple(raw.tags[thing] for thing in things) if raw.tags else (),
         events=_events(raw, people, things),
     )
 

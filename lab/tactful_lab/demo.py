@@ -173,6 +173,7 @@ def _train(
             epsilon=chosen.epsilon,
             delta=DELTA,
             min_batch_size=MIN_BATCH,
+            words=shop.dataset.words or (),
         )
     )
     while pair.refresh(MODEL)["state"] != "released":

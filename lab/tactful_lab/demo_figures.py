@@ -28,6 +28,7 @@ from tactful_lab.report import PersonPage, Repetition, Round, Story
 WATCHED = 40  # held-out people whose sessions are simulated
 NAMES = {
     "popularity": "popularity: everyone's counts",
+    "words": "words: what the titles say alike",
     "private": "private: as if all reported",
     "wire": "private: 1,000 over the wire",
     "ease": "EASE: raw histories, no privacy",
@@ -104,6 +105,7 @@ def _utility(facts: Facts) -> dict[str, Utility]:
     test = hold_out(dataset, people.test, TEST_SEED)
     scorers: dict[str, Scorer] = {
         "popularity": baselines.popularity(dataset, people.train),
+        "words": baselines.by_words(dataset),
         "private": baselines.scorer(facts.everyone),
         "wire": baselines.scorer(facts.model),
         "ease": baselines.best_ease(dataset, people.train, validation),

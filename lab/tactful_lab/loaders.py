@@ -6,8 +6,9 @@ import csv
 import io
 import lzma
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +34,7 @@ class Raw:
     item_ids: tuple[str, ...]
     titles: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
+    tags: tuple[tuple[str, ...], ...] = ()
     prices: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     time: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     quantity: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -157,7 +159,14 @@ def goodbooks(files: Files) -> Raw:
         item_ids=tuple(row["id"] for row in books),
         titles=tuple(row["title"] for row in books),
         categories=tuple(row["language_code"] for row in books),
+        tags=tuple(_book_tags(row) for row in books),
     )
+
+
+def _book_tags(row: Mapping[str, str]) -> tuple[str, ...]:
+    year = row["original_publication_year"]
+    decade = (f"{int(float(year)) // 10}0s",) if year else ()
+    return (*(author.strip() for author in row["authors"].split(",")), *decade)
 
 
 def ml_1m_diffrec(files: Files) -> Raw:
@@ -183,6 +192,30 @@ def ml_1m(files: Files) -> Raw:
         item_ids=tuple(number for number, _, _ in films),
         titles=tuple(title for _, title, _ in films),
         categories=tuple(genres.split("|")[0] for _, _, genres in films),
+        tags=tuple((*genres.split("|"), f"{title[-5:-2]}0s") for _, title, genres in films),
+    )
+
+
+def completejourney(files: Files) -> Raw:
+    """What households bought of a grocer in a year."""
+    products = {
+        row["product_id"]: row
+        for row in csv.DictReader(io.StringIO(files.read("products.csv").decode()))
+    }
+    lines = list(csv.DictReader(io.StringIO(files.read("transactions_sample_v1.0.0.csv").decode())))
+    times = (datetime.fromisoformat(row["transaction_timestamp"]) for row in lines)
+    sold = sorted({row["product_id"] for row in lines}, key=int)
+    number = {code: index for index, code in enumerate(sold)}
+    kinds = [products.get(code, {}) for code in sold]
+    return Raw(
+        user=_column(int(row["household_id"]) for row in lines),
+        item=_column(number[row["product_id"]] for row in lines),
+        item_ids=tuple(sold),
+        titles=tuple(kind.get("product_type", "") for kind in kinds),
+        categories=tuple(kind.get("product_category", "") for kind in kinds),
+        tags=tuple((kind.get("department", ""), kind.get("brand", "")) for kind in kinds),
+        time=_column(int(time.replace(tzinfo=UTC).timestamp()) for time in times),
+        quantity=_column(max(int(float(row["quantity"])), 1) for row in lines),
     )
 
 

@@ -19,8 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning.model import Model
-from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan, popularity_plan
-from tactful.learning.subspace import Guide, finish, first_guide, next_guide
+from tactful.learning.plan import (
+    FACTOR_ONCE,
+    FACTOR_PAIR,
+    Kind,
+    Plan,
+    choose_plan,
+    popularity_plan,
+)
+from tactful.learning.rounds import Released, learn
+from tactful.learning.subspace import Lead
 from tactful.privacy.accountant import Claim, claim, mu_for, sigma2_for
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease
@@ -52,12 +60,12 @@ class RoundInfo:
     `tau` is the standard deviation of the sum's noise per coordinate, for vectors of length 1.
     """
 
-    kind: Literal["popularity", "subspace"]
+    kind: Kind
     share: float
     encoding: Encoding
     release: GaussianRelease
     tau: float
-    guide: Guide | None = None
+    guide: Lead | None = None
 
     @property
     def vdaf_config(self) -> VdafConfig:
@@ -91,7 +99,7 @@ class Population:
         return len(self.users)
 
     def measurements(
-        self, kind: str, encoding: Encoding, guide: Guide | None, coins: Coins
+        self, kind: str, encoding: Encoding, guide: Lead | None, coins: Coins
     ) -> Iterator[Levels]:
         """Everyone's measurement for one round, in order, some people at a time."""
         for cohort in cohorts(self.dataset, self.users, CHUNK):
@@ -101,7 +109,7 @@ class Population:
         self,
         kind: str,
         encoding: Encoding,
-        guide: Guide | None,
+        guide: Lead | None,
         coins: Coins,
         executor: Executor | None = None,
     ) -> Ints:
@@ -117,7 +125,11 @@ class Population:
         return total
 
     def float_total(
-        self, kind: str, encoding: Encoding, guide: Guide | None, executor: Executor | None = None
+        self,
+        kind: str,
+        encoding: Encoding,
+        guide: Lead | None,
+        executor: Executor | None = None,
     ) -> Floats:
         """The sum of everyone's vectors before they are encoded, shape (entries,)."""
         total = np.zeros(encoding.length)
@@ -137,27 +149,38 @@ class Population:
         family: Family = "rounded_gaussian",
         fidelity: Fidelity = "exact",
         executor: Executor | None = None,
+        most: int | None = None,
         progress: Callable[[str], None] = lambda line: None,
     ) -> Training:
         """Run all rounds; `noise` is added once, or by both halves as the pair releases it.
 
-        The claim counts one half's noise either way. `plan` is chosen by the rule if None.
+        The claim counts one half's noise either way. `plan` is chosen by the rule if
+        None, `most` bounds what a device uploads then.
         Sums of `fidelity` "float" have rounding as noise of the same variance, and are no proof
         of what devices send; the parts of a sum go to `executor`, which changes no figure.
         """
-        mu = mu_for(epsilon, delta)
-        plan = plan or choose_plan(self.dataset.items, len(self), mu, FACTORS[noise])
-        seed, guide = generator.bytes(32), None
+        mu, words = mu_for(epsilon, delta), self.dataset.words
+        plan = plan or choose_plan(
+            self.dataset.items,
+            len(self),
+            mu,
+            FACTORS[noise],
+            described=words is not None,
+            most=most,
+        )
+        seed, lead = generator.bytes(32), None
         rounds: list[RoundInfo] = []
-        for number in range(plan.rounds):
-            here = replace(planned_round(plan, number, mu, noise, family, seed), guide=guide)
+        while len(rounds) < plan.rounds:
+            number = len(rounds)
+            here = planned_round(plan, number, mu, noise, family, seed)
+            here = replace(here, guide=None if here.kind == "popularity" else lead)
             progress(f"round {number + 1}/{plan.rounds}: {len(self)} x {here.encoding.length}")
-            noisy = self.noisy_sum(here, guide, noise, generator, fidelity, executor)
+            noisy = self.noisy_sum(here, here.guide, noise, generator, fidelity, executor)
             rounds.append(here)
-            if number < plan.rounds - 1:
-                guide = _guided(noisy, here.tau, plan, guide, seed)
-        model = finish(noisy, here.tau, plan, guide)
-        return Training(model, claim([one.release for one in rounds], delta), plan, tuple(rounds))
+            released = Released(noisy, here.tau, len(self), seed)
+            plan, lead = learn(plan, number, lead, released, words)
+        promised = claim([one.release for one in rounds], delta)
+        return Training(_model(lead), promised, plan, tuple(rounds))
 
     def dp_popularity(
         self,
@@ -177,7 +200,7 @@ class Population:
     def noisy_sum(
         self,
         here: RoundInfo,
-        guide: Guide | None,
+        guide: Lead | None,
         noise: Noise,
         generator: np.random.Generator,
         fidelity: Fidelity = "exact",
@@ -199,7 +222,7 @@ class Population:
     def _rounded(
         self,
         here: RoundInfo,
-        guide: Guide | None,
+        guide: Lead | None,
         generator: np.random.Generator,
         executor: Executor | None,
     ) -> Floats:
@@ -214,12 +237,12 @@ class Population:
 
 
 def _whole_part(
-    kind: str, guide: Guide | None, encoding: Encoding, seeded: tuple[Cohort, bytes]
+    kind: str, guide: Lead | None, encoding: Encoding, seeded: tuple[Cohort, bytes]
 ) -> Ints:
     return whole_sum(kind, seeded[0], guide, encoding, seeded[1])
 
 
-def _float_part(kind: str, guide: Guide | None, cohort: Cohort) -> Floats:
+def _float_part(kind: str, guide: Lead | None, cohort: Cohort) -> Floats:
     return float_sum(kind, cohort, guide)
 
 
@@ -244,7 +267,7 @@ def planned_round(
         gamma2=encoding.gamma2,
     )
     return RoundInfo(
-        kind="subspace" if number else "popularity",
+        kind=plan.kind(number),
         share=plan.shares[number],
         encoding=encoding,
         release=release,
@@ -256,7 +279,7 @@ def _tau(sigma2: Fraction, encoding: Encoding) -> float:
     return math.sqrt(sigma2) / encoding.levels_per_unit
 
 
-def _guided(noisy: Floats, tau: float, plan: Plan, guide: Guide | None, seed: bytes) -> Guide:
-    if guide is None:
-        return first_guide(noisy, tau, plan, seed)
-    return next_guide(noisy, tau, plan, guide)[0]
+def _model(lead: Lead | None) -> Model:
+    if not isinstance(lead, Model):
+        raise TypeError("the last round gives a model")
+    return lead

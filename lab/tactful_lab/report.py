@@ -160,7 +160,8 @@ def _utility(story: Story) -> str:
         "private model is what the pair really released, with the noise of both halves in it.",
         _figure(
             ndcg,
-            "Higher is better. EASE sees everybody's raw history: the ceiling without privacy.",
+            "Higher is better. The words of the titles are public and need nobody's history; EASE "
+            "sees everybody's raw history: the ceiling without privacy.",
         ),
         _table(("method", "recall@20", "NDCG@100"), rows),
     )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tactful.learning.subspace import Guide
+from tactful.learning.subspace import Lead, lead_of
 from tactful.protocol.encoding import Levels
 from tactful.protocol.model import unpack
 from tactful.protocol.report import fetch_hpke_config, make_report, upload
@@ -31,7 +31,7 @@ class OpenRound:
     """The round that is open at the pair, verified, and its guide."""
 
     task: Task
-    guide: Guide | None
+    guide: Lead | None
 
 
 def open_round(pair: RunningPair, model: str) -> OpenRound:
@@ -41,7 +41,7 @@ def open_round(pair: RunningPair, model: str) -> OpenRound:
     if task.guide is None:
         return OpenRound(task, None)
     guide = _fetched(pair.transport, f"{pair.leader.url}/files/{task.guide}")
-    return OpenRound(task, Guide.from_arrays(unpack(guide)))
+    return OpenRound(task, lead_of(task.kind, unpack(guide)))
 
 
 def send_crowd(

@@ -124,9 +124,30 @@ def collect_garbage(folder: Folder) -> None:
 def start(
     folder: Folder,
     training: Annotated[Path, typer.Option(help="a JSON file: model, catalog, items, users, ...")],
+    items: Annotated[
+        Path | None, typer.Option(help="the app's catalog: its words help where people are few")
+    ] = None,
 ) -> None:
     """Begin a training at the running leader."""
-    _show(_ask(folder, "POST", "/operator/trainings", _document("training", training)))
+    asked = _document("training", training)
+    if items is not None:
+        asked = described(asked, _document("items", items))
+    _show(_ask(folder, "POST", "/operator/trainings", asked))
+
+
+def described(training: bytes, items: bytes) -> bytes:
+    """The training with what the catalog says of its items, if it is for this catalog."""
+    from tactful.learning.features import catalog_words
+
+    digest, told = catalog_words(items)
+    try:
+        asked = dict(json.loads(training))
+    except (ValueError, TypeError) as wrong:
+        raise InvalidInput("training", f"it is no JSON object ({wrong})", "correct it") from wrong
+    if asked.get("catalog") != digest:
+        fix = f"give the items of the training's catalog, or say catalog {digest}"
+        raise InvalidInput("items", "their ids are not those of the training's catalog", fix)
+    return json.dumps({**asked, "words": told}).encode()
 
 
 @app.command()

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from tactful.errors import InvalidInput
 from tactful.learning.model import Model
 from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan
-from tactful.learning.subspace import Guide, finish, first_guide, next_guide
+from tactful.learning.rounds import Released, learn
+from tactful.learning.subspace import Lead, lead_of
 from tactful.privacy.accountant import claim, mu_for
 from tactful.privacy.calibration import noise_for, rho_within
 from tactful.privacy.mechanism import Family, Placement, written
@@ -45,7 +46,8 @@ class Training:
 
     `round_seconds` is how long a round stays open at most, `model_seconds` how long a model may be
     used. All rounds together are (`epsilon`, `delta`)-differentially private. `placement` says who
-    adds the noise; if devices do in shares, the claim rests on `honest` of them.
+    adds the noise; if devices do in shares, the claim rests on `honest` of them. `words` describe
+    each item (learning/features.py), by number; they are public, and empty where nothing is told.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Training:
     model_seconds: int = 60 * 86_400
     placement: Literal["aggregator", "devices", "local"] = "aggregator"
     honest: int = 0
+    words: tuple[tuple[str, ...], ...] = ()
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
     def __post_init__(self) -> None:
@@ -68,6 +71,10 @@ class Training:
                 raise InvalidInput(
                     name, f"{getattr(self, name)} is below 1", "use a positive number"
                 )
+        if len(self.words) not in (0, self.items):
+            raise InvalidInput(
+                "words", f"they describe {len(self.words)} items of {self.items}", "describe all"
+            )
         check_honest(self.placement, self.honest, self.min_batch_size)
 
 
@@ -84,10 +91,11 @@ def check_honest(placement: str, honest: int, min_batch_size: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where a training stands: the open round's task, the last guide, and the tasks so far.
+    """Where a training stands: the open round's task, the hash of what leads it, the tasks so far.
 
-    `proposed` is the document of a task that the helper was asked to sign: after a crash it is
-    asked for the same one.
+    A count of items is led by nothing, but what an earlier count gave is kept for it. `proposed` is
+    the document of a task that the helper was asked to sign: after a crash it is asked for the
+    same one.
     """
 
     training: Training
@@ -128,7 +136,9 @@ class Peer(Protocol):
 def start(store: Datastore, training: Training) -> Standing:
     """Begin a training: the plan is chosen from public numbers. One at a time for each model."""
     mu = math.sqrt(2 * rho_within(training.epsilon, training.delta, _family(training)))
-    plan = choose_plan(training.items, training.users, mu, _factor(training))
+    plan = choose_plan(
+        training.items, training.users, mu, _factor(training), described=bool(training.words)
+    )
     with store.transaction() as tx:
         kept = tx.training(training.model)
         if kept is not None and Standing.from_json(kept).state != "released":
@@ -198,7 +208,7 @@ def _task(half: Half, standing: Standing, now: int) -> Task:
         model=training.model,
         round=number,
         rounds=plan.rounds,
-        kind="popularity" if number == 0 else "subspace",
+        kind=plan.kind(number),
         catalog=training.catalog,
         items=training.items,
         length=length,
@@ -215,7 +225,7 @@ def _task(half: Half, standing: Standing, now: int) -> Task:
         helper=half.paired.url,
         opens=now,
         expires=now + training.round_seconds,
-        guide=standing.guide,
+        guide=None if plan.kind(number) == "popularity" else standing.guide,
         nonce=fresh_nonce(),
         placement=training.placement,
         honest=training.honest,
@@ -287,23 +297,17 @@ def _collected(store: Datastore, half: Half, peer: Peer, standing: Standing, now
         tasks=(*standing.tasks, task.id.hex()),
         counts=(*standing.counts, count),
     )
-    guide = _guide(store, standing)
-    if len(done.tasks) == standing.plan.rounds:
-        model = finish(vector, tau, standing.plan, guide)
-        return _released(store, half, peer, done, model, now)
-    return _guided(store, done, _next(vector, tau, standing.plan, guide, task))
+    released = Released(vector, tau, count, task.id)
+    words = standing.training.words or None
+    plan, lead = learn(standing.plan, task.round, _lead(store, standing), released, words)
+    done = replace(done, plan=plan)
+    if len(done.tasks) == plan.rounds and isinstance(lead, Model):
+        return _released(store, half, peer, done, lead, now)
+    return _led(store, done, lead)
 
 
-def _next(
-    vector: NDArray[np.float64], tau: float, plan: Plan, guide: Guide | None, task: Task
-) -> Guide:
-    if guide is None:
-        return first_guide(vector, tau, plan, task.id)
-    return next_guide(vector, tau, plan, guide)[0]
-
-
-def _guided(store: Datastore, done: Standing, guide: Guide) -> Standing:
-    content = pack(guide.arrays())
+def _led(store: Datastore, done: Standing, lead: Lead) -> Standing:
+    content = pack(lead.arrays())
     digest = hashlib.sha256(content).hexdigest()
     guided = replace(done, guide=digest)
     with store.transaction() as tx:
@@ -359,12 +363,14 @@ def _open_task(store: Datastore, standing: Standing) -> Task:
         return known(tx, str(standing.task))
 
 
-def _guide(store: Datastore, standing: Standing) -> Guide | None:
+def _lead(store: Datastore, standing: Standing) -> Lead | None:
     if standing.guide is None:
         return None
     with store.transaction() as tx:
         content = tx.file(standing.guide)
-    return None if content is None else Guide.from_arrays(unpack(content))
+    if content is None:
+        return None
+    return lead_of(standing.plan.kind(len(standing.tasks)), unpack(content))
 
 
 def log(tx: Transaction, kind: transcript.Kind, document: bytes, now: int) -> None:

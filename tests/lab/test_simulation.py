@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,10 +161,38 @@ def test_the_stated_upload_is_the_size_of_a_report(crowd: Population) -> None:
 
 
 def test_below_the_gate_only_popularity_is_released(crowd: Population) -> None:
+    crowd = Population(crowd.dataset.without_words(), crowd.users)
     training = crowd.train(0.1, 1e-6, noise="pair", generator=np.random.default_rng(0))
 
     assert training.plan.rounds == 1
     assert training.model.kind == "popularity"
+
+
+def test_words_that_help_nobody_leave_popularity(visits: Dataset) -> None:
+    """Every item is told in the words of another: what is alike is not taken together."""
+    people, turned = split(visits), tuple(np.random.default_rng(3).permutation(visits.titles))
+    crowd = Population(replace(visits, titles=turned), people.train[:1_000])
+
+    kinds = [
+        crowd.train(0.5, 1e-6, noise="pair", generator=np.random.default_rng(seed)).model.kind
+        for seed in range(4)
+    ]
+
+    assert kinds == ["popularity"] * 4
+
+
+def test_with_words_few_people_are_enough() -> None:
+    shop = load("online-retail")
+    people = split(shop)
+    test, crowd = hold_out(shop, people.test, TEST_SEED), Population(shop, people.train[:300])
+
+    training = crowd.train(1.0, 1e-6, noise="pair", generator=np.random.default_rng(0))
+
+    assert training.plan.kinds == ("popularity", "popularity", "gram", "trial")
+    assert sum(here.encoding.length for here in training.rounds) < 3_000
+    counted = crowd.dp_popularity(1.0, 1e-6, noise="pair", generator=np.random.default_rng(0))
+    ours, popular = (evaluate(scorer(one.model), test).ndcg_at_100 for one in (training, counted))
+    assert ours > popular + 0.1
 
 
 def test_a_model_learned_with_noise_beats_popularity(visits: Dataset) -> None:

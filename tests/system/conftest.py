@@ -52,7 +52,7 @@ class Town:
             "catalog": CATALOG.sha256,
             "items": len(CATALOG),
             "users": 12,
-            "epsilon": 100.0,
+            "epsilon": 1_000.0,
             "delta": 1e-6,
             "min_batch_size": 4,
         }
@@ -63,7 +63,7 @@ class Town:
         chosen: dict[str, object] = {
             "path": str(self.folder / f"{number}.db"),
             "aggregators": Aggregators(**self.pair.aggregators(self.model)),
-            "lifetime_epsilon": 2000.0,
+            "lifetime_epsilon": 20_000.0,
             "min_batch_size": 4,
             "trust_days": 0,
         }

@@ -95,7 +95,7 @@ def contribute(folder: Path, pair: dict[str, str]) -> None:
         return Settings(
             path=str(folder / f"{at}.db"),
             aggregators=Aggregators(**pair),
-            lifetime_epsilon=100.0,
+            lifetime_epsilon=20_000.0,
             min_batch_size=4,
             trust_days=0,
         )

@@ -40,6 +40,20 @@ def test_from_likes_to_a_refreshed_list(town) -> None:
         assert first.reasons
 
 
+def test_with_the_catalogs_words_pairs_are_learned_and_the_model_is_tried(town) -> None:
+    devices = [town.device(number) for number in TWELVE]
+    items = town.training().items
+    words = tuple((f"shelf{number % 5}", f"item{number}") for number in range(items))
+
+    town.train(devices, words=words)
+    release = devices[0].refresh()
+
+    assert len(devices[0].memory.disclosures) == 3
+    assert release.kind == "personal"
+    assert devices[0].model.neighbours.size
+    assert devices[0].recommend(3, balance=1.0)[0].reasons
+
+
 def test_what_a_person_does_changes_the_next_list(town) -> None:
     with town.device(consent=LOCAL) as device:
         before = [pick.item.id for pick in device.recommend(5, balance=1.0)]
@@ -123,7 +137,7 @@ def test_forgetting_refunds_nothing(town) -> None:
 def test_a_rolled_back_release_is_refused_even_after_forgetting(town, wire) -> None:
     seen = wire()
     release = f"{town.pair.leader.url}/models/{town.model}/release"
-    devices = [town.device(number, lifetime_epsilon=300.0) for number in TWELVE]
+    devices = [town.device(number, lifetime_epsilon=3_000.0) for number in TWELVE]
     town.train(devices)
     carry, old = seen.answer, seen.answer(Request("GET", release))
     town.train(devices)

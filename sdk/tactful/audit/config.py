@@ -23,6 +23,7 @@ from tactful.vdaf.field64 import FIELD64
 RELEASE_PATH = ("tactful.privacy", "tactful.vdaf", "tactful.protocol")  # what noise passes through
 SEEDED = {"default_rng", "RandomState", "PCG64", "Philox", "SFC64", "Random", "randbytes"}
 FLOATS = {"normal", "standard_normal", "gauss", "laplace", "normalvariate", "uniform", "random"}
+LEARNED = ("popularity", "subspace", "gram", "trial")
 SHARED = ("epsilon", "delta", "placement", "honest")
 TERMS = ("unit", "adjacency", "placement")
 COUNTED = {
@@ -30,7 +31,7 @@ COUNTED = {
     Placement.DEVICES: "the noise of as many devices as must be honest",
     Placement.LOCAL: "one device's own noise (local)",
 }
-LEAST_BATCH = {"popularity": 1000, "subspace": 1000, "experiment": 100}
+LEAST_BATCH = {**dict.fromkeys(LEARNED, 1000), "experiment": 100}
 
 
 def one_unit(case: Case) -> Outcome:

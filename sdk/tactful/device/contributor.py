@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MEANINGS = {
     "popularity": "which items are liked",
     "subspace": "how liked items go together",
+    "gram": "which pairs of items are liked together",
+    "trial": "whether the new model would have found what is liked",
     "experiment": "what this device counted in its version",
 }
 UPDATES, METRICS, COVER = "share_dp_updates", "share_dp_metrics", "cover_traffic"

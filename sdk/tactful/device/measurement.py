@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tactful.learning.subspace import Guide
+    from tactful.learning.subspace import Lead
     from tactful.protocol.task import Task
 
 
 def measure(
-    liked: Iterable[str], catalog: Catalog, task: Task, guide: Guide | None
+    liked: Iterable[str], catalog: Catalog, task: Task, guide: Lead | None
 ) -> NDArray[np.float64]:
     """The vector for `task`, shape (task.length,), of norm 1, or 0 for an empty history.
 

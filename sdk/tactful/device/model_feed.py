@@ -23,7 +23,7 @@ from tactful.errors import (
 
 if TYPE_CHECKING:
     from tactful.learning.model import Model
-    from tactful.learning.subspace import Guide
+    from tactful.learning.subspace import Lead
     from tactful.protocol.experiment import Experiment
     from tactful.protocol.model import ModelRelease, SignedRelease
     from tactful.protocol.task import Task
@@ -52,7 +52,7 @@ class Round:
     """A verified task, and the guide that its measurements follow (None in the first round)."""
 
     task: Task
-    guide: Guide | None
+    guide: Lead | None
 
 
 class ModelFeed:
@@ -70,7 +70,7 @@ class ModelFeed:
         Raises TaskRejected if there is none, or if it is unsigned, foreign, too small or over.
         """
         task = self._task(self._pair.model, now)
-        return Round(task, None if task.guide is None else self._guide(task.guide))
+        return Round(task, None if task.guide is None else self._lead(task.kind, task.guide))
 
     def _task(self, model: str, now: int) -> Task:
         from tactful.protocol.promise import require_kept
@@ -147,15 +147,15 @@ class ModelFeed:
             raise ModelRejected(f"release.{wrong}") from wrong
         return proof.checkpoint.encode()
 
-    def _guide(self, digest: str) -> Guide:
-        from tactful.learning.subspace import Guide
+    def _lead(self, kind: str, digest: str) -> Lead:
+        from tactful.learning.subspace import lead_of
         from tactful.protocol.model import unpack
 
         file = self._body(self._get(f"/files/{digest}"))
         if hashlib.sha256(file).hexdigest() != digest:
             raise TaskRejected("task.guide: the file is not the one that was signed")
         try:
-            return Guide.from_arrays(unpack(file))
+            return lead_of(kind, unpack(file))
         except (DecodeError, InvalidInput) as wrong:
             raise TaskRejected(f"task.guide: {wrong}") from wrong
 

@@ -12,26 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
+from tactful.learning.model import Model
+from tactful.learning.trial import gains, parted
 
 if TYPE_CHECKING:
-    from tactful.learning.subspace import Guide
+    from tactful.learning.subspace import Guide, Lead
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 
-def contribution(kind: str, items: Ints, n: int, guide: Guide | None) -> Floats:
-    """The vector for a round of this `kind`; rounds after the first are led by `guide`.
+def contribution(kind: str, items: Ints, n: int, guide: Lead | None) -> Floats:
+    """The vector for a round of this `kind`; `guide` leads it, or is the model on trial.
 
+    What a person is asked about in a trial is left out of the pairs that made the model.
     Raises InvalidInput for an unknown kind, an item outside 0..n-1 or a missing guide.
     """
     if kind == "popularity":
         return popularity_vector(items, n)
-    if kind != "subspace":
-        raise InvalidInput("kind", f"{kind!r} is unknown", "use popularity or subspace")
-    if guide is None or len(guide.weights) != n:
+    if kind not in ("subspace", "gram", "trial"):
+        known = "popularity, subspace, gram or trial"
+        raise InvalidInput("kind", f"{kind!r} is unknown", f"use {known}")
+    if guide is None or len(guide.weights) != n or isinstance(guide, Model) != (kind == "trial"):
         raise InvalidInput("guide", f"there is none for {n} items", "fetch the round's guide")
-    return subspace_vector(items, guide)
+    if isinstance(guide, Model):
+        return gains(_distinct(items, n), guide)
+    if kind == "subspace":
+        return subspace_vector(items, guide)
+    return gram_vector(parted(_distinct(items, n))[1], guide)
 
 
 def popularity_vector(items: Ints, n: int) -> Floats:
@@ -51,6 +59,27 @@ def subspace_vector(items: Ints, guide: Guide) -> Floats:
     if length > 0:
         matrix[rows] = history[:, None] * (direction / length)
     return matrix.reshape(-1)
+
+
+def gram_vector(items: Ints, guide: Guide) -> Floats:
+    """z_i z_j for each pair of the head's items, i before j, scaled to length 1.
+
+    Shape (head (head - 1) / 2,), row by row; 0 for fewer than two items in the head.
+    """
+    size = len(guide.head)
+    vector = np.zeros(size * (size - 1) // 2)
+    rows, history = weighted_history(items, guide)
+    first, second = np.triu_indices(len(rows), 1)
+    products = history[first] * history[second]
+    length = np.sqrt(np.square(products).sum())
+    if length > 0:
+        vector[pair_place(rows[first], rows[second], size)] = products / length
+    return vector
+
+
+def pair_place(rows: NDArray[np.int64], columns: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Where pairs of a row and a later column stand in the strict upper triangle."""
+    return rows * size - rows * (rows + 1) // 2 + columns - rows - 1
 
 
 def weighted_history(items: Ints, guide: Guide) -> tuple[NDArray[np.int64], Floats]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 LEAST_SNR = 12.0  # design/learning.md 5: ties at 9, wins from 12 on, on two data sets
+SIGNAL = 100.0  # SNR times the mean of sqrt(m): below it popularity is counted twice
+LEAST_SIGNAL = 50.0  # below it pairs without words say less than popularity
 
 ONE_IN_A_THOUSAND = 3.3  # quantile of the Tracy-Widom law of order 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,44 @@ Ints = NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Popularity h and weights w of all n items; basis V and scale S on the head's items.
+    """Popularity h and weights w of all n items; how the head's items go together.
 
-    With an empty head it is a popularity model, whose personal score is the standard one.
+    Two items go together by directions, V S V^T times the `gain` of the second, and by what the
+    first says of its `neighbours` alone. With an empty head it is a popularity model, whose
+    personal score is the standard one.
     """
 
     popularity: Singles  # (n,), above 0
     weights: Singles  # (n,), above 0
     head: NDArray[np.int32]  # (n_h,), item numbers
-    basis: Singles  # (n_h, k)
-    scale: Singles  # (k,), in [0, 1]
+    basis: Singles  # (n_h, k), V
+    scale: Singles  # (k,), S, at least 0
+    gain: Singles  # (n_h,), at least 0
+    neighbours: NDArray[np.int32]  # (n_h, M), rows of the head
+    closeness: Singles  # (n_h, M)
     popularity_share: float
-    beta: float
+
+    @classmethod
+    def of_popularity(
+        cls, popularity: NDArray[np.floating], weights: NDArray[np.floating], share: float
+    ) -> Model:
+        """The model without a head."""
+        nothing = np.empty((0, 0), dtype=np.float32)
+        return cls(
+            popularity=popularity.astype(np.float32),
+            weights=weights.astype(np.float32),
+            head=np.empty(0, dtype=np.int32),
+            basis=nothing,
+            scale=np.empty(0, dtype=np.float32),
+            gain=np.empty(0, dtype=np.float32),
+            neighbours=nothing.astype(np.int32),
+            closeness=nothing,
+            popularity_share=share,
+        )
+
+    def popular(self) -> Model:
+        """Its popularity alone."""
+        return Model.of_popularity(self.popularity, self.weights, self.popularity_share)
 
     def standard(self) -> Floats:
         """The score that is the same for everyone, shape (n,): popularity up to a constant."""
@@ -38,22 +65,22 @@ class Model:
     def personal(self, items: Ints, weights: Floats | None = None) -> Floats:
         """The score for a person with these distinct item numbers, shape (n,).
 
-        It is (pi q + beta V S V^T z) / w (design/learning.md 6); an item outside the head, or
-        a person without one inside it, gets the standard score. `weights`, if given, tell how
-        strongly each item is liked; they multiply w.
+        It is (pi q + z B) / w with B as the class has it (design/learning.md 6, 15); an item
+        outside the head, or a person without one inside it, gets the standard score. `weights`,
+        if given, tell how strongly each item is liked; they multiply w.
         """
         taste = self.taste(items, weights)
         scores = self.standard()
         if taste is not None:
-            own = (self.basis @ taste) * self._mixed
+            own = _own(self.basis, self._mixed, self._lift, taste.direction, taste.pulls)
             if self._whole:
                 scores += own
             else:
                 scores[self.head] += own
         return scores
 
-    def taste(self, items: Ints, weights: Floats | None = None) -> Singles | None:
-        """S V^T z of a person with these items, shape (k,); None without one in the head."""
+    def taste(self, items: Ints, weights: Floats | None = None) -> Leaning | None:
+        """Where a person with these items leans; None without one in the head."""
         mine = np.asarray(items, dtype=np.int64)
         self._check(mine)
         rows = self.rows[mine]
@@ -62,17 +89,18 @@ class Model:
         length = np.sqrt(np.square(history).sum())
         if not length > 0:
             return None
-        taste: Singles = ((history / length) @ self.basis[rows] * self.scale).astype(
-            np.float32, copy=False
-        )
-        return taste
+        history = (history / length).astype(np.float64)
+        direction = (history @ self.basis[rows] * self.scale).astype(np.float32, copy=False)
+        return Leaning(direction, self._pulls(rows[rows >= 0], history[rows >= 0]))
 
     def part(self, numbers: Ints) -> Part:
         """What scores the items `numbers` alone, for many tastes."""
         rows = self.rows[numbers]
         places = np.flatnonzero(rows >= 0)
         inside = rows[places]
-        return Part(self._standard[numbers], places, self.basis[inside], self._mixed[inside])
+        mixed = self._mixed[inside]
+        lift = self._lift[inside]
+        return Part(self._standard[numbers], places, inside, self.basis[inside], mixed, lift)
 
     @property
     def kind(self) -> str:
@@ -81,29 +109,48 @@ class Model:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The model as named arrays for its file; `from_arrays` reads them back unchanged."""
-        mix = np.array([self.popularity_share, self.beta])
         return {
             "popularity": self.popularity,
             "weights": self.weights,
             "head": self.head,
             "basis": self.basis,
             "scale": self.scale,
-            "mix": mix,
+            "gain": self.gain,
+            "neighbours": self.neighbours,
+            "closeness": self.closeness,
+            "mix": np.array([self.popularity_share]),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Model:
         """The model in `arrays`; raises InvalidInput if shapes or values do not fit together."""
         popularity, weights, head, basis, scale = read_columns(arrays, "scale")
+        gain = named(arrays, "gain", 1).astype(np.float32, copy=False)
+        neighbours = named(arrays, "neighbours", 2).astype(np.int32, copy=False)
+        closeness = named(arrays, "closeness", 2).astype(np.float32, copy=False)
         mix = named(arrays, "mix", 1).astype(np.float64)
-        if len(mix) != 2 or not np.isfinite(mix).all() or len(scale) != basis.shape[1]:
+        fits = len(gain) == len(neighbours) == len(head) and neighbours.shape == closeness.shape
+        inside = not neighbours.size or (neighbours.min() >= 0 and neighbours.max() < len(head))
+        finite = all(np.isfinite(one).all() for one in (mix, gain, closeness))
+        if not (fits and inside and finite and len(mix) == 1 and mix[0] > 0):
             raise InvalidInput("model", "its parts do not fit together", "fetch it again")
-        return cls(popularity, weights, head, basis, scale, float(mix[0]), float(mix[1]))
+        return cls(
+            popularity, weights, head, basis, scale, gain, neighbours, closeness, float(mix[0])
+        )
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         """Each item's row in the basis, -1 outside the head, shape (n,)."""
         return head_rows(self.head, len(self.weights))
+
+    def _pulls(self, rows: NDArray[np.int64], history: Floats) -> Floats | None:
+        """What the person's items say of their neighbours, shape (n_h,)."""
+        if not self.neighbours.size:
+            return None
+        said = history[:, None] * self.closeness[rows]
+        places = self.neighbours[rows].reshape(-1)
+        pulls: Floats = np.bincount(places, said.reshape(-1), len(self.head)).astype(np.float64)
+        return pulls
 
     @cached_property
     def _whole(self) -> bool:
@@ -119,13 +166,26 @@ class Model:
 
     @cached_property
     def _mixed(self) -> Singles:
-        """What turns V a into a score, per item of the head: beta / w."""
-        mixed: Singles = np.float32(self.beta) / self.weights[self.head]
+        """What turns V S V^T z into a score, per item of the head."""
+        mixed: Singles = self.gain * self._lift
         return mixed
+
+    @cached_property
+    def _lift(self) -> Singles:
+        """1 / w, per item of the head."""
+        lift: Singles = np.float32(1) / self.weights[self.head]
+        return lift
 
     def _check(self, items: NDArray[np.int64]) -> None:
         if len(items) and not (items.min() >= 0 and items.max() < len(self.weights)):
             raise InvalidInput("items", "a number is not in the catalog", "use catalog numbers")
+
+
+class Leaning(NamedTuple):
+    """One person's taste: S V^T z, shape (k,), and the sum of what the neighbours get, (n_h,)."""
+
+    direction: Singles
+    pulls: Floats | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,15 +194,26 @@ class Part:
 
     standard: Floats
     places: NDArray[np.int64]  # of the items in the head, among these
+    rows: NDArray[np.int64]  # of the same items in the head
     basis: Singles
     mixed: Singles
+    lift: Singles
 
-    def personal(self, taste: Singles | None) -> Floats:
+    def personal(self, taste: Leaning | None) -> Floats:
         """Their scores for one taste, as `Model.personal` has them."""
         scores = self.standard.copy()
         if taste is not None:
-            scores[self.places] += (self.basis @ taste) * self.mixed
+            pulls = None if taste.pulls is None else taste.pulls[self.rows]
+            scores[self.places] += _own(self.basis, self.mixed, self.lift, taste.direction, pulls)
         return scores
+
+
+def _own(
+    basis: Singles, mixed: Singles, lift: Singles, direction: Singles, pulls: Floats | None
+) -> NDArray[np.floating]:
+    """What taste adds to the scores of items with these rows."""
+    directed = (basis @ direction) * mixed
+    return directed if pulls is None else directed + pulls * lift
 
 
 def head_rows(head: NDArray[np.int32], n: int) -> NDArray[np.int64]:

@@ -6,10 +6,10 @@ sums and public numbers, so it costs no budget.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,9 @@ from tactful.errors import InvalidInput
 from tactful.learning import gate
 from tactful.learning.model import Model, Singles, head_rows, read_columns
 from tactful.learning.plan import Plan
+from tactful.learning.popularity import cleaned, item_weights, largest
 
 Floats = NDArray[np.float64]
-
-LEAST_POPULARITY = 1e-9  # of the cleaned sum, so that every weight is finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,26 +54,34 @@ class Guide:
         return cls(*read_columns(arrays, "whitening"))
 
 
+Lead: TypeAlias = Guide | Model  # what leads a round: a guide, or the model on trial
+
+
+def lead_of(kind: str, arrays: Mapping[str, NDArray[np.generic]]) -> Lead:
+    """What leads a round of this kind, from its file; raises InvalidInput if it does not fit."""
+    return Model.from_arrays(arrays) if kind == "trial" else Guide.from_arrays(arrays)
+
+
 def first_guide(noisy_sum: Floats, tau: float, plan: Plan, seed: bytes) -> Guide:
     """The guide after round 0: a random basis, drawn from the public `seed`.
 
     `tau` is the standard deviation of the noise on each entry of `noisy_sum`, shape (n,).
     """
-    popularity = _cleaned(_checked(noisy_sum, plan.items), tau)
-    weights = _weights(popularity, plan)
-    head = _largest(popularity, plan.head)
+    popularity = cleaned(checked(noisy_sum, plan.items), tau)
+    weights = item_weights(popularity, plan.gamma, plan.floor)
+    head = largest(popularity, plan.head)
     public = np.random.default_rng(int.from_bytes(seed, "little"))
     start = public.standard_normal((plan.head, plan.rank))
     start *= np.sqrt(popularity[head] / popularity.max())[:, None]
     basis, _ = np.linalg.qr(without(direction(popularity, weights, head), start))
-    return _guide(popularity, weights, head, basis, np.ones(plan.rank))
+    return guide_of(popularity, weights, head, basis, np.ones(plan.rank))
 
 
 def next_guide(noisy_sum: Floats, tau: float, plan: Plan, guide: Guide) -> tuple[Guide, Floats]:
     """The guide after a later round, and the singular values of its sum, shape (k,)."""
     basis, singular = _decompose(noisy_sum, guide)
     whitening = (singular / singular[0]) ** -plan.omega
-    return _guide(guide.popularity, guide.weights, guide.head, basis, whitening), singular
+    return guide_of(guide.popularity, guide.weights, guide.head, basis, whitening), singular
 
 
 def finish(noisy_sum: Floats, tau: float, plan: Plan, guide: Guide | None) -> Model:
@@ -83,12 +90,13 @@ def finish(noisy_sum: Floats, tau: float, plan: Plan, guide: Guide | None) -> Mo
     `guide` is the last round's; None for a plan whose only round is popularity.
     """
     if guide is None:
-        popularity = _cleaned(_checked(noisy_sum, plan.items), tau)
-        return _popular(popularity, _weights(popularity, plan), plan)
+        popularity = cleaned(checked(noisy_sum, plan.items), tau)
+        weights = item_weights(popularity, plan.gamma, plan.floor)
+        return Model.of_popularity(popularity, weights, plan.popularity_share)
     basis, singular = _decompose(noisy_sum, guide)
     scale = shrunk(singular, tau, len(guide.head), plan.rho)
     if not (gate.stands_out(singular[0], tau, *basis.shape) and scale.any()):
-        return _popular(guide.popularity, guide.weights, plan)
+        return Model.of_popularity(guide.popularity, guide.weights, plan.popularity_share)
     return Model(
         popularity=guide.popularity,
         weights=guide.weights,
@@ -96,28 +104,10 @@ def finish(noisy_sum: Floats, tau: float, plan: Plan, guide: Guide | None) -> Mo
         basis=basis.astype(np.float32),
         scale=scale.astype(np.float32),
         popularity_share=plan.popularity_share,
-        beta=plan.beta,
+        gain=np.full(len(guide.head), plan.beta, dtype=np.float32),
+        neighbours=np.empty((len(guide.head), 0), dtype=np.int32),
+        closeness=np.empty((len(guide.head), 0), dtype=np.float32),
     )
-
-
-def _cleaned(noisy: Floats, tau: float) -> Floats:
-    """The posterior mean of h >= 0 under a flat prior, above 0."""
-    standing = np.maximum(noisy / tau, -30.0)
-    below = np.array([math.erfc(-t / math.sqrt(2)) / 2 for t in standing])
-    density = np.exp(-np.square(standing) / 2) / math.sqrt(2 * math.pi)
-    cleaned: Floats = np.maximum(noisy + tau * density / below, LEAST_POPULARITY)
-    return cleaned
-
-
-def _weights(popularity: Floats, plan: Plan) -> Floats:
-    """Items that everyone has say little: (h / max h + floor)^-gamma."""
-    weights: Floats = (popularity / popularity.max() + plan.floor) ** -plan.gamma
-    return weights
-
-
-def _largest(popularity: Floats, count: int) -> NDArray[np.int64]:
-    """The numbers of the `count` most popular items, in ascending order."""
-    return np.sort(np.argsort(-popularity, kind="stable")[:count])
 
 
 def direction(
@@ -139,7 +129,7 @@ def without(unit: Floats, matrix: Floats) -> Floats:
 
 def _decompose(noisy_sum: Floats, guide: Guide) -> tuple[Floats, Floats]:
     """The left singular vectors and the singular values of a sum, popularity taken out."""
-    matrix = _checked(noisy_sum, guide.basis.size).reshape(guide.basis.shape)
+    matrix = checked(noisy_sum, guide.basis.size).reshape(guide.basis.shape)
     popular = direction(guide.popularity, guide.weights, guide.head)
     basis, singular, _ = np.linalg.svd(without(popular, matrix), full_matrices=False)
     return basis, np.maximum(singular, np.finfo(np.float64).tiny)
@@ -159,19 +149,7 @@ def shrunk(singular: Floats, tau: float, head: int, rho: float) -> Floats:
     return scale
 
 
-def _popular(popularity: NDArray[np.floating], weights: NDArray[np.floating], plan: Plan) -> Model:
-    return Model(
-        popularity=popularity.astype(np.float32),
-        weights=weights.astype(np.float32),
-        head=np.empty(0, dtype=np.int32),
-        basis=np.empty((0, 0), dtype=np.float32),
-        scale=np.empty(0, dtype=np.float32),
-        popularity_share=plan.popularity_share,
-        beta=plan.beta,
-    )
-
-
-def _guide(
+def guide_of(
     popularity: NDArray[np.floating],
     weights: NDArray[np.floating],
     head: NDArray[np.integer],
@@ -188,7 +166,8 @@ def _guide(
     )
 
 
-def _checked(noisy_sum: Floats, entries: int) -> Floats:
+def checked(noisy_sum: Floats, entries: int) -> Floats:
+    """The sum, if it has so many finite entries; raises InvalidInput."""
     if noisy_sum.shape != (entries,) or not np.isfinite(noisy_sum).all():
         raise InvalidInput("sum", f"it is not {entries} finite numbers", "collect the round again")
     return noisy_sum

@@ -47,7 +47,7 @@ class Task:
     model: str
     round: int
     rounds: int
-    kind: Literal["popularity", "subspace", "experiment"]
+    kind: Literal["popularity", "subspace", "gram", "trial", "experiment"]
     catalog: str
     items: int
     length: int

@@ -1,7 +1,6 @@
 """A model scores on the device: a gather and a sum, and popularity where it knows nothing."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from tactful.learning.model import Model
 N, HEAD, RANK = 50, 20, 3
 
 
-def model_of(n: int = N, head: int = HEAD, rank: int = RANK) -> Model:
+def model_of(n: int = N, head: int = HEAD, rank: int = RANK, neighbours: int = 4) -> Model:
     generator = np.random.default_rng(4)
     return Model(
         popularity=generator.gamma(1, 10, n).astype(np.float32) + np.float32(0.1),
@@ -24,7 +23,11 @@ def model_of(n: int = N, head: int = HEAD, rank: int = RANK) -> Model:
         basis=np.linalg.qr(generator.standard_normal((head, rank)))[0].astype(np.float32),
         scale=np.linspace(1, 0.2, rank).astype(np.float32),
         popularity_share=0.2,
-        beta=0.7,
+        gain=generator.uniform(0.5, 1.5, head).astype(np.float32),
+        neighbours=generator.permuted(np.tile(np.arange(head), (head, 1)), axis=1)[
+            :, :neighbours
+        ].astype(np.int32),
+        closeness=generator.standard_normal((head, min(neighbours, head))).astype(np.float32),
     )
 
 
@@ -40,8 +43,11 @@ def by_the_formula(model: Model, items: NDArray[np.int64]) -> NDArray[np.float64
     z = (w * x)[model.head]
     z = z / (np.linalg.norm(z) or 1)
     taste = np.zeros(len(w))
-    taste[model.head] = model.basis @ (model.scale * (model.basis.T @ z))
-    return (0.2 * w * h / np.linalg.norm(w * h) + 0.7 * taste) / w
+    pairs = model.basis * model.scale @ model.basis.T * model.gain
+    for row, places in enumerate(model.neighbours):
+        pairs[row, places] += model.closeness[row]
+    taste[model.head] = z @ pairs
+    return (0.2 * w * h / np.linalg.norm(w * h) + taste) / w
 
 
 @given(items=histories)
@@ -136,12 +142,7 @@ def test_an_item_outside_the_catalog_is_refused() -> None:
 
 
 def test_a_model_of_popularity_has_no_personal_part() -> None:
-    model = replace(
-        model_of(),
-        head=np.empty(0, dtype=np.int32),
-        basis=np.empty((0, 0), dtype=np.float32),
-        scale=np.empty(0, dtype=np.float32),
-    )
+    model = model_of().popular()
 
     assert model.kind == "popularity"
     assert np.array_equal(model.personal(np.array([1])), model.standard())

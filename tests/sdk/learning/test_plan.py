@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from tactful.errors import InvalidInput
 from tactful.learning import gate
-from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, choose_plan
+from tactful.learning.plan import (
+    FACTOR_ONCE,
+    FACTOR_PAIR,
+    MIXES,
+    MOST_NUMBERS,
+    Plan,
+    choose_plan,
+    settled,
+)
 
 publics = {
     "items": st.integers(1, 20_000),
@@ -19,6 +27,73 @@ publics = {
     "mu": st.floats(0.01, 5),
     "factor": st.sampled_from([FACTOR_ONCE, FACTOR_PAIR, 2.89]),
 }
+
+
+def later_plan(
+    items: int, users: int, mu: float, factor: float, *, described: bool, mean_root: float = 5.0
+) -> Plan:
+    """The plan once items of falling popularity have been counted."""
+    plan = choose_plan(items, users, mu, factor, described=described)
+    popularity = users / (1.0 + np.arange(items))
+    return settled(plan, popularity, mean_root) if plan.rounds > 1 else plan
+
+
+@given(**publics, described=st.booleans(), mean_root=st.floats(-1, 40))
+def test_what_is_settled_after_the_count_spends_the_rest_and_keeps_what_was_spent(
+    items: int, users: int, mu: float, factor: float, described: bool, mean_root: float
+) -> None:
+    before = choose_plan(items, users, mu, factor, described=described)
+    plan = later_plan(items, users, mu, factor, described=described, mean_root=mean_root)
+
+    assert plan.shares[0] == before.shares[0]
+    assert 0.999 < sum(Fraction(share) for share in plan.shares) <= 1
+    assert min(plan.shares) > 0
+    assert plan.kind(0) == "popularity"
+    assert all(plan.length(t) > 0 for t in range(plan.rounds))
+
+
+@given(**publics, mean_root=st.floats(0, 40))
+def test_a_device_uploads_at_most_what_the_plan_allows(
+    items: int, users: int, mu: float, factor: float, mean_root: float
+) -> None:
+    plan = later_plan(items, users, mu, factor, described=True, mean_root=mean_root)
+    uploaded = sum(plan.length(t) for t in range(plan.rounds))
+
+    if 64 < items <= 2_000 and plan.rounds > 1:
+        assert uploaded <= next(most for below, most in MOST_NUMBERS if plan.snr < below)
+
+
+def test_what_is_asked_follows_from_signal_words_and_length() -> None:
+    few, many = {"items": 400, "users": 1_000}, {"items": 400, "users": 20_000}
+    kinds = {
+        name: later_plan(**people, mu=0.5, factor=1.0, described=described, mean_root=root).kinds
+        for name, people, described, root in (
+            ("few, plain", few, False, 1.5),
+            ("few, words", few, True, 1.5),
+            ("some, plain", few, False, 3.0),
+            ("many, plain", many, False, 3.0),
+            ("long, plain", {"items": 400, "users": 4_000}, False, 9.0),
+            ("long, words", {"items": 400, "users": 4_000}, True, 9.0),
+        )
+    }
+
+    assert kinds == {
+        "few, plain": ("popularity", "popularity"),
+        "few, words": ("popularity", "popularity", "gram", "trial"),
+        "some, plain": ("popularity", "popularity", "gram", "trial"),
+        "many, plain": ("popularity", "gram", "trial"),
+        "long, plain": ("popularity", "subspace", "subspace", "subspace"),
+        "long, words": ("popularity", "gram", "trial"),
+    }
+
+
+def test_a_smaller_upload_has_a_smaller_head() -> None:
+    heads = []
+    for most in (30_000, 60_000, 500_000):
+        plan = choose_plan(1_000, 20_000, 2.0, 1.0, described=True, most=most)
+        heads.append(settled(plan, 20_000 / (1.0 + np.arange(1_000)), 5.0).head)
+
+    assert heads == sorted(set(heads))
 
 
 @given(**publics)
@@ -37,8 +112,8 @@ def test_every_plan_fits_its_catalog(items: int, users: int, mu: float, factor: 
     plan = choose_plan(items, users, mu, factor)
 
     assert plan.length(0) == items
-    assert all(plan.length(t) == plan.head * plan.rank > 0 for t in range(1, plan.rounds))
-    assert plan.rank < plan.head <= items or plan.rounds == 1
+    assert all(plan.length(t) > 0 for t in range(plan.rounds))
+    assert plan.head <= items
 
 
 @given(**publics)
@@ -62,7 +137,10 @@ def test_an_snr_of_5_is_gated_and_of_20_is_not() -> None:
 
 
 def test_a_plan_sees_public_numbers_only() -> None:
-    assert set(inspect.signature(choose_plan).parameters) == {"items", "users", "mu", "factor"}
+    assert set(inspect.signature(choose_plan).parameters) == {
+        *("items", "users", "mu", "factor", "described", "most")
+    }
+    assert set(inspect.signature(settled).parameters) == {"plan", "popularity", "mean_root"}
     assert choose_plan(1_000, 3_000, 0.6, 1.4) == choose_plan(1_000, 3_000, 0.6, 1.4)
 
 
@@ -70,11 +148,11 @@ def test_a_plan_sees_public_numbers_only() -> None:
 def test_padding_wastes_at_most_a_quarter_of_a_measurement(
     items: int, users: int, mu: float, factor: float
 ) -> None:
-    plan = choose_plan(items, users, mu, factor)
-    length = plan.length(1) if plan.rounds > 1 else 0
-
-    if items > 64 and length:
-        assert length >= 0.75 * (1 << (length - 1).bit_length())
+    if items > 64:
+        plan = later_plan(items, users, mu, factor, described=True)
+        lengths = [plan.length(t) for t in range(plan.rounds) if plan.kind(t) != "popularity"]
+        lengths = [length for length in lengths if length > len(MIXES)]
+        assert all(length >= 0.75 * (1 << (length - 1).bit_length()) for length in lengths)
 
 
 @pytest.mark.parametrize("field", ["items", "users", "mu", "factor"])

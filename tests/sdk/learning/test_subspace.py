@@ -12,7 +12,8 @@ from tactful.errors import InvalidInput
 from tactful.learning.contribution import popularity_vector, subspace_vector
 from tactful.learning.model import Model
 from tactful.learning.plan import Plan, popularity_plan
-from tactful.learning.subspace import Guide, _cleaned, finish, first_guide, next_guide, shrunk
+from tactful.learning.popularity import cleaned
+from tactful.learning.subspace import Guide, finish, first_guide, next_guide, shrunk
 
 N = 80
 PLAN = Plan(items=N, head=60, rank=3, shares=(0.1, 0.3, 0.6))
@@ -77,14 +78,14 @@ def test_every_basis_is_orthonormal_and_free_of_popularity(seed: int, tau: float
 def test_cleaned_popularity_is_above_zero_and_keeps_the_order(seed: int, tau: float) -> None:
     noisy = np.random.default_rng(seed).standard_normal(N) * 100
 
-    cleaned = _cleaned(noisy, tau)
+    above = cleaned(noisy, tau)
 
-    assert (cleaned > 0).all()
-    assert (np.diff(cleaned[np.argsort(noisy)]) >= -1e-9 * cleaned.max()).all()
+    assert (above > 0).all()
+    assert (np.diff(above[np.argsort(noisy)]) >= -1e-9 * above.max()).all()
 
 
 def test_cleaning_leaves_what_stands_far_above_the_noise() -> None:
-    assert _cleaned(np.array([100.0, -1e6]), 1.0)[0] == pytest.approx(100.0)
+    assert cleaned(np.array([100.0, -1e6]), 1.0)[0] == pytest.approx(100.0)
 
 
 def test_the_head_holds_the_most_popular_items() -> None:

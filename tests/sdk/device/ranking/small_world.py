@@ -32,7 +32,9 @@ def made_model(items: int = ITEMS, seed: int = 7) -> Model:
         basis=basis.astype(np.float32),
         scale=np.ones(RANK, dtype=np.float32),
         popularity_share=0.2,
-        beta=0.7,
+        gain=np.full(items, 0.7, dtype=np.float32),
+        neighbours=np.empty((items, 0), dtype=np.int32),
+        closeness=np.empty((items, 0), dtype=np.float32),
     )
 
 

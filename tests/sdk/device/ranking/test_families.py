@@ -31,7 +31,9 @@ def model_of(rows: np.ndarray) -> Model:
         basis=rows.astype(np.float32),
         scale=np.ones(rows.shape[1], dtype=np.float32),
         popularity_share=0.2,
-        beta=0.7,
+        gain=np.full(count, 0.7, dtype=np.float32),
+        neighbours=np.empty((count, 0), dtype=np.int32),
+        closeness=np.empty((count, 0), dtype=np.float32),
     )
 
 
