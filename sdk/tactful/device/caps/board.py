@@ -59,7 +59,7 @@ class Board:
         self._timelines = np.zeros(64, dtype=np.int8)
         self._stale = np.ones(64, dtype=bool)  # verdicts to be found before they are used
         self._settings: dict[int, tuple[tuple[Setting, ...], int]] = {}
-        self._explained: dict[int, dict[int, tuple[Refusal, int]]] = {}  # cell, then class
+        self._explained: dict[int, dict[int, Refusal]] = {}  # cell, then class
 
     def refusals(self, things: Sequence[Thing], judge: Judge) -> Iterator[Refusal | None]:
         """For each thing the first reason against it, rules that pace apart; None if there is none.
@@ -90,16 +90,14 @@ class Board:
         return len(self._rows) > MOST_ROWS
 
     def _explain(self, number: int, rank: int, judge: Judge) -> Refusal | None:
+        known = self._explained.get(number, {}).get(rank)
+        if known is not None:
+            return known
         cell = self._cells[number - 1]
-        place = cell.keyed.places.index(int(self._first[rank, number]))
-        track, explained = cell.keyed.tracks[place], self._explained.setdefault(number, {})
-        now = judge.here.on(track).ms
-        if rank in explained:
-            refusal, then = explained[rank]
-            return refusal if refusal.wait_ms is None else refusal.later(now - then)
+        track = cell.keyed.tracks[cell.keyed.places.index(int(self._first[rank, number]))]
         refusal = judge.explain(track, cell.key, rank)
         if judge.holds_still(track.rule):
-            explained[rank] = refusal, now
+            self._explained.setdefault(number, {})[rank] = refusal
         return refusal
 
     def _row(self, thing: Thing, judge: Judge) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic
 
 from tactful.device.caps.decisions import Decision, Denials, ItemT, Pick, shown
 from tactful.device.caps.desk import Writing
 from tactful.device.caps.fairness import NORMAL, fair_order, starving
 from tactful.device.caps.judge import Judge
-from tactful.device.caps.reservations import Hold
+from tactful.device.caps.reservations import Hold, Owner
 from tactful.device.caps.rooms import Here
 from tactful.device.caps.segments import FULL
 from tactful.device.caps.things import Showable, Thing
@@ -66,23 +67,21 @@ class Deciding(Generic[ItemT]):
         for item, thing, refusal in zip(portion, things, refused, strict=True):
             if len(self._items) == k or len(self._refused) > most_refused:
                 return
-            self._consider(item, thing, refusal)
+            # picks of one decision count too
+            now = refusal or self._judge.refusal_since(thing) or self._judge.offered(thing)
+            if now is None:
+                self._grant(item, thing)
+            else:
+                self._refused.append((item.id, now))
 
-    def _consider(self, item: ItemT, thing: Thing, refused: Refusal | None) -> None:
-        """Grant one more, unless it was refused, or is now: picks of one decision count too."""
-        judge = self._judge
-        refusal = refused or judge.refusal_since(thing) or judge.offered(thing)
-        if refusal is not None:
-            self._refused.append((item.id, refusal))
-            return
-        surface = self._here.surface
+    def _grant(self, item: ItemT, thing: Thing) -> None:
         hold = Hold(
             (0, len(self._holds)),
             thing,
-            surface=surface,
+            surface=self._here.surface,
             subject=self._here.subject,
-            owner=self._state.owners[self._writing.owner_number()],
-            ttl_ms=self._rules.surface(surface).reservation_ttl_ms,
+            owner=self._owner,
+            ttl_ms=self._ttl_ms,
             stamp=self._writing.now.stamp,
         )
         self._state.hold(hold)
@@ -90,15 +89,23 @@ class Deciding(Generic[ItemT]):
         self._holds.append(hold)
         self._items.append(item)
 
+    @cached_property
+    def _owner(self) -> Owner:
+        return self._state.owners[self._writing.owner_number()]
+
+    @cached_property
+    def _ttl_ms(self) -> int:
+        return self._rules.surface(self._here.surface).reservation_ttl_ms
+
     def _recorded(self) -> Decision[ItemT]:
         if not self._holds and not self._judge.chances:
             return Decision("", (), self._denials(), self._still_starving())
-        writing, surface = self._writing, self._here.surface
+        writing = self._writing
         fields = [
             *writing.when(writing.now.stamp),
             writing.owner_number(),
-            self._rules.surface(surface).reservation_ttl_ms,
-            surface,
+            self._ttl_ms,
+            self._here.surface,
             self._here.subject,
             [writing.thing_number(hold.thing) for hold in self._holds],
             [[rule_id, *key] for rule_id, key in self._judge.chances],

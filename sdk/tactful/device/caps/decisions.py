@@ -40,7 +40,7 @@ class Denial:
     @classmethod
     def of(cls, item_id: str, refusal: Refusal, wall_ms: int, now_ms: int) -> Denial:
         """The denial of `item_id`; canonical times are shown as the wall clock would show them."""
-        rule, oldest = refusal.rule, refusal.oldest_ms
+        rule, oldest, wait_ms = refusal.rule, refusal.oldest_ms, refusal.wait_from(now_ms)
         return cls(
             item_id=item_id,
             reason_code=refusal.reason_code,
@@ -51,8 +51,8 @@ class Denial:
             used=refusal.used,
             limit=refusal.limit,
             oldest_counted_at=None if oldest is None else shown(oldest - now_ms + wall_ms),
-            next_allowed_at=None if refusal.wait_ms is None else shown(wall_ms + refusal.wait_ms),
-            wait_ms=refusal.wait_ms,
+            next_allowed_at=None if wait_ms is None else shown(wall_ms + wait_ms),
+            wait_ms=wait_ms,
         )
 
 

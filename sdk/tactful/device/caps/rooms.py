@@ -28,6 +28,7 @@ from tactful.device.caps.windows import Now, Track
 
 CRITICAL = CLASSES.index("critical")
 FREE = math.inf
+UNCOUNTED = (FREE, -FREE)  # room whatever was used, or none
 MS_PER_DAY = 86_400_000
 ALL_FIT, NONE_FITS = (True,) * len(CLASSES), (False,) * len(CLASSES)
 
@@ -64,8 +65,7 @@ class Rooms:
 
     def verdicts(self, track: Track, key: Key) -> Sequence[bool]:
         """Whether `track` has room for one more of `key`, by class from promo to critical."""
-        rule = track.rule
-        if rule.headroom or rule.exempt or self._state.losses:
+        if track.by_class or self._state.losses:
             return [self._fits(track, key, rank) for rank in range(len(CLASSES))]
         return ALL_FIT if self._fits(track, key, 0) else NONE_FITS
 
@@ -102,7 +102,7 @@ class Rooms:
         terms = self._terms.get(id(track))
         if terms is None:
             terms = self._terms[id(track)] = self._terms_of(track)
-        return terms if math.isinf(terms) else terms - self.used(track, key)
+        return terms if terms in UNCOUNTED else terms - self.used(track, key)
 
     def _terms_of(self, track: Track) -> float:
         """The room where nothing was used; infinite: whatever was used."""

@@ -45,6 +45,7 @@ class State:
         self.rules = rules
         self.keyed, self._group = _keyed(rules)
         self.tracks = _in_order(self.keyed)
+        self._firsts = [one.tracks[0] for one in self.keyed]
         self.timeline = Timeline()
         self.position = 0
         self.things: list[Thing] = []
@@ -94,10 +95,12 @@ class State:
                     table.clear()
             known: dict[Counted, tuple[Key, ...]] = {}
             asked = self._asked[wanted] = tuple(
-                None
-                if one.tracks[0].rule.match and not one.tracks[0].rule.matches(thing, surface)
-                else known.get(one.tracks[0].counts_by) or self._keys(one.tracks[0], wanted, known)
-                for one in self.keyed
+                [
+                    None
+                    if track.rule.match and not track.rule.matches(thing, surface)
+                    else known.get(track.counts_by) or self._keys(track, wanted, known)
+                    for track in self._firsts
+                ]
             )
         return asked
 

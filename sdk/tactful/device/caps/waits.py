@@ -30,6 +30,7 @@ class Refusal:
     """Why a thing may not be shown: the rule or block, what was counted, how long it lasts.
 
     `wait_ms` None: it does not end by itself. `used` and `limit` are None where nothing is counted.
+    The wait is counted from `found_ms`, by the rule's clock; None: from whenever it is told.
     """
 
     reason_code: str
@@ -39,16 +40,16 @@ class Refusal:
     limit: float | None = None
     wait_ms: int | None = None
     oldest_ms: int | None = None  # canonical time of the oldest counted event
+    found_ms: int | None = None
 
     def timeline(self, rules: Rules) -> int:
         """Whose clock `oldest_ms` runs by."""
         return rules.timeline(self.rule) if self.rule else FULL
 
-    def later(self, ms: int) -> Refusal:
-        """The same, said `ms` later."""
-        wait = None if self.wait_ms is None else self.wait_ms - ms
-        told = self.reason_code, self.rule, self.key, self.used, self.limit, wait, self.oldest_ms
-        return Refusal(*told)
+    def wait_from(self, now_ms: int) -> int | None:
+        """How long it still lasts at `now_ms` by the rule's clock."""
+        gone = 0 if self.found_ms is None else now_ms - self.found_ms
+        return None if self.wait_ms is None else self.wait_ms - gone
 
 
 class Waits(Rooms):
@@ -87,7 +88,7 @@ class Waits(Rooms):
         oldest = self._oldest(track, series, now) if series else None
         room = self.limit(rule) - self._headroom(track, rank) - track.asked
         wait = self._wait(track, key, series, used - room) if room >= 0 else None
-        return Refusal(code, rule, key, used, self.limit(rule), wait, oldest)
+        return Refusal(code, rule, key, used, self.limit(rule), wait, oldest, now.ms)
 
     def _oldest(self, track: Track, series: Series, now: Now) -> int | None:
         if isinstance(track.rule.window, Lifetime | Decay):

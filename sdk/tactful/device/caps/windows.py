@@ -129,6 +129,7 @@ class Track:
         self.by_zone = isinstance(rule.window, Calendar) and rule.window.zone is None
         self.gap_ms = rule.window.gap_ms if isinstance(rule.window, Session) else None
         self.moves = self.by_zone or self.gap_ms is not None  # a setting changes what counts
+        self.by_class = bool(rule.headroom) or rule.exempt is not None  # classes fare differently
         self.span = span_of(rule)
         self.asked = W_MAX if isinstance(rule.window, Decay) else rule.weights.asked  # by one show
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tactful.device.ranking.scoring import Floats
+from tactful.device.ranking.scoring import Floats, Labels, falling
 
 EVIDENCE_HALF = 2.0  # known items at which the personal list may have half its full share
 
@@ -34,14 +34,13 @@ def mix(standard: Floats, personal: Floats, balance: float) -> Floats:
     return (1 - balance) * standard + balance * personal
 
 
-def normalised_rank(scores: Floats) -> Floats:
+def normalised_rank(scores: Floats | Labels) -> Floats:
     """1 for the best item down to 0 for the last; of equal scores the earlier stands above.
 
     `scores` may have several rows, shape (..., items); each is ranked alone.
     """
-    order, count = np.argsort(-scores, axis=-1, kind="stable"), scores.shape[-1]
-    ranks = np.empty(scores.shape)
+    ranks, count = np.empty(scores.shape), scores.shape[-1]
     steps = np.linspace(1.0, 0.0, count) if count > 1 else np.ones(count)
-    for row, places in zip(np.atleast_2d(ranks), np.atleast_2d(order), strict=True):
-        row[places] = steps
+    for row, scored in zip(np.atleast_2d(ranks), np.atleast_2d(scores), strict=True):
+        row[falling(scored)] = steps
     return ranks

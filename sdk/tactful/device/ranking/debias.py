@@ -48,11 +48,11 @@ def left(count: int, places: Labels, wear: Mapping[int, float], fatigue: float) 
     `places` has the place of each item among the scores, -1 for none; one unit of wear halves
     `fatigue` times.
     """
-    worn = np.zeros(count)
     there = places[np.fromiter(wear, dtype=np.int64, count=len(wear))]
     much = np.fromiter(wear.values(), dtype=np.float64, count=len(wear))
-    worn[there[there >= 0]] = much[there >= 0]
-    return np.maximum(2.0 ** (-fatigue * worn), LEAST_LEFT)
+    whole = np.ones(count)
+    whole[there[there >= 0]] = np.maximum(2.0 ** (-fatigue * much[there >= 0]), LEAST_LEFT)
+    return whole
 
 
 def lean(shelf: Shelf, numbers: Ints, leanings: Mapping[tuple[str, int], float]) -> Floats | None:

@@ -54,14 +54,16 @@ def _greedy(
 ) -> list[int]:
     free = np.ones(len(relevance), dtype=bool)
     order, kept = list[int](), (1 - diversity) * relevance
+    last: int | None = None
     for _ in range(depth):
-        added = variety(order[-1] if order else None)
-        gain = kept + diversity * added
-        fitting = free if choice is None else choice.fits(free)
-        order.append(int(np.argmax(np.where(fitting, gain, -np.inf))))
-        free[order[-1]] = False
+        gain = variety(last) * diversity
+        gain += kept
+        gain[~(free if choice is None else choice.fits(free))] = -np.inf
+        last = int(gain.argmax())
+        order.append(last)
+        free[last] = False
         if choice is not None:
-            choice.take(order[-1])
+            choice.take(last)
     return order
 
 

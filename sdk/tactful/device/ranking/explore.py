@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from tactful.device.ranking.scoring import Floats, Ints, Labels, Shelf
+from tactful.device.ranking.scoring import Floats, Ints, Shelf
 
 PRIOR = 4.0  # shows that the mix of everyone's categories is worth before the first own one
 LEAST = 1e-3  # keeps both sides of the beta law above 0
 
 
-@dataclass(frozen=True)
-class Tried:
+class Tried(NamedTuple):
     """How often items of a category were shown to this person, and how often they followed."""
 
     shows: int = 0
@@ -30,18 +29,22 @@ def explore(shelf: Shelf, candidates: Ints, tried: Mapping[int, Tried], *, seed:
     A category's chance is a draw from the beta law of its follows and misses, with the mix among
     the candidates as prior; the same `seed` draws the same.
     """
-    categories = shelf.category[candidates]
-    kinds, firsts, counts = np.unique(categories, return_index=True, return_counts=True)
-    if not len(kinds):
-        return candidates[:0]
-    draws = _draws(kinds, counts / counts.sum(), tried, seed)
+    if not len(candidates):
+        return candidates
+    places = shelf.category[candidates] + 1  # 0 is that of what has none
+    counts = np.bincount(places)
+    there = np.flatnonzero(counts)
+    first = np.empty(len(counts), dtype=np.int64)
+    first[places[::-1]] = np.arange(len(places))[::-1]  # the first of each is written last
+    firsts, mix = first[there], counts[there] / len(places)
+    draws = _draws(there - 1, mix, tried, seed)
     drawn = firsts[np.argsort(-draws, kind="stable")]
     rest = np.ones(len(candidates), dtype=np.bool_)
     rest[drawn] = False
     return np.concatenate([candidates[drawn], candidates[rest]])
 
 
-def _draws(kinds: Labels, mix: Floats, tried: Mapping[int, Tried], seed: bytes) -> Floats:
+def _draws(kinds: Ints, mix: Floats, tried: Mapping[int, Tried], seed: bytes) -> Floats:
     coin = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
     known = [tried.get(kind, NEVER) for kind in kinds.tolist()]
     follows = np.array([one.follows for one in known]) + PRIOR * mix

@@ -103,7 +103,7 @@ def picked(ranking: Ranking, decision: Decision[Item], asked: int) -> Picks:
         tuple(picks),
         decision.decision_id,
         decision.denials,
-        (_why(ranking, decision),) * (asked - len(picks)),
+        (_why(ranking, decision),) * (asked - len(picks)) if len(picks) < asked else (),
         relaxed_in(ranking, asked + len(decision.denials)),
         lowest_promoted(reasons.ranks, asked),
     )

@@ -62,10 +62,10 @@ class Ranking:
 
     def _spares(self) -> Iterator[int]:
         """Replacements, best first; whichever of them are taken, the house's rules hold."""
-        rules, listed = self.context.rules, set(self.house.numbers)
+        apart, listed = bool(self.context.rules.apart), set(self.house.numbers)
         for number in self._others():
-            if number not in listed and not self._parted(number, listed):
-                if rules.apart:
+            if number not in listed and not (apart and self._parted(number, listed)):
+                if apart:
                     listed.add(number)
                 yield number
 
@@ -85,7 +85,7 @@ class Ranking:
 
     def _parted(self, number: int, listed: Collection[int]) -> bool:
         rules, items = self.context.rules, self.context.standing.shelf.catalog.items
-        return bool(rules.apart) and any(rules.parts(items[number], items[n]) for n in listed)
+        return any(rules.parts(items[number], items[n]) for n in listed)
 
     @cached_property
     def _unwanted(self) -> NDArray[np.bool_]:

@@ -36,7 +36,7 @@ class Choice:
 
     def __init__(self, quotas: Iterable[Quota], pool: Ints) -> None:
         self._quotas = sorted(quotas, key=lambda one: RELAXED_FIRST.index(one.name))
-        self._columns = [_short(one.labels[pool]) for one in self._quotas]
+        self._columns = [one.labels[pool] for one in self._quotas]
         self._labels = [column.tolist() for column in self._columns]
         self._counts: list[Counter[int]] = [Counter() for _ in self._quotas]
         self._open = [np.ones(len(pool), dtype=np.bool_) for _ in self._quotas]
@@ -73,10 +73,3 @@ class Choice:
         for quota in self._quotas[:yielding]:
             if quota.name not in known:
                 self.relaxed.append((self._places, quota.name))
-
-
-def _short(labels: Labels) -> Ints:
-    """The same kinds numbered anew, as few as there are; -1 stays."""
-    known, short = np.unique(labels, return_inverse=True)
-    offset = 1 if len(known) and known[0] == -1 else 0
-    return short.astype(np.int64) - offset

@@ -101,7 +101,7 @@ class Reasons:
         found = field.ranks(np.stack(scores), numbers).tolist()
         ranks: list[dict[int, int]] = [dict(zip(numbers, row, strict=True)) for row in found]
         self._rank, self._standard = ranks[:2]
-        self._without = dict(zip(tried, ranks[2:], strict=True))
+        self._tried, self._without = tried, ranks[2:]
 
     def of(self, number: int) -> tuple[Reason, ...]:
         """Why item `number` stands where it does; never empty."""
@@ -122,8 +122,9 @@ class Reasons:
 
     def _cited(self, number: int) -> tuple[Reason, ...]:
         place = self._rank[number]
-        drops = [(ranks[number] - place, liked) for liked, ranks in self._without.items()]
-        strongest = sorted((drop for drop in drops if drop[0] > 0), reverse=True)[:MOST_REASONS]
+        without = zip(self._without, self._tried, strict=True)
+        drops = [(ranks[number] - place, liked) for ranks, liked in without]
+        strongest = sorted([drop for drop in drops if drop[0] > 0], reverse=True)[:MOST_REASONS]
         items = self._ranking.context.standing.shelf.catalog.items
         return tuple(
             Reason(ReasonCode.BECAUSE_YOU_LIKED, items[liked].id, items[liked].title)

@@ -12,7 +12,7 @@ from tactful.device.ranking import debias
 from tactful.device.ranking.balance import mix, normalised_rank
 from tactful.device.ranking.context import Context
 from tactful.device.ranking.debias import GRID
-from tactful.device.ranking.scoring import Floats, Ints
+from tactful.device.ranking.scoring import Floats, Ints, falling
 
 SPREAD = 1 << 28  # more than there are items: their places fit between two steps of the grid
 
@@ -26,10 +26,10 @@ class Field:
     def __init__(self, context: Context, numbers: Ints) -> None:
         standing = context.standing
         self.context = context
-        self.numbers = numbers[np.argsort(standing.shelf.tie_rank[numbers], kind="stable")]
+        self.numbers = numbers[np.argsort(standing.shelf.tie_rank[numbers])]
         self.places = np.full(len(standing.shelf.catalog), -1, dtype=np.int32)
         self.places[self.numbers] = np.arange(len(self.numbers))  # -1: it is not weighed
-        self.standard = normalised_rank(standing.scores[self.numbers])
+        self.standard = normalised_rank(-standing.place[self.numbers])
         popularity = None if standing.popularity is None else standing.popularity[self.numbers]
         self._favour = debias.favour(popularity)
         self.lean = debias.lean(standing.shelf, self.numbers, context.taste.leanings)
@@ -64,7 +64,8 @@ class Field:
         keys = np.zeros((len(final), last + 1))  # in whole numbers, so that no two are equal
         keys[:, :last] = final * (GRID * SPREAD) + np.arange(last, 0, -1)
         mine = keys[:, self.places[list(numbers)]]  # at place -1 stands the last of all
-        counts: Ints = np.count_nonzero(keys[:, None, :last] > mine[:, :, None], axis=-1)
+        above = keys[:, None, :last] > mine[:, :, None]
+        counts: Ints = np.add.reduce(above, axis=-1, dtype=np.int32)
         return counts
 
     def _mixed(self, tastes: Sequence[Mapping[int, float]]) -> Floats:
@@ -104,7 +105,7 @@ class Scored:
 
     @cached_property
     def _order(self) -> Ints:
-        return np.argsort(-self.final, kind="stable")
+        return falling(self.final)
 
     @cached_property
     def best_first(self) -> Ints:

@@ -209,5 +209,7 @@ def _tried(shelf: Shelf, numbers: Ints, times: Floats, clicks: Floats) -> Trials
     kinds = shelf.category[numbers] + 1
     shows = np.bincount(kinds, weights=times)
     follows = np.bincount(kinds, weights=np.minimum(clicks, times))
-    known = np.flatnonzero(shows).tolist()
-    return {kind - 1: Tried(int(shows[kind]), int(follows[kind])) for kind in known}
+    known = np.flatnonzero(shows)
+    columns = shows[known].astype(np.int64), follows[known].astype(np.int64)
+    tried = map(Tried, *(column.tolist() for column in columns))
+    return dict(zip((known - 1).tolist(), tried, strict=True))

@@ -21,10 +21,12 @@ from small_world import (
 
 from tactful.device.ranking import debias
 from tactful.device.ranking.balance import by_evidence, mix, most_personal, normalised_rank
+from tactful.device.ranking.candidates import best
 from tactful.device.ranking.diversity import VARIETIES, diversify
 from tactful.device.ranking.metrics import intra_list_diversity
 from tactful.device.ranking.pipeline import Ranking, rank
 from tactful.device.ranking.reasons import SENTENCES, ReasonCode, Reasons
+from tactful.device.ranking.scoring import falling
 from tactful.device.ranking.taste import Taste
 from tactful.device.wishes import Wishes
 
@@ -46,6 +48,26 @@ def discordant(one: np.ndarray, other: np.ndarray) -> int:
     first = np.sign(one[:, None] - one[None, :])
     second = np.sign(other[:, None] - other[None, :])
     return int((first * second < 0).sum()) // 2
+
+
+some_scores = st.one_of(
+    st.lists(st.sampled_from([0.0, -0.0, 0.5, 1.0, -np.inf]), min_size=1, max_size=120),
+    st.integers(1, 600).flatmap(
+        lambda many: st.randoms(use_true_random=False).map(
+            lambda coin: [coin.choice([coin.random(), 0.5]) for _ in range(many)]
+        )
+    ),
+).map(np.array)
+
+
+@given(scores=some_scores)
+def test_of_equal_scores_the_earlier_stands_above(scores: np.ndarray) -> None:
+    assert falling(scores).tolist() == sorted(range(len(scores)), key=lambda n: -scores[n])
+
+
+@given(scores=some_scores, count=st.integers(1, 130))
+def test_the_best_are_those_of_the_whole_order(scores: np.ndarray, count: int) -> None:
+    assert best(scores, count).tolist() == sorted(falling(scores)[:count].tolist())
 
 
 @given(taste=tastes, seed=st.binary(max_size=4), length=st.integers(0, 70))
