@@ -72,7 +72,7 @@ class Belief:
 
     def at(self, now_ms: int) -> float:
         """The strength left at `now_ms`; below 0 the item is disliked."""
-        return sum(_faded(*one, now_ms, days) for days, one in self.strengths.items())
+        return sum([_faded(*one, now_ms, days) for days, one in self.strengths.items()])
 
     def after(self, event: StoredEvent) -> Belief:
         """The belief once `event` has happened."""

@@ -139,31 +139,30 @@ class Board:
         """
         self.state.reserved = False
         self._grow()
-        for keyed in self.state.keyed:
-            self._note(keyed, judge)
+        changed = [cell for keyed in self.state.keyed for cell in self._changed(keyed, judge)]
+        if changed:
+            self._stale[changed] = True
         here = judge.here
         now = np.array([here.times[0].ms, here.times[1].ms], dtype=np.float64)
         due = self._until[cells] <= now[self._timelines[cells]]
-        old = np.unique(cells[(due | self._stale[cells]) & (cells != NO_CELL)])
-        self._look(old.tolist(), judge)
+        old = set(cells[(due | self._stale[cells]) & (cells != NO_CELL)].tolist())
+        self._look(sorted(old), judge)
 
-    def _note(self, keyed: Keyed, judge: Judge) -> None:
-        """Mark the verdicts of `keyed` that its facts or its setting changed."""
+    def _changed(self, keyed: Keyed, judge: Judge) -> list[int]:
+        """The verdicts of `keyed` that its facts or its setting changed."""
         now = judge.here.on(keyed.tracks[0])
         setting = tuple([t.setting(now) for t in keyed.tracks]), len(self.state.losses)
         changed = self._settings.get(id(keyed)) != setting
-        if not (changed or keyed.touched):
-            return
-        cells = self._of(keyed) if changed else self._touched(keyed)
-        self._stale[list(cells)] = True
+        cells = list(self._of(keyed) if changed else self._touched(keyed))
         self._settings[id(keyed)] = setting
         keyed.touched.clear()
+        return cells
 
     def _touched(self, keyed: Keyed) -> Iterator[int]:
         for interruptive in (False, True):
             numbers = self._numbers[id(keyed), interruptive]
             if numbers:
-                yield from (numbers[key] for key in keyed.touched if key in numbers)
+                yield from [numbers[key] for key in keyed.touched if key in numbers]
 
     def _of(self, keyed: Keyed) -> Iterator[int]:
         for interruptive in (False, True):

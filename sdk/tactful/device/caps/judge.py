@@ -65,8 +65,8 @@ class Judge(Waits):
         """The first rule against `thing`, which had none, by what was touched since then."""
         asked = self._state.asked(thing, self.here.surface, self.here.subject)
         for one, keys in zip(self._state.keyed, asked, strict=True):
-            for key in one.touched.intersection(keys or ()):
-                if not self._lets(one, key, thing.rank):
+            for key in keys or ():
+                if key in one.touched and not self._lets(one, key, thing.rank):
                     return self.rule_refusal(thing)
         return None
 

@@ -78,10 +78,12 @@ class Rooms:
         return not self._state.overdue(self.here.times[VERIFIED].ms)
 
     def _fits(self, track: Track, key: Key, rank: int) -> bool:
-        room = self._room(track, key)
-        if room == FREE:
-            return True
-        if track.rule.headroom or self._state.losses:
+        room = self._terms.get(id(track))
+        if room is None:
+            room = self._terms[id(track)] = self._terms_of(track)
+        if room not in UNCOUNTED:
+            room -= self.used(track, key)
+        if track.by_class or self._state.losses:
             room -= self._headroom(track, rank) + self._lost(track, rank)
         if track.asked <= room:
             return True
@@ -97,15 +99,8 @@ class Rooms:
         used += held * track.rule.weights.reservation
         return used + track.rule.weights.asked <= exempt.limit
 
-    def _room(self, track: Track, key: Key) -> float:
-        """What one more grant may weigh, before headroom; minus infinity: nothing at all."""
-        terms = self._terms.get(id(track))
-        if terms is None:
-            terms = self._terms[id(track)] = self._terms_of(track)
-        return terms if terms in UNCOUNTED else terms - self.used(track, key)
-
     def _terms_of(self, track: Track) -> float:
-        """The room where nothing was used; infinite: whatever was used."""
+        """What one grant may weigh where nothing was used; infinite: whatever was used."""
         rule = track.rule
         if self._unmeasurable(rule, self.here.on(track)):
             return -math.inf

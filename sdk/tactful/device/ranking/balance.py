@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from tactful.device.ranking.scoring import Floats, Labels, falling
@@ -35,12 +37,12 @@ def mix(standard: Floats, personal: Floats, balance: float) -> Floats:
 
 
 def normalised_rank(scores: Floats | Labels) -> Floats:
-    """1 for the best item down to 0 for the last; of equal scores the earlier stands above.
-
-    `scores` may have several rows, shape (..., items); each is ranked alone.
-    """
-    ranks, count = np.empty(scores.shape), scores.shape[-1]
-    steps = np.linspace(1.0, 0.0, count) if count > 1 else np.ones(count)
-    for row, scored in zip(np.atleast_2d(ranks), np.atleast_2d(scores), strict=True):
-        row[falling(scored)] = steps
+    """1 for the best item down to 0 for the last; of equal scores the earlier stands above."""
+    ranks = np.empty(len(scores))
+    ranks[falling(scores)] = _steps(len(scores))
     return ranks
+
+
+@lru_cache(maxsize=8)
+def _steps(count: int) -> Floats:
+    return np.linspace(1.0, 0.0, count) if count > 1 else np.ones(count)

@@ -57,7 +57,7 @@ def gather(
         chosen[best(np.where(kept, personal, -np.inf), int(PERSONAL_QUOTA * size))] = True
     missing, start = max(size - int(np.count_nonzero(chosen)), 0), 0
     while missing and start < len(standard_order):
-        part = standard_order[start : start + 2 * size]
+        part = standard_order[start : start + 2 * missing]
         found = part[(kept[part] & ~chosen[part])][:missing]
         chosen[found] = True
         missing, start = missing - len(found), start + len(part)

@@ -6,7 +6,7 @@ much variety weighs; at 0 each of them keeps the order of the scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from tactful.device.wishes import Objective
 
 POOL = 4  # variety is sought among this many times the length; below, an item is too weak to lift
 SMOOTHING = 0.01  # of the wanted mix, so that the divergence is finite (Steck 2018)
+
+OF_A_MIX: Collection[Objective] = ("xquad", "calibration")
 
 Variety = Callable[[int | None], Floats]
 """Told the place of the item just chosen (None at first), says what each pool item would add."""
@@ -41,10 +43,11 @@ def diversify(
     """
     if not len(candidates) or (diversity == 0 and choice is None):
         return candidates
-    wanted = shelf.category_mix(candidates) if mix is None else mix
+    if mix is None:
+        mix = shelf.category_mix(candidates) if objective in OF_A_MIX else np.zeros(0)
     made = VARIETIES[objective] if diversity else _none
     relevance = unit(scores)
-    variety = made(shelf, candidates, relevance, wanted)
+    variety = made(shelf, candidates, relevance, mix)
     order = _greedy(relevance, variety, min(depth, len(candidates)), diversity, choice)
     return np.concatenate([candidates[order], np.delete(candidates, order)])
 

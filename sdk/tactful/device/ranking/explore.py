@@ -46,7 +46,7 @@ def explore(shelf: Shelf, candidates: Ints, tried: Mapping[int, Tried], *, seed:
 
 def _draws(kinds: Ints, mix: Floats, tried: Mapping[int, Tried], seed: bytes) -> Floats:
     coin = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
-    known = [tried.get(kind, NEVER) for kind in kinds.tolist()]
-    follows = np.array([one.follows for one in known]) + PRIOR * mix
-    misses = np.array([max(one.shows - one.follows, 0) for one in known]) + PRIOR * (1 - mix)
-    return coin.beta(follows + LEAST, misses + LEAST)
+    shows, follows = np.array([tried.get(kind, NEVER) for kind in kinds.tolist()]).T
+    misses = np.maximum(shows - follows, 0) + PRIOR * (1 - mix)
+    draws: Floats = coin.beta(follows + PRIOR * mix + LEAST, misses + LEAST)
+    return draws

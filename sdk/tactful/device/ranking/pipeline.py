@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tactful.device.ranking.brand import House, keep_house
 from tactful.device.ranking.candidates import enough, gather
 from tactful.device.ranking.context import Context
-from tactful.device.ranking.diversity import POOL, diversify
+from tactful.device.ranking.diversity import OF_A_MIX, POOL, diversify
 from tactful.device.ranking.quotas import Choice
 from tactful.device.ranking.scored import Field, Scored
 from tactful.device.ranking.scoring import Floats, Ints
@@ -141,7 +141,7 @@ def _varied(context: Context, pool: Ints, scores: Floats, choice: Choice, length
 def _own_mix(context: Context) -> Floats | None:
     """The mix of categories that the person likes; None if nothing is known."""
     liked = np.fromiter(context.taste.likes, dtype=np.int64, count=len(context.taste.likes))
-    if context.wishes.objective not in ("xquad", "calibration") or not len(liked):
+    if context.wishes.objective not in OF_A_MIX or not len(liked):
         return None
     return context.standing.shelf.category_mix(liked)
 

@@ -69,12 +69,11 @@ class Field:
         return counts
 
     def _mixed(self, tastes: Sequence[Mapping[int, float]]) -> Floats:
-        known = [likes for likes in tastes if likes]
         mixed = np.tile(self.standard, (len(tastes), 1))
-        if known:
-            personal = normalised_rank(np.stack([self._personal(likes) for likes in known]))
-            rows = [bool(likes) for likes in tastes]
-            mixed[rows] = mix(self.standard, personal, self.context.balance)
+        for row, likes in zip(mixed, tastes, strict=True):
+            if likes:
+                personal = normalised_rank(self._personal(likes))
+                row[:] = mix(self.standard, personal, self.context.balance)
         return mixed
 
     def _final(self, balanced: Floats) -> Floats:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from math import ceil
 
 import numpy as np
@@ -24,8 +25,9 @@ def quotas(context: Context, length: int) -> list[Quota]:
     said = [Quota(name, shelf.labels(name), most) for name, most in context.wishes.most.items()]
     if standing.popularity is None:
         return said
-    liked = [int(standing.best_sellers[n]) == 0 for n in context.taste.likes]
-    share = (sum(liked) + HEAD_PRIOR / 2) / (len(liked) + HEAD_PRIOR)
+    likes = list(context.taste.likes)
+    sold = int(np.count_nonzero(standing.best_sellers[likes] == 0)) if likes else 0
+    share = (sold + HEAD_PRIOR / 2) / (len(likes) + HEAD_PRIOR)
     limit = ceil(min(share + HEAD_MARGIN, 1.0) * length)
     return [*said, Quota("best_sellers", standing.best_sellers, limit)]
 
@@ -36,27 +38,34 @@ def sources_of(scored: Scored, natural: Sequence[int], length: int) -> list[Owed
     `natural` is what the list is made from anyway: of it nothing is a trial.
     """
     context, places = scored.context, scored.field.places
-    found = {
-        Source.REPEAT_DUE: [number for number in context.taste.due if places[number] >= 0],
-        Source.FRESH: [number for number in fresh(context, length) if places[number] >= 0],
-        Source.EXPLORATION: _untried(scored, natural),
+    found: dict[Source, Callable[[], Iterable[int]]] = {
+        Source.REPEAT_DUE: lambda: (n for n in context.taste.due if places[n] >= 0),
+        Source.FRESH: lambda: (n for n in fresh(context, length) if places[n] >= 0),
+        Source.EXPLORATION: lambda: _untried(scored, natural),
     }
     owed = []
-    for source, numbers in found.items():
-        share = context.wishes.places.get(source, 0.0)
-        count = round(share * length)
-        if source is Source.EXPLORATION:  # what was shown since the person came had its trials
-            count = min(count, max(context.wishes.trials - round(share * context.taste.seen), 0))
-        if count and numbers:
-            owed.append(Owed(source, count, numbers[: 4 * count]))
+    for source, sought in found.items():
+        count = _places(context, source, length)
+        numbers = list(islice(sought(), 4 * count)) if count else []
+        if numbers:
+            owed.append(Owed(source, count, numbers))
     return owed
+
+
+def _places(context: Context, source: Source, length: int) -> int:
+    """How many places a source is promised; what was shown since the person came had its trials."""
+    share = context.wishes.places.get(source, 0.0)
+    count = round(share * length)
+    if source is not Source.EXPLORATION:
+        return count
+    return min(count, max(context.wishes.trials - round(share * context.taste.seen), 0))
 
 
 def promised(
     scored: Scored, sources: Sequence[Owed], chosen: Sequence[int], length: int
 ) -> list[Owed]:
     """The places that are promised of a list `chosen`, as far as quotas allow."""
-    limits, listed = quotas(scored.context, length), list(chosen[:length])
+    limits, listed = quotas(scored.context, length) if sources else [], list(chosen[:length])
     owed = []
     for one in sources:
         fitting = []

@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, is_not
 from typing import TypeVar
 
 import numpy as np
@@ -75,7 +75,7 @@ class Shows:
         (known, before), told, ids = self._kept, list(shown.values()), list(shown)
         rows, both = np.empty((len(told), 5)), min(len(known), len(told))
         rows[:both] = before[:both]
-        new = [n for n in range(both) if told[n] is not known[n]]
+        new = [n for n, other in enumerate(map(is_not, told, known)) if other]
         for n in (*new, *range(both, len(told))):
             rows[n] = (self._number(ids[n]), *_SHOWS(told[n]))
         self._kept = told, rows
