@@ -46,7 +46,10 @@ class Town:
     folder: Path
 
     def training(self, **changes: object) -> Training:
-        """Three rounds for twelve devices; so small a crowd needs an epsilon that hides little."""
+        """Three rounds for twelve devices; so small a crowd needs an epsilon that hides little.
+
+        Words tell the shelves apart that devices like, or a trial by twelve could go either way.
+        """
         chosen: dict[str, object] = {
             "model": self.model,
             "catalog": CATALOG.sha256,
@@ -55,6 +58,9 @@ class Town:
             "epsilon": 1_000.0,
             "delta": 1e-6,
             "min_batch_size": 4,
+            "words": tuple(
+                (f"shelf{number % 5}", f"item{number}") for number in range(len(CATALOG))
+            ),
         }
         return Training(**{**chosen, **changes})
 

@@ -106,7 +106,7 @@ def test_two_alike_trainings_in_one_second_have_tasks_of_their_own(town) -> None
 
     half = town.pair.leader.half
     for _ in range(2):
-        changed = town.training(users=1, epsilon=0.01)
+        changed = town.training(users=1, epsilon=0.01, words=())
         town.pair.start(changed)
         town.pair.refresh(town.model)
         devices = [town.device(number) for number in range(4)]

@@ -42,10 +42,8 @@ def test_from_likes_to_a_refreshed_list(town) -> None:
 
 def test_with_the_catalogs_words_pairs_are_learned_and_the_model_is_tried(town) -> None:
     devices = [town.device(number) for number in TWELVE]
-    items = town.training().items
-    words = tuple((f"shelf{number % 5}", f"item{number}") for number in range(items))
 
-    town.train(devices, words=words)
+    town.train(devices)
     release = devices[0].refresh()
 
     assert len(devices[0].memory.disclosures) == 3
