@@ -146,9 +146,12 @@ class Items(Sequence[Item]):
         """One item by its number."""
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(self._count))]
+        return self.at(range(self._count)[number])
+
+    def at(self, number: int) -> Item:
+        """One item by its number, which is one of theirs."""
         item = self._made.get(number)
         if item is None:
-            number = range(self._count)[number]
             if len(self._made) >= MADE_KEPT:
                 self._made.clear()
             item = self._made[number] = self._item(number)
@@ -229,7 +232,7 @@ class Catalog:
 
     def at(self, number: int) -> Item:
         """One item by its number; its id is found at once from then on."""
-        item = self.items[number]
+        item = self.items.at(number)
         self._found[item.id] = number
         return item
 

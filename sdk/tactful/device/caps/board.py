@@ -51,7 +51,8 @@ class Board:
         self.state = state
         self._cells: list[Cell] = []  # the first has number 1
         self._numbers: defaultdict[tuple[int, bool], dict[Key, int]] = defaultdict(dict)
-        self._rows: dict[tuple[Thing, str, str, bool], int] = {}
+        self._rows: dict[tuple[str, str, bool], dict[str, tuple[Thing, int]]] = {}
+        self._used = 0  # rows of the table
         self._table = np.zeros((64, 8), dtype=np.int32)
         self._ranks = np.zeros(64, dtype=np.int8)
         self._first = np.full((RANKS, 64), FITS, dtype=np.int32)
@@ -66,7 +67,9 @@ class Board:
 
         Reasons are found one by one, so that what was reserved meanwhile is counted.
         """
-        rows = np.array([self._row(thing, judge) for thing in things], dtype=np.int64)
+        here = judge.here
+        known = self._rows.setdefault((here.surface, here.subject, here.interruptive), {})
+        rows = np.array([self._row(thing, known, judge) for thing in things], dtype=np.int64)
         cells = self._table[rows]
         self._refresh(cells, judge)
         first = self._first[self._ranks[rows].astype(np.intp)[:, None], cells]
@@ -87,7 +90,7 @@ class Board:
     @property
     def full(self) -> bool:
         """Whether it has grown so large that a new one is better."""
-        return len(self._rows) > MOST_ROWS
+        return self._used > MOST_ROWS
 
     def _explain(self, number: int, rank: int, judge: Judge) -> Refusal | None:
         known = self._explained.get(number, {}).get(rank)
@@ -100,20 +103,20 @@ class Board:
             self._explained.setdefault(number, {})[rank] = refusal
         return refusal
 
-    def _row(self, thing: Thing, judge: Judge) -> int:
-        here = judge.here
-        wanted = (thing, here.surface, here.subject, here.interruptive)
-        row = self._rows.get(wanted)
-        if row is None:
-            row = self._rows[wanted] = len(self._rows)
-            asked = self.state.asked(thing, here.surface, here.subject)
-            pairs = zip(self.state.keyed, asked, strict=True)
-            cells = [
-                self._cell(o, key, here.interruptive) for o, keys in pairs for key in keys or ()
-            ]
-            self._make_room(row, len(cells))
-            self._table[row, : len(cells)] = cells
-            self._ranks[row] = thing.rank
+    def _row(self, thing: Thing, known: dict[str, tuple[Thing, int]], judge: Judge) -> int:
+        """The row of a thing; one whose attributes changed gets another."""
+        found = known.get(thing.item)
+        if found is not None and (found[0] is thing or found[0] == thing):
+            return found[1]
+        row, here = self._used, judge.here
+        self._used += 1
+        known[thing.item] = thing, row
+        asked = self.state.asked(thing, here.surface, here.subject)
+        pairs = zip(self.state.keyed, asked, strict=True)
+        cells = [self._cell(o, key, here.interruptive) for o, keys in pairs for key in keys or ()]
+        self._make_room(row, len(cells))
+        self._table[row, : len(cells)] = cells
+        self._ranks[row] = thing.rank
         return row
 
     def _cell(self, keyed: Keyed, key: Key, interruptive: bool) -> int:

@@ -62,11 +62,13 @@ class Ranking:
 
     def _spares(self) -> Iterator[int]:
         """Replacements, best first; whichever of them are taken, the house's rules hold."""
-        apart, listed = bool(self.context.rules.apart), set(self.house.numbers)
+        listed = set(self.house.numbers)
+        if not self.context.rules.apart:
+            yield from (number for number in self._others() if number not in listed)
+            return
         for number in self._others():
-            if number not in listed and not (apart and self._parted(number, listed)):
-                if apart:
-                    listed.add(number)
+            if number not in listed and not self._parted(number, listed):
+                listed.add(number)
                 yield number
 
     def _others(self) -> Iterator[int]:
