@@ -207,6 +207,7 @@ def table(comparison: Comparison) -> str:
         epsilon = "none" if one.epsilon is None else f"{one.epsilon:g}"
         spread = "" if one.ndcg_half_width is None else f"±{one.ndcg_half_width:.4f}"
         upload = f"{one.coordinates_per_device:,}" if one.coordinates_per_device else "history"
+        upload = "nothing" if one.method == "words" else upload
         lines.append(
             f"{one.method:18}{epsilon:>8}{one.ndcg_at_100:10.4f}{spread:>9}"
             f"{one.recall_at_20:11.4f}{upload:>13}{_sent(one)}"

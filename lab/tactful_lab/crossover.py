@@ -227,8 +227,8 @@ def table(figures: Crossover) -> str:
 
 
 def _told(cell: Cell) -> str:
-    gain = f"{cell.gain:+.3f}" if cell.personal else "="
-    return f"{cell.ndcg_at_100:14.4f}{gain:>8}"
+    released = " " if cell.personal else "="
+    return f"{cell.ndcg_at_100:13.4f}{cell.gain:+8.3f}{released}"
 
 
 def plot(figures: Crossover) -> str:

@@ -140,7 +140,7 @@ def plot(points: Sequence[Point]) -> str:
     """NDCG@100 over uploaded numbers, a curve per epsilon, as SVG."""
     curves = {
         f"epsilon {epsilon:g}": sorted(
-            (one.numbers, one.ndcg_at_100, one.half_width or 0.0)
+            (float(round(one.numbers)), one.ndcg_at_100, one.half_width or 0.0)
             for one in points
             if one.epsilon == epsilon
         )
