@@ -104,7 +104,7 @@ RULES = (
 )
 POPULARITY_SHARES = ((12.0, 0.40), (40.0, 0.15), (100.0, 0.10), (math.inf, 0.05))  # by SNR
 
-LONG, MOST_SNR = 7.5, 160.0  # long histories at such an SNR: a subspace is learned, not pairs
+LONG = 7.5  # mean of sqrt(m) from which on a subspace is learned, not pairs
 SECOND_COUNT = 0.35  # of the budget, where pairs say little but words may say much
 TRIAL_SHARES = ((25.0, 0.10), (math.inf, 0.04))  # by SNR
 MOST_NUMBERS = ((60.0, 25_000), (math.inf, 150_000))  # that a device uploads, by SNR
@@ -165,7 +165,7 @@ def settled(plan: Plan, popularity: Floats, mean_root: float) -> Plan:
     signal = plan.snr * max(mean_root, 0.0)
     if signal < gate.LEAST_SIGNAL and not plan.described:
         return _spending(plan, ("popularity", "popularity"))
-    if not plan.described and mean_root >= LONG and plan.snr < MOST_SNR:
+    if not plan.described and mean_root >= LONG:
         return _subspace_plan(plan)
     least, most = RIDGES[plan.described]
     ridge = min(max(mean_root**2 / RIDGE_UNIT, least), most)
