@@ -77,15 +77,13 @@ class Board:
         numbers = np.where(first[worst] < FITS, cells[worst], NO_CELL)
         for thing, number in zip(things, numbers.tolist(), strict=True):
             refusal = None if judge.calm and thing.item else next(judge.before_rules(thing), None)
-            if refusal is None and number != NO_CELL:
-                refusal = self._reason(thing, number, judge)
-            yield refusal
+            yield refusal or self._reason(thing, number, judge)
 
     def _reason(self, thing: Thing, number: int, judge: Judge) -> Refusal | None:
         """The first rule against `thing`: `number`, or one before it by what was reserved since."""
-        if self.state.reserved:
+        if self.state.reserved and (number != NO_CELL or judge.refuses_since(thing)):
             return judge.rule_refusal(thing)
-        return self._explain(number, thing.rank, judge)
+        return None if number == NO_CELL else self._explain(number, thing.rank, judge)
 
     @property
     def full(self) -> bool:
@@ -187,7 +185,7 @@ class Board:
         found: list[Verdict] = []
         for number in numbers:
             keyed, key = self._cells[number - 1]
-            seen = key in keyed.holds or any(key in track.series for track in keyed.tracks)
+            seen = key in keyed.known or key in keyed.holds
             verdict = None if seen else unseen.get(id(keyed))
             if verdict is None:
                 verdict = _verdict(keyed, key, judge)

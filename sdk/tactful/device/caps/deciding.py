@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Generic
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from tactful.device.caps.board import Board
 
 AsThing = Callable[[Showable], Thing]
-PORTION = 2  # times as many candidates are looked at as places are free
+Asks = Callable[[Sequence[Thing]], Iterator[Refusal | None]]
+FEW = 2  # times as many candidates as places are asked; beyond, a table answers many at once
+PORTION = 2  # times as many candidates are looked at there as places are free
 LEAST_PORTION = 8  # candidates; each later portion is at least twice as large
 
 
@@ -43,9 +45,11 @@ class Deciding(Generic[ItemT]):
             candidates = self._fair(candidates, self._rules.starve_after_ms)
         start, least = 0, LEAST_PORTION
         while start < len(candidates) and len(self._items) < k and len(self._refused) <= most:
-            size = max(PORTION * (k - len(self._items)), least)
-            self._walk(candidates[start : start + size], k, most)  # the others need not be made
-            start, least = start + size, 2 * least
+            size, asks = k - len(self._items), self._one_by_one
+            if start >= FEW * k:
+                size, asks, least = max(PORTION * size, least), self._at_once, 2 * least
+            self._walk(candidates[start : start + size], k, most, asks)  # the others are not made
+            start += size
         return self._recorded()
 
     def _fair(self, candidates: Sequence[ItemT], most_ms: int) -> Sequence[ItemT]:
@@ -61,18 +65,23 @@ class Deciding(Generic[ItemT]):
         self._starving = starving(open_, since, self._here.times[FULL].ms, most_ms)
         return [candidates[place] for place in fair_order(things, self._starving, since)]
 
-    def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int) -> None:
+    def _walk(self, portion: Sequence[ItemT], k: int, most_refused: int, asks: Asks) -> None:
+        """Answer for the candidates in turn: picks of one decision count too."""
         things = [self._thing(item) for item in portion]
-        refused = self._board.refusals(things, self._judge)
-        for item, thing, refusal in zip(portion, things, refused, strict=True):
+        for item, thing, refusal in zip(portion, things, asks(things), strict=True):
             if len(self._items) == k or len(self._refused) > most_refused:
                 return
-            # picks of one decision count too
-            now = refusal or self._judge.refusal_since(thing) or self._judge.offered(thing)
-            if now is None:
+            refusal = refusal or self._judge.offered(thing)
+            if refusal is None:
                 self._grant(item, thing)
             else:
-                self._refused.append((item.id, now))
+                self._refused.append((item.id, refusal))
+
+    def _one_by_one(self, things: Sequence[Thing]) -> Iterator[Refusal | None]:
+        return map(self._judge.refusal, things)
+
+    def _at_once(self, things: Sequence[Thing]) -> Iterator[Refusal | None]:
+        return self._board.refusals(things, self._judge)
 
     def _grant(self, item: ItemT, thing: Thing) -> None:
         hold = Hold(

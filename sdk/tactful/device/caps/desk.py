@@ -101,9 +101,11 @@ class Writing:
 
     def thing_number(self, thing: Thing) -> int:
         """The number of `thing` in this vault; changed attributes are a new thing."""
-        if thing not in self.state.thing_numbers:
-            self.put("thing", list(thing))
-        return self.state.thing_numbers[thing]
+        number = self.state.thing_numbers.get(thing)
+        if number is None:
+            self.append("thing", list(thing))
+            number = self.state.learn(thing)
+        return number
 
 
 class Desk:

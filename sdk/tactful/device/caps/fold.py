@@ -65,9 +65,7 @@ def _owner(state: State, _: int, body: Mapping[str, object]) -> None:
 
 
 def _thing(state: State, _: int, body: Mapping[str, object]) -> None:
-    thing = Thing.from_fields(_fields(body, 11))
-    state.thing_numbers[thing] = len(state.things)
-    state.things.append(thing)
+    state.learn(Thing.from_fields(_fields(body, 11)))
 
 
 def _decision(state: State, position: int, body: Mapping[str, object]) -> None:

@@ -32,10 +32,13 @@ class Judge(Waits):
 
     def __init__(self, state: State, here: Here) -> None:
         super().__init__(state, here)
+        self._strange: dict[tuple[int, int], bool] = {}  # by rules and class: do strangers fit?
         self.chances: dict[tuple[str, Key], bool] = {}  # opportunities offered; True once taken
 
     def refusal(self, thing: Thing) -> Refusal | None:
         """The first reason against `thing`, None if there is none."""
+        if thing.item and self.calm and self._allows(thing):
+            return None
         return next(self.refusals(thing), None)
 
     @cached_property
@@ -61,17 +64,31 @@ class Judge(Waits):
         """The first rule against `thing`, those that pace apart."""
         return next(self._rule_refusals(thing), None)
 
-    def refusal_since(self, thing: Thing) -> Refusal | None:
-        """The first rule against `thing`, which had none, by what was touched since then."""
+    def refuses_since(self, thing: Thing) -> bool:
+        """Whether a rule is against `thing`, which had none, by what was touched since then."""
+        return not self._allows(thing, all_of_it=False)
+
+    def _allows(self, thing: Thing, *, all_of_it: bool = True) -> bool:
+        """Whether no rule is against `thing`, those that pace apart; or none that was touched."""
+        rank = thing.rank
         asked = self._state.asked(thing, self.here.surface, self.here.subject)
         for one, keys in zip(self._state.keyed, asked, strict=True):
             for key in keys or ():
-                if key in one.touched and not self._lets(one, key, thing.rank):
-                    return self.rule_refusal(thing)
-        return None
+                if (all_of_it or key in one.touched) and not self._lets(one, key, rank):
+                    return False
+        return True
 
     def _lets(self, keyed: Keyed, key: Key, rank: int) -> bool:
-        return all(track.paces or self._fits(track, key, rank) for track in keyed.tracks)
+        """Whether all of these rules have room; they have the same for whatever was never shown."""
+        strange = key not in keyed.known and key not in keyed.holds
+        if strange and (id(keyed), rank) in self._strange:
+            return self._strange[id(keyed), rank]
+        fits = True
+        for track in keyed.tracks:
+            fits = fits and (track.paces or self._fits(track, key, rank))
+        if strange:
+            self._strange[id(keyed), rank] = fits
+        return fits
 
     def _rule_refusals(self, thing: Thing) -> Iterator[Refusal]:
         for track, keys in self._plan(thing):

@@ -81,7 +81,7 @@ class Rooms:
         room = self._terms.get(id(track))
         if room is None:
             room = self._terms[id(track)] = self._terms_of(track)
-        if room not in UNCOUNTED:
+        if room != FREE and room != -FREE:
             room -= self.used(track, key)
         if track.by_class or self._state.losses:
             room -= self._headroom(track, rank) + self._lost(track, rank)
@@ -127,6 +127,8 @@ class Rooms:
     def used(self, track: Track, key: Key) -> float:
         """What is used now: counted events and open holds."""
         series, holds = track.series.get(key), track.holds.get(key)
+        if series is None and holds is None:
+            return 0
         now = self.here.times[track.timeline]
         if track.decays:
             worn = series.wear.at(now.ms) if series and series.wear else 0.0

@@ -28,6 +28,7 @@ class Keyed(NamedTuple):
     places: tuple[int, ...]  # of each among all rules
     holds: dict[Key, list[Hold]]  # that may still weigh for one of the rules
     touched: set[Key]
+    known: set[Key]  # anything was ever counted of them
     seen: int  # the level from which on a hold weighs for none
 
 
@@ -122,9 +123,15 @@ class State:
         (thing, surface, subject), rule = of, track.rule
         keys = keys_of(thing, surface, rule.key)
         if rule.partition != "device":
-            keys = tuple((subject, *key) for key in keys)
+            keys = tuple([(subject, *key) for key in keys])
         known[track.counts_by] = keys
         return keys
+
+    def learn(self, thing: Thing) -> int:
+        """The number of a thing that was just written down."""
+        self.thing_numbers[thing] = len(self.things)
+        self.things.append(thing)
+        return len(self.things) - 1
 
     def expires(self, hold: Hold) -> int:
         """When `hold` ends, on the verified timeline."""
@@ -360,6 +367,7 @@ def _keyed(rules: Rules) -> tuple[tuple[Keyed, ...], list[int]]:
             tuple(place for _, place in pairs),
             shared[name].holds,
             shared[name].touched,
+            shared[name].known,
             max(_seen(track) for track, _ in pairs),
         )
         for name, pairs in tracks.items()

@@ -174,6 +174,8 @@ def keys_of(thing: Thing, surface: str, attributes: tuple[str, ...]) -> tuple[Ke
         if name in SINGLE:
             found = thing[SINGLE[name]] or (thing.item if name == "family" else "")
             return ((str(found or NONE),),)
+        if name == "app":
+            return ((name,),)
         if name == "category" and len(thing.categories) == 1 and thing.categories[0]:
             return (thing.categories,)
         alone = thing.values(attributes[0], surface)

@@ -109,10 +109,11 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What rules share that count by the same keys: open holds, and the keys that changed."""
+    """What rules share that count by the same keys: holds, what changed, what was ever counted."""
 
     holds: dict[Key, list[Hold]] = field(default_factory=dict)
     touched: set[Key] = field(default_factory=set)
+    known: set[Key] = field(default_factory=set)
 
 
 class Track:
@@ -122,7 +123,7 @@ class Track:
         self.rule, self.timeline = rule, timeline
         self.counts_by: Counted = (rule.key, rule.partition)
         self.series: dict[Key, Series] = {}
-        self.holds, self.touched = keys.holds, keys.touched
+        self.holds, self.touched, self.known = keys.holds, keys.touched, keys.known
         self.decays, self.cools = isinstance(rule.window, Decay), isinstance(rule.window, Cooldown)
         self.totals = isinstance(rule.window, Lifetime)
         self.paces = isinstance(rule.window, EveryNth)
@@ -138,6 +139,7 @@ class Track:
         self.touched.add(key)
         series = self.series.get(key)
         if series is None:
+            self.known.add(key)
             series = self.series[key] = self._empty()
         return series
 
