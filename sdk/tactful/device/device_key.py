@@ -117,11 +117,13 @@ class Sealer:
     """Seals, opens and names under sub-keys of one vault (HKDF-SHA256, RFC 5869); 32 byte key."""
 
     def __init__(self, key: bytes, vault_id: bytes) -> None:
+        from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         _require_length(key, "key")
         root = hmac.digest(vault_id, key, "sha256")
         self._aead = AESGCM(_expand(root, b"tactful vault seal"))
+        self._refused = (InvalidTag, ValueError)
         self._names = _expand(root, b"tactful vault names")
         self._marks = _expand(root, b"tactful vault digest")
         self.check = _expand(root, b"tactful vault check")[:16]
@@ -134,13 +136,11 @@ class Sealer:
 
     def open(self, sealed: bytes, bound: bytes) -> bytes | None:
         """The text, or None if anything was changed."""
-        from cryptography.exceptions import InvalidTag
-
         try:
             return self._aead.decrypt(
                 sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bound + bound
             )
-        except (InvalidTag, ValueError):
+        except self._refused:
             return None
 
     def blind(self, text: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from tactful.errors import InvalidInput
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.integer]
+_EVERY = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,38 +70,34 @@ class Model:
         outside the head, or a person without one inside it, gets the standard score. `weights`,
         if given, tell how strongly each item is liked; they multiply w.
         """
-        taste = self.taste(items, weights)
-        scores = self.standard()
-        if taste is not None:
-            own = _own(self.basis, self._mixed, self._lift, taste.direction, taste.pulls)
-            if self._whole:
-                scores += own
-            else:
-                scores[self.head] += own
+        liked = np.ones(len(items)) if weights is None else weights
+        scores: Floats = self._everything.personal(self.leanings(items, liked[None]))[0]
         return scores
 
-    def taste(self, items: Ints, weights: Floats | None = None) -> Leaning | None:
-        """Where a person with these items leans; None without one in the head."""
+    def leanings(self, items: Ints, weights: Floats) -> list[Leaning]:
+        """Where people with these items lean, one for each row of `weights` (people, items).
+
+        What has no weight, or lies outside the head, says nothing.
+        """
         mine = np.asarray(items, dtype=np.int64)
         self._check(mine)
-        rows = self.rows[mine]
-        history = self.weights[mine].astype(np.float64) * (1.0 if weights is None else weights)
-        history = np.where(rows >= 0, history, 0.0)
-        length = np.sqrt(np.square(history).sum())
-        if not length > 0:
-            return None
-        history = (history / length).astype(np.float64)
-        direction = (history @ self.basis[rows] * self.scale).astype(np.float32, copy=False)
-        return Leaning(direction, self._pulls(rows[rows >= 0], history[rows >= 0]))
+        there = self.rows[mine] >= 0
+        rows, history = self.rows[mine[there]], self.weights[mine[there]] * weights[:, there]
+        lengths = np.sqrt(np.square(history).sum(axis=1, keepdims=True))
+        history /= np.where(lengths > 0, lengths, 1.0)
+        basis = self.basis[rows].astype(np.float64)
+        directions = ((one @ basis * self.scale).astype(np.float32) for one in history)
+        return [Leaning(d, self._pulls(rows, h)) for d, h in zip(directions, history, strict=True)]
 
     def part(self, numbers: Ints) -> Part:
         """What scores the items `numbers` alone, for many tastes."""
         rows = self.rows[numbers]
-        places = np.flatnonzero(rows >= 0)
-        inside = rows[places]
-        mixed = self._mixed[inside]
-        lift = self._lift[inside]
-        return Part(self._standard[numbers], places, inside, self.basis[inside], mixed, lift)
+        inside = rows >= 0
+        places = _EVERY if inside.all() else np.flatnonzero(inside)
+        rows = rows[places]
+        basis = self.basis.take(rows, axis=0)
+        mixed, lift = self._mixed[rows], self._lift[rows]
+        return Part(self._standard[numbers], places, rows, basis, mixed, lift)
 
     @property
     def kind(self) -> str:
@@ -153,9 +150,11 @@ class Model:
         return pulls
 
     @cached_property
-    def _whole(self) -> bool:
-        """Whether the head is all items in their order."""
-        return len(self.head) == len(self.weights) and bool((np.diff(self.head) == 1).all())
+    def _everything(self) -> Part:
+        """What scores all items."""
+        whole = len(self.head) == len(self.weights) and bool((np.diff(self.head) == 1).all())
+        places = _EVERY if whole else self.head
+        return Part(self._standard, places, _EVERY, self.basis, self._mixed, self._lift)
 
     @cached_property
     def _standard(self) -> Floats:
@@ -193,27 +192,24 @@ class Part:
     """Some items of a model: their standard scores, and the rows of those in the head."""
 
     standard: Floats
-    places: NDArray[np.int64]  # of the items in the head, among these
-    rows: NDArray[np.int64]  # of the same items in the head
+    places: NDArray[np.integer] | slice  # of the items in the head, among these
+    rows: NDArray[np.int64] | slice  # of the same items in the head
     basis: Singles
     mixed: Singles
     lift: Singles
 
-    def personal(self, taste: Leaning | None) -> Floats:
-        """Their scores for one taste, as `Model.personal` has them."""
-        scores = self.standard.copy()
-        if taste is not None:
-            pulls = None if taste.pulls is None else taste.pulls[self.rows]
-            scores[self.places] += _own(self.basis, self.mixed, self.lift, taste.direction, pulls)
+    def personal(self, leanings: Sequence[Leaning]) -> Floats:
+        """Their scores for each taste, as `Model.personal` has them, shape (tastes, items)."""
+        scores = np.tile(self.standard, (len(leanings), 1))
+        for row, leaning in zip(scores, leanings, strict=True):
+            row[self.places] += self._own(leaning)
         return scores
 
-
-def _own(
-    basis: Singles, mixed: Singles, lift: Singles, direction: Singles, pulls: Floats | None
-) -> NDArray[np.floating]:
-    """What taste adds to the scores of items with these rows."""
-    directed = (basis @ direction) * mixed
-    return directed if pulls is None else directed + pulls * lift
+    def _own(self, leaning: Leaning) -> NDArray[np.floating]:
+        """What taste adds to the scores of those in the head."""
+        directed = (self.basis @ leaning.direction) * self.mixed
+        pulls = leaning.pulls
+        return directed if pulls is None else directed + pulls[self.rows] * self.lift
 
 
 def head_rows(head: NDArray[np.int32], n: int) -> NDArray[np.int64]:

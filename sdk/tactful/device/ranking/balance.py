@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tactful.device.ranking.scoring import Floats, Labels, falling
+from tactful.device.ranking.scoring import Floats, Ints, Labels, falling
 
 EVIDENCE_HALF = 2.0  # known items at which the personal list may have half its full share
 
@@ -38,8 +38,13 @@ def mix(standard: Floats, personal: Floats, balance: float) -> Floats:
 
 def normalised_rank(scores: Floats | Labels) -> Floats:
     """1 for the best item down to 0 for the last; of equal scores the earlier stands above."""
-    ranks = np.empty(len(scores))
-    ranks[falling(scores)] = _steps(len(scores))
+    return ranked(falling(scores))
+
+
+def ranked(order: Ints | Labels) -> Floats:
+    """1 for the place that `order` has first, down to 0 for the last."""
+    ranks = np.empty(len(order))
+    ranks[order] = _steps(len(order))
     return ranks
 
 

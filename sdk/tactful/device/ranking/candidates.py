@@ -65,9 +65,9 @@ def gather(
 
 
 def best(scores: Floats, count: int) -> Ints:
-    """The places of the highest `count` (> 0) of `scores`, rising; of equals the earlier."""
-    if count >= len(scores):
-        return np.arange(len(scores))
+    """The places of the highest `count` of `scores`, rising; of equals the earlier."""
+    if not 0 < count < len(scores):
+        return np.arange(min(count, len(scores)))
     there = _at_least(scores, count)
     found = scores[there]
     least = np.partition(found, len(found) - count)[len(found) - count]

@@ -61,7 +61,7 @@ def _greedy(
     for _ in range(depth):
         gain = variety(last) * diversity
         gain += kept
-        gain[~(free if choice is None else choice.fits(free))] = -np.inf
+        np.copyto(gain, -np.inf, where=~(free if choice is None else choice.fits(free)))
         last = int(gain.argmax())
         order.append(last)
         free[last] = False

@@ -73,10 +73,10 @@ class Ranking:
 
     def _others(self) -> Iterator[int]:
         """What was chosen, then all that was weighed, then the rest as it stands for everyone."""
-        found = chain(self.order.tolist(), self.scored.best_first.tolist())
+        found: Iterator[int] = chain(self.order.tolist(), self._weighed())
         if self.context.rules.standard_share:
             place = self.context.standing.place
-            found = chain(sorted(found, key=lambda number: int(place[number])))
+            found = iter(sorted(found, key=lambda number: int(place[number])))
         seen = set[int]()
         for number in found:
             if number not in seen:
@@ -84,6 +84,10 @@ class Ranking:
                 yield number
         standing = self.context.standing.order
         yield from standing[~self._unwanted[standing]].tolist()
+
+    def _weighed(self) -> Iterator[int]:
+        """All that was weighed, best first: ordered only if the list does not do."""
+        yield from self.scored.best_first.tolist()
 
     def _parted(self, number: int, listed: Collection[int]) -> bool:
         rules, items = self.context.rules, self.context.standing.shelf.catalog.items

@@ -47,7 +47,7 @@ class Choice:
     def fits(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The `free` places of the pool that break no quota, relaxed until there is one."""
         fitting = free & self._all
-        if fitting.any() or not free.any():
+        if np.count_nonzero(fitting) or not free.any():
             return fitting
         for yielding in range(1, len(self._quotas) + 1):
             fitting = free.copy()

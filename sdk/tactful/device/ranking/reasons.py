@@ -97,8 +97,8 @@ class Reasons:
         likes = ranking.context.taste.likes if ranking.context.balance else {}
         tried = list(likes)[:SIGNALS_TRIED]
         scores = [ranking.scored.final, field.everyone.final]
-        scores += list(field.alike([_but(likes, liked) for liked in tried])) if tried else []
-        found = field.ranks(np.stack(scores), numbers).tolist()
+        scores += [*field.without(likes, tried)] if tried else []
+        found = field.ranks(np.array(scores), numbers).tolist()
         ranks: list[dict[int, int]] = [dict(zip(numbers, row, strict=True)) for row in found]
         self._rank, self._standard = ranks[:2]
         self._tried, self._without = tried, ranks[2:]

@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from tactful.device.ranking import debias
-from tactful.device.ranking.balance import mix, normalised_rank
+from tactful.device.ranking.balance import mix, normalised_rank, ranked
+from tactful.device.ranking.candidates import best
 from tactful.device.ranking.context import Context
 from tactful.device.ranking.debias import GRID
-from tactful.device.ranking.scoring import Floats, Ints, falling
+from tactful.device.ranking.scoring import Floats, Ints, columns, falling
 
 SPREAD = 1 << 28  # more than there are items: their places fit between two steps of the grid
 
@@ -26,10 +27,12 @@ class Field:
     def __init__(self, context: Context, numbers: Ints) -> None:
         standing = context.standing
         self.context = context
-        self.numbers = numbers[np.argsort(standing.shelf.tie_rank[numbers])]
+        in_order = standing.shelf.by_id[np.sort(standing.shelf.tie_rank[numbers])]
+        self.numbers = in_order.astype(np.int64)
         self.places = np.full(len(standing.shelf.catalog), -1, dtype=np.int32)
         self.places[self.numbers] = np.arange(len(self.numbers))  # -1: it is not weighed
-        self.standard = normalised_rank(-standing.place[self.numbers])
+        best_first = standing.order[np.sort(standing.place[numbers])]
+        self.standard = ranked(self.places[best_first])
         popularity = None if standing.popularity is None else standing.popularity[self.numbers]
         self._favour = debias.favour(popularity)
         self.lean = debias.lean(standing.shelf, self.numbers, context.taste.leanings)
@@ -48,11 +51,14 @@ class Field:
         """Scored for a person who likes these, and else has the context's taste."""
         if self.context.balance == 0 or not likes:
             return self._scored(self.standard)
-        return self._scored(self._mixed([likes])[0])
+        liked, strengths = columns(likes)
+        return self._scored(self._mixed(liked, strengths[None])[0])
 
-    def alike(self, tastes: Sequence[Mapping[int, float]]) -> Floats:
-        """The final scores for several people who like these, shape (people, items)."""
-        return self._final(self._mixed(tastes))
+    def without(self, likes: Mapping[int, float], left_out: Sequence[int]) -> Floats:
+        """The final scores once each of `left_out` is not liked any more, shape (those, items)."""
+        liked, strengths = columns(likes)
+        others = liked != np.array(left_out, dtype=np.int64)[:, None]
+        return self._final(self._mixed(liked, strengths * others))
 
     def ranks(self, final: Floats, numbers: Sequence[int]) -> Ints:
         """How many items stand above each of `numbers`, shape (people, numbers).
@@ -68,12 +74,11 @@ class Field:
         counts: Ints = np.add.reduce(above, axis=-1, dtype=np.int32)
         return counts
 
-    def _mixed(self, tastes: Sequence[Mapping[int, float]]) -> Floats:
-        mixed = np.tile(self.standard, (len(tastes), 1))
-        for row, likes in zip(mixed, tastes, strict=True):
-            if likes:
-                personal = normalised_rank(self._personal(likes))
-                row[:] = mix(self.standard, personal, self.context.balance)
+    def _mixed(self, liked: Ints, strengths: Floats) -> Floats:
+        """Standard and personal in one, of several people; who likes nothing has the standard."""
+        personal = [normalised_rank(one) for one in self._personal(liked, strengths)]
+        mixed = mix(self.standard, np.array(personal), self.context.balance)
+        mixed[~strengths.any(axis=1)] = self.standard
         return mixed
 
     def _final(self, balanced: Floats) -> Floats:
@@ -103,17 +108,16 @@ class Scored:
         return self.field.context
 
     @cached_property
-    def _order(self) -> Ints:
-        return falling(self.final)
-
-    @cached_property
     def best_first(self) -> Ints:
         """The item numbers, best first, ties by id."""
-        return self.numbers[self._order]
+        return self.numbers[falling(self.final)]
 
     def best(self, count: int) -> tuple[Ints, Floats]:
         """The best `count` item numbers, best first, and their final scores."""
-        return self.best_first[:count], self.final[self._order[:count]]
+        places = best(self.final, count)
+        scores = self.final[places]
+        order = falling(scores)
+        return self.numbers[places[order]], scores[order]
 
     def score(self, number: int) -> float:
         """The final score of one item; 0 if it is not among them."""

@@ -111,8 +111,13 @@ class Shelf:
     def tie_rank(self) -> Labels:
         """Each item's place in the order of ids: ties are broken by it, on every device alike."""
         ranks = np.empty(len(self.catalog), dtype=np.int32)
-        ranks[np.frombuffer(self.catalog.by_id, dtype=np.int32)] = np.arange(len(ranks))
+        ranks[self.by_id] = np.arange(len(ranks))
         return ranks
+
+    @property
+    def by_id(self) -> Labels:
+        """All items in the order of ids."""
+        return np.frombuffer(self.catalog.by_id, dtype=np.int32)
 
     def those(self, asked: Callable[[Item], bool]) -> NDArray[np.bool_]:
         """The items of which `asked` holds, which may look at category and tags alone."""
@@ -215,23 +220,23 @@ class Standing:
 
         With a personal model it is the model's; without one, closeness to what is liked.
         """
-        liked, strengths = _columns(likes)
+        liked, strengths = columns(likes)
         if self.model is not None and len(self.model.head):
             return self.model.personal(liked, _trust(strengths))
         return _closeness(self.shelf, liked, strengths, None)
 
-    def part(self, numbers: Ints) -> Callable[[Mapping[int, float]], Floats]:
-        """`personal` for the items `numbers` alone, cheap to ask again for other likes."""
+    def part(self, numbers: Ints) -> Callable[[Ints, Floats], Floats]:
+        """`personal` for the items `numbers` alone, of several people at once.
+
+        Told what is liked and how strongly (people, liked), 0 for not, it answers (people, items).
+        """
         model, shelf = self.model, self.shelf
         if model is None or not len(model.head):
-            return lambda likes: _closeness(shelf, *_columns(likes), numbers)
+            return lambda liked, strengths: np.array(
+                [_closeness(shelf, liked, one, numbers) for one in strengths]
+            )
         part = model.part(numbers)
-
-        def personal(likes: Mapping[int, float]) -> Floats:
-            liked, strengths = _columns(likes)
-            return part.personal(model.taste(liked, _trust(strengths)))
-
-        return personal
+        return lambda liked, strengths: part.personal(model.leanings(liked, _trust(strengths)))
 
 
 def falling(scores: Floats | Labels) -> Ints:
@@ -241,12 +246,13 @@ def falling(scores: Floats | Labels) -> Ints:
     """
     order = np.argsort(-scores)
     ordered = scores[order]
-    if (ordered[1:] == ordered[:-1]).any():
+    if np.count_nonzero(ordered[1:] == ordered[:-1]):
         return np.argsort(-scores, kind="stable")
     return order
 
 
-def _columns(likes: Mapping[int, float]) -> tuple[Ints, Floats]:
+def columns(likes: Mapping[int, float]) -> tuple[Ints, Floats]:
+    """What is liked, and how strongly."""
     liked = np.fromiter(likes, dtype=np.int64, count=len(likes))
     return liked, np.fromiter(likes.values(), dtype=np.float64, count=len(likes))
 

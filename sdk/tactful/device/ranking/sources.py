@@ -102,7 +102,7 @@ def _untried(scored: Scored, natural: Sequence[int]) -> list[int]:
         known[scored.numbers[scored.field.lean < 0]] = True
     best, sold = scored.best_first, context.standing.best_sellers
     untried = best[~known[best] & (sold[best] < 0)]  # what everyone knows is no trial
-    drawn = explore(context.standing.shelf, untried, context.taste.tried, seed=context.seed)
+    drawn = explore(context.standing.shelf, untried, context.taste.tried(), seed=context.seed)
     numbers: list[int] = drawn.tolist()
     return numbers
 

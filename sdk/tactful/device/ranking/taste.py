@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter, is_not
 from typing import TypeVar
 
@@ -52,7 +53,7 @@ class Taste:
     times: Mapping[int, int] = field(default_factory=dict)
     withheld: frozenset[int] = frozenset()
     due: tuple[int, ...] = ()
-    tried: Mapping[int, Tried] = field(default_factory=dict)
+    tried: Callable[[], Mapping[int, Tried]] = dict  # seldom asked
     seen: int = 0  # shows since the person came
     known: int = 0  # how many items and kinds of items anything is thought of
 
@@ -115,16 +116,25 @@ def taste_of(
     disliked = {n for n, strength in strengths.items() if strength <= WITHHELD}
     leanings = _leanings(shelf, profile, strengths, interests, now_ms, sensitive)
     return Taste(
-        likes={n: strengths[n] for n in sorted(liked, key=lambda n: (-strengths[n], items[n].id))},
+        likes=_strongest(shelf, liked, strengths),
         leanings=leanings,
         wear=_wear(shelf, beliefs, shown, columns[:2], now_ms),
         times=dict(zip(shown.tolist(), columns[2].astype(np.int64).tolist(), strict=True)),
         withheld=held | disliked,
         due=due,
-        tried=_tried(shelf, shown, *columns[2:]),
+        tried=partial(_tried, shelf, shown, *columns[2:]),
         seen=profile.sitting.at(now_ms),
         known=len(liked) + len(disliked) + len(profile.opinions) + len(interests),
     )
+
+
+def _strongest(
+    shelf: Shelf, liked: Sequence[int], strengths: Mapping[int, float]
+) -> dict[int, float]:
+    """What is liked, the strongest first, ties by id."""
+    much = np.array([strengths[number] for number in liked])
+    order = np.lexsort((shelf.tie_rank[liked], -much)).tolist()
+    return {liked[place]: strengths[liked[place]] for place in order}
 
 
 def _numbered(
