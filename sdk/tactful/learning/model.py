@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -71,23 +71,29 @@ class Model:
         if given, tell how strongly each item is liked; they multiply w.
         """
         liked = np.ones(len(items)) if weights is None else weights
-        scores: Floats = self._everything.personal(self.leanings(items, liked[None]))[0]
+        scores: Floats = self._everything.personal(self.taste(items)(liked[None]))[0]
         return scores
 
-    def leanings(self, items: Ints, weights: Floats) -> list[Leaning]:
-        """Where people with these items lean, one for each row of `weights` (people, items).
+    def taste(self, items: Ints) -> Callable[[Floats], list[Leaning]]:
+        """Says where people with these items lean: told weights (people, items), one for each.
 
         What has no weight, or lies outside the head, says nothing.
         """
         mine = np.asarray(items, dtype=np.int64)
         self._check(mine)
-        there = self.rows[mine] >= 0
-        rows, history = self.rows[mine[there]], self.weights[mine[there]] * weights[:, there]
-        lengths = np.sqrt(np.square(history).sum(axis=1, keepdims=True))
-        history /= np.where(lengths > 0, lengths, 1.0)
+        there = np.flatnonzero(self.rows[mine] >= 0)
+        rows, known = self.rows[mine[there]], self.weights[mine[there]]
         basis = self.basis[rows].astype(np.float64)
-        directions = ((one @ basis * self.scale).astype(np.float32) for one in history)
-        return [Leaning(d, self._pulls(rows, h)) for d, h in zip(directions, history, strict=True)]
+
+        def leanings(weights: Floats) -> list[Leaning]:
+            history = known * weights[:, there]
+            lengths = np.sqrt(np.square(history).sum(axis=1, keepdims=True))
+            history /= np.where(lengths > 0, lengths, 1.0)
+            directions = [(one @ basis * self.scale).astype(np.float32) for one in history]
+            pulls = [self._pulls(rows, one) for one in history]
+            return [Leaning(*both) for both in zip(directions, pulls, strict=True)]
+
+        return leanings
 
     def part(self, numbers: Ints) -> Part:
         """What scores the items `numbers` alone, for many tastes."""

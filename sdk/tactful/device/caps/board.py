@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.caps.judge import Judge
+from tactful.device.caps.judge import NONE, Judge
 from tactful.device.caps.rooms import ALL_FIT
 from tactful.device.caps.state import Keyed, State
 from tactful.device.caps.things import CLASSES, Key, Thing
@@ -25,7 +25,6 @@ from tactful.device.caps.windows import Setting
 Labels = NDArray[np.int32]
 NO_CELL = 0  # fills rows that are shorter than the table is wide; it refuses nothing
 RANKS = len(CLASSES)
-FITS = 1 << 30  # in the place of a rule that refuses: none does
 MOST_ROWS = 500_000
 
 
@@ -55,7 +54,7 @@ class Board:
         self._used = 0  # rows of the table
         self._table = np.zeros((64, 8), dtype=np.int32)
         self._ranks = np.zeros(64, dtype=np.int8)
-        self._first = np.full((RANKS, 64), FITS, dtype=np.int32)
+        self._first = np.full((RANKS, 64), NONE, dtype=np.int32)
         self._until = np.full(64, math.inf)
         self._timelines = np.zeros(64, dtype=np.int8)
         self._stale = np.ones(64, dtype=bool)  # verdicts to be found before they are used
@@ -74,15 +73,15 @@ class Board:
         self._refresh(cells, judge)
         first = self._first[self._ranks[rows].astype(np.intp)[:, None], cells]
         worst = np.arange(len(rows)), first.argmin(axis=1)
-        numbers = np.where(first[worst] < FITS, cells[worst], NO_CELL)
+        numbers = np.where(first[worst] < NONE, cells[worst], NO_CELL)
         for thing, number in zip(things, numbers.tolist(), strict=True):
             refusal = None if judge.calm and thing.item else next(judge.before_rules(thing), None)
             yield refusal or self._reason(thing, number, judge)
 
     def _reason(self, thing: Thing, number: int, judge: Judge) -> Refusal | None:
         """The first rule against `thing`: `number`, or one before it by what was reserved since."""
-        if self.state.reserved and (number != NO_CELL or judge.refuses_since(thing)):
-            return judge.rule_refusal(thing)
+        if self.state.reserved:
+            return judge.rule_refusal(thing, since=number == NO_CELL)
         return None if number == NO_CELL else self._explain(number, thing.rank, judge)
 
     @property
@@ -174,7 +173,7 @@ class Board:
         if count <= size:
             return
         more = 2 * count - size
-        self._first = np.hstack([self._first, np.full((RANKS, more), FITS, dtype=np.int32)])
+        self._first = np.hstack([self._first, np.full((RANKS, more), NONE, dtype=np.int32)])
         self._until = np.concatenate([self._until, np.full(more, math.inf)])
         self._timelines = np.concatenate([self._timelines, np.zeros(more, dtype=np.int8)])
         self._stale = np.concatenate([self._stale, np.ones(more, dtype=bool)])
@@ -201,10 +200,10 @@ class Board:
 
 
 def _verdict(keyed: Keyed, key: Key, judge: Judge) -> Verdict:
-    first, until = [FITS] * RANKS, math.inf
+    first, until = [NONE] * RANKS, math.inf
     for track, place in zip(keyed.tracks, keyed.places, strict=True):
         fits = ALL_FIT if track.paces else judge.verdicts(track, key)
         if fits is not ALL_FIT and not all(fits):
-            first = [min(f, FITS if fit else place) for f, fit in zip(first, fits, strict=True)]
+            first = [min(f, NONE if fit else place) for f, fit in zip(first, fits, strict=True)]
             until = min(until, judge.next_look(track, key))
     return Verdict(first, until, keyed.tracks[0].timeline)

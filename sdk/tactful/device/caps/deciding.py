@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AsThing = Callable[[Showable], Thing]
 Asks = Callable[[Sequence[Thing]], Iterator[Refusal | None]]
-FEW = 2  # times as many candidates as places are asked; beyond, a table answers many at once
+FEW = 1  # times as many refused as there are places: then a table answers for many at once
 PORTION = 2  # times as many candidates are looked at there as places are free
 LEAST_PORTION = 8  # candidates; each later portion is at least twice as large
 
@@ -46,7 +46,7 @@ class Deciding(Generic[ItemT]):
         start, least = 0, LEAST_PORTION
         while start < len(candidates) and len(self._items) < k and len(self._refused) <= most:
             size, asks = k - len(self._items), self._one_by_one
-            if start >= FEW * k:
+            if len(self._refused) > FEW * k:
                 size, asks, least = max(PORTION * size, least), self._at_once, 2 * least
             self._walk(candidates[start : start + size], k, most, asks)  # the others are not made
             start += size
@@ -116,7 +116,7 @@ class Deciding(Generic[ItemT]):
             self._ttl_ms,
             self._here.surface,
             self._here.subject,
-            [writing.thing_number(hold.thing) for hold in self._holds],
+            writing.thing_numbers([hold.thing for hold in self._holds]),
             [[rule_id, *key] for rule_id, key in self._judge.chances],
         ]
         position = writing.append("decision", fields)
@@ -124,9 +124,9 @@ class Deciding(Generic[ItemT]):
             self._state.rename(hold, (position, hold.id[1]))
         if self._holds:
             self._state.active(writing.now.stamp)
-        picks = (
-            self._pick(hold, item) for hold, item in zip(self._holds, self._items, strict=True)
-        )
+        expires = shown(self._here.wall_ms + self._ttl_ms)
+        granted = zip(self._holds, self._items, strict=True)
+        picks = [Pick(hold.id[1], item, hold.name, expires) for hold, item in granted]
         return Decision(str(position), tuple(picks), self._denials(), self._still_starving())
 
     def _still_starving(self) -> tuple[str, ...]:
@@ -137,7 +137,3 @@ class Deciding(Generic[ItemT]):
         return Denials(
             self._refused, self._here.wall_ms, lambda refusal: times[refusal.timeline(rules)]
         )
-
-    def _pick(self, hold: Hold, item: ItemT) -> Pick[ItemT]:
-        expires = shown(self._here.wall_ms + hold.ttl_ms)
-        return Pick(hold.id[1], item, hold.name, expires)

@@ -99,13 +99,14 @@ class Writing:
             self._owner = self.state.owners.index(owner)
         return self._owner
 
-    def thing_number(self, thing: Thing) -> int:
-        """The number of `thing` in this vault; changed attributes are a new thing."""
-        number = self.state.thing_numbers.get(thing)
-        if number is None:
-            self.append("thing", list(thing))
-            number = self.state.learn(thing)
-        return number
+    def thing_numbers(self, things: Sequence[Thing]) -> list[int]:
+        """The numbers of `things` in this vault; changed attributes are a new thing."""
+        known = self.state.thing_numbers
+        new = [thing for thing in dict.fromkeys(things) if thing not in known]
+        self.tx.append_all("thing", [{"f": list(thing)} for thing in new])
+        for thing in new:
+            self.state.learn(thing)
+        return [known[thing] for thing in things]
 
 
 class Desk:
@@ -278,8 +279,7 @@ class Desk:
         zone = instant.reading.zone
         segments = instant.timeline.segments
         full, verified = (
-            replace(state.now(instant.ms(p) + ahead_ms, p, zone), segments=segments)
-            for p in (FULL, VERIFIED)
+            state.now(instant.ms(p) + ahead_ms, p, zone, segments) for p in (FULL, VERIFIED)
         )
         return full, verified
 

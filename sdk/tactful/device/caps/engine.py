@@ -217,7 +217,7 @@ class CapEngine:
             )
             number = None
             if hold is None and item is not None:
-                number = writing.thing_number(self.thing(item))
+                [number] = writing.thing_numbers([self.thing(item)])
             record(writing, told, name=event.event_id, number=number)
             return told
 

@@ -16,6 +16,8 @@ from tactful.device.caps.things import Key, Thing
 from tactful.device.caps.waits import Refusal, Waits
 from tactful.device.caps.windows import Track
 
+NONE = 1 << 30  # in the place of a rule that refuses: none does
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -32,14 +34,13 @@ class Judge(Waits):
 
     def __init__(self, state: State, here: Here) -> None:
         super().__init__(state, here)
-        self._strange: dict[tuple[int, int], bool] = {}  # by rules and class: do strangers fit?
+        self._strange: dict[tuple[int, int], int] = {}  # by rules and class
         self.chances: dict[tuple[str, Key], bool] = {}  # opportunities offered; True once taken
 
     def refusal(self, thing: Thing) -> Refusal | None:
         """The first reason against `thing`, None if there is none."""
-        if thing.item and self.calm and self._allows(thing):
-            return None
-        return next(self.refusals(thing), None)
+        early = None if self.calm and thing.item else next(self.before_rules(thing), None)
+        return early or self.rule_refusal(thing)
 
     @cached_property
     def calm(self) -> bool:
@@ -60,35 +61,34 @@ class Judge(Waits):
         if thing.item:
             yield from self._rule_refusals(thing)
 
-    def rule_refusal(self, thing: Thing) -> Refusal | None:
-        """The first rule against `thing`, those that pace apart."""
-        return next(self._rule_refusals(thing), None)
+    def rule_refusal(self, thing: Thing, *, since: bool = False) -> Refusal | None:
+        """The first rule against `thing`, those that pace apart.
 
-    def refuses_since(self, thing: Thing) -> bool:
-        """Whether a rule is against `thing`, which had none, by what was touched since then."""
-        return not self._allows(thing, all_of_it=False)
-
-    def _allows(self, thing: Thing, *, all_of_it: bool = True) -> bool:
-        """Whether no rule is against `thing`, those that pace apart; or none that was touched."""
-        rank = thing.rank
+        Of one that no rule was against, `since` asks those alone that were touched since then.
+        """
+        first, by, rank = NONE, (), thing.rank
         asked = self._state.asked(thing, self.here.surface, self.here.subject)
         for one, keys in zip(self._state.keyed, asked, strict=True):
             for key in keys or ():
-                if (all_of_it or key in one.touched) and not self._lets(one, key, rank):
-                    return False
-        return True
+                place = NONE if since and key not in one.touched else self._against(one, key, rank)
+                if place < first:
+                    first, by = place, key
+        return None if first == NONE else self.explain(self._state.tracks[first], by, rank)
 
-    def _lets(self, keyed: Keyed, key: Key, rank: int) -> bool:
-        """Whether all of these rules have room; they have the same for whatever was never shown."""
-        strange = key not in keyed.known and key not in keyed.holds
-        if strange and (id(keyed), rank) in self._strange:
-            return self._strange[id(keyed), rank]
-        fits = True
-        for track in keyed.tracks:
-            fits = fits and (track.paces or self._fits(track, key, rank))
-        if strange:
-            self._strange[id(keyed), rank] = fits
-        return fits
+    def _against(self, keyed: Keyed, key: Key, rank: int) -> int:
+        """The place of the first of these rules without room; the same for all never shown."""
+        if key in keyed.known or key in keyed.holds:
+            return self._first_full(keyed, key, rank)
+        place = self._strange.get((id(keyed), rank))
+        if place is None:
+            place = self._strange[id(keyed), rank] = self._first_full(keyed, key, rank)
+        return place
+
+    def _first_full(self, keyed: Keyed, key: Key, rank: int) -> int:
+        for track, place in zip(keyed.tracks, keyed.places, strict=True):
+            if not (track.paces or self._fits(track, key, rank)):
+                return place
+        return NONE
 
     def _rule_refusals(self, thing: Thing) -> Iterator[Refusal]:
         for track, keys in self._plan(thing):
@@ -103,7 +103,9 @@ class Judge(Waits):
 
         Counted once per decision and key, whether or not it is taken; taken at most once.
         """
-        paced = list(self._paced(thing)) if self._state.paces else []
+        if not self._state.paces:
+            return None
+        paced = list(self._paced(thing))
         for track, key in paced:
             if (track.rule.id, key) not in self.chances:
                 self.chances[track.rule.id, key] = False

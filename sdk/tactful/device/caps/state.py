@@ -10,7 +10,7 @@ from tactful.device.caps.fatigue import IGNORED, REACTIONS, SHOWN
 from tactful.device.caps.feedback import Feedback
 from tactful.device.caps.reservations import Hold, HoldId, Outcome, Owner, Stamp
 from tactful.device.caps.rules import PRESUMED, W_MAX, Decay, EveryNth, Rule, Rules, Session
-from tactful.device.caps.segments import FULL, VERIFIED, Timeline
+from tactful.device.caps.segments import FULL, VERIFIED, Segment, Timeline
 from tactful.device.caps.things import Key, Thing, keys_of
 from tactful.device.caps.windows import Counted, Keys, Now, Track
 
@@ -127,11 +127,10 @@ class State:
         known[track.counts_by] = keys
         return keys
 
-    def learn(self, thing: Thing) -> int:
-        """The number of a thing that was just written down."""
+    def learn(self, thing: Thing) -> None:
+        """Number a thing that was just written down."""
         self.thing_numbers[thing] = len(self.things)
         self.things.append(thing)
-        return len(self.things) - 1
 
     def expires(self, hold: Hold) -> int:
         """When `hold` ends, on the verified timeline."""
@@ -308,16 +307,16 @@ class State:
 
     def _close_slot(self, hold: Hold) -> None:
         if self.slots.pop(hold.id, None) is not None:
-            self._ignored(hold, hold.stamp._replace(offset=hold.stamp.offset + hold.ttl_ms))
+            self._ignored(hold, hold.stamp, hold.ttl_ms)
 
-    def _ignored(self, hold: Hold, stamp: Stamp) -> None:
+    def _ignored(self, hold: Hold, stamp: Stamp, later_ms: int = 0) -> None:
         if hold.acted or hold.level not in (2, 3):
             return
         for track, keys in self._shown(hold).worn:
             for key in keys:
                 wear = track.of(key).wear
                 if wear is not None:
-                    wear.add(self.at(stamp, track.timeline), IGNORED)
+                    wear.add(self.at(stamp, track.timeline) + later_ms, IGNORED)
 
     def overdue(self, now_verified: int) -> list[Hold]:
         """Open holds whose time is over; they are to be closed."""
@@ -327,14 +326,16 @@ class State:
         self.next_end = min((end for end, _ in ends), default=math.inf)
         return [hold for end, hold in ends if end <= now_verified]
 
-    def now(self, reading_ms: int, timeline: int, zone: str | None) -> Now:
+    def now(
+        self, reading_ms: int, timeline: int, zone: str | None, segments: tuple[Segment, ...]
+    ) -> Now:
         """The moment of decision at canonical time `reading_ms`."""
         starts = {
             gap: start if reading_ms - last < gap else reading_ms
             for (gap, of), (start, last) in self.activity.items()
             if of == timeline
         }
-        return Now(self.timeline.segments, timeline, reading_ms, zone, starts)
+        return Now(segments, timeline, reading_ms, zone, starts)
 
     def close(self, hold: Hold, outcome: str, day: int, verified_day: int) -> None:
         """End `hold`; a presumed one was seen, for all we know, at its expiry on `day`."""

@@ -99,7 +99,7 @@ class Thing(NamedTuple):
             item.family,
             item.creative,
             item.campaign,
-            tuple(name for name in categories if name),
+            tuple([name for name in categories if name]),
             item.brand,
             item.channel,
             tuple(item.tags),

@@ -104,7 +104,7 @@ class Ranking:
 def rank(context: Context, *, length: int) -> Ranking:
     """The list of `length` places for `context`."""
     context = context.of_nobody() if context.balance == 0 else context
-    scored = Field(context, _candidates(context, length)).scored(context.taste.likes)
+    scored = Field(context, _candidates(context, length)).scored()
     pool, scores = scored.best(length * (POOL if context.balance else EVERYONE))
     choice = Choice(quotas(context, length), pool)
     chosen = _varied(context, pool, scores, choice, length)

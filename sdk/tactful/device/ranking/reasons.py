@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from tactful.device.catalog import Item
 from tactful.device.ranking.candidates import Source
 from tactful.device.ranking.pipeline import Ranking
 from tactful.device.ranking.scored import Field
@@ -97,11 +98,11 @@ class Reasons:
         likes = ranking.context.taste.likes if ranking.context.balance else {}
         tried = list(likes)[:SIGNALS_TRIED]
         scores = [ranking.scored.final, field.everyone.final]
-        scores += [*field.without(likes, tried)] if tried else []
-        found = field.ranks(np.array(scores), numbers).tolist()
-        ranks: list[dict[int, int]] = [dict(zip(numbers, row, strict=True)) for row in found]
-        self._rank, self._standard = ranks[:2]
-        self._tried, self._without = tried, ranks[2:]
+        scores += [*field.without(tried)] if tried else []
+        found: list[list[int]] = field.ranks(np.array(scores), numbers).T.tolist()
+        items = ranking.context.standing.shelf.catalog.items
+        self._because = {liked: _because(items[liked]) for liked in tried}
+        self._ranks = dict(zip(numbers, found, strict=True))  # here, for everyone, without each
 
     def of(self, number: int) -> tuple[Reason, ...]:
         """Why item `number` stands where it does; never empty."""
@@ -114,22 +115,18 @@ class Reasons:
     def ranks(self) -> list[int]:
         """The places by score, from 0, of those of the items that were weighed."""
         places = self._ranking.scored.field.places
-        return [rank for number, rank in self._rank.items() if places[number] >= 0]
+        return [rank for number, (rank, *_) in self._ranks.items() if places[number] >= 0]
 
     def is_standard(self, number: int) -> bool:
         """Whether the item would stand as high if nothing at all were known of the person."""
-        return self._standard[number] <= self._rank[number]
+        rank, standard, *_ = self._ranks[number]
+        return standard <= rank
 
     def _cited(self, number: int) -> tuple[Reason, ...]:
-        place = self._rank[number]
-        without = zip(self._without, self._tried, strict=True)
-        drops = [(ranks[number] - place, liked) for ranks, liked in without]
-        strongest = sorted([drop for drop in drops if drop[0] > 0], reverse=True)[:MOST_REASONS]
-        items = self._ranking.context.standing.shelf.catalog.items
-        return tuple(
-            Reason(ReasonCode.BECAUSE_YOU_LIKED, items[liked].id, items[liked].title)
-            for _, liked in strongest
-        )
+        rank, _, *without = self._ranks[number]
+        drops = [drop for drop in zip(without, self._because, strict=True) if drop[0] > rank]
+        strongest = sorted(drops, reverse=True)[:MOST_REASONS]
+        return tuple([self._because[liked] for _, liked in strongest])
 
     def _general(self, number: int) -> ReasonCode:
         if not self.is_standard(number):
@@ -140,6 +137,10 @@ class Reasons:
         return ReasonCode.STANDARD if known else ReasonCode.NOTHING_KNOWN
 
 
+def _because(liked: Item) -> Reason:
+    return Reason(ReasonCode.BECAUSE_YOU_LIKED, liked.id, liked.title)
+
+
 def tested(ranking: Ranking, numbers: Sequence[int]) -> list[bool]:
     """For each signal cited for these items: whether the item falls if all is scored without it."""
     reasons, context = Reasons(ranking, numbers), ranking.context
@@ -148,7 +149,7 @@ def tested(ranking: Ranking, numbers: Sequence[int]) -> list[bool]:
     for number, item_id in cited:
         likes = _but(context.taste.likes, context.standing.shelf.catalog.number(item_id))
         without = replace(context, taste=replace(context.taste, likes=likes))
-        anew = Field(without, ranking.scored.numbers).scored(likes)
+        anew = Field(without, ranking.scored.numbers).scored()
         found.append(anew.ranks([number]) > ranking.scored.ranks([number]))
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,7 +39,8 @@ class Field:
         self._left = debias.left(
             len(self.numbers), self.places, context.taste.wear, context.wishes.fatigue
         )
-        self._personal = standing.part(self.numbers)
+        self._liked, self._strengths = columns(context.taste.likes)
+        self._personal = standing.part(self.numbers, self._liked)
 
     @cached_property
     def everyone(self) -> Scored:
@@ -47,18 +48,17 @@ class Field:
         corrected = debias.correct_popularity(self.standard, self._favour)
         return Scored(self, self.standard, debias.gridded(corrected))
 
-    def scored(self, likes: Mapping[int, float]) -> Scored:
-        """Scored for a person who likes these, and else has the context's taste."""
-        if self.context.balance == 0 or not likes:
-            return self._scored(self.standard)
-        liked, strengths = columns(likes)
-        return self._scored(self._mixed(liked, strengths[None])[0])
+    def scored(self) -> Scored:
+        """Scored for the person of the context."""
+        balanced = self.standard
+        if self.context.balance and len(self._liked):
+            balanced = self._mixed(self._strengths[None])[0]
+        return Scored(self, balanced, self._final(balanced))
 
-    def without(self, likes: Mapping[int, float], left_out: Sequence[int]) -> Floats:
+    def without(self, left_out: Sequence[int]) -> Floats:
         """The final scores once each of `left_out` is not liked any more, shape (those, items)."""
-        liked, strengths = columns(likes)
-        others = liked != np.array(left_out, dtype=np.int64)[:, None]
-        return self._final(self._mixed(liked, strengths * others))
+        others = self._liked != np.array(left_out, dtype=np.int64)[:, None]
+        return self._final(self._mixed(self._strengths * others))
 
     def ranks(self, final: Floats, numbers: Sequence[int]) -> Ints:
         """How many items stand above each of `numbers`, shape (people, numbers).
@@ -74,9 +74,9 @@ class Field:
         counts: Ints = np.add.reduce(above, axis=-1, dtype=np.int32)
         return counts
 
-    def _mixed(self, liked: Ints, strengths: Floats) -> Floats:
+    def _mixed(self, strengths: Floats) -> Floats:
         """Standard and personal in one, of several people; who likes nothing has the standard."""
-        personal = [normalised_rank(one) for one in self._personal(liked, strengths)]
+        personal = [normalised_rank(one) for one in self._personal(strengths)]
         mixed = mix(self.standard, np.array(personal), self.context.balance)
         mixed[~strengths.any(axis=1)] = self.standard
         return mixed
@@ -84,9 +84,6 @@ class Field:
     def _final(self, balanced: Floats) -> Floats:
         corrected = debias.correct_popularity(balanced, self._favour)
         return debias.gridded(debias.leant(corrected, self.lean) * self._left)
-
-    def _scored(self, balanced: Floats) -> Scored:
-        return Scored(self, balanced, self._final(balanced))
 
 
 @dataclass(frozen=True, eq=False)

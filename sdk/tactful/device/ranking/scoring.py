@@ -225,18 +225,18 @@ class Standing:
             return self.model.personal(liked, _trust(strengths))
         return _closeness(self.shelf, liked, strengths, None)
 
-    def part(self, numbers: Ints) -> Callable[[Ints, Floats], Floats]:
-        """`personal` for the items `numbers` alone, of several people at once.
+    def part(self, numbers: Ints, liked: Ints) -> Callable[[Floats], Floats]:
+        """`personal` for the items `numbers` alone, of several people who like these.
 
-        Told what is liked and how strongly (people, liked), 0 for not, it answers (people, items).
+        Told how strongly (people, liked), 0 for not at all, it answers (people, items).
         """
         model, shelf = self.model, self.shelf
         if model is None or not len(model.head):
-            return lambda liked, strengths: np.array(
+            return lambda strengths: np.array(
                 [_closeness(shelf, liked, one, numbers) for one in strengths]
             )
-        part = model.part(numbers)
-        return lambda liked, strengths: part.personal(model.leanings(liked, _trust(strengths)))
+        part, taste = model.part(numbers), model.taste(liked)
+        return lambda strengths: part.personal(taste(_trust(strengths)))
 
 
 def falling(scores: Floats | Labels) -> Ints:

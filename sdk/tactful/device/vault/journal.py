@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -23,6 +23,7 @@ _PAGE_OF = {
 }
 _HEAD = struct.Struct(">QQ32s")
 _MODULUS = 1 << 256
+Row = tuple[int, bytes, bytes | None, bytes | None]  # position, sealed, taste, name
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -95,17 +96,28 @@ class Transaction:
         """
         if name is not None and (known := self.find(name)) is not None:
             return known
-        position = self.head.last + 1
         blind = None if name is None else _short_name(self._sealer, name)
-        bound = _bound(position, blind)
+        bound = _bound(self.head.last + 1, blind)
         content = self._sealer.seal(_packed(kind, body), _TASTE + bound if taste else bound)
         columns = (self._sealer.seal(b"", bound), content) if taste else (content, None)
-        self._connection.execute(
-            "insert into record (position, sealed, taste, name) values (?, ?, ?, ?)",
-            (position, *columns, blind),
+        self._insert([(self.head.last + 1, *columns, blind)], self._sealer.mark(bound, content))
+        return self.head.last
+
+    def append_all(self, kind: str, bodies: Iterable[Mapping[str, object]]) -> None:
+        """Seal one record of each body, in one statement."""
+        rows, marks = [], 0
+        for position, body in enumerate(bodies, self.head.last + 1):
+            bound = _bound(position, None)
+            content = self._sealer.seal(_packed(kind, body), bound)
+            rows.append((position, content, None, None))
+            marks += self._sealer.mark(bound, content)
+        self._insert(rows, marks)
+
+    def _insert(self, rows: Sequence[Row], marks: int) -> None:
+        self._connection.executemany(
+            "insert into record (position, sealed, taste, name) values (?, ?, ?, ?)", rows
         )
-        self.head = self.head.moved(self._sealer.mark(bound, content), 1, last=position)
-        return position
+        self.head = self.head.moved(marks, len(rows), last=self.head.last + len(rows))
 
     def find(self, name: str) -> int | None:
         """The position of the record called `name`, None if there is none."""

@@ -173,14 +173,14 @@ def test_a_cited_reason_is_true_without_it_the_item_falls(
     ranking = rank(context(likes, balance), length=length)
     listed = list(ranking.house.numbers)
     reasons = Reasons(ranking, listed)
-    places = field(ranking.context).scored(likes).ranks(listed)
+    places = field(ranking.context).scored().ranks(listed)
 
     for number, place in zip(listed, places, strict=True):
         for reason in reasons.of(number):
             if reason.code is ReasonCode.BECAUSE_YOU_LIKED:
                 cited = CATALOG.number(str(reason.item_id))
                 rest = {item: strength for item, strength in likes.items() if item != cited}
-                without = field(context(rest, balance)).scored(rest)
+                without = field(context(rest, balance)).scored()
                 assert without.ranks([number])[0] > place
 
 
@@ -188,8 +188,8 @@ def test_the_faithfulness_check_can_fail() -> None:
     """Citing what is liked most, tried or not, is found out by the law above."""
     likes = {3: 5.0, 4: 1.0}
     ranking = rank(context(likes, 0.6), length=10)
-    scored = field(ranking.context).scored(likes)
-    without = field(context({4: 1.0}, 0.6)).scored({4: 1.0})
+    scored = field(ranking.context).scored()
+    without = field(context({4: 1.0}, 0.6)).scored()
 
     drops = [without.ranks([n])[0] - scored.ranks([n])[0] for n in ranking.house.numbers]
     assert any(drop <= 0 for drop in drops)
