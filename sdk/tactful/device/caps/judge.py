@@ -66,7 +66,8 @@ class Judge(Waits):
 
         Of one that no rule was against, `since` asks those alone that were touched since then.
         """
-        first, by, rank = NONE, (), thing.rank
+        first, rank = NONE, thing.rank
+        by: Key = ()
         asked = self._state.asked(thing, self.here.surface, self.here.subject)
         for one, keys in zip(self._state.keyed, asked, strict=True):
             for key in keys or ():

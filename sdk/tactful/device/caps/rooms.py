@@ -28,7 +28,6 @@ from tactful.device.caps.windows import Now, Track
 
 CRITICAL = CLASSES.index("critical")
 FREE = math.inf
-UNCOUNTED = (FREE, -FREE)  # room whatever was used, or none
 MS_PER_DAY = 86_400_000
 ALL_FIT, NONE_FITS = (True,) * len(CLASSES), (False,) * len(CLASSES)
 

@@ -275,11 +275,9 @@ class Transaction:
 def wanted(page: list[tuple[int, bytes]], kinds: Collection[str] | None) -> Iterator[Record]:
     """The records of a page that are of one of `kinds`; None means all."""
     for position, text in page:
-        kind, _, body = text.partition(b"\n")
-        if not kind:
-            continue
-        if kinds is None or kind.decode() in kinds:
-            yield Record(position, kind.decode(), json.loads(body))
+        kind, _, body = text.decode().partition("\n")
+        if kind and (kinds is None or kind in kinds):
+            yield Record(position, kind, json.loads(body))
 
 
 def _packed(kind: str, body: Mapping[str, object]) -> bytes:
