@@ -80,11 +80,12 @@ class Rooms:
         room = self._terms.get(id(track))
         if room is None:
             room = self._terms[id(track)] = self._terms_of(track)
-        if room != FREE and room != -FREE:
-            room -= self.used(track, key)
+        kept: float = 0
         if track.by_class or self._state.losses:
-            room -= self._headroom(track, rank) + self._lost(track, rank)
-        if track.asked <= room:
+            kept = self._headroom(track, rank) + self._lost(track, rank)
+        if track.asked <= room - track.most(key) - kept:  # most often, and nothing was counted
+            return True
+        if track.asked <= room - self.used(track, key) - kept:
             return True
         exempt = track.rule.exempt
         return exempt is not None and rank >= exempt.rank and self._quota_fits(track, key)
@@ -133,10 +134,7 @@ class Rooms:
             worn = series.wear.at(now.ms) if series and series.wear else 0.0
             return worn + W_MAX * sum(hold.level == 0 for hold in self._unexpired(holds or []))
         used = track.used(series, now) if series else 0
-        if not holds:
-            return used
-        weight = track.rule.weights.reservation
-        return used + len(self._holds(track, key)) * (max(weight, 1) if track.cools else weight)
+        return used + len(self._holds(track, key)) * track.held if holds else used
 
     def _holds(self, track: Track, key: Key) -> list[Hold]:
         level = track.rule.min_level

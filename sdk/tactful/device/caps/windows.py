@@ -132,7 +132,18 @@ class Track:
         self.moves = self.by_zone or self.gap_ms is not None  # a setting changes what counts
         self.by_class = bool(rule.headroom) or rule.exempt is not None  # classes fare differently
         self.span = span_of(rule)
+        self.held = max(rule.weights.reservation, 1 if self.cools else 0)  # what one hold weighs
         self.asked = W_MAX if isinstance(rule.window, Decay) else rule.weights.asked  # by one show
+
+    def most(self, key: Key) -> float:
+        """No less than what is used now, whatever the window: all that was ever counted, or held.
+
+        Nothing is said of wear.
+        """
+        series, holds = self.series.get(key), self.holds.get(key)
+        if self.decays and (series or holds):
+            return math.inf
+        return (series.total if series else 0) + (self.held * len(holds) if holds else 0)
 
     def of(self, key: Key) -> Series:
         """The series of `key` to change it, made if there is none."""

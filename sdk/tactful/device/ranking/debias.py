@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.ranking.scoring import Floats, Ints, Labels, Shelf
+from tactful.device.ranking.scoring import Floats, Ints, Shelf
 
 POPULARITY_WEIGHT = 0.02  # of the whole scale, from the least to the most popular item
 POPULARITY_FLOOR = 0.01  # of the highest: rarer items are not lifted further
@@ -42,16 +42,12 @@ def unit(values: Floats) -> Floats:
     return stretched
 
 
-def left(count: int, places: Labels, wear: Mapping[int, float], fatigue: float) -> Floats:
-    """What is left of each of `count` scores after `wear` (item number to wear >= 0): at most 1.
+def left(wear: Floats, fatigue: float) -> Floats:
+    """What is left of each score after its `wear` >= 0: at most 1.
 
-    `places` has the place of each item among the scores, -1 for none; one unit of wear halves
-    `fatigue` times.
+    One unit of wear halves a score `fatigue` times.
     """
-    there = places[np.fromiter(wear, dtype=np.int64, count=len(wear))]
-    much = np.fromiter(wear.values(), dtype=np.float64, count=len(wear))
-    whole = np.ones(count)
-    whole[there[there >= 0]] = np.maximum(2.0 ** (-fatigue * much[there >= 0]), LEAST_LEFT)
+    whole: Floats = np.maximum(2.0 ** (-fatigue * wear), LEAST_LEFT)
     return whole
 
 

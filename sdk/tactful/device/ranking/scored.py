@@ -36,9 +36,10 @@ class Field:
         popularity = None if standing.popularity is None else standing.popularity[self.numbers]
         self._favour = debias.favour(popularity)
         self.lean = debias.lean(standing.shelf, self.numbers, context.taste.leanings)
-        self._left = debias.left(
-            len(self.numbers), self.places, context.taste.wear, context.wishes.fatigue
-        )
+        shown, wear = columns(context.taste.wear)
+        self.worn = np.zeros(len(self.places))  # of all items
+        self.worn[shown] = wear
+        self._left = debias.left(self.worn[self.numbers], context.wishes.fatigue)
         self._liked, self._strengths = columns(context.taste.likes)
         self._personal = standing.part(self.numbers, self._liked)
 

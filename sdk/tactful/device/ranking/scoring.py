@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from datetime import date
 from functools import cached_property
@@ -251,8 +251,31 @@ def falling(scores: Floats | Labels) -> Ints:
     return order
 
 
+class Amounts(Mapping[int, float]):
+    """Amounts by item number as two columns: to be looked up only where somebody does."""
+
+    def __init__(self, numbers: Ints, amounts: Floats) -> None:
+        self.columns = numbers, amounts
+
+    @cached_property
+    def _found(self) -> dict[int, float]:
+        numbers, amounts = self.columns
+        return dict(zip(numbers.tolist(), amounts.tolist(), strict=True))
+
+    def __getitem__(self, number: int) -> float:
+        return self._found[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
 def columns(likes: Mapping[int, float]) -> tuple[Ints, Floats]:
-    """What is liked, and how strongly."""
+    """Item numbers, and how much of something each has."""
+    if isinstance(likes, Amounts):
+        return likes.columns
     liked = np.fromiter(likes, dtype=np.int64, count=len(likes))
     return liked, np.fromiter(likes.values(), dtype=np.float64, count=len(likes))
 

@@ -26,7 +26,7 @@ from tactful.device.profile import (
     Shown,
 )
 from tactful.device.ranking.explore import Tried
-from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Floats, Ints, Shelf
+from tactful.device.ranking.scoring import SAME_BRAND, SAME_CATEGORY, Amounts, Floats, Ints, Shelf
 
 ToldT = TypeVar("ToldT")
 Trials = dict[int, Tried]
@@ -50,7 +50,7 @@ class Taste:
     likes: Mapping[int, float] = field(default_factory=dict)
     leanings: Mapping[Label, float] = field(default_factory=dict)
     wear: Mapping[int, float] = field(default_factory=dict)
-    times: Mapping[int, int] = field(default_factory=dict)
+    times: Mapping[int, float] = field(default_factory=dict)
     withheld: frozenset[int] = frozenset()
     due: tuple[int, ...] = ()
     tried: Callable[[], Mapping[int, Tried]] = dict  # seldom asked
@@ -119,7 +119,7 @@ def taste_of(
         likes=_strongest(shelf, liked, strengths),
         leanings=leanings,
         wear=_wear(shelf, beliefs, shown, columns[:2], now_ms),
-        times=dict(zip(shown.tolist(), columns[2].astype(np.int64).tolist(), strict=True)),
+        times=Amounts(shown, columns[2]),
         withheld=held | disliked,
         due=due,
         tried=partial(_tried, shelf, shown, *columns[2:]),
@@ -201,17 +201,15 @@ def _of(item: Item, scope: str) -> str:
 
 def _wear(
     shelf: Shelf, beliefs: Mapping[int, Belief], shown: Ints, worn: Floats, now_ms: int
-) -> dict[int, float]:
+) -> Amounts:
     """Wear by item, from `worn` (wear, since when); of wanted repeats only since they were due."""
     healed = 2.0 ** (-np.maximum(now_ms - worn[1], 0) / (SHOW_HALF_LIFE_DAYS * DAY_MS))
-    wear: dict[int, float] = dict(zip(shown.tolist(), (worn[0] * healed).tolist(), strict=True))
-    bought = [number for number, belief in beliefs.items() if belief.bought and number in wear]
-    since = dict(zip(shown.tolist(), worn[1].tolist(), strict=True)) if bought else {}
-    for number in bought:
-        due = beliefs[number].due_ms(shelf.catalog.items[number].replenishable)
-        if due is not None and since[number] < due <= now_ms:
-            wear[number] = 0.0
-    return wear
+    wear = worn[0] * healed
+    for number, belief in beliefs.items():
+        due = belief.due_ms(shelf.catalog.items[number].replenishable) if belief.bought else None
+        if due is not None and due <= now_ms:
+            wear[(shown == number) & (worn[1] < due)] = 0.0
+    return Amounts(shown, wear)
 
 
 def _tried(shelf: Shelf, numbers: Ints, times: Floats, clicks: Floats) -> Trials:

@@ -47,7 +47,7 @@ class Trace:
     @classmethod
     def of(cls, picks: Picks, ranking: Ranking, length: int, surface: str, at_ms: int) -> Trace:
         """The trace of a list just made."""
-        catalog, worn = ranking.context.standing.shelf.catalog, ranking.context.taste.wear
+        catalog, worn = ranking.context.standing.shelf.catalog, ranking.scored.field.worn
         numbers = [catalog.number(pick.item.id) for pick in picks]
         return cls(
             decision_id=picks.decision_id,
@@ -62,7 +62,7 @@ class Trace:
             standard=sum(pick.is_standard for pick in picks),
             promoted=picks.promoted,
             relaxed=len(picks.relaxed),
-            wear=tuple(round(worn.get(number, 0.0), 3) for number in numbers),
+            wear=tuple(round(much, 3) for much in worn[numbers].tolist()),
             gains=tuple(round(gain, 3) for gain in ranking.scored.gains(numbers)),
         )
 

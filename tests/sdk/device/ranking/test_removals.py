@@ -197,7 +197,7 @@ REMOVALS: list[tuple[Law, object, str, object]] = [
     (what_is_owed_comes_in, _Table, "reserve", lambda *_: None),
     (best_sellers_keep_to_their_share, sources, "HEAD_MARGIN", 1.0),
     (popularity_weighs_a_little_less, debias, "POPULARITY_WEIGHT", 0.0),
-    (what_is_worn_stands_lower, debias, "left", lambda count, *_: np.ones(count)),
+    (what_is_worn_stands_lower, debias, "left", lambda wear, _: np.ones(len(wear))),
     (scores_lie_on_the_grid, debias, "gridded", lambda scores: scores),
     (near_duplicates_are_one_family, families, "NEAR", 1.1),
     (nothing_is_derived_from_what_is_sensitive, Wishes, "concern", lambda *_: False),
