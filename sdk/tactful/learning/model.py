@@ -71,7 +71,7 @@ class Model:
         if given, tell how strongly each item is liked; they multiply w.
         """
         liked = np.ones(len(items)) if weights is None else weights
-        scores: Floats = self._everything.personal(self.taste(items)(liked[None]))[0]
+        scores: Floats = self.everything.personal(self.taste(items)(liked[None]))[0]
         return scores
 
     def taste(self, items: Ints) -> Callable[[Floats], list[Leaning]]:
@@ -156,7 +156,7 @@ class Model:
         return pulls
 
     @cached_property
-    def _everything(self) -> Part:
+    def everything(self) -> Part:
         """What scores all items."""
         whole = len(self.head) == len(self.weights) and bool((np.diff(self.head) == 1).all())
         places = _EVERY if whole else self.head

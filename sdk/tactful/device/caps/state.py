@@ -121,10 +121,8 @@ class State:
     ) -> tuple[Key, ...]:
         """The keys of a thing on a surface for a subject; those of the rules before are `known`."""
         (thing, surface, subject), rule = of, track.rule
-        keys = keys_of(thing, surface, rule.key)
-        if rule.partition != "device":
-            keys = tuple([(subject, *key) for key in keys])
-        known[track.counts_by] = keys
+        whose = () if rule.partition == "device" else (subject,)
+        keys = known[track.counts_by] = keys_of(thing, surface, rule.key, whose)
         return keys
 
     def learn(self, thing: Thing) -> None:

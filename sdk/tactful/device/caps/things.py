@@ -164,8 +164,10 @@ class Thing(NamedTuple):
                 return (self.channel,)
 
 
-def keys_of(thing: Thing, surface: str, attributes: tuple[str, ...]) -> tuple[Key, ...]:
-    """One key for every combination of values; a missing attribute has the value `none`.
+def keys_of(
+    thing: Thing, surface: str, attributes: tuple[str, ...], whose: Key = ()
+) -> tuple[Key, ...]:
+    """One key for every combination of values, after `whose`; a missing one has the value `none`.
 
     A missing family is the item itself, so that strangers are not limited as variants of one thing.
     """
@@ -173,15 +175,15 @@ def keys_of(thing: Thing, surface: str, attributes: tuple[str, ...]) -> tuple[Ke
         name = attributes[0]
         if name in SINGLE:
             found = thing[SINGLE[name]] or (thing.item if name == "family" else "")
-            return ((str(found or NONE),),)
+            return ((*whose, str(found or NONE)),)
         if name == "app":
-            return ((name,),)
+            return ((*whose, name),)
         if name == "category" and len(thing.categories) == 1 and thing.categories[0]:
-            return (thing.categories,)
-        alone = thing.values(attributes[0], surface)
-        return tuple(sorted((value,) for value in set(alone))) if alone else ((NONE,),)
+            return ((*whose, *thing.categories),)
+        alone = thing.values(name, surface) or (NONE,)
+        return tuple(sorted((*whose, value) for value in set(alone)))
     values = [tuple(dict.fromkeys(thing.values(a, surface))) or (NONE,) for a in attributes]
-    return tuple(sorted(product(*values)))
+    return tuple(sorted((*whose, *key) for key in product(*values)))
 
 
 def texts(values: object) -> tuple[str, ...]:

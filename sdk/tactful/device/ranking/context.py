@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.ranking.scoring import Standing
+from tactful.device.ranking.scoring import Liking, Standing
 from tactful.device.ranking.taste import NOTHING, Taste
 from tactful.device.wishes import BrandRules, Wishes
 
@@ -30,6 +31,11 @@ class Context:
     seed: bytes = b""
     excluded: frozenset[str] = frozenset()
     hidden: frozenset[tuple[str, str]] = frozenset()
+
+    @cached_property
+    def liking(self) -> Liking:
+        """What is liked, as the standing reads it."""
+        return Liking(self.standing, self.taste.likes)
 
     def of_nobody(self) -> Context:
         """The same without anything of the person: what is not shared, nothing may depend on."""

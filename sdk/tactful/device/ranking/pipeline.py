@@ -124,7 +124,7 @@ def _candidates(context: Context, length: int) -> Ints:
     standing, taste = context.standing, context.taste
     personal, count = None, enough(length)
     if taste.likes and count < len(standing.scores):
-        personal = standing.personal(taste.likes)
+        personal = context.liking.everywhere()
     rules = context.rules
     named = context.numbers(*rules.pins.values(), *rules.notices).values()
     always = [*taste.due, *fresh(context, length), *named]

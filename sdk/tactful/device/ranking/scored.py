@@ -40,8 +40,7 @@ class Field:
         self.worn = np.zeros(len(self.places))  # of all items
         self.worn[shown] = wear
         self._left = debias.left(self.worn[self.numbers], context.wishes.fatigue)
-        self._liked, self._strengths = columns(context.taste.likes)
-        self._personal = standing.part(self.numbers, self._liked)
+        self._personal = context.liking.of(self.numbers)
 
     @cached_property
     def everyone(self) -> Scored:
@@ -52,14 +51,16 @@ class Field:
     def scored(self) -> Scored:
         """Scored for the person of the context."""
         balanced = self.standard
-        if self.context.balance and len(self._liked):
-            balanced = self._mixed(self._strengths[None])[0]
+        strengths = self.context.liking.strengths
+        if self.context.balance and len(strengths):
+            balanced = self._mixed(strengths[None])[0]
         return Scored(self, balanced, self._final(balanced))
 
     def without(self, left_out: Sequence[int]) -> Floats:
         """The final scores once each of `left_out` is not liked any more, shape (those, items)."""
-        others = self._liked != np.array(left_out, dtype=np.int64)[:, None]
-        return self._final(self._mixed(self._strengths * others))
+        liking = self.context.liking
+        others = liking.numbers != np.array(left_out, dtype=np.int64)[:, None]
+        return self._final(self._mixed(liking.strengths * others))
 
     def ranks(self, final: Floats, numbers: Sequence[int]) -> Ints:
         """How many items stand above each of `numbers`, shape (people, numbers).

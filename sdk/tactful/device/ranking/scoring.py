@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.device.catalog import Catalog, Item
-from tactful.learning.model import Model
+from tactful.learning.model import Model, Part
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -220,23 +220,7 @@ class Standing:
 
         With a personal model it is the model's; without one, closeness to what is liked.
         """
-        liked, strengths = columns(likes)
-        if self.model is not None and len(self.model.head):
-            return self.model.personal(liked, _trust(strengths))
-        return _closeness(self.shelf, liked, strengths, None)
-
-    def part(self, numbers: Ints, liked: Ints) -> Callable[[Floats], Floats]:
-        """`personal` for the items `numbers` alone, of several people who like these.
-
-        Told how strongly (people, liked), 0 for not at all, it answers (people, items).
-        """
-        model, shelf = self.model, self.shelf
-        if model is None or not len(model.head):
-            return lambda strengths: np.array(
-                [_closeness(shelf, liked, one, numbers) for one in strengths]
-            )
-        part, taste = model.part(numbers), model.taste(liked)
-        return lambda strengths: part.personal(taste(_trust(strengths)))
+        return Liking(self, likes).everywhere()
 
 
 def falling(scores: Floats | Labels) -> Ints:
@@ -249,6 +233,36 @@ def falling(scores: Floats | Labels) -> Ints:
     if np.count_nonzero(ordered[1:] == ordered[:-1]):
         return np.argsort(-scores, kind="stable")
     return order
+
+
+class Liking:
+    """What one person likes, as a standing reads it: once, for all items and for any of them."""
+
+    def __init__(self, standing: Standing, likes: Mapping[int, float]) -> None:
+        self.numbers, self.strengths = columns(likes)
+        self._shelf, model = standing.shelf, standing.model
+        self._model = None if model is None or not len(model.head) else model
+        self._leanings = None if self._model is None else self._model.taste(self.numbers)
+
+    def everywhere(self) -> Floats:
+        """The score of every item."""
+        part = None if self._model is None else self._model.everything
+        scores: Floats = self._scores(part, None, self.strengths[None])[0]
+        return scores
+
+    def of(self, numbers: Ints) -> Callable[[Floats], Floats]:
+        """The same of the items `numbers` alone, for several people who like the same.
+
+        Told how strongly (people, liked), 0 for not at all, it answers (people, items).
+        """
+        part = None if self._model is None else self._model.part(numbers)
+        return lambda strengths: self._scores(part, numbers, strengths)
+
+    def _scores(self, part: Part | None, numbers: Ints | None, strengths: Floats) -> Floats:
+        if part is None or self._leanings is None:
+            close = [_closeness(self._shelf, self.numbers, one, numbers) for one in strengths]
+            return np.array(close)
+        return part.personal(self._leanings(_trust(strengths)))
 
 
 class Amounts(Mapping[int, float]):
