@@ -58,3 +58,10 @@ def test_nor_if_what_was_shown_passed_for_a_stranger(monkeypatch: pytest.MonkeyP
 
     with pytest.raises(AssertionError):
         lives(0, 2000)
+
+
+def test_nor_if_what_is_counted_at_most_were_too_little(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Track, "most", lambda *_: 0)
+
+    with pytest.raises(AssertionError):
+        lives(0, 200)
