@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.learning.contribution import contribution, gram_vector
-from tactful.learning.subspace import Guide, Lead
+from tactful.learning.contribution import contribution, gram_vector, subspace_vector
+from tactful.learning.guide import Guide, Lead
 from tactful.protocol.encoding import Encoding
 from tactful_lab.datasets import Dataset
 from tactful_lab.population import BOX, Floats, Ints, Population
@@ -67,8 +67,8 @@ class Poisoned(Population):
         return total
 
     def _claim(self, kind: str, claimed: Ints, guide: Lead | None) -> Floats:
-        if kind == "gram" and isinstance(guide, Guide):
-            return gram_vector(claimed, guide)  # who cheats hides nothing for a trial
+        if isinstance(guide, Guide):  # who cheats hides nothing for a trial
+            return (gram_vector if kind == "gram" else subspace_vector)(claimed, guide)
         return contribution(kind, claimed, self.dataset.items, guide)
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning.contribution import weighted_history
+from tactful.learning.guide import Guide
 from tactful.learning.plan import Plan
-from tactful.learning.subspace import Guide, first_guide
+from tactful.learning.subspace import first_guide
 from tactful_lab.baselines import Popularity
 from tactful_lab.datasets import Dataset
 from tactful_lab.evaluation import Scorer

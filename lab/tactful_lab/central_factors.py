@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.learning.subspace import Guide, direction
+from tactful.learning.guide import Guide
+from tactful.learning.subspace import direction
 from tactful_lab.central import POPULARITY_SHARE, Curator, Fitted, weighted_rows
 
 Floats = NDArray[np.float64]

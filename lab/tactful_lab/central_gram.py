@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tactful.learning.guide import Guide, expected_diagonal
 from tactful.learning.model import Model
-from tactful.learning.plan import Plan
-from tactful.learning.subspace import Guide, direction, shrunk, without
+from tactful.learning.subspace import direction, without
 from tactful_lab.baselines import Personal
 from tactful_lab.central import POPULARITY_SHARE, Curator, Fitted, weighted_rows
 
@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 RANK = 16
 SENSITIVITY = 1 / math.sqrt(2)  # of the strict upper triangle of z z^T with |z| = 1
 RIDGE = 0.003  # of EASE on co-occurrences per person, times the head
-STANDARD = Plan(items=2, head=1, rank=1, shares=(1.0,))  # its constants of scoring
+PI, BETA, RHO = 0.2, 0.7, 0.1  # of scoring (design/learning.md 3, 6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class HeadWeights:
 
     guide: Guide
     weights: Floats  # (head, head), diagonal 0
-    popularity_share: float = STANDARD.popularity_share
+    popularity_share: float = PI
 
     def __call__(self, histories: Sequence[Ints]) -> Floats:
         """The personal score of each; without an item in the head, the standard one."""
@@ -46,17 +46,17 @@ def gram_ease(curator: Curator) -> Fitted:
     """EASE of the noisy Gram, its spectrum cut at the noise (design/learning.md 10)."""
     guide = curator.guide(POPULARITY_SHARE, rank=RANK)
     gram, tau = noisy_gram(curator, guide, 1 - POPULARITY_SHARE)
-    diagonal = diagonal_of(guide, len(curator.users))
+    diagonal = expected_diagonal(guide, guide.head, len(curator.users))
     cleaned = cut(gram + np.diag(diagonal), tau)
     np.fill_diagonal(cleaned, np.maximum(np.diag(cleaned), diagonal))
     return Fitted(HeadWeights(guide, head_ease(cleaned, len(curator.users))), _coordinates(guide))
 
 
 def gram_pca(curator: Curator) -> Fitted:
-    """The leading directions of the noisy Gram, popularity taken out, scored as our model is."""
+    """The leading directions of the noisy Gram, popularity taken out (design/learning.md 6)."""
     guide = curator.guide(POPULARITY_SHARE, rank=RANK)
     gram, tau = noisy_gram(curator, guide, 1 - POPULARITY_SHARE)
-    gram += np.diag(diagonal_of(guide, len(curator.users)))
+    gram += np.diag(expected_diagonal(guide, guide.head, len(curator.users)))
     popular = direction(guide.popularity, guide.weights, guide.head)
     values, vectors = np.linalg.eigh(without(popular, without(popular, gram).T))
     rank = guide.basis.shape[1]
@@ -66,11 +66,11 @@ def gram_pca(curator: Curator) -> Fitted:
         weights=guide.weights,
         head=guide.head,
         basis=vectors[:, ::-1][:, :rank].astype(np.float32),
-        scale=shrunk(strength, tau, len(gram), STANDARD.rho).astype(np.float32),
-        gain=np.full(len(guide.head), STANDARD.beta, dtype=np.float32),
+        scale=_trusted(strength, tau, len(gram)).astype(np.float32),
+        gain=np.full(len(guide.head), BETA, dtype=np.float32),
         neighbours=np.empty((len(guide.head), 0), dtype=np.int32),
         closeness=np.empty((len(guide.head), 0), dtype=np.float32),
-        popularity_share=STANDARD.popularity_share,
+        popularity_share=PI,
     )
     return Fitted(Personal(model), _coordinates(guide))
 
@@ -93,13 +93,6 @@ def exact_gram(curator: Curator, guide: Guide) -> Floats:
     return total
 
 
-def diagonal_of(guide: Guide, people: int) -> Floats:
-    """What popularity says of the Gram's diagonal: its trace, one a person, shared by w h."""
-    weighted = guide.weights[guide.head].astype(np.float64) * guide.popularity[guide.head]
-    share: Floats = people * weighted / weighted.sum()
-    return share
-
-
 def cut(gram: Floats, tau: float) -> Floats:
     """`gram` without eigenvalues that noise alone could give; the others less the noise."""
     values, vectors = np.linalg.eigh(gram)
@@ -116,6 +109,16 @@ def head_ease(gram: Floats, people: int, ridge: float = RIDGE) -> Floats:
     weights: Floats = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
     return weights
+
+
+def _trusted(singular: Floats, tau: float, head: int) -> Floats:
+    """How far to trust each direction, in [0, 1] (design/learning.md 3)."""
+    strength = np.sqrt(np.maximum(np.square(singular) - tau * tau * head, 0.0))
+    if not strength.any():
+        return strength
+    gain = np.square(strength / singular) * strength / (strength + RHO * strength.max())
+    scale: Floats = gain / gain.max()
+    return scale
 
 
 def _coordinates(guide: Guide) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning.contribution import contribution
-from tactful.learning.subspace import Guide, Lead
+from tactful.learning.guide import Guide, Lead
 from tactful.learning.trial import parted
 from tactful.privacy.rounding import Coins
 from tactful.protocol.encoding import Encoding
@@ -116,8 +116,8 @@ def subspace_sum(cohort: Cohort, guide: Lead | None) -> Floats:
     """The sum of z s^T / |s| as Z^T S, with a row per person in Z and S."""
     if not isinstance(guide, Guide):
         return one_by_one("subspace")(cohort, guide)  # raises, as a device does
-    rows = weighted_rows(cohort, guide)
-    directions = unit_rows(rows @ guide.basis.astype(np.float64) * guide.whitening)
+    rows = weighted_rows(cohort.taught(), guide)
+    directions = unit_rows(rows @ guide.basis.astype(np.float64))
     total: Floats = (rows.T @ directions).reshape(-1)
     return total
 

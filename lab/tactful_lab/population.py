@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tactful.learning.guide import Lead
 from tactful.learning.model import Model
 from tactful.learning.plan import (
     FACTOR_ONCE,
@@ -28,7 +29,6 @@ from tactful.learning.plan import (
     popularity_plan,
 )
 from tactful.learning.rounds import Released, learn
-from tactful.learning.subspace import Lead
 from tactful.privacy.accountant import Claim, claim, mu_for, sigma2_for
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease

@@ -14,16 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning import gate
+from tactful.learning.guide import Guide
 from tactful.learning.model import Model
 from tactful.learning.plan import FACTOR_PAIR, Plan, popularity_plan
-from tactful.learning.subspace import (
-    Guide,
-    direction,
-    finish,
-    first_guide,
-    next_guide,
-    without,
-)
+from tactful.learning.popularity import cleaned, item_weights
+from tactful.learning.subspace import direction, finish, first_guide, next_guide, without
 from tactful.privacy.mechanism import GaussianRelease
 from tactful_lab.population import Population, planned_round
 
@@ -31,7 +26,7 @@ Floats = NDArray[np.float64]
 
 HEAD, RANK = 512, 16
 POPULARITY_SHARE = 0.15  # of a refresh
-BETA = 0.2
+MIX = 0.5  # the share of popularity in a refreshed model
 FRESH = 0.3  # of a random basis in the start, so that new items find people
 
 
@@ -39,7 +34,8 @@ FRESH = 0.3  # of a random basis in the start, so that new items find people
 class Memory:
     """Decayed noisy sums over all n items: popularity, and a step with the basis it was taken in.
 
-    The variances are those of the noise in them, per entry; `start` is the next basis.
+    The variances are those of the noise in them, per entry; `people` are in them, those of before
+    as far as they are remembered; `start` is the next basis.
     """
 
     counts: Floats  # (n,)
@@ -48,12 +44,13 @@ class Memory:
     step_variance: float
     basis: Floats  # (n, k)
     start: Floats  # (n, k)
+    people: float
 
     @classmethod
     def empty(cls, n: int, rank: int = RANK) -> Memory:
         """Nothing yet."""
         nothing = np.zeros((n, rank))
-        return cls(np.zeros(n), 0.0, nothing, 0.0, nothing, nothing)
+        return cls(np.zeros(n), 0.0, nothing, 0.0, nothing, nothing, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +73,8 @@ def refresh_plan(n: int, refreshes: int, *, users: int, mu: float, decay: float 
     if not gate.is_worth_it(snr) or n < 2:
         return replace(popularity_plan(n), shares=(1 / refreshes,))
     first, rest = POPULARITY_SHARE / refreshes, (1 - POPULARITY_SHARE) / refreshes
-    return Plan(items=n, head=min(HEAD, n), rank=min(RANK, n // 2), shares=(first, rest), beta=BETA)
+    head, rank = min(HEAD, n), min(RANK, n // 2)
+    return Plan(items=n, head=head, rank=rank, shares=(first, rest), popularity_share=MIX)
 
 
 def refresh(
@@ -95,13 +93,20 @@ def refresh(
     memory, popularity = _counted(crowd, plan, mu, memory, decay, generator, seed)
     tau = math.sqrt(memory.counts_variance)
     if plan.rounds == 1:
-        return Refreshed(finish(memory.counts, tau, plan, None), (popularity,), memory)
+        return Refreshed(_popular(memory.counts, tau, plan), (popularity,), memory)
     guide = _warm(first_guide(memory.counts, tau, plan, seed), memory.start)
     memory, step = _stepped(crowd, plan, mu, memory, decay, generator, seed, guide)
     kept, tau = memory.step[guide.head].reshape(-1), math.sqrt(memory.step_variance)
-    following, _ = next_guide(kept, tau, plan, guide)
-    memory = replace(memory, start=_on_all(following.basis, guide))
-    return Refreshed(finish(kept, tau, plan, guide), (popularity, step), memory)
+    memory = replace(memory, start=_on_all(next_guide(kept, guide).basis, guide))
+    mean_root = max(float(memory.counts.sum()) / memory.people, 0.0)
+    model = finish(kept, tau, replace(plan, mean_root=mean_root), guide, memory.people)
+    return Refreshed(model, (popularity, step), memory)
+
+
+def _popular(counts: Floats, tau: float, plan: Plan) -> Model:
+    popularity = cleaned(counts, tau)
+    weights = item_weights(popularity, plan.gamma, plan.floor)
+    return Model.of_popularity(popularity, weights, plan.popularity_share)
 
 
 def _counted(
@@ -117,7 +122,9 @@ def _counted(
     noisy = crowd.noisy_sum(here, None, "pair", generator, "float")
     counts = noisy + decay * memory.counts
     variance = here.tau**2 + decay**2 * memory.counts_variance
-    return replace(memory, counts=counts, counts_variance=variance), here.release
+    people = len(crowd) + decay * memory.people
+    memory = replace(memory, counts=counts, counts_variance=variance, people=people)
+    return memory, here.release
 
 
 def _stepped(

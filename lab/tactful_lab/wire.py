@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tactful.learning.subspace import Lead, lead_of
+from tactful.learning.guide import Lead, lead_of
 from tactful.protocol.encoding import Levels
 from tactful.protocol.model import unpack
 from tactful.protocol.report import fetch_hpke_config, make_report, upload

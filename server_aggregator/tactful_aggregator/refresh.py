@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
+from tactful.learning.guide import Lead, lead_of
 from tactful.learning.model import Model
 from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan
 from tactful.learning.rounds import Released, learn
-from tactful.learning.subspace import Lead, lead_of
 from tactful.privacy.accountant import claim, mu_for
 from tactful.privacy.calibration import noise_for, rho_within
 from tactful.privacy.mechanism import Family, Placement, written

@@ -56,7 +56,7 @@ def test_no_released_model_has_a_nan_in_it(
 ) -> None:
     known = [sorted(item for item in one if item < items) for one in people]
     dataset = _dataset(known, items)
-    plan = Plan(items=items, head=items, rank=max(items // 2, 1), shares=(0.1, 0.4, 0.5), omega=1)
+    plan = Plan(items=items, head=items, rank=max(items // 2, 1), shares=(0.1, 0.4, 0.5))
 
     training = Population(dataset, np.arange(len(people))).train(
         epsilon,

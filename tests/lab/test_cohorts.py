@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.errors import InvalidInput
+from tactful.learning.guide import Guide
 from tactful.learning.plan import Plan, popularity_plan
-from tactful.learning.subspace import Guide, first_guide
+from tactful.learning.subspace import first_guide
 from tactful.protocol.encoding import Encoding
 from tactful_lab import workers as workers_module
 from tactful_lab.baselines import popularity, scorer
@@ -29,7 +30,7 @@ from tactful_lab.evaluation import TEST_SEED, evaluate, hold_out
 from tactful_lab.population import Fidelity, Population, planned_round
 from tactful_lab.workers import WAITING, in_order, workers
 
-PLAN = Plan(items=277, head=64, rank=8, shares=(0.1, 0.3, 0.6), omega=1.0)
+PLAN = Plan(items=277, head=64, rank=8, shares=(0.1, 0.3, 0.6))
 KINDS = ("popularity", "subspace")
 
 

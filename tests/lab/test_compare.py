@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tactful.errors import InvalidInput
+from tactful.learning.guide import Guide, expected_diagonal
 from tactful.learning.plan import Plan
-from tactful.learning.subspace import Guide
 from tactful_lab import central_factors, central_gram, ials
 from tactful_lab.baselines import co_occurrence, ease, popularity
 from tactful_lab.central import Curator, Fitted, histogram, local_histogram, local_popularity
@@ -127,7 +127,8 @@ def test_the_diagonal_read_off_popularity_has_the_trace_of_the_gram(
 ) -> None:
     exact = central_gram.exact_gram(curator, guide)
 
-    assert central_gram.diagonal_of(guide, 400).sum() == pytest.approx(np.trace(exact), rel=1e-6)
+    diagonal = expected_diagonal(guide, guide.head, 400)
+    assert diagonal.sum() == pytest.approx(np.trace(exact), rel=1e-6)
 
 
 def test_ease_of_a_head_is_ease_of_all_items_where_they_are_the_same(curator: Curator) -> None:

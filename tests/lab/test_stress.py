@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tactful.learning.guide import Guide
 from tactful.learning.plan import Plan
-from tactful.learning.subspace import Guide, first_guide
+from tactful.learning.subspace import first_guide
 from tactful.protocol.encoding import Encoding
 from tactful_lab import adversity, stress
 from tactful_lab.adversity import Changing, Dropping, Poisoned

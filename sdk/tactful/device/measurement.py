@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tactful.learning.subspace import Lead
+    from tactful.learning.guide import Lead
     from tactful.protocol.task import Task
 
 

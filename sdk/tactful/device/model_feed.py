@@ -22,8 +22,8 @@ from tactful.errors import (
 )
 
 if TYPE_CHECKING:
+    from tactful.learning.guide import Lead
     from tactful.learning.model import Model
-    from tactful.learning.subspace import Lead
     from tactful.protocol.experiment import Experiment
     from tactful.protocol.model import ModelRelease, SignedRelease
     from tactful.protocol.task import Task
@@ -148,7 +148,7 @@ class ModelFeed:
         return proof.checkpoint.encode()
 
     def _lead(self, kind: str, digest: str) -> Lead:
-        from tactful.learning.subspace import lead_of
+        from tactful.learning.guide import lead_of
         from tactful.protocol.model import unpack
 
         file = self._body(self._get(f"/files/{digest}"))

@@ -16,7 +16,7 @@ from tactful.learning.model import Model
 from tactful.learning.trial import gains, parted
 
 if TYPE_CHECKING:
-    from tactful.learning.subspace import Guide, Lead
+    from tactful.learning.guide import Guide, Lead
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
@@ -25,21 +25,20 @@ Ints = NDArray[np.integer]
 def contribution(kind: str, items: Ints, n: int, guide: Lead | None) -> Floats:
     """The vector for a round of this `kind`; `guide` leads it, or is the model on trial.
 
-    What a person is asked about in a trial is left out of the pairs that made the model.
+    What a person is asked about in a trial is left out of what made the model.
     Raises InvalidInput for an unknown kind, an item outside 0..n-1 or a missing guide.
     """
     if kind == "popularity":
         return popularity_vector(items, n)
     if kind not in ("subspace", "gram", "trial"):
-        known = "popularity, subspace, gram or trial"
-        raise InvalidInput("kind", f"{kind!r} is unknown", f"use {known}")
+        kinds = "popularity, subspace, gram or trial"
+        raise InvalidInput("kind", f"{kind!r} is unknown", f"use {kinds}")
     if guide is None or len(guide.weights) != n or isinstance(guide, Model) != (kind == "trial"):
         raise InvalidInput("guide", f"there is none for {n} items", "fetch the round's guide")
     if isinstance(guide, Model):
         return gains(_distinct(items, n), guide)
-    if kind == "subspace":
-        return subspace_vector(items, guide)
-    return gram_vector(parted(_distinct(items, n))[1], guide)
+    known = parted(_distinct(items, n))[1]
+    return subspace_vector(known, guide) if kind == "subspace" else gram_vector(known, guide)
 
 
 def popularity_vector(items: Ints, n: int) -> Floats:
@@ -51,10 +50,10 @@ def popularity_vector(items: Ints, n: int) -> Floats:
 
 
 def subspace_vector(items: Ints, guide: Guide) -> Floats:
-    """z s^T / |s| with s = D V^T z, row by row, shape (head * rank,); design/learning.md 2."""
+    """z s^T / |s| with s = V^T z, row by row, shape (head * rank,); design/learning.md 2."""
     rows, history = weighted_history(items, guide)
     matrix = np.zeros(guide.basis.shape)
-    direction = (guide.basis[rows] * history[:, None]).sum(axis=0) * guide.whitening
+    direction = (guide.basis[rows] * history[:, None]).sum(axis=0)
     length = np.sqrt(np.square(direction).sum())
     if length > 0:
         matrix[rows] = history[:, None] * (direction / length)

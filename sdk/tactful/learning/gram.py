@@ -13,21 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning.denoise import low_rank, shrunk
+from tactful.learning.ease import ease
 from tactful.learning.features import Singles, Words, likeness
+from tactful.learning.guide import Guide, expected_diagonal
 from tactful.learning.model import Model
 from tactful.learning.plan import Plan
 from tactful.learning.popularity import largest
-from tactful.learning.subspace import Guide
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 COVERED = 3_000  # items, the most popular, that words can bring into a model
 KNOTS = (0.0, 0.1, 0.25, 0.4, 0.6, 0.8, 1.0)  # of likeness: between them its worth is linear
-ALIKE, VERY_ALIKE = 0.15, 0.45  # rests of pairs below, between and above spread differently
 BINS = 4  # of pairs by how often they can be expected together
 POPULAR_PAIR = 0.25  # power of d_i d_j by which likeness counts
-RANK, NEIGHBOURS = 32, 64
 
 
 class Expected(NamedTuple):
@@ -50,9 +49,9 @@ def model_of(
     tau = tau / math.sqrt(2)
     alike, covered = _alike(guide, words)
     expected = _expected(pairs, guide, people, alike, covered)
-    whole = _restored(pairs, tau, expected, alike)
-    values, vectors = np.linalg.eigh(whole * (len(guide.head) / people))
-    return ease(values[::-1], vectors[:, ::-1], plan, guide, expected.covered)
+    whole = _restored(pairs, tau, expected)
+    together = whole * (len(guide.head) / people)
+    return ease(together, plan, guide, expected.covered)
 
 
 def symmetric(upper: Floats, size: int) -> Floats:
@@ -75,8 +74,7 @@ def _expected(
     pairs: Floats, guide: Guide, people: int, alike: Singles | None, covered: Ints
 ) -> Expected:
     """What popularity and likeness say of all pairs: their worth fits the head's pairs best."""
-    weighted = guide.weights.astype(np.float64) * guide.popularity
-    diagonal = people * weighted[covered] / weighted[guide.head].sum()
+    diagonal = expected_diagonal(guide, covered, people)
     head = np.searchsorted(covered, guide.head)
     rows, columns = np.triu_indices(len(head), 1)
     chance = diagonal[head[rows]] * diagonal[head[columns]]
@@ -100,14 +98,14 @@ def hats(alike: NDArray[np.floating]) -> list[Floats]:
     return [np.interp(alike, KNOTS, eye[knot]) for knot in range(1, len(KNOTS))]
 
 
-def _restored(pairs: Floats, tau: float, expected: Expected, alike: Singles | None) -> Floats:
+def _restored(pairs: Floats, tau: float, expected: Expected) -> Floats:
     """Co-occurrences of all covered items, positive semidefinite."""
     block = np.ix_(expected.head, expected.head)
     diagonal = expected.diagonal[expected.head]
     mean = expected.matrix[block] - np.diag(np.diag(expected.matrix)[expected.head])
     low = low_rank(pairs - mean, tau, diagonal)
     upper = np.triu_indices(len(pairs), 1)
-    groups = _groups(diagonal, upper, None if alike is None else alike[block])
+    groups = _groups(diagonal[upper[0]] * diagonal[upper[1]])
     rest = symmetric(shrunk((pairs - mean - low)[upper], tau, groups), len(pairs))
     whole = expected.matrix.copy()
     whole[block] = mean + low + rest
@@ -116,65 +114,7 @@ def _restored(pairs: Floats, tau: float, expected: Expected, alike: Singles | No
     return whole
 
 
-def _groups(diagonal: Floats, upper: tuple[NDArray[np.intp], ...], alike: Singles | None) -> Ints:
-    """Pairs by how alike they are, and by how often they can be expected together."""
-    chance = diagonal[upper[0]] * diagonal[upper[1]]
-    kinds = np.zeros(len(chance), dtype=np.int64)
-    if alike is not None:
-        kinds = np.digitize(alike[upper], (ALIKE, VERY_ALIKE)).astype(np.int64)
-    groups = np.empty(len(chance), dtype=np.int64)
-    for kind in np.unique(kinds):
-        members = kinds == kind
-        edges = np.quantile(chance[members], np.linspace(0, 1, BINS + 1)[1:-1])
-        groups[members] = kind * BINS + np.searchsorted(edges, chance[members])
-    return groups
-
-
-def ease(values: Floats, vectors: Floats, plan: Plan, guide: Guide, covered: Ints) -> Model:
-    """Weights -P_ij / P_jj with P the inverse of the co-occurrences plus a ridge.
-
-    With an eigenbasis V that is V diag(e / (ridge (e + ridge))) V^T / P_jj: leading directions,
-    and for each item what is left of its strongest weights.
-    """
-    values = np.maximum(values, 0.0)
-    scale = values / (plan.ridge * (values + plan.ridge))
-    gain = 1 / (np.square(vectors) @ (1 / (values + plan.ridge)))
-    weights = (vectors * scale) @ vectors.T * gain
-    np.fill_diagonal(weights, 0.0)
-    rank, neighbours, closeness = _shortest(weights, vectors, scale, gain)
-    return Model(
-        popularity=guide.popularity,
-        weights=guide.weights,
-        head=covered.astype(np.int32),
-        basis=vectors[:, :rank].astype(np.float32),
-        scale=scale[:rank].astype(np.float32),
-        gain=gain.astype(np.float32),
-        neighbours=neighbours,
-        closeness=closeness,
-        popularity_share=plan.popularity_share,
-    )
-
-
-def _shortest(
-    weights: Floats, vectors: Floats, scale: Floats, gain: Floats
-) -> tuple[int, NDArray[np.int32], NDArray[np.float32]]:
-    """With directions or without: whichever leaves less of `weights` out of what is kept."""
-    told = []
-    for rank in (0, min(RANK, len(weights))):
-        low = (vectors[:, :rank] * scale[:rank]) @ vectors[:, :rank].T * gain
-        rest = weights - low
-        np.fill_diagonal(rest, 0.0)
-        neighbours = _strongest(rest)
-        closeness = np.take_along_axis(rest, neighbours, axis=1)
-        left = np.square(rest).sum() - np.square(closeness).sum()
-        told.append((float(left), rank, neighbours, closeness))
-    _, rank, neighbours, closeness = min(told, key=lambda one: one[:2])
-    return rank, neighbours.astype(np.int32), closeness.astype(np.float32)
-
-
-def _strongest(rest: Floats) -> NDArray[np.intp]:
-    """The places of each row's largest entries in size, in ascending order."""
-    count = min(NEIGHBOURS, len(rest) - 1)
-    size = np.abs(rest)
-    np.fill_diagonal(size, -1.0)
-    return np.sort(np.argpartition(-size, max(count - 1, 0), axis=1)[:, :count], axis=1)
+def _groups(chance: Floats) -> Ints:
+    """Pairs by how often they can be expected together: rests spread differently."""
+    edges = np.quantile(chance, np.linspace(0, 1, BINS + 1)[1:-1])
+    return np.searchsorted(edges, chance).astype(np.int64)

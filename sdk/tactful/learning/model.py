@@ -127,14 +127,16 @@ class Model:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Model:
         """The model in `arrays`; raises InvalidInput if shapes or values do not fit together."""
-        popularity, weights, head, basis, scale = read_columns(arrays, "scale")
+        popularity, weights, head, basis = read_columns(arrays)
+        scale = named(arrays, "scale", 1).astype(np.float32, copy=False)
         gain = named(arrays, "gain", 1).astype(np.float32, copy=False)
         neighbours = named(arrays, "neighbours", 2).astype(np.int32, copy=False)
         closeness = named(arrays, "closeness", 2).astype(np.float32, copy=False)
         mix = named(arrays, "mix", 1).astype(np.float64)
         fits = len(gain) == len(neighbours) == len(head) and neighbours.shape == closeness.shape
+        fits = fits and len(scale) == basis.shape[1]
         inside = not neighbours.size or (neighbours.min() >= 0 and neighbours.max() < len(head))
-        finite = all(np.isfinite(one).all() for one in (mix, gain, closeness))
+        finite = all(np.isfinite(one).all() for one in (mix, scale, gain, closeness))
         if not (fits and inside and finite and len(mix) == 1 and mix[0] > 0):
             raise InvalidInput("model", "its parts do not fit together", "fetch it again")
         return cls(
@@ -226,20 +228,18 @@ def head_rows(head: NDArray[np.int32], n: int) -> NDArray[np.int64]:
 
 
 def read_columns(
-    arrays: Mapping[str, NDArray[np.generic]], last: str
-) -> tuple[Singles, Singles, NDArray[np.int32], Singles, Singles]:
-    """Popularity, weights, head, basis and the array called `last`, checked in shape and value."""
+    arrays: Mapping[str, NDArray[np.generic]],
+) -> tuple[Singles, Singles, NDArray[np.int32], Singles]:
+    """Popularity, weights, head and basis, checked in shape and value."""
     popularity, weights = _positive(arrays, "popularity"), _positive(arrays, "weights")
     head = named(arrays, "head", 1).astype(np.int32, copy=False)
     basis = named(arrays, "basis", 2).astype(np.float32, copy=False)
-    column = named(arrays, last, 1).astype(np.float32, copy=False)
     numbers = np.unique(head)
     inside = not len(head) or (numbers[0] >= 0 and numbers[-1] < len(weights))
     fits = len(popularity) == len(weights) and len(numbers) == len(head) == len(basis)
-    finite = np.isfinite(basis).all() and np.isfinite(column).all()
-    if not (fits and inside and finite and len(column) == basis.shape[1]):
+    if not (fits and inside and np.isfinite(basis).all()):
         raise InvalidInput("model", "its arrays do not fit together", "fetch it again")
-    return popularity, weights, head, basis, column
+    return popularity, weights, head, basis
 
 
 def named(arrays: Mapping[str, NDArray[np.generic]], name: str, axes: int) -> NDArray[np.generic]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,9 @@ class Plan:
     Without `kinds` the rounds after the first are of a subspace.
     `users` are expected, `budget` is mu over how much the noise is inflated, `described` says
     whether the catalog's words are at hand, `most` bounds what a device uploads in all rounds, in
-    numbers. `gamma` and `floor` weigh items. A subspace has `head` and `rank`, `omega` whitens,
-    `beta` and `popularity_share` mix the personal and the popular score, `rho` shrinks. Pairs of
-    items have `head` and `ridge`.
+    numbers; `mean_root` is the mean of sqrt(m) over people, once it is counted. `gamma` and `floor`
+    weigh items, `head` of which are learned about, a subspace in `rank` directions. EASE has
+    `ridge` and `popularity_share`.
     """
 
     items: int
@@ -46,13 +46,11 @@ class Plan:
     budget: float = 1.0
     described: bool = False
     most: int = 0
+    mean_root: float = 1.0
     gamma: float = GAMMA
-    omega: float = 0.0
-    beta: float = 0.7
-    popularity_share: float = 0.2
     floor: float = FLOOR
-    rho: float = 0.1
     ridge: float = 1.0
+    popularity_share: float = 0.02
 
     @property
     def rounds(self) -> int:
@@ -81,37 +79,27 @@ class Plan:
         return gate.signal_to_noise(self.items, self.users, self.budget, 1.0)
 
 
-class Rule(NamedTuple):
-    """What an SNR below `below` gets; see design/learning.md 5 for the columns."""
+MOST_PADDING = 0.3  # of a measurement
 
-    below: float
-    rank: int
-    head: int
-    split: tuple[int, ...]
-    gamma: float
-    omega: float
-    beta: float
-
-
-MOST_PADDING = 0.25  # of a measurement
-
-# Chosen on validation people of four data sets. Heads are powers of two: other lengths are padded.
-RULES = (
-    Rule(25, 16, 256, (1, 2), 0.25, 0.0, 0.7),
-    Rule(60, 14, 512, (1, 1, 2), 0.25, 1.0, 0.7),
-    Rule(100, 16, 512, (1, 1, 2), 0.25, 1.0, 0.7),
-    Rule(math.inf, 32, 1024, (1, 1, 2), 0.5, 1.0, 1.5),
-)
+# Chosen on validation people of six data sets.
 POPULARITY_SHARES = ((12.0, 0.40), (40.0, 0.15), (100.0, 0.10), (math.inf, 0.05))  # by SNR
-
-LONG = 7.5  # mean of sqrt(m) from which on a subspace is learned, not pairs
 SECOND_COUNT = 0.35  # of the budget, where pairs say little but words may say much
-TRIAL_SHARES = ((25.0, 0.10), (math.inf, 0.04))  # by SNR
 MOST_NUMBERS = ((60.0, 25_000), (math.inf, 150_000))  # that a device uploads, by SNR
-STANDING = 6.0  # times the noise: what an item of the head has of the diagonal
 LEAST_HEAD, LEAST_PAIRS = 32, 20_000
+
+STANDING = 6.0  # times the noise: what an item of the head has of the diagonal, for pairs
 RIDGE_UNIT = 30.0
 RIDGES = ((0.3, 3.0), (1.0, 3.0))  # without and with words
+
+LONG = 7.5  # mean of sqrt(m) from which on a subspace is learned, not pairs
+CUT_OFF = 1.5  # or where so many times as many items stand out as there may be pairs of
+STEPS = (1, 1, 2)  # how the rounds of a subspace share their budget
+STEP_STANDING, STEP_HEAD = 5.0, 512  # as STANDING, and the head at least
+MOST_OF_ALL = 0.9  # of what people have is in the head of a subspace, at most
+LEAST_RANK, MOST_RANKS = 12, ((120.0, 32), (math.inf, 48))  # by SNR
+
+TRIAL_PEOPLE = 100.0  # mu N over this is how far a gain of 0.01 stands out of a full round's noise
+TRIAL_SHARES = (0.01, 0.10)  # at least and at most
 MIXES = (0.02, 0.1, 0.5)  # shares of popularity that are tried on people
 
 
@@ -147,7 +135,6 @@ def choose_plan(
         budget=mu / factor,
         described=described,
         most=max(_by(MOST_NUMBERS, snr), items + LEAST_PAIRS) if most is None else most,
-        popularity_share=MIXES[0],
     )
     return _spending(plan, ("popularity", "gram", "trial"))
 
@@ -162,47 +149,74 @@ def settled(plan: Plan, popularity: Floats, mean_root: float) -> Plan:
 
     `mean_root` is the mean of sqrt(m) over people, as the noisy counts tell it.
     """
-    signal = plan.snr * max(mean_root, 0.0)
+    plan = replace(plan, mean_root=max(mean_root, 0.0))
+    signal = plan.snr * plan.mean_root
     if signal < gate.LEAST_SIGNAL and not plan.described:
         return _spending(plan, ("popularity", "popularity"))
-    if not plan.described and mean_root >= LONG:
-        return _subspace_plan(plan)
-    least, most = RIDGES[plan.described]
-    ridge = min(max(mean_root**2 / RIDGE_UNIT, least), most)
     kinds: tuple[Kind, ...] = ("popularity", "gram", "trial")
     if signal < gate.SIGNAL:
         kinds = ("popularity", "popularity", "gram", "trial")
-    plan = _spending(replace(plan, ridge=ridge), kinds)
-    return replace(plan, head=_standing_head(plan, popularity))
+    pairs = _spending(plan, kinds)
+    standing, allowed = _standing(pairs, popularity, STANDING), _allowed(pairs)
+    if not plan.described and (plan.mean_root >= LONG or standing > CUT_OFF * allowed):
+        standing = _standing(pairs, popularity, STEP_STANDING)
+        return _subspace_plan(plan, min(standing, _covering(popularity)))
+    least, most = RIDGES[plan.described]
+    ridge = min(max(plan.mean_root**2 / RIDGE_UNIT, least), most)
+    return replace(pairs, ridge=ridge, head=_gram_head(pairs, min(standing, allowed)))
 
 
 def _spending(plan: Plan, kinds: tuple[Kind, ...]) -> Plan:
     """The plan with these rounds, each with its share."""
-    first, trial = _by(POPULARITY_SHARES, plan.snr), _by(TRIAL_SHARES, plan.snr)
+    first, trial = _by(POPULARITY_SHARES, plan.snr), _trial_share(plan)
     if kinds == ("popularity", "popularity"):
         wanted: tuple[float, ...] = (first, 1 - first)
     elif kinds[1] == "popularity":
         second = min(SECOND_COUNT, 1 - first - 2 * trial)
         wanted = (first, second, 1 - first - second - trial, trial)
+    elif kinds[1] == "subspace":
+        rest = 1 - first - trial
+        wanted = (first, *(rest * part / sum(STEPS) for part in STEPS), trial)
     else:
         wanted = (first, 1 - first - trial, trial)
     return replace(plan, kinds=kinds, shares=_shares(wanted))
 
 
-def _standing_head(plan: Plan, popularity: Floats) -> int:
-    """The most items whose own part of the diagonal stands out of the noise on each pair.
+def _trial_share(plan: Plan) -> float:
+    """So much that a gain of 0.01, told as a share of 0.5, is twice the noise."""
+    least, most = TRIAL_SHARES
+    return min(max((TRIAL_PEOPLE / (plan.budget * plan.users)) ** 2, least), most)
 
-    They are as few as `most` allows, and at least 32.
-    """
+
+def _standing(plan: Plan, popularity: Floats, times: float) -> int:
+    """How many items have a part of the diagonal `times` the noise that each pair would have."""
     share = plan.shares[plan.kinds.index("gram")]
     tau = 1 / (math.sqrt(2 * share) * plan.budget)
     weighted = np.sort((popularity / popularity.max() + plan.floor) ** -plan.gamma * popularity)
     weighted = weighted[::-1]
-    stands = plan.users * weighted / np.cumsum(weighted) >= STANDING * tau
-    standing = int(np.flatnonzero(stands).max(initial=-1)) + 1
-    counted = plan.items * plan.kinds.count("popularity") + len(MIXES)
-    allowed = _paired(max(plan.most - counted, 0))
-    size = min(max(min(standing, allowed), LEAST_HEAD), plan.items)
+    stands = plan.users * weighted / np.cumsum(weighted) >= times * tau
+    return int(np.flatnonzero(stands).max(initial=-1)) + 1
+
+
+def _covering(popularity: Floats) -> int:
+    """How many of the most popular items have MOST_OF_ALL of what people have."""
+    shares = np.cumsum(np.sort(popularity)[::-1]) / popularity.sum()
+    return int(np.searchsorted(shares, MOST_OF_ALL)) + 1
+
+
+def _allowed(plan: Plan) -> int:
+    """The most items whose pairs can be uploaded."""
+    return _paired(max(plan.most - _counted(plan), 0))
+
+
+def _counted(plan: Plan) -> int:
+    """The numbers that counts and the trial take."""
+    return plan.items * plan.kinds.count("popularity") + len(MIXES)
+
+
+def _gram_head(plan: Plan, wanted: int) -> int:
+    """So many items, or fewer where padding would waste too much of a measurement."""
+    size = min(max(wanted, LEAST_HEAD), plan.items)
     entries = max(size * (size - 1) // 2, 1)
     padded = 1 << (entries - 1).bit_length()
     return size if entries >= (1 - MOST_PADDING) * padded else _paired(padded // 2)
@@ -213,31 +227,17 @@ def _paired(entries: int) -> int:
     return (1 + math.isqrt(1 + 8 * entries)) // 2
 
 
-def _subspace_plan(plan: Plan) -> Plan:
-    rule = next(rule for rule in RULES if plan.snr < rule.below)
-    rank = max(min(rule.rank, plan.items // 2), 1)
-    first = _by(POPULARITY_SHARES, plan.snr)
-    rest = [(1 - first) * part / sum(rule.split) for part in rule.split]
-    shares = _shares((first, *rest))
-    later: list[Kind] = ["subspace" for _ in rule.split]
-    return replace(
-        plan,
-        kinds=("popularity", *later),
-        shares=shares,
-        head=_head(min(rule.head, plan.items), rank),
-        rank=rank,
-        gamma=rule.gamma,
-        omega=rule.omega,
-        beta=rule.beta,
-        popularity_share=Plan.popularity_share,
-    )
-
-
-def _head(wanted: int, rank: int) -> int:
-    """`wanted` items, or fewer where padding would waste more than a quarter of a measurement."""
-    padded = 1 << (wanted * rank - 1).bit_length()
-    fits = wanted * rank >= (1 - MOST_PADDING) * padded
-    return wanted if fits else padded // 2 // rank
+def _subspace_plan(plan: Plan, standing: int) -> Plan:
+    """Steps of the items that stand out, in as many directions as an upload holds."""
+    later: list[Kind] = ["subspace" for _ in STEPS]
+    plan = _spending(plan, ("popularity", *later, "trial"))
+    numbers = max(plan.most - _counted(plan), LEAST_PAIRS) // len(STEPS)
+    head = min(max(standing, STEP_HEAD), plan.items, numbers // LEAST_RANK)
+    rank = max(min(numbers // head, _by(MOST_RANKS, plan.snr), plan.items // 2), 1)
+    padded = 1 << (head * rank - 1).bit_length()
+    if head * rank < (1 - MOST_PADDING) * padded:
+        head = max(padded // 2 // rank, 1)
+    return replace(plan, head=head, rank=rank)
 
 
 def _shares(wanted: tuple[float, ...]) -> tuple[float, ...]:

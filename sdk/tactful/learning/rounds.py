@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from tactful.errors import InvalidInput
 from tactful.learning import gram, subspace, trial
 from tactful.learning.features import Words
+from tactful.learning.guide import Guide, Lead, guide_of
 from tactful.learning.model import Model
 from tactful.learning.plan import Plan, settled
 from tactful.learning.popularity import cleaned, item_weights, largest
-from tactful.learning.subspace import Guide, Lead, checked, guide_of
+from tactful.learning.subspace import checked
 
 Floats = NDArray[np.float64]
 
@@ -57,9 +58,9 @@ def learn(
     if kind == "gram":
         told = words if plan.described else None
         return Learned(plan, gram.model_of(here.noisy, here.tau, plan, lead, here.people, told))
-    if number == plan.rounds - 1:
-        return Learned(plan, subspace.finish(here.noisy, here.tau, plan, lead))
-    return Learned(plan, subspace.next_guide(here.noisy, here.tau, plan, lead)[0])
+    if number + 1 < plan.rounds and plan.kind(number + 1) == "subspace":
+        return Learned(plan, subspace.next_guide(here.noisy, lead))
+    return Learned(plan, subspace.finish(here.noisy, here.tau, plan, lead, here.people))
 
 
 def _counted(plan: Plan, number: int, lead: Lead | None, here: Released) -> Learned:
@@ -79,4 +80,4 @@ def _counted(plan: Plan, number: int, lead: Lead | None, here: Released) -> Lear
         return Learned(plan, subspace.first_guide(noisy, tau, plan, here.seed))
     head = largest(popularity, plan.head)
     nothing = np.empty((len(head), 0))
-    return Learned(plan, guide_of(popularity, weights, head, nothing, np.empty(0)))
+    return Learned(plan, guide_of(popularity, weights, head, nothing))

@@ -17,7 +17,7 @@ from tactful.learning.plan import MIXES
 
 Floats = NDArray[np.float64]
 
-HIDDEN = 0.1  # of a history, at least one item
+HIDDEN = 0.03  # of a history, at least one item
 DEPTH = 100  # places of a ranking that count
 CERTAIN = 2.0  # times the noise that a gain must exceed
 MOST_GAIN = 0.5  # the longest vector of gains; a longer one is shortened

@@ -1,7 +1,5 @@
 """A contribution is a point on the sphere, made of one person's items and public numbers."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,23 +7,23 @@ from hypothesis import strategies as st
 
 from tactful.errors import InvalidInput
 from tactful.learning.contribution import contribution, popularity_vector, subspace_vector
+from tactful.learning.guide import Guide
 from tactful.learning.plan import Plan
-from tactful.learning.subspace import Guide, first_guide
+from tactful.learning.subspace import first_guide
 
 N, HEAD, RANK = 60, 24, 4
 PLAN = Plan(items=N, head=HEAD, rank=RANK, shares=(0.1, 0.3, 0.6))
 histories = st.lists(st.integers(0, N - 1), max_size=40, unique=True).map(np.array)
 
 
-def guide_of(seed: int = 0, whitening: float = 1.0) -> Guide:
+def guide_of(seed: int = 0) -> Guide:
     popularity = np.random.default_rng(seed).gamma(1.0, 20.0, N)
-    guide = first_guide(popularity, 0.5, PLAN, b"public seed")
-    return replace(guide, whitening=np.geomspace(1, whitening, RANK).astype(np.float32))
+    return first_guide(popularity, 0.5, PLAN, b"public seed")
 
 
-@given(items=histories, whitening=st.floats(0.1, 10))
-def test_every_contribution_has_length_one_or_zero(items: np.ndarray, whitening: float) -> None:
-    guide = guide_of(whitening=whitening)
+@given(items=histories)
+def test_every_contribution_has_length_one_or_zero(items: np.ndarray) -> None:
+    guide = guide_of()
 
     counted, learned = popularity_vector(items, N), subspace_vector(items, guide)
 
@@ -49,12 +47,12 @@ def test_an_empty_history_and_one_outside_the_head_give_zeros_of_the_same_shape(
 
 @given(items=histories)
 def test_a_contribution_is_the_formula_of_the_design(items: np.ndarray) -> None:
-    guide = guide_of(whitening=3.0)
+    guide = guide_of()
     x = np.zeros(N)
     x[items.astype(int)] = 1.0
     z = (guide.weights.astype(float) * x)[guide.head]
     z = z / (np.linalg.norm(z) or 1.0)
-    s = guide.whitening.astype(float) * (guide.basis.astype(float).T @ z)
+    s = guide.basis.astype(float).T @ z
 
     expected = np.outer(z, s / (np.linalg.norm(s) or 1.0))
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from tactful.errors import InvalidInput
 from tactful.learning.contribution import contribution, gram_vector, popularity_vector
 from tactful.learning.denoise import above_the_edge, low_rank, posterior_mean, shrunk
-from tactful.learning.gram import ease, hats, symmetric
+from tactful.learning.ease import ease, factored
+from tactful.learning.gram import hats, symmetric
+from tactful.learning.guide import Guide
 from tactful.learning.model import Model
 from tactful.learning.plan import MIXES, Plan, choose_plan
 from tactful.learning.rounds import Released, learn
-from tactful.learning.subspace import Guide
 from tactful.learning.trial import MOST_GAIN, decided, gains, parted
 
 N, PEOPLE = 60, 500
@@ -84,7 +85,6 @@ def guide_of(head: int = 40) -> Guide:
         weights=(popularity / 9) ** np.float32(-0.25),
         head=np.arange(head, dtype=np.int32),
         basis=np.empty((head, 0), dtype=np.float32),
-        whitening=np.empty(0, dtype=np.float32),
     )
 
 
@@ -162,18 +162,32 @@ def test_a_model_of_few_items_has_the_weights_of_ease_whole() -> None:
     draws = np.random.default_rng(6).standard_normal((N, N + 5))
     whole, guide, plan = draws @ draws.T / N, guide_of(N), replace(plan_of(5.0), ridge=0.5)
 
-    values, vectors = np.linalg.eigh(whole)
-    model = ease(values[::-1], vectors[:, ::-1], plan, guide, np.arange(N))
+    model = ease(whole, plan, guide, np.arange(N))
 
-    inverse = np.linalg.inv(whole + 0.5 * np.eye(N))
+    assert_weights_of_ease(model, whole, 0.5)
+
+
+def test_factors_and_a_diagonal_have_the_weights_of_ease_whole() -> None:
+    draws = np.random.default_rng(7)
+    factors, rest = draws.standard_normal((N, 5)), draws.random(N)
+    plan = replace(plan_of(5.0), ridge=0.5)
+
+    model = factored(factors, rest, plan, guide_of(N))
+
+    assert model.basis.shape == (N, 5)
+    assert_weights_of_ease(model, factors @ factors.T + np.diag(rest), 0.5)
+
+
+def assert_weights_of_ease(model: Model, whole: NDArray[np.float64], ridge: float) -> None:
+    inverse = np.linalg.inv(whole + ridge * np.eye(N))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
     person = np.array([3, 8, 40])
     history = np.zeros(N)
-    history[person] = guide.weights[person] / np.linalg.norm(guide.weights[person])
+    history[person] = model.weights[person] / np.linalg.norm(model.weights[person])
     others = np.setdiff1d(np.arange(N), person)
     own = (model.personal(person) - model.standard())[others]
-    assert np.allclose(own, ((history @ weights) / guide.weights)[others], atol=1e-4)
+    assert np.allclose(own, ((history @ weights) / model.weights)[others], atol=1e-4)
 
 
 def test_tastes_are_found_in_noise_and_sooner_with_words() -> None:

@@ -30,11 +30,18 @@ publics = {
 
 
 def later_plan(
-    items: int, users: int, mu: float, factor: float, *, described: bool, mean_root: float = 5.0
+    items: int,
+    users: int,
+    mu: float,
+    factor: float,
+    *,
+    described: bool,
+    mean_root: float = 5.0,
+    flat: bool = False,
 ) -> Plan:
-    """The plan once items of falling popularity have been counted."""
+    """The plan once items of falling popularity have been counted, or of the same for all."""
     plan = choose_plan(items, users, mu, factor, described=described)
-    popularity = users / (1.0 + np.arange(items))
+    popularity = users / (1.0 + np.arange(items) * (not flat))
     return settled(plan, popularity, mean_root) if plan.rounds > 1 else plan
 
 
@@ -52,11 +59,11 @@ def test_what_is_settled_after_the_count_spends_the_rest_and_keeps_what_was_spen
     assert all(plan.length(t) > 0 for t in range(plan.rounds))
 
 
-@given(**publics, mean_root=st.floats(0, 40))
+@given(**publics, mean_root=st.floats(0, 40), described=st.booleans())
 def test_a_device_uploads_at_most_what_the_plan_allows(
-    items: int, users: int, mu: float, factor: float, mean_root: float
+    items: int, users: int, mu: float, factor: float, mean_root: float, described: bool
 ) -> None:
-    plan = later_plan(items, users, mu, factor, described=True, mean_root=mean_root)
+    plan = later_plan(items, users, mu, factor, described=described, mean_root=mean_root)
     uploaded = sum(plan.length(t) for t in range(plan.rounds))
 
     if 64 < items <= 2_000 and plan.rounds > 1:
@@ -76,14 +83,21 @@ def test_what_is_asked_follows_from_signal_words_and_length() -> None:
             ("long, words", {"items": 400, "users": 4_000}, True, 9.0),
         )
     }
+    wide = {"items": 2_000, "users": 20_000}
+    for described, flat in ((False, False), (False, True), (True, True)):
+        plan = later_plan(**wide, mu=0.5, factor=1.0, described=described, mean_root=3.0, flat=flat)
+        kinds[f"wide, {described=}, {flat=}"] = plan.kinds
 
     assert kinds == {
         "few, plain": ("popularity", "popularity"),
         "few, words": ("popularity", "popularity", "gram", "trial"),
         "some, plain": ("popularity", "popularity", "gram", "trial"),
         "many, plain": ("popularity", "gram", "trial"),
-        "long, plain": ("popularity", "subspace", "subspace", "subspace"),
+        "long, plain": ("popularity", *("subspace",) * 3, "trial"),
         "long, words": ("popularity", "gram", "trial"),
+        "wide, described=False, flat=False": ("popularity", "gram", "trial"),
+        "wide, described=False, flat=True": ("popularity", *("subspace",) * 3, "trial"),
+        "wide, described=True, flat=True": ("popularity", "gram", "trial"),
     }
 
 
@@ -144,15 +158,15 @@ def test_a_plan_sees_public_numbers_only() -> None:
     assert choose_plan(1_000, 3_000, 0.6, 1.4) == choose_plan(1_000, 3_000, 0.6, 1.4)
 
 
-@given(**publics)
-def test_padding_wastes_at_most_a_quarter_of_a_measurement(
-    items: int, users: int, mu: float, factor: float
+@given(**publics, described=st.booleans(), mean_root=st.floats(0, 40))
+def test_padding_wastes_at_most_a_third_of_a_measurement(
+    items: int, users: int, mu: float, factor: float, described: bool, mean_root: float
 ) -> None:
     if items > 64:
-        plan = later_plan(items, users, mu, factor, described=True)
+        plan = later_plan(items, users, mu, factor, described=described, mean_root=mean_root)
         lengths = [plan.length(t) for t in range(plan.rounds) if plan.kind(t) != "popularity"]
         lengths = [length for length in lengths if length > len(MIXES)]
-        assert all(length >= 0.75 * (1 << (length - 1).bit_length()) for length in lengths)
+        assert all(length >= 2 / 3 * (1 << (length - 1).bit_length()) for length in lengths)
 
 
 @pytest.mark.parametrize("field", ["items", "users", "mu", "factor"])
