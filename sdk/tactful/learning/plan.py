@@ -98,8 +98,9 @@ STEP_STANDING, STEP_HEAD = 5.0, 512  # as STANDING, and the head at least
 MOST_OF_ALL = 0.9  # of what people have is in the head of a subspace, at most
 LEAST_RANK, MOST_RANKS = 12, ((120.0, 32), (math.inf, 48))  # by SNR
 
-TRIAL_PEOPLE = 100.0  # mu N over this is how far a gain of 0.01 stands out of a full round's noise
+TRIAL_PEOPLE = 50.0  # so many times 1 / mu are asked where a gain of 0.02 is twice the noise
 TRIAL_SHARES = (0.01, 0.10)  # at least and at most
+HIDDEN = 0.04  # of what people have is kept out of what makes the model, for the trial
 MIXES = (0.02, 0.1, 0.5)  # shares of popularity that are tried on people
 
 
@@ -183,9 +184,10 @@ def _spending(plan: Plan, kinds: tuple[Kind, ...]) -> Plan:
 
 
 def _trial_share(plan: Plan) -> float:
-    """So much that a gain of 0.01, told as a share of 0.5, is twice the noise."""
+    """So much that a gain of 0.02, told as a share of 0.5, is twice the noise."""
     least, most = TRIAL_SHARES
-    return min(max((TRIAL_PEOPLE / (plan.budget * plan.users)) ** 2, least), most)
+    asked = plan.budget * plan.users * min(HIDDEN * plan.mean_root**2, 1.0)
+    return min(max((TRIAL_PEOPLE / max(asked, TRIAL_PEOPLE)) ** 2, least), most)
 
 
 def _standing(plan: Plan, popularity: Floats, times: float) -> int:

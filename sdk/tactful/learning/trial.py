@@ -1,8 +1,8 @@
 """Whether a model serves people better than popularity: each tells it of the own history alone.
 
-A device hides a fifth of what the person has, ranks the rest of the catalog by the model with each
-of a few shares of popularity, and adds what each gains over popularity alone. The noisy sums choose
-the share that is released, or popularity.
+A device keeps a few of the person's items out of what makes the model, ranks the catalog by the
+model with each of a few shares of popularity, and adds what each gains over popularity alone. The
+noisy sums choose the share that is released, or popularity.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning.model import Ints, Model
-from tactful.learning.plan import MIXES
+from tactful.learning.plan import HIDDEN, MIXES
 
 Floats = NDArray[np.float64]
 
-HIDDEN = 0.03  # of a history, at least one item
 DEPTH = 100  # places of a ranking that count
 CERTAIN = 2.0  # times the noise that a gain must exceed
 MOST_GAIN = 0.5  # the longest vector of gains; a longer one is shortened
@@ -26,10 +25,10 @@ MOST_GAIN = 0.5  # the longest vector of gains; a longer one is shortened
 def gains(items: NDArray[np.int64], model: Model) -> Floats:
     """What each mix gains in NDCG@100 over popularity, as a share of 0.5, of length at most 1.
 
-    0 for fewer than two distinct items.
+    0 where nothing is hidden.
     """
     hidden, known = parted(items)
-    if not len(known):
+    if not len(hidden):
         return np.zeros(len(MIXES))
     standard = model.standard()
     own = model.personal(known) - standard
@@ -53,10 +52,15 @@ def decided(noisy_sum: Floats, tau: float, model: Model) -> Model:
 
 
 def parted(items: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A fifth of the items, and the others: shuffled by the items themselves, alike anywhere."""
+    """The items that are hidden, and the others: chosen by the items themselves, alike anywhere.
+
+    Of few items mostly none is hidden, of more than one at most all but one.
+    """
     numbers = items.astype(np.uint64)
-    order = np.argsort(_mixed(numbers + _mixed(numbers).sum()))
-    count = max(int(HIDDEN * len(items)), 1) if len(items) > 1 else len(items)
+    own = _mixed(numbers).sum(keepdims=True)
+    order = np.argsort(_mixed(numbers + own))
+    count = int(HIDDEN * len(items) + _mixed(~own)[0] / 2.0**64)
+    count = min(count, max(len(items) - 1, 0))
     return items[order[:count]], items[order[count:]]
 
 

@@ -16,7 +16,7 @@ from tactful.learning.ease import ease, factored
 from tactful.learning.gram import hats, symmetric
 from tactful.learning.guide import Guide
 from tactful.learning.model import Model
-from tactful.learning.plan import MIXES, Plan, choose_plan
+from tactful.learning.plan import HIDDEN, MIXES, Plan, choose_plan
 from tactful.learning.rounds import Released, learn
 from tactful.learning.trial import MOST_GAIN, decided, gains, parted
 
@@ -106,16 +106,19 @@ def test_what_is_hidden_for_the_trial_is_in_no_pair(items: Ints) -> None:
     hidden, known = parted(np.sort(items))
 
     assert sorted([*hidden, *known]) == sorted(items)
-    assert len(hidden) >= min(len(items), 1)
+    assert len(hidden) <= HIDDEN * len(items) + 1
+    assert len(known) >= min(len(items), 1)
     guide = guide_of(N)
     touched = symmetric(contribution("gram", items, N, guide), N).any(axis=1)
     assert not touched[hidden].any()
 
 
-def test_the_hidden_items_are_spread_over_the_catalog() -> None:
-    chosen = np.concatenate([parted(items)[0] for items in crowd(4_000)])
+def test_the_hidden_items_are_a_part_of_all_and_spread_over_the_catalog() -> None:
+    people = crowd(20_000)
+    chosen = np.concatenate([parted(items)[0] for items in people])
 
     counts = np.bincount(chosen, minlength=N)
+    assert len(chosen) == pytest.approx(HIDDEN * sum(map(len, people)), rel=0.05)
     assert counts.min() > 0.6 * counts.mean()
     assert counts.max() < 1.5 * counts.mean()
 
@@ -215,13 +218,13 @@ def test_words_that_say_nothing_do_no_harm() -> None:
 def test_gains_are_those_of_ndcg_in_a_vector_of_length_at_most_1(items: Ints) -> None:
     _, model = trained(0.3)
     told = gains(np.sort(items), model)
+    hidden, known = parted(np.sort(items))
 
     assert told.shape == (len(MIXES),)
     assert np.linalg.norm(told) <= 1 + 1e-12
-    if len(items) < 2:
+    if not len(hidden):
         assert not told.any()
         return
-    hidden, known = parted(np.sort(items))
 
     def ndcg(model: Model) -> float:
         scores = model.personal(known) if model.kind == "personal" else model.standard()
