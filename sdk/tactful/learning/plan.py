@@ -161,7 +161,7 @@ def settled(plan: Plan, popularity: Floats, mean_root: float) -> Plan:
     standing, allowed = _standing(pairs, popularity, STANDING), _allowed(pairs)
     if not plan.described and (plan.mean_root >= LONG or standing > CUT_OFF * allowed):
         standing = _standing(pairs, popularity, STEP_STANDING)
-        return _subspace_plan(plan, min(standing, _covering(popularity)))
+        return _subspace_plan(plan, max(min(standing, _covering(popularity)), STEP_HEAD))
     least, most = RIDGES[plan.described]
     ridge = min(max(plan.mean_root**2 / RIDGE_UNIT, least), most)
     return replace(pairs, ridge=ridge, head=_gram_head(pairs, min(standing, allowed)))
@@ -229,12 +229,12 @@ def _paired(entries: int) -> int:
     return (1 + math.isqrt(1 + 8 * entries)) // 2
 
 
-def _subspace_plan(plan: Plan, standing: int) -> Plan:
-    """Steps of the items that stand out, in as many directions as an upload holds."""
+def _subspace_plan(plan: Plan, wanted: int) -> Plan:
+    """Steps of so many items, if an upload holds them, in as many directions as it holds."""
     later: list[Kind] = ["subspace" for _ in STEPS]
     plan = _spending(plan, ("popularity", *later, "trial"))
-    numbers = max(plan.most - _counted(plan), LEAST_PAIRS) // len(STEPS)
-    head = min(max(standing, STEP_HEAD), plan.items, numbers // LEAST_RANK)
+    numbers = max(plan.most - _counted(plan), 0) // len(STEPS)
+    head = max(min(wanted, plan.items, numbers // LEAST_RANK), 1)
     rank = max(min(numbers // head, _by(MOST_RANKS, plan.snr), plan.items // 2), 1)
     padded = 1 << (head * rank - 1).bit_length()
     if head * rank < (1 - MOST_PADDING) * padded:

@@ -101,11 +101,14 @@ def test_what_is_asked_follows_from_signal_words_and_length() -> None:
     }
 
 
-def test_a_smaller_upload_has_a_smaller_head() -> None:
+@pytest.mark.parametrize("mean_root", [5.0, 9.0])
+def test_a_smaller_upload_has_a_smaller_head(mean_root: float) -> None:
     heads = []
-    for most in (30_000, 60_000, 500_000):
-        plan = choose_plan(1_000, 20_000, 2.0, 1.0, described=True, most=most)
-        heads.append(settled(plan, 20_000 / (1.0 + np.arange(1_000)), 5.0).head)
+    for most in (5_000, 30_000, 60_000, 500_000):
+        plan = choose_plan(1_000, 20_000, 2.0, 1.0, described=mean_root == 5.0, most=most)
+        plan = settled(plan, 20_000 / (1.0 + np.arange(1_000)), mean_root)
+        assert sum(plan.length(t) for t in range(plan.rounds)) <= most
+        heads.append(plan.head * max(plan.rank, 1))
 
     assert heads == sorted(set(heads))
 
