@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tactful.learning.contribution import contribution
 from tactful.learning.guide import Guide, Lead
-from tactful.learning.trial import parted
+from tactful.learning.trial import hidden
 from tactful.privacy.rounding import Coins
 from tactful.protocol.encoding import Encoding
 from tactful_lab.datasets import Dataset
@@ -60,9 +60,9 @@ class Cohort:
 
     def taught(self) -> Cohort:
         """The same people without what each hides for a trial."""
-        known = [parted(one)[1] for one in np.split(self.items, self.bounds[1:-1])]
-        bounds = np.concatenate([[0], np.cumsum([len(one) for one in known])]).astype(np.int64)
-        return Cohort(np.concatenate(known), bounds, self.n)
+        told = ~hidden(self.items, self.bounds)
+        before = np.concatenate([[0], np.cumsum(told)])
+        return Cohort(self.items[told], before[self.bounds], self.n)
 
     def vectors(self, kind: str, guide: Lead | None) -> Floats:
         """What each adds to a round, as a device computes it, shape (people, entries)."""

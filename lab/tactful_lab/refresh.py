@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 HEAD, RANK = 512, 16
 POPULARITY_SHARE = 0.15  # of a refresh
-MIX = 0.5  # the share of popularity in a refreshed model
+MIX = 2.0  # the share of popularity in a refreshed model
 FRESH = 0.3  # of a random basis in the start, so that new items find people
 
 

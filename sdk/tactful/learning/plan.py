@@ -92,7 +92,7 @@ RIDGE_UNIT = 30.0
 RIDGES = ((0.3, 3.0), (1.0, 3.0))  # without and with words
 
 LONG = 7.5  # mean of sqrt(m) from which on a subspace is learned, not pairs
-CUT_OFF = 1.5  # or where so many times as many items stand out as there may be pairs of
+CUT_OFF = 2 / 3  # or where pairs of what stands out would be of less than this of its weight
 STEPS = (1, 1, 2)  # how the rounds of a subspace share their budget
 STEP_STANDING, STEP_HEAD = 5.0, 512  # as STANDING, and the head at least
 MOST_OF_ALL = 0.9  # of what people have is in the head of a subspace, at most
@@ -159,9 +159,12 @@ def settled(plan: Plan, popularity: Floats, mean_root: float) -> Plan:
         kinds = ("popularity", "popularity", "gram", "trial")
     pairs = _spending(plan, kinds)
     standing, allowed = _standing(pairs, popularity, STANDING), _allowed(pairs)
-    if not plan.described and (plan.mean_root >= LONG or standing > CUT_OFF * allowed):
-        standing = _standing(pairs, popularity, STEP_STANDING)
-        return _subspace_plan(plan, max(min(standing, _covering(popularity)), STEP_HEAD))
+    weight = np.cumsum(np.sort(popularity)[::-1]) / popularity.sum()  # of the most popular
+    cut_off = allowed < standing and weight[allowed - 1] < CUT_OFF * weight[standing - 1]
+    if not plan.described and (plan.mean_root >= LONG or cut_off):
+        most_of_all = int(np.searchsorted(weight, MOST_OF_ALL)) + 1
+        standing = min(_standing(pairs, popularity, STEP_STANDING), most_of_all)
+        return _subspace_plan(plan, max(standing, STEP_HEAD))
     least, most = RIDGES[plan.described]
     ridge = min(max(plan.mean_root**2 / RIDGE_UNIT, least), most)
     return replace(pairs, ridge=ridge, head=_gram_head(pairs, min(standing, allowed)))
@@ -198,12 +201,6 @@ def _standing(plan: Plan, popularity: Floats, times: float) -> int:
     weighted = weighted[::-1]
     stands = plan.users * weighted / np.cumsum(weighted) >= times * tau
     return int(np.flatnonzero(stands).max(initial=-1)) + 1
-
-
-def _covering(popularity: Floats) -> int:
-    """How many of the most popular items have MOST_OF_ALL of what people have."""
-    shares = np.cumsum(np.sort(popularity)[::-1]) / popularity.sum()
-    return int(np.searchsorted(shares, MOST_OF_ALL)) + 1
 
 
 def _allowed(plan: Plan) -> int:

@@ -27,14 +27,14 @@ def gains(items: NDArray[np.int64], model: Model) -> Floats:
 
     0 where nothing is hidden.
     """
-    hidden, known = parted(items)
-    if not len(hidden):
+    wanted, known = parted(items)
+    if not len(wanted):
         return np.zeros(len(MIXES))
     standard = model.standard()
     own = model.personal(known) - standard
     popular = standard / model.popularity_share
-    base = _ndcg(popular, known, hidden)
-    gained = np.array([_ndcg(own + mix * popular, known, hidden) - base for mix in MIXES])
+    base = _ndcg(popular, known, wanted)
+    gained = np.array([_ndcg(own + mix * popular, known, wanted) - base for mix in MIXES])
     length = float(np.sqrt(np.square(gained).sum()))
     return gained / max(length, MOST_GAIN)
 
@@ -52,16 +52,27 @@ def decided(noisy_sum: Floats, tau: float, model: Model) -> Model:
 
 
 def parted(items: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The items that are hidden, and the others: chosen by the items themselves, alike anywhere.
+    """What one person hides for the trial, and the other items."""
+    away = hidden(items, np.array([0, len(items)]))
+    return items[away], items[~away]
 
-    Of few items mostly none is hidden, of more than one at most all but one.
+
+def hidden(items: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which items their people hide; person p has items[bounds[p]:bounds[p + 1]].
+
+    Chosen by the items themselves, alike anywhere. Of few items mostly none is hidden, never all.
     """
-    numbers = items.astype(np.uint64)
-    own = _mixed(numbers).sum(keepdims=True)
-    order = np.argsort(_mixed(numbers + own))
-    count = int(HIDDEN * len(items) + _mixed(~own)[0] / 2.0**64)
-    count = min(count, max(len(items) - 1, 0))
-    return items[order[:count]], items[order[count:]]
+    numbers, lengths = items.astype(np.uint64), np.diff(bounds)
+    people = np.repeat(np.arange(len(lengths)), lengths)
+    sums = np.zeros(len(items) + 1, dtype=np.uint64)
+    np.cumsum(_mixed(numbers), out=sums[1:])
+    own = sums[bounds[1:]] - sums[bounds[:-1]]
+    order = np.lexsort((_mixed(numbers + own[people]), people))
+    places = np.empty(len(items), dtype=np.int64)
+    places[order] = np.arange(len(items)) - bounds[people]
+    counts = (HIDDEN * lengths + _mixed(~own) / 2.0**64).astype(np.int64)
+    away: NDArray[np.bool_] = places < np.minimum(counts, lengths - 1)[people]
+    return away
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -18,7 +18,7 @@ from tactful.learning.guide import Guide
 from tactful.learning.model import Model
 from tactful.learning.plan import HIDDEN, MIXES, Plan, choose_plan
 from tactful.learning.rounds import Released, learn
-from tactful.learning.trial import MOST_GAIN, decided, gains, parted
+from tactful.learning.trial import MOST_GAIN, decided, gains, hidden, parted
 
 N, PEOPLE = 60, 500
 histories = st.lists(st.integers(0, N - 1), max_size=30, unique=True).map(
@@ -111,6 +111,16 @@ def test_what_is_hidden_for_the_trial_is_in_no_pair(items: Ints) -> None:
     guide = guide_of(N)
     touched = symmetric(contribution("gram", items, N, guide), N).any(axis=1)
     assert not touched[hidden].any()
+
+
+@given(people=st.lists(histories, min_size=1, max_size=6))
+def test_many_people_hide_what_each_hides_alone(people: list[Ints]) -> None:
+    bounds = np.cumsum([0, *map(len, people)])
+
+    away = hidden(np.concatenate(people), bounds)
+
+    for one, theirs in zip(people, np.split(away, bounds[1:-1]), strict=True):
+        assert parted(one)[0].tolist() == one[theirs].tolist()
 
 
 def test_the_hidden_items_are_a_part_of_all_and_spread_over_the_catalog() -> None:
