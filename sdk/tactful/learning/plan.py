@@ -93,7 +93,7 @@ RIDGES = ((0.3, 3.0), (1.0, 3.0))  # without and with words
 
 LONG = 7.5  # mean of sqrt(m) from which on a subspace is learned, not pairs
 CUT_OFF = 2 / 3  # or where pairs of what stands out would be of less than this of its weight
-STEPS = (1, 1, 2)  # how the rounds of a subspace share their budget
+STEPS = (1, 2, 4)  # how the rounds of a subspace share their budget
 STEP_STANDING, STEP_HEAD = 5.0, 512  # as STANDING, and the head at least
 MOST_OF_ALL = 0.9  # of what people have is in the head of a subspace, at most
 LEAST_RANK, MOST_RANKS = 12, ((120.0, 32), (math.inf, 48))  # by SNR
