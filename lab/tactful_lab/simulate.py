@@ -27,7 +27,7 @@ from tactful_lab.evaluation import (
     evaluate,
     hold_out,
 )
-from tactful_lab.population import Fidelity, Population, Training
+from tactful_lab.population import Fidelity, Ints, Population, Training
 from tactful_lab.workers import KINDS, workers
 
 DELTA = 1e-6
@@ -97,11 +97,9 @@ def simulate(
     """
     if seed < 0:
         raise InvalidInput("seed", f"{seed} is below 0", "use a whole number >= 0")
-    if devices is not None and not 1 <= devices <= MOST_DEVICES:
-        raise InvalidInput("--devices", f"{devices} is not in 1..{MOST_DEVICES}", "use fewer")
     started = time.monotonic()
     people = datasets.rankable_split(dataset)
-    crowd = Population(dataset, np.resize(people.train, devices or len(people.train)))
+    crowd = crowd_of(dataset, people.train, devices)
     train = partial(
         crowd.train, epsilon, delta, fidelity=fidelity, executor=executor, progress=progress
     )
@@ -131,6 +129,13 @@ def simulate(
         fidelity=fidelity,
         device_rounds_per_second=round(rounds * len(crowd) / trained, 1),
     )
+
+
+def crowd_of(dataset: datasets.Dataset, train: Ints, devices: int | None) -> Population:
+    """Who contributes: the people `train`, or so many synthetic ones, copies of these in turn."""
+    if devices is not None and not 1 <= devices <= MOST_DEVICES:
+        raise InvalidInput("--devices", f"{devices} is not in 1..{MOST_DEVICES}", "use fewer")
+    return Population(dataset, np.resize(train, devices or len(train)))
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

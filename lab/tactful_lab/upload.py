@@ -16,8 +16,7 @@ from tactful.privacy.accountant import mu_for
 from tactful_lab import baselines, datasets, plots
 from tactful_lab.compare import half_width
 from tactful_lab.evaluation import TEST_SEED, evaluate, hold_out
-from tactful_lab.population import Population
-from tactful_lab.simulate import DELTA, Progress, prepare, tell
+from tactful_lab.simulate import DELTA, Progress, crowd_of, prepare, tell
 
 LIMITS = (5_000, 10_000, 25_000, 50_000, 150_000, 400_000, 1_000_000)
 EPSILONS, SEEDS = (1.0, 3.0, 8.0), 3
@@ -45,10 +44,12 @@ def curve(
     limits: Sequence[int] = LIMITS,
     epsilons: Sequence[float] = EPSILONS,
     seeds: int = SEEDS,
+    devices: int | None = None,
     progress: Progress = lambda line: None,
 ) -> list[Point]:
     """Train at each limit and at the rule's own, with noise once, in float sums.
 
+    With `devices` as many synthetic ones contribute: copies of the training people in turn.
     Raises InvalidInput for a limit below 1, an impossible epsilon or no seed.
     """
     if min(limits, default=0) < 1 or seeds < 1:
@@ -56,7 +57,8 @@ def curve(
     for epsilon in epsilons:
         mu_for(epsilon, DELTA)
     people = datasets.rankable_split(dataset)
-    test, crowd = hold_out(dataset, people.test, TEST_SEED), Population(dataset, people.train)
+    test = hold_out(dataset, people.test, TEST_SEED)
+    crowd = crowd_of(dataset, people.train, devices)
     points = []
     for epsilon in epsilons:
         for limit in (None, *limits):
@@ -96,6 +98,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--epsilon", type=float, nargs="+", default=EPSILONS, help="default 1 3 8")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the noise; default 3")
+    parser.add_argument("--devices", type=int, help="synthetic ones: copies of the people in turn")
     parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write upload.svg there")
@@ -113,12 +116,15 @@ def run(options: argparse.Namespace) -> int:
         limits=options.numbers,
         epsilons=options.epsilon,
         seeds=options.seeds,
+        devices=options.devices,
         progress=tell if sys.stderr.isatty() else lambda line: None,
     )
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(one) for one in points], indent=2) + "\n")
     if drawing is not None:
         drawing.write_text(plot(points))
+    if options.devices is not None:
+        print(f"{options.devices:,} SYNTHETIC devices, copies of the training people in turn")
     sys.stdout.write(table(points))
     return 0
 

@@ -37,7 +37,17 @@ def test_the_command_prints_a_table_and_writes_figures_and_a_plot(
     assert "<svg" in (tmp_path / "upload.svg").read_text()
 
 
-@pytest.mark.parametrize("wrong", [["--numbers", "0"], ["--seeds", "0"], ["--epsilon", "-1"]])
+def test_synthetic_devices_are_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    told = ["--numbers", "2000", "--epsilon", "1", "--seeds", "1", "--devices", "9000"]
+
+    assert main(["upload", "msweb", *told]) == 0
+
+    assert capsys.readouterr().out.startswith("9,000 SYNTHETIC devices")
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--numbers", "0"], ["--seeds", "0"], ["--epsilon", "-1"], ["--devices", "0"]]
+)
 def test_what_cannot_be_is_one_sentence(
     wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

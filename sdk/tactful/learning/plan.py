@@ -96,7 +96,8 @@ CUT_OFF = 2 / 3  # or where pairs of what stands out would be of less than this 
 STEPS = (1, 2, 4)  # how the rounds of a subspace share their budget
 STEP_STANDING, STEP_HEAD = 5.0, 512  # as STANDING, and the head at least
 MOST_OF_ALL = 0.9  # of what people have is in the head of a subspace, at most
-LEAST_RANK, MOST_RANKS = 12, ((120.0, 32), (math.inf, 48))  # by SNR
+LEAST_RANK, MOST_RANKS = 12, ((120.0, 32), (400.0, 48), (math.inf, 96))  # by SNR
+STEP_RIDGES = ((400.0, 1.0), (math.inf, 3.0))  # by SNR: noise keeps a model small, a ridge must
 
 TRIAL_PEOPLE = 50.0  # so many times 1 / mu are asked where a gain of 0.02 is twice the noise
 TRIAL_SHARES = (0.01, 0.10)  # at least and at most
@@ -236,7 +237,7 @@ def _subspace_plan(plan: Plan, wanted: int) -> Plan:
     padded = 1 << (head * rank - 1).bit_length()
     if head * rank < (1 - MOST_PADDING) * padded:
         head = max(padded // 2 // rank, 1)
-    return replace(plan, head=head, rank=rank)
+    return replace(plan, head=head, rank=rank, ridge=_by(STEP_RIDGES, plan.snr))
 
 
 def _shares(wanted: tuple[float, ...]) -> tuple[float, ...]:
