@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OURS, OTHER, INK = "#0b7a75", "#9aa5b1", "#1f2933"
 RIVALS = ("#b45309", "#4f6bb5", "#a23b72", "#6b7280", "#8a7a1f", "#b91c5c", "#5b4b8a")
 LOOK = Path(__file__).with_name("tactful.mplstyle")
+APART = 1.5  # times as far along a log axis: labels of ticks that are nearer would overlap
 
 
 def bars(values: Mapping[str, float], *, ours: str, label: str, form: str = "{:.3f}") -> str:
@@ -214,7 +215,10 @@ def with_intervals(
     _name_ends(axes, ends)
     axes.set_ylim(bottom=0)
     axes.set_xscale("log")
-    ticks = sorted({point[0] for points in curves.values() for point in points})
+    ticks: list[float] = []
+    for tick in sorted({point[0] for points in curves.values() for point in points}):
+        if not ticks or tick >= APART * ticks[-1]:
+            ticks.append(tick)
     axes.set_xticks(ticks, [f"{tick:,.12g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel(across)
