@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -35,16 +33,15 @@ from tactful_lab.evaluation import (
     evaluate,
     hold_out,
 )
+from tactful_lab.outputs import Outputs, Progress, add_outputs, progress
 from tactful_lab.population import Noise, Population
-from tactful_lab.simulate import DELTA, prepare
+from tactful_lab.simulate import DELTA
 
 EPSILONS, SEEDS = (1.0, 3.0, 8.0), 3
 SEED_LIMIT = 30
 # Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond them a series in 1/df.
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764)
 NORMAL = 1.959964
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,31 +162,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the noise; default 3")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help=", ".join(METHODS))
-    parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.svg there")
+    add_outputs(parser, "compare.svg")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab compare` does."""
-    drawing = options.out / "compare.svg" if options.out else None
-    for field, path in (("--json", options.json), ("--out", drawing)):
-        if path is not None:
-            prepare(path, field)
+    outputs = Outputs.of(options, "compare.svg")
     comparison = compare(
         datasets.load(options.dataset, datasets.folder(options.data)),
         epsilons=options.epsilon,
         seeds=options.seeds,
         methods=options.methods,
         delta=options.delta,
-        progress=_tell if sys.stderr.isatty() else lambda line: None,
+        progress=progress(),
     )
-    if options.json is not None:
-        options.json.write_text(comparison.document() + "\n")
-    if drawing is not None:
-        drawing.write_text(plot(comparison))
-    sys.stdout.write(table(comparison))
+    outputs.write(table(comparison), comparison.document(), lambda: plot(comparison))
     return 0
 
 
@@ -329,7 +317,3 @@ METHODS = {
     "ours": _ours("once"),
     "ours-pair": _ours("pair"),
 }
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(line + "\n")

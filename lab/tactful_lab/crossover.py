@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +15,9 @@ from tactful.privacy.accountant import mu_for
 from tactful_lab import baselines, datasets, plots
 from tactful_lab.compare import half_width
 from tactful_lab.evaluation import TEST_SEED, Holdout, evaluate, hold_out
+from tactful_lab.outputs import Outputs, Progress, add_outputs, progress
 from tactful_lab.population import Ints, Population
-from tactful_lab.simulate import DELTA, MOST_DEVICES, Progress, prepare, tell
+from tactful_lab.simulate import DELTA, MOST_DEVICES
 
 USERS, EPSILONS, SEEDS = (500, 1_000, 2_000, 5_000, 20_000, 100_000), (1.0, 3.0, 8.0), 3
 SEED_LIMIT = 30
@@ -177,31 +176,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--epsilon", type=float, nargs="+", default=EPSILONS, help="default 1 3 8")
     parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of noise and cohort; default 3")
-    parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write crossover.svg there")
+    add_outputs(parser, "crossover.svg")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab crossover` does."""
-    drawing = options.out / "crossover.svg" if options.out else None
-    for field, path in (("--json", options.json), ("--out", drawing)):
-        if path is not None:
-            prepare(path, field)
+    outputs = Outputs.of(options, "crossover.svg")
     figures = crossover(
         datasets.load(options.dataset, datasets.folder(options.data)),
         users=options.users,
         epsilons=options.epsilon,
         seeds=options.seeds,
         delta=options.delta,
-        progress=tell if sys.stderr.isatty() else lambda line: None,
+        progress=progress(),
     )
-    if options.json is not None:
-        options.json.write_text(json.dumps(asdict(figures), indent=2) + "\n")
-    if drawing is not None:
-        drawing.write_text(plot(figures))
-    sys.stdout.write(table(figures))
+    outputs.write(table(figures), json.dumps(asdict(figures), indent=2), lambda: plot(figures))
     return 0
 
 

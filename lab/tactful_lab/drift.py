@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice, repeat
-from pathlib import Path
 
 import numpy as np
 
@@ -18,10 +16,11 @@ from tactful.privacy.mechanism import GaussianRelease
 from tactful_lab import baselines, datasets, plots
 from tactful_lab.datasets import Dataset
 from tactful_lab.evaluation import Floats, Holdout, Ints, Scorer, evaluate
+from tactful_lab.outputs import Outputs, Progress, add_outputs, progress
 from tactful_lab.periods import active, periods, together, upcoming
 from tactful_lab.population import Population
 from tactful_lab.refresh import Memory, refresh, refresh_plan
-from tactful_lab.simulate import DELTA, Progress, prepare, tell
+from tactful_lab.simulate import DELTA
 
 HOURS, DECAY, EPSILON = 6, 0.3, 8.0
 RIDGE = 100.0  # of EASE that sees every history
@@ -190,18 +189,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--decay", type=float, default=DECAY, help="of old sums per refresh; default %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (simulated only)")
-    parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write drift.svg there")
+    add_outputs(parser, "drift.svg")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab drift` does."""
-    drawing = options.out / "drift.svg" if options.out else None
-    for field, path in (("--json", options.json), ("--out", drawing)):
-        if path is not None:
-            prepare(path, field)
+    outputs = Outputs.of(options, "drift.svg")
     figures = drift(
         datasets.load(options.dataset, datasets.folder(options.data)),
         epsilon=options.epsilon,
@@ -209,13 +203,9 @@ def run(options: argparse.Namespace) -> int:
         hours=options.hours,
         decay=options.decay,
         seed=options.seed,
-        progress=tell if sys.stderr.isatty() else lambda line: None,
+        progress=progress(),
     )
-    if options.json is not None:
-        options.json.write_text(json.dumps(asdict(figures), indent=2) + "\n")
-    if drawing is not None:
-        drawing.write_text(plot(figures))
-    sys.stdout.write(table(figures))
+    outputs.write(table(figures), json.dumps(asdict(figures), indent=2), lambda: plot(figures))
     return 0
 
 

@@ -180,7 +180,7 @@ class Population:
             released = Released(noisy, here.tau, len(self), seed)
             plan, lead = learn(plan, number, lead, released, words)
         promised = claim([one.release for one in rounds], delta)
-        return Training(_model(lead), promised, plan, tuple(rounds))
+        return Training(model_of(lead), promised, plan, tuple(rounds))
 
     def dp_popularity(
         self,
@@ -279,7 +279,8 @@ def _tau(sigma2: Fraction, encoding: Encoding) -> float:
     return math.sqrt(sigma2) / encoding.levels_per_unit
 
 
-def _model(lead: Lead | None) -> Model:
+def model_of(lead: Lead | None) -> Model:
+    """The model that a training ends with."""
     if not isinstance(lead, Model):
         raise TypeError("the last round gives a model")
     return lead

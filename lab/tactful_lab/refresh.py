@@ -17,10 +17,10 @@ from tactful.learning import gate
 from tactful.learning.guide import Guide
 from tactful.learning.model import Model
 from tactful.learning.plan import FACTOR_PAIR, Plan, popularity_plan
-from tactful.learning.popularity import cleaned, item_weights
+from tactful.learning.rounds import Released, learn
 from tactful.learning.subspace import direction, finish, first_guide, next_guide, without
 from tactful.privacy.mechanism import GaussianRelease
-from tactful_lab.population import Population, planned_round
+from tactful_lab.population import Population, RoundInfo, model_of, planned_round
 
 Floats = NDArray[np.float64]
 
@@ -89,13 +89,14 @@ def refresh(
 
     `mu` is the budget of the whole lifetime; float sums, noise of both halves.
     """
-    seed = generator.bytes(32)
-    memory, popularity = _counted(crowd, plan, mu, memory, decay, generator, seed)
+    going = _Going(crowd, plan, mu, decay, generator, generator.bytes(32))
+    memory, popularity = going.counted(memory)
     tau = math.sqrt(memory.counts_variance)
     if plan.rounds == 1:
-        return Refreshed(_popular(memory.counts, tau, plan), (popularity,), memory)
-    guide = _warm(first_guide(memory.counts, tau, plan, seed), memory.start)
-    memory, step = _stepped(crowd, plan, mu, memory, decay, generator, seed, guide)
+        counted = Released(memory.counts, tau, round(memory.people), going.seed)
+        return Refreshed(model_of(learn(plan, 0, None, counted).lead), (popularity,), memory)
+    guide = _warm(first_guide(memory.counts, tau, plan, going.seed), memory.start)
+    memory, step = going.stepped(memory, guide)
     kept, tau = memory.step[guide.head].reshape(-1), math.sqrt(memory.step_variance)
     memory = replace(memory, start=_on_all(next_guide(kept, guide).basis, guide))
     mean_root = max(float(memory.counts.sum()) / memory.people, 0.0)
@@ -103,53 +104,47 @@ def refresh(
     return Refreshed(model, (popularity, step), memory)
 
 
-def _popular(counts: Floats, tau: float, plan: Plan) -> Model:
-    popularity = cleaned(counts, tau)
-    weights = item_weights(popularity, plan.gamma, plan.floor)
-    return Model.of_popularity(popularity, weights, plan.popularity_share)
+@dataclass(frozen=True, eq=False)
+class _Going:
+    """A refresh on its way: who contributes, for how much of the budget, by which noise."""
 
+    crowd: Population
+    plan: Plan
+    mu: float
+    decay: float
+    generator: np.random.Generator
+    seed: bytes
 
-def _counted(
-    crowd: Population,
-    plan: Plan,
-    mu: float,
-    memory: Memory,
-    decay: float,
-    generator: np.random.Generator,
-    seed: bytes,
-) -> tuple[Memory, GaussianRelease]:
-    here = planned_round(plan, 0, mu, "pair", "rounded_gaussian", seed)
-    noisy = crowd.noisy_sum(here, None, "pair", generator, "float")
-    counts = noisy + decay * memory.counts
-    variance = here.tau**2 + decay**2 * memory.counts_variance
-    people = len(crowd) + decay * memory.people
-    memory = replace(memory, counts=counts, counts_variance=variance, people=people)
-    return memory, here.release
+    def counted(self, memory: Memory) -> tuple[Memory, GaussianRelease]:
+        """The counts, and the decayed ones before."""
+        noisy, here = self._summed(0, None)
+        memory = replace(
+            memory,
+            counts=noisy + self.decay * memory.counts,
+            counts_variance=here.tau**2 + self.decay**2 * memory.counts_variance,
+            people=max(len(self.crowd) + self.decay * memory.people, 1.0),  # nobody may come first
+        )
+        return memory, here.release
 
+    def stepped(self, memory: Memory, guide: Guide) -> tuple[Memory, GaussianRelease]:
+        """The step in this guide's basis, and the decayed one turned into it.
 
-def _stepped(
-    crowd: Population,
-    plan: Plan,
-    mu: float,
-    memory: Memory,
-    decay: float,
-    generator: np.random.Generator,
-    seed: bytes,
-    guide: Guide,
-) -> tuple[Memory, GaussianRelease]:
-    """The step in this guide's basis, and the decayed one turned into it.
+        M V' = M V (V^T V') as far as V spans V'; turning makes no noise larger.
+        """
+        noisy, here = self._summed(1, guide)
+        turned = memory.step[guide.head] @ (memory.basis[guide.head].T @ guide.basis)
+        memory = replace(
+            memory,
+            step=_on_all(noisy.reshape(guide.basis.shape) + self.decay * turned, guide),
+            step_variance=here.tau**2 + self.decay**2 * memory.step_variance,
+            basis=_on_all(guide.basis, guide),
+        )
+        return memory, here.release
 
-    M V' = M V (V^T V') as far as V spans V'; turning makes no noise larger.
-    """
-    here = replace(planned_round(plan, 1, mu, "pair", "rounded_gaussian", seed), guide=guide)
-    noisy = crowd.noisy_sum(here, guide, "pair", generator, "float").reshape(guide.basis.shape)
-    turned = memory.step[guide.head] @ (memory.basis[guide.head].T @ guide.basis)
-    return replace(
-        memory,
-        step=_on_all(noisy + decay * turned, guide),
-        step_variance=here.tau**2 + decay**2 * memory.step_variance,
-        basis=_on_all(guide.basis, guide),
-    ), here.release
+    def _summed(self, number: int, guide: Guide | None) -> tuple[Floats, RoundInfo]:
+        here = planned_round(self.plan, number, self.mu, "pair", "rounded_gaussian", self.seed)
+        here = replace(here, guide=guide)
+        return self.crowd.noisy_sum(here, guide, "pair", self.generator, "float"), here
 
 
 def _warm(guide: Guide, start: Floats) -> Guide:

@@ -7,11 +7,9 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -27,6 +25,7 @@ from tactful_lab.evaluation import (
     evaluate,
     hold_out,
 )
+from tactful_lab.outputs import Outputs, Progress, add_outputs, progress
 from tactful_lab.population import Fidelity, Ints, Population, Training
 from tactful_lab.workers import KINDS, workers
 
@@ -38,8 +37,6 @@ FIDELITIES: dict[Fidelity, str] = {
     "exact": "sums of whole numbers, as devices send them",
     "float": "sums of floats, with rounding as noise",
 }
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -155,8 +152,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "is drawn as noise; default float with --devices, else exact",
     )
     add_workers(parser)
-    parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    add_outputs(parser)
     parser.set_defaults(run=run)
 
 
@@ -168,8 +164,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab simulate` does."""
-    if options.json is not None:
-        prepare(options.json, "--json")
+    outputs = Outputs.of(options)
     dataset = datasets.load(options.dataset, datasets.folder(options.data))
     with workers(options.on, options.workers) as executor:
         figures = simulate(
@@ -180,11 +175,9 @@ def run(options: argparse.Namespace) -> int:
             devices=options.devices,
             fidelity=options.fidelity or ("exact" if options.devices is None else "float"),
             executor=executor,
-            progress=tell if sys.stderr.isatty() else lambda line: None,
+            progress=progress(),
         )
-    if options.json is not None:
-        options.json.write_text(figures.document() + "\n")
-    sys.stdout.write(table(figures))
+    outputs.write(table(figures), figures.document())
     return 0
 
 
@@ -254,23 +247,7 @@ def _figures(
     )
 
 
-def prepare(path: Path, field: str) -> None:
-    """Make sure that the file can be written, before minutes are spent on its content."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as refused:
-        raise InvalidInput(
-            field, f"{path} cannot be written ({refused.strerror})", "name another file"
-        ) from refused
-
-
 def peak_rss_bytes() -> int:
     """The most memory this process has held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
-
-
-def tell(line: str) -> None:
-    """A line of progress on stderr."""
-    sys.stderr.write(line + "\n")

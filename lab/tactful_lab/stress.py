@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +26,9 @@ from tactful_lab.adversity import (
 )
 from tactful_lab.datasets import Dataset
 from tactful_lab.evaluation import BATCH, TEST_SEED, Holdout, Scorer, evaluate, hold_out
+from tactful_lab.outputs import Outputs, Progress, add_outputs, progress
 from tactful_lab.population import Floats, Ints, Population
-from tactful_lab.simulate import DELTA, Progress, prepare, tell
+from tactful_lab.simulate import DELTA
 
 SEED_LIMIT = 30
 SHOWN = 20  # places of a list, in which a pushed item is an exposure
@@ -270,25 +269,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--epsilon", type=float, default=3.0, help="default %(default)s")
     parser.add_argument("--delta", type=float, default=DELTA, help="default %(default)s")
     parser.add_argument("--seeds", type=int, default=3, help="of noise and chance; default 3")
-    parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    add_outputs(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab stress` does."""
-    if options.json is not None:
-        prepare(options.json, "--json")
+    outputs = Outputs.of(options)
     figures = stress(
         datasets.load(options.dataset, datasets.folder(options.data)),
         epsilon=options.epsilon,
         delta=options.delta,
         seeds=options.seeds,
-        progress=tell if sys.stderr.isatty() else lambda line: None,
+        progress=progress(),
     )
-    if options.json is not None:
-        options.json.write_text(json.dumps(asdict(figures), indent=2) + "\n")
-    sys.stdout.write(table(figures))
+    outputs.write(table(figures), json.dumps(asdict(figures), indent=2))
     return 0
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +14,8 @@ from tactful.privacy.accountant import mu_for
 from tactful_lab import baselines, datasets, plots
 from tactful_lab.compare import half_width
 from tactful_lab.evaluation import TEST_SEED, evaluate, hold_out
-from tactful_lab.simulate import DELTA, Progress, crowd_of, prepare, tell
+from tactful_lab.outputs import Outputs, Progress, add_outputs, progress
+from tactful_lab.simulate import DELTA, crowd_of
 
 LIMITS = (5_000, 10_000, 25_000, 50_000, 150_000, 400_000, 1_000_000)
 EPSILONS, SEEDS = (1.0, 3.0, 8.0), 3
@@ -99,33 +98,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--epsilon", type=float, nargs="+", default=EPSILONS, help="default 1 3 8")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the noise; default 3")
     parser.add_argument("--devices", type=int, help="synthetic ones: copies of the people in turn")
-    parser.add_argument("--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write upload.svg there")
+    add_outputs(parser, "upload.svg")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """What `tactful-lab upload` does."""
-    drawing = options.out / "upload.svg" if options.out else None
-    for field, path in (("--json", options.json), ("--out", drawing)):
-        if path is not None:
-            prepare(path, field)
+    outputs = Outputs.of(options, "upload.svg")
     points = curve(
         datasets.load(options.dataset, datasets.folder(options.data)),
         limits=options.numbers,
         epsilons=options.epsilon,
         seeds=options.seeds,
         devices=options.devices,
-        progress=tell if sys.stderr.isatty() else lambda line: None,
+        progress=progress(),
     )
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(one) for one in points], indent=2) + "\n")
-    if drawing is not None:
-        drawing.write_text(plot(points))
     if options.devices is not None:
         print(f"{options.devices:,} SYNTHETIC devices, copies of the training people in turn")
-    sys.stdout.write(table(points))
+    document = json.dumps([asdict(one) for one in points], indent=2)
+    outputs.write(table(points), document, lambda: plot(points))
     return 0
 
 

@@ -56,6 +56,21 @@ def _dataset(user: list[int], item: list[int], time: list[int], people: int, ite
     )
 
 
+def test_a_first_period_without_anybody_is_no_division_by_zero() -> None:
+    world = _world(days=2, moving=0)
+    mu = mu_for(8.0, 1e-6)
+    plan = refresh_plan(ITEMS, 2, users=600, mu=mu)
+    nobody, everybody = (Population(world, np.arange(count)) for count in (0, 600))
+    generator = np.random.default_rng(0)
+
+    first = refresh(nobody, plan, mu, Memory.empty(ITEMS, plan.rank), 0.3, generator)
+    second = refresh(everybody, plan, mu, first.memory, 0.3, generator)
+
+    assert plan.rounds == 2
+    assert np.isfinite(first.model.standard()).all()
+    assert second.model.kind == "personal"
+
+
 happened = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 5), st.integers(0, 5 * DAY)), min_size=1
 )
