@@ -123,7 +123,10 @@ def subspace_sum(cohort: Cohort, guide: Lead | None) -> Floats:
 
 
 def gram_sum(cohort: Cohort, guide: Lead | None) -> Floats:
-    """The sum of the strict upper triangles of z z^T, each person's at length 1, as Z^T Z."""
+    """The sum of the strict upper triangles of z z^T, each person's at length 1, as Z^T Z.
+
+    A sketch of it has not each person's length made 1 again, which changes it by a hundredth.
+    """
     if not isinstance(guide, Guide):
         return one_by_one("gram")(cohort, guide)  # raises, as a device does
     rows = weighted_rows(cohort.taught(), guide)
@@ -131,8 +134,7 @@ def gram_sum(cohort: Cohort, guide: Lead | None) -> Floats:
     lengths = np.sqrt(np.maximum(1 - np.einsum("ij,ij,ij,ij->i", rows, rows, rows, rows), 0) / 2)
     several = (rows > 0).sum(axis=1) > 1
     scaled = rows / np.where(several, lengths, np.inf)[:, None]
-    total: Floats = (scaled.T @ rows)[np.triu_indices(len(guide.head), 1)]
-    return total
+    return guide.sketch.of_all((scaled.T @ rows)[np.triu_indices(len(guide.head), 1)])
 
 
 SUMS: dict[str, Sum] = {

@@ -69,6 +69,20 @@ def test_the_sum_of_many_is_the_sum_of_what_each_adds(
         assert np.allclose(float_sum(kind, cohort, guide), apart, atol=1e-6)
 
 
+def test_a_sketch_of_everyones_pairs_is_near_the_sum_of_what_each_adds(
+    crowd: Population, guide: Guide
+) -> None:
+    cohort = Cohort.of(crowd.dataset, crowd.users)
+    pairs = replace(guide, basis=guide.basis[:, :0])
+
+    for buckets, near in ((0, 1e-9), (1024, 0.02)):
+        told = replace(pairs, buckets=buckets)
+        apart = one_by_one("gram")(cohort, told)
+        assert np.linalg.norm(float_sum("gram", cohort, told) - apart) <= near * np.linalg.norm(
+            apart
+        )
+
+
 def test_a_cohort_has_the_histories_of_its_people(visits: Dataset) -> None:
     users = np.array([7, 0, 7, visits.users - 1])
 

@@ -63,17 +63,16 @@ def subspace_vector(items: Ints, guide: Guide) -> Floats:
 def gram_vector(items: Ints, guide: Guide) -> Floats:
     """z_i z_j for each pair of the head's items, i before j, scaled to length 1.
 
-    Shape (head (head - 1) / 2,), row by row; 0 for fewer than two items in the head.
+    Shape (head (head - 1) / 2,), row by row, or their sketch, shape (buckets,), where the guide
+    has buckets; 0 for fewer than two items in the head.
     """
-    size = len(guide.head)
-    vector = np.zeros(size * (size - 1) // 2)
     rows, history = weighted_history(items, guide)
     first, second = np.triu_indices(len(rows), 1)
-    products = history[first] * history[second]
-    length = np.sqrt(np.square(products).sum())
-    if length > 0:
-        vector[pair_place(rows[first], rows[second], size)] = products / length
-    return vector
+    places = pair_place(rows[first], rows[second], len(guide.head))
+    vector = guide.sketch.of(places, history[first] * history[second])
+    length = np.sqrt(np.square(vector).sum())
+    unit: Floats = vector / length if length > 0 else vector
+    return unit
 
 
 def pair_place(rows: NDArray[np.int64], columns: NDArray[np.int64], size: int) -> NDArray[np.int64]:

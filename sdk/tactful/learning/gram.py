@@ -1,7 +1,7 @@
 """From a noisy sum of item pairs to a model: what goes together, read with what is alike.
 
-The noisy co-occurrences of the head are cleaned, what the catalog's words make of all others is
-learned from them, and EASE (Steck 2019) turns both into item-to-item weights.
+The noisy co-occurrences of the head, or a sketch of them, are cleaned, what the catalog's words
+make of all others is learned from them, and EASE (Steck 2019) turns both into item-to-item weights.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.learning.denoise import low_rank, shrunk
+from tactful.learning.denoise import Noisy, low_rank, recovered, shrunk, symmetric
 from tactful.learning.ease import ease
 from tactful.learning.features import Singles, Words, likeness
 from tactful.learning.guide import Guide, expected_diagonal
@@ -45,20 +45,16 @@ def model_of(
 
     `words` describe all items of the catalog, or None.
     """
-    pairs = symmetric(noisy_sum / math.sqrt(2), len(guide.head))
-    tau = tau / math.sqrt(2)
+    told = noisy_sum / math.sqrt(2)
     alike, covered = _alike(guide, words)
-    expected = _expected(pairs, guide, people, alike, covered)
-    whole = _restored(pairs, tau, expected)
-    together = whole * (len(guide.head) / people)
+    expected = _expected(guide.sketch.read(told), guide, people, alike, covered)
+    block = np.ix_(expected.head, expected.head)
+    upper = np.triu_indices(len(guide.head), 1)
+    beyond = told - guide.sketch.of_all(expected.matrix[block][upper])
+    diagonal = expected.diagonal[expected.head]
+    found = recovered(beyond, tau / math.sqrt(2), guide.sketch, diagonal)
+    together = _restored(found, expected) * (len(guide.head) / people)
     return ease(together, plan, guide, expected.covered)
-
-
-def symmetric(upper: Floats, size: int) -> Floats:
-    """The matrix with this strict upper triangle, row by row, and diagonal 0."""
-    matrix = np.zeros((size, size))
-    matrix[np.triu_indices(size, 1)] = upper
-    return matrix + matrix.T
 
 
 def _alike(guide: Guide, words: Words | None) -> tuple[Singles | None, Ints]:
@@ -83,7 +79,7 @@ def _expected(
         near = alike[head[rows], head[columns]]
         shapes += [hat * chance**POPULAR_PAIR for hat in hats(near)]
     known = np.array(shapes)
-    worth = np.linalg.lstsq(known @ known.T, known @ pairs[rows, columns], rcond=1e-9)[0]
+    worth = np.linalg.lstsq(known @ known.T, known @ pairs, rcond=1e-9)[0]
     worth = np.maximum(worth, 0.0)
     matrix: Floats = np.outer(diagonal, diagonal)
     if alike is None:
@@ -98,17 +94,16 @@ def hats(alike: NDArray[np.floating]) -> list[Floats]:
     return [np.interp(alike, KNOTS, eye[knot]) for knot in range(1, len(KNOTS))]
 
 
-def _restored(pairs: Floats, tau: float, expected: Expected) -> Floats:
-    """Co-occurrences of all covered items, positive semidefinite."""
+def _restored(beyond: Noisy, expected: Expected) -> Floats:
+    """Co-occurrences of all covered items, with what was found `beyond` what is expected."""
     block = np.ix_(expected.head, expected.head)
     diagonal = expected.diagonal[expected.head]
-    mean = expected.matrix[block] - np.diag(np.diag(expected.matrix)[expected.head])
-    low = low_rank(pairs - mean, tau, diagonal)
-    upper = np.triu_indices(len(pairs), 1)
+    low = low_rank(beyond.matrix, beyond.tau, diagonal)
+    upper = np.triu_indices(len(low), 1)
     groups = _groups(diagonal[upper[0]] * diagonal[upper[1]])
-    rest = symmetric(shrunk((pairs - mean - low)[upper], tau, groups), len(pairs))
+    rest = shrunk((beyond.matrix - low)[upper], beyond.tau, groups)
     whole = expected.matrix.copy()
-    whole[block] = mean + low + rest
+    whole[block] += low + symmetric(rest, len(low))
     np.fill_diagonal(whole, expected.diagonal)
     whole[expected.head, expected.head] = np.maximum(diagonal, np.diag(low))
     return whole

@@ -10,7 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.learning.model import Model, Singles, head_rows, read_columns
+from tactful.errors import InvalidInput
+from tactful.learning.model import Model, Singles, head_rows, named, read_columns
+from tactful.learning.sketch import Sketch
 
 Floats = NDArray[np.float64]
 
@@ -23,11 +25,17 @@ class Guide:
     weights: Singles  # (n,), above 0
     head: NDArray[np.int32]  # (n_h,), item numbers
     basis: Singles  # (n_h, k), orthonormal columns, orthogonal to popularity
+    buckets: int = 0  # that hold the pairs of the head, 0 for one a pair
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
         """Each item's row in the basis, -1 outside the head, shape (n,)."""
         return head_rows(self.head, len(self.weights))
+
+    @cached_property
+    def sketch(self) -> Sketch:
+        """How a device tells the pairs of the head."""
+        return Sketch(len(self.head) * (len(self.head) - 1) // 2, self.buckets)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The guide as named arrays for its file; `from_arrays` reads them back unchanged."""
@@ -36,12 +44,16 @@ class Guide:
             "weights": self.weights,
             "head": self.head,
             "basis": self.basis,
+            "buckets": np.array([self.buckets], dtype=np.int32),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Guide:
         """The guide in `arrays`; raises InvalidInput if shapes or values do not fit together."""
-        return cls(*read_columns(arrays))
+        buckets = named(arrays, "buckets", 1).astype(np.int32, copy=False)
+        if len(buckets) != 1 or not buckets[0] >= 0:
+            raise InvalidInput("guide.buckets", "it is not one number from 0", "fetch it again")
+        return cls(*read_columns(arrays), int(buckets[0]))
 
 
 Lead: TypeAlias = Guide | Model
@@ -57,6 +69,7 @@ def guide_of(
     weights: NDArray[np.floating],
     head: NDArray[np.integer],
     basis: Floats,
+    buckets: int = 0,
 ) -> Guide:
     """The guide in the precision of its file, so that what is published is what is used."""
     return Guide(
@@ -64,6 +77,7 @@ def guide_of(
         weights=weights.astype(np.float32),
         head=head.astype(np.int32),
         basis=basis.astype(np.float32),
+        buckets=buckets,
     )
 
 

@@ -33,8 +33,8 @@ class Plan:
     `users` are expected, `budget` is mu over how much the noise is inflated, `described` says
     whether the catalog's words are at hand, `most` bounds what a device uploads in all rounds, in
     numbers; `mean_root` is the mean of sqrt(m) over people, once it is counted. `gamma` and `floor`
-    weigh items, `head` of which are learned about, a subspace in `rank` directions. EASE has
-    `ridge` and `popularity_share`.
+    weigh items, `head` of which are learned about: a subspace in `rank` directions, or pairs, in a
+    sketch if it has `buckets`. EASE has `ridge` and `popularity_share`.
     """
 
     items: int
@@ -51,6 +51,7 @@ class Plan:
     floor: float = FLOOR
     ridge: float = 1.0
     popularity_share: float = 0.02
+    buckets: int = 0
 
     @property
     def rounds(self) -> int:
@@ -68,7 +69,7 @@ class Plan:
         lengths = {
             "popularity": self.items,
             "subspace": self.head * self.rank,
-            "gram": self.head * (self.head - 1) // 2,
+            "gram": self.buckets or self.head * (self.head - 1) // 2,
             "trial": len(MIXES),
         }
         return lengths[self.kind(round_)]
@@ -91,13 +92,14 @@ STANDING = 6.0  # times the noise: what an item of the head has of the diagonal,
 RIDGE_UNIT = 30.0
 RIDGES = ((0.3, 3.0), (1.0, 3.0))  # without and with words
 
-LONG = 7.5  # mean of sqrt(m) from which on a subspace is learned, not pairs
-CUT_OFF = 2 / 3  # or where pairs of what stands out would be of less than this of its weight
+MOST_OF_ALL = 0.9  # of what people have is in a head that an upload does not hold pair by pair
+
+LONG, LOUD = 7.5, 400.0  # mean of sqrt(m) from which on a subspace is learned, and SNR up to which
+LEAST_BUCKETS, CROWDS = 512, ((LONG, 16), (math.inf, 3))  # pairs a bucket, by mean of sqrt(m)
 STEPS = (1, 2, 4)  # how the rounds of a subspace share their budget
 STEP_STANDING, STEP_HEAD = 5.0, 512  # as STANDING, and the head at least
-MOST_OF_ALL = 0.9  # of what people have is in the head of a subspace, at most
-LEAST_RANK, MOST_RANKS = 12, ((120.0, 32), (400.0, 48), (math.inf, 96))  # by SNR
-STEP_RIDGES = ((400.0, 1.0), (math.inf, 3.0))  # by SNR: noise keeps a model small, a ridge must
+STEP_RIDGE = 1.0
+LEAST_RANK, MOST_RANKS = 12, ((120.0, 32), (math.inf, 48))  # by SNR
 
 TRIAL_PEOPLE = 50.0  # so many times 1 / mu are asked where a gain of 0.02 is twice the noise
 TRIAL_SHARES = (0.01, 0.10)  # at least and at most
@@ -159,16 +161,17 @@ def settled(plan: Plan, popularity: Floats, mean_root: float) -> Plan:
     if signal < gate.SIGNAL:
         kinds = ("popularity", "popularity", "gram", "trial")
     pairs = _spending(plan, kinds)
-    standing, allowed = _standing(pairs, popularity, STANDING), _allowed(pairs)
     weight = np.cumsum(np.sort(popularity)[::-1]) / popularity.sum()  # of the most popular
-    cut_off = allowed < standing and weight[allowed - 1] < CUT_OFF * weight[standing - 1]
-    if not plan.described and (plan.mean_root >= LONG or cut_off):
-        most_of_all = int(np.searchsorted(weight, MOST_OF_ALL)) + 1
+    most_of_all = int(np.searchsorted(weight, MOST_OF_ALL)) + 1
+    if not plan.described and plan.mean_root >= LONG and plan.snr < LOUD:
         standing = min(_standing(pairs, popularity, STEP_STANDING), most_of_all)
         return _subspace_plan(plan, max(standing, STEP_HEAD))
     least, most = RIDGES[plan.described]
-    ridge = min(max(plan.mean_root**2 / RIDGE_UNIT, least), most)
-    return replace(pairs, ridge=ridge, head=_gram_head(pairs, min(standing, allowed)))
+    pairs = replace(pairs, ridge=min(max(plan.mean_root**2 / RIDGE_UNIT, least), most))
+    standing = _standing(pairs, popularity, STANDING)
+    if standing <= _paired(_left(pairs)):
+        return replace(pairs, head=_gram_head(pairs, standing))
+    return _sketched(pairs, min(standing, most_of_all))
 
 
 def _spending(plan: Plan, kinds: tuple[Kind, ...]) -> Plan:
@@ -204,14 +207,9 @@ def _standing(plan: Plan, popularity: Floats, times: float) -> int:
     return int(np.flatnonzero(stands).max(initial=-1)) + 1
 
 
-def _allowed(plan: Plan) -> int:
-    """The most items whose pairs can be uploaded."""
-    return _paired(max(plan.most - _counted(plan), 0))
-
-
-def _counted(plan: Plan) -> int:
-    """The numbers that counts and the trial take."""
-    return plan.items * plan.kinds.count("popularity") + len(MIXES)
+def _left(plan: Plan) -> int:
+    """The numbers that an upload holds beside counts and the trial."""
+    return max(plan.most - plan.items * plan.kinds.count("popularity") - len(MIXES), 0)
 
 
 def _gram_head(plan: Plan, wanted: int) -> int:
@@ -220,6 +218,15 @@ def _gram_head(plan: Plan, wanted: int) -> int:
     entries = max(size * (size - 1) // 2, 1)
     padded = 1 << (entries - 1).bit_length()
     return size if entries >= (1 - MOST_PADDING) * padded else _paired(padded // 2)
+
+
+def _sketched(plan: Plan, wanted: int) -> Plan:
+    """So many items, if the buckets that an upload holds can tell their pairs apart."""
+    buckets = max(1 << _left(plan).bit_length() >> 1, LEAST_BUCKETS)
+    head = max(min(wanted, _paired(_by(CROWDS, plan.mean_root) * buckets)), LEAST_HEAD)
+    if head * (head - 1) // 2 <= buckets:
+        return replace(plan, head=_gram_head(plan, head))
+    return replace(plan, head=head, buckets=buckets)
 
 
 def _paired(entries: int) -> int:
@@ -231,13 +238,13 @@ def _subspace_plan(plan: Plan, wanted: int) -> Plan:
     """Steps of so many items, if an upload holds them, in as many directions as it holds."""
     later: list[Kind] = ["subspace" for _ in STEPS]
     plan = _spending(plan, ("popularity", *later, "trial"))
-    numbers = max(plan.most - _counted(plan), 0) // len(STEPS)
+    numbers = _left(plan) // len(STEPS)
     head = max(min(wanted, plan.items, numbers // LEAST_RANK), 1)
     rank = max(min(numbers // head, _by(MOST_RANKS, plan.snr), plan.items // 2), 1)
     padded = 1 << (head * rank - 1).bit_length()
     if head * rank < (1 - MOST_PADDING) * padded:
         head = max(padded // 2 // rank, 1)
-    return replace(plan, head=head, rank=rank, ridge=_by(STEP_RIDGES, plan.snr))
+    return replace(plan, head=head, rank=rank, ridge=STEP_RIDGE)
 
 
 def _shares(wanted: tuple[float, ...]) -> tuple[float, ...]:

@@ -80,4 +80,4 @@ def _counted(plan: Plan, number: int, lead: Lead | None, here: Released) -> Lear
         return Learned(plan, subspace.first_guide(noisy, tau, plan, here.seed))
     head = largest(popularity, plan.head)
     nothing = np.empty((len(head), 0))
-    return Learned(plan, guide_of(popularity, weights, head, nothing))
+    return Learned(plan, guide_of(popularity, weights, head, nothing, plan.buckets))

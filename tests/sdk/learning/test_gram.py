@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
 from tactful.learning.contribution import contribution, gram_vector, popularity_vector
-from tactful.learning.denoise import above_the_edge, low_rank, posterior_mean, shrunk
+from tactful.learning.denoise import above_the_edge, low_rank, posterior_mean, shrunk, symmetric
 from tactful.learning.ease import ease, factored
-from tactful.learning.gram import hats, symmetric
+from tactful.learning.gram import hats
 from tactful.learning.guide import Guide
 from tactful.learning.model import Model
 from tactful.learning.plan import HIDDEN, MIXES, Plan, choose_plan
@@ -99,6 +99,18 @@ def test_pairs_are_those_of_the_head_in_a_vector_of_length_1_or_0(items: Ints) -
 
     assert np.linalg.norm(vector) == pytest.approx(1.0 if len(inside) > 1 else 0.0, abs=1e-12)
     assert np.allclose(vector * np.linalg.norm(pairs), pairs)
+
+
+@given(items=histories)
+def test_a_sketch_of_pairs_has_length_1_or_0_too(items: Ints) -> None:
+    guide = guide_of()
+    sketched = replace(guide, buckets=64)
+
+    vector = gram_vector(items, sketched)
+
+    told = sketched.sketch.of_all(gram_vector(items, guide))
+    assert np.linalg.norm(vector) == pytest.approx(1.0 if told.any() else 0.0, abs=1e-12)
+    assert np.allclose(vector * np.linalg.norm(told), told)
 
 
 @given(items=histories)

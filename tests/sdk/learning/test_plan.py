@@ -81,13 +81,9 @@ def test_what_is_asked_follows_from_signal_words_and_length() -> None:
             ("many, plain", many, False, 3.0),
             ("long, plain", {"items": 400, "users": 4_000}, False, 9.0),
             ("long, words", {"items": 400, "users": 4_000}, True, 9.0),
+            ("long, loud", many, False, 9.0),
         )
     }
-    wide = {"items": 2_000, "users": 20_000}
-    for described, flat in ((False, False), (False, True), (True, True)):
-        plan = later_plan(**wide, mu=0.5, factor=1.0, described=described, mean_root=3.0, flat=flat)
-        kinds[f"wide, {described=}, {flat=}"] = plan.kinds
-
     assert kinds == {
         "few, plain": ("popularity", "popularity"),
         "few, words": ("popularity", "popularity", "gram", "trial"),
@@ -95,22 +91,33 @@ def test_what_is_asked_follows_from_signal_words_and_length() -> None:
         "many, plain": ("popularity", "gram", "trial"),
         "long, plain": ("popularity", *("subspace",) * 3, "trial"),
         "long, words": ("popularity", "gram", "trial"),
-        "wide, described=False, flat=False": ("popularity", "gram", "trial"),
-        "wide, described=False, flat=True": ("popularity", *("subspace",) * 3, "trial"),
-        "wide, described=True, flat=True": ("popularity", "gram", "trial"),
+        "long, loud": ("popularity", "gram", "trial"),
     }
 
 
+@pytest.mark.parametrize("described", [False, True])
+def test_pairs_that_an_upload_does_not_hold_are_told_in_a_sketch(described: bool) -> None:
+    wide = {"items": 2_000, "users": 20_000, "mu": 0.5, "factor": 1.0, "mean_root": 3.0}
+
+    few = later_plan(**wide, described=described)
+    many = later_plan(**wide, described=described, flat=True)
+
+    assert few.buckets == 0
+    assert many.head * (many.head - 1) // 2 > 150_000 > many.length(1) == many.buckets
+    assert many.buckets & (many.buckets - 1) == 0  # a power of two is not padded
+
+
 @pytest.mark.parametrize("mean_root", [5.0, 9.0])
-def test_a_smaller_upload_has_a_smaller_head(mean_root: float) -> None:
-    heads = []
+def test_a_smaller_upload_learns_about_less_or_tells_it_in_fewer_buckets(mean_root: float) -> None:
+    learned = []
     for most in (5_000, 30_000, 60_000, 500_000):
         plan = choose_plan(1_000, 20_000, 2.0, 1.0, described=mean_root == 5.0, most=most)
         plan = settled(plan, 20_000 / (1.0 + np.arange(1_000)), mean_root)
         assert sum(plan.length(t) for t in range(plan.rounds)) <= most
-        heads.append(plan.head * max(plan.rank, 1))
+        learned.append((plan.head * max(plan.rank, 1), plan.length(1)))
 
-    assert heads == sorted(set(heads))
+    assert learned == sorted(learned)
+    assert len({numbers for _, numbers in learned}) == 4
 
 
 @given(**publics)
