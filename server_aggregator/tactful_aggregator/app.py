@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
-from tactful.errors import InvalidInput, TactfulError
+from tactful.errors import TactfulError
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.signed import decode_signed
 from tactful.protocol.task import Task
@@ -29,7 +29,7 @@ from tactful_aggregator.http import Call, plain, problem, route
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.leading import Leading
 from tactful_aggregator.peer import HttpPeer
-from tactful_aggregator.problems import Problem
+from tactful_aggregator.problems import Problem, refused
 from tactful_aggregator.provision import Provisions
 from tactful_aggregator.resources import HelperResources, LeaderResources
 from tactful_aggregator.settings import Half
@@ -266,6 +266,4 @@ def _parsed(kind: type[T], name: str, document: bytes) -> T:
     try:
         return TypeAdapter(kind).validate_json(document)
     except ValidationError as wrong:
-        first = wrong.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise InvalidInput(f"{name}.{where}", first["msg"], "correct it") from wrong
+        raise refused(f"{name}.", wrong) from wrong

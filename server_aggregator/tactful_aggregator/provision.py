@@ -96,9 +96,7 @@ class OperatorTask:
         try:
             return TypeAdapter(cls).validate_json(document)
         except ValidationError as wrong:
-            first = wrong.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise InvalidInput(f"task.{where}", first["msg"], "correct the file") from wrong
+            raise problems.refused("task.", wrong) from wrong
 
     @property
     def document(self) -> bytes:

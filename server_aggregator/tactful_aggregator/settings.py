@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import tomllib
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import TypeAdapter, ValidationError
 
 from tactful.errors import InvalidInput
+from tactful_aggregator.problems import refused
 
 T = TypeVar("T")
 Role = Literal["leader", "helper"]
@@ -29,6 +31,7 @@ SETTINGS_FILE, KEYS_FILE, CARD_FILE, PEER_FILE = (
     "peer.json",
 )
 
+TOKEN = "[!-~]{16,}"  # an empty or a short one would let anybody in
 SECRETS = ("signing", "hpke", "collector", "verify")  # 32 bytes each, in the file of keys
 
 
@@ -52,7 +55,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not _is_base_address(self.url):
             raise InvalidInput("url", f"{self.url!r} is no base address", "use https://host[:port]")
-        for name in ("min_batch_floor", "min_count_floor"):
+        for name in ("min_batch_floor", "min_count_floor", "max_body"):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, "it is below 1", "leave it out if unsure")
 
@@ -109,6 +112,18 @@ class Card:
     verify: str = field(repr=False)
     token: str = field(repr=False)
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+
+    def __post_init__(self) -> None:
+        fix = "ask the other operator for card.json again"
+        if not _is_base_address(self.url):
+            raise InvalidInput("url", f"{self.url!r} is no base address", fix)
+        for name in ("signing_key", "collector_key"):
+            if len(_decoded(getattr(self, name))) != 32:
+                raise InvalidInput(name, "it is not 32 bytes in base64", fix)
+        if not re.fullmatch("[0-9a-f]{64}", self.verify):
+            raise InvalidInput("verify", "it is not 32 bytes in hex", fix)
+        if not re.fullmatch(TOKEN, self.token):
+            raise InvalidInput("token", "it is too short, or not of printable characters", fix)
 
 
 @dataclass(frozen=True)
@@ -219,13 +234,23 @@ def _is_base_address(url: str) -> bool:
         named = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return named and parts.scheme in ("http", "https") and not url.endswith("/")
+    bare = not (parts.query or parts.fragment or parts.username or url.endswith("/"))
+    return named and bare and parts.scheme in ("http", "https")
+
+
+def _decoded(text: str) -> bytes:
+    """Base64, empty if it is none."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""
 
 
 def _keys(secret: dict[str, str]) -> Keys:
     try:
         parts = {name: bytes.fromhex(secret[name]) for name in SECRETS}
-        if any(len(part) != 32 for part in parts.values()):
+        whole = all(len(part) == 32 for part in parts.values())
+        if not (whole and re.fullmatch(TOKEN, secret["token"])):
             raise ValueError
         return Keys(
             signing=parts["signing"],
@@ -241,7 +266,7 @@ def _keys(secret: dict[str, str]) -> Keys:
 def _card(path: Path) -> Card:
     try:
         text = path.read_text()
-    except OSError as absent:
+    except (OSError, UnicodeDecodeError) as absent:
         raise InvalidInput("card", f"{path} cannot be read", "ask for card.json") from absent
     return _checked(Card, text, path.name)
 
@@ -250,12 +275,19 @@ def _checked(kind: type[T], text: str, name: str) -> T:
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as wrong:
-        first = wrong.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise InvalidInput(f"{name}: {where}", first["msg"], "correct the file") from wrong
+        raise refused(f"{name}: ", wrong) from wrong
 
 
 def _write_private(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(handle, "w") as file:
-        file.write(text)
+    """All of it or, on a full disk, what was there before; for the owner's eyes."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+        beside.replace(path)
+    except OSError:
+        beside.unlink()
+        raise

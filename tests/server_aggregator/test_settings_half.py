@@ -140,7 +140,62 @@ def test_what_is_no_card_is_refused(folders, tmp_path, text: str | None) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["", "leader.example", "ftp://x", "https://", "https://x/", "file:///etc"]
+    ("name", "wrong"),
+    [
+        ("url", "nonsense"),
+        ("signing_key", "!!!"),
+        ("signing_key", "AAAA"),
+        ("collector_key", "AA=="),
+        ("verify", "zz"),
+        ("token", ""),
+        ("token", "two words of it"),
+    ],
+)
+def test_a_card_whose_field_cannot_be_is_refused_by_its_name(folders, name, wrong) -> None:
+    card = asdict(load(folders[1]).card)
+    (folders[1] / CARD_FILE).write_text(json.dumps({**card, name: wrong}))
+
+    with pytest.raises(InvalidInput, match=rf"^card\.json: {name}: "):
+        pair(folders[0], folders[1] / CARD_FILE)
+    assert load(folders[0]).peer is None
+
+
+def test_a_card_of_bytes_is_refused(folders, tmp_path) -> None:
+    (tmp_path / "card").write_bytes(bytes(range(256)))
+
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        pair(folders[0], tmp_path / "card")
+
+
+@pytest.mark.parametrize("token", ["", "short", 5, "with a space in it"])
+def test_a_half_whose_token_anybody_could_show_is_not_loaded(folders, token: object) -> None:
+    keys = json.loads((folders[0] / KEYS_FILE).read_text())
+    (folders[0] / KEYS_FILE).write_text(json.dumps({**keys, "token": token}))
+
+    with pytest.raises(InvalidInput, match="holds no keys"):
+        load(folders[0])
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(folders, monkeypatch) -> None:
+    pair(folders[0], folders[1] / CARD_FILE)
+    before = {path.name: path.read_bytes() for path in folders[0].iterdir()}
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        pair(folders[0], folders[1] / CARD_FILE)
+
+    assert {path.name: path.read_bytes() for path in folders[0].iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "leader.example", "ftp://x", "https://", "https://x/", "file:///etc"),
+        *("https://x?y=1", "https://x#y", "https://me:secret@x"),
+    ],
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match=r"^url: "):
@@ -153,9 +208,10 @@ def test_an_address_that_cannot_be_split_is_refused(url: str) -> None:
         Settings(role="leader", url=url)
 
 
-def test_a_floor_of_nobody_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="min_batch_floor"):
-        Settings(role="leader", url="https://x", min_batch_floor=0)
+@pytest.mark.parametrize("name", ["min_batch_floor", "min_count_floor", "max_body"])
+def test_a_floor_or_a_limit_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match=name):
+        Settings(role="leader", url="https://x", **{name: 0})
 
 
 DAMAGES = {

@@ -72,9 +72,12 @@ class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows):
             self._run(insert(meta), [{"name": "role", "value": role}])
         rows = self._run(select(meta.c.name, meta.c.value))
         known = {str(row[0]): str(row[1]) for row in rows}
-        if int(known["schema"]) > SCHEMA:
+        written = known.get("schema", "")
+        if not written.isdecimal() or "role" not in known:
+            raise VaultForeign(f"{where}: it does not say what wrote it; restore it from a backup")
+        if int(written) > SCHEMA:
             raise VaultForeign(f"{where}: written by a newer version; upgrade tactful")
-        if int(known["schema"]) < SCHEMA:
+        if int(written) < SCHEMA:
             raise VaultForeign(f"{where}: written by an older version; begin in a new folder")
         if known["role"] != role:
             raise VaultForeign(f"{where}: it belongs to a {known['role']}, not a {role}")
