@@ -41,6 +41,7 @@ from tactful_aggregator.provision import Provision
 from tactful_aggregator.upload import untimely
 
 MOST_PER_JOB = 64
+EARLY = (ReportError.REPORT_TOO_EARLY, ReportError.TASK_NOT_STARTED)  # taken, if asked later
 JOB_BYTES = 32 << 20  # of shares in memory at a time, however many reports wait
 LEASE_SECONDS = 120  # longer than a job takes; after it another worker may take the job
 MOST_ATTEMPTS = 20
@@ -106,10 +107,10 @@ def work(bench: Bench, peer: JobPeer, provision: Provision) -> bool:
     try:
         _settle(bench, peer, provision, job_id, token)
     except ProtocolError:
-        _give_back(bench, job_id, token, abandon=attempts + 1 >= MOST_ATTEMPTS)
+        _give_back(bench, job_id, token, attempts + 1)
         raise
     except BaseException:
-        _give_back(bench, job_id, token, abandon=False)
+        _give_back(bench, job_id, token, attempts)  # it was not the job's fault
         raise
     return True
 
@@ -129,14 +130,14 @@ def _begin(tx: Transaction, provision: Provision) -> bool:
     return True
 
 
-def _give_back(bench: Bench, job_id: bytes, token: bytes, *, abandon: bool) -> None:
+def _give_back(bench: Bench, job_id: bytes, token: bytes, attempts: int) -> None:
     with bench.store.transaction() as tx:
         if not tx.holds_job(job_id, token):
             return
-        if abandon:
+        if attempts >= MOST_ATTEMPTS:
             tx.abandon_job(job_id)
         else:
-            tx.return_job(job_id)
+            tx.return_job(job_id, attempts)
 
 
 def _settle(bench: Bench, peer: JobPeer, provision: Provision, job_id: bytes, token: bytes) -> None:
@@ -158,14 +159,18 @@ def _settle(bench: Bench, peer: JobPeer, provision: Provision, job_id: bytes, to
         if (share := _finished(task, state, answer.outcome)) is not None
     ]
     taken = {one.report_id for one in counted}
-    refused = {report.metadata.report_id for report in reports} - taken
+    early = {one.report_id for one in answers if one.outcome in EARLY}
+    refused = {report.metadata.report_id for report in reports} - taken - early
     with bench.store.transaction() as tx:
         tx.hold_task(task.id, alone=False)
         if tx.holds_job(job_id, token):
             count(tx, provision, counted)
             tx.settle_reports(task.id, taken, COUNTED)
             tx.settle_reports(task.id, refused, REFUSED)
+            tx.put_back(task.id, early)
             tx.finish_job(job_id)
+    if early:
+        raise TransportError("helper: its clock is behind; set the clocks of both halves right")
 
 
 def _asked(
@@ -205,6 +210,8 @@ def answer(bench: Bench, provision: Provision, job_id: bytes, request: bytes) ->
         entries = decode_job(task, request)
         _distinct(entries)
         outcomes = _helper_outcomes(bench, provision, entries)
+        if entries and all(outcome in EARLY for outcome in outcomes):
+            return _refusals(task, entries, outcomes)  # asked again later, it may be another answer
         with bench.store.transaction() as tx:
             tx.hold_task(task.id, alone=False)
             # before any report is noted: of two requests for one job the later must not find
@@ -221,6 +228,15 @@ def answer(bench: Bench, provision: Provision, job_id: bytes, request: bytes) ->
 
 Outcome = tuple[Elements, bytes] | ReportError
 """The helper's share of a report and the message that ends its proof, or why it is refused."""
+
+
+def _refusals(task: DapTask, entries: Sequence[VerifyInit], outcomes: Sequence[Outcome]) -> bytes:
+    answers = [
+        VerifyResp(one.metadata.report_id, outcome)
+        for one, outcome in zip(entries, outcomes, strict=True)
+        if isinstance(outcome, ReportError)
+    ]
+    return encode_job_answer(answers, task.dap)
 
 
 def _helper_outcomes(

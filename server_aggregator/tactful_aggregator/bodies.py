@@ -7,6 +7,7 @@ the body stands. A segment is deleted when no report in it waits any more.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 from collections.abc import Collection
@@ -17,6 +18,7 @@ from tactful.errors import StorageFull
 HERE, THERE = b"\0", b"\1"  # how a row's body begins
 LONG = 16 << 10  # bytes
 SEGMENT = 256 << 20  # bytes, after which a new one begins
+SEGMENT_NAME = "[0-9a-f]{32}"  # whatever else lies in the folder is not ours
 
 
 class Bodies:
@@ -74,7 +76,8 @@ class Bodies:
         used = {row[1:17] for row in waiting}
         with self._lock:
             used.add(self._name)
-            old = [path for path in self._folder.iterdir() if bytes.fromhex(path.name) not in used]
+            ours = [one for one in self._folder.iterdir() if re.fullmatch(SEGMENT_NAME, one.name)]
+            old = [path for path in ours if bytes.fromhex(path.name) not in used]
         for path in old:
             path.unlink()
         return len(old)

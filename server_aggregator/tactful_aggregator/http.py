@@ -26,6 +26,7 @@ from tactful.errors import (
     TactfulError,
     TaskRejected,
     TransportError,
+    VaultError,
 )
 from tactful_aggregator.problems import URN, Problem, invalid
 
@@ -39,6 +40,7 @@ CODES: dict[type[TactfulError], tuple[str, int]] = {
     ProtocolError: ("invalidMessage", 400),
     InvalidInput: ("invalidInput", 400),
     StorageFull: ("storageFull", 507),
+    VaultError: ("storageUnavailable", 503),
     TransportError: ("peerUnreachable", 502),
 }
 

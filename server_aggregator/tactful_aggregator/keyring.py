@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -20,9 +20,13 @@ REFRESH_SECONDS = 5  # after which a worker notices another's new key
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys at one moment: what is handed out, and what opens."""
+    """The keys at one moment: what is handed out, what new reports may name, and what opens.
+
+    A key that has ended opens what came before, until garbage is collected.
+    """
 
     config: HpkeConfig
+    accepted: Set[int]
     openers: Mapping[int, X25519PrivateKey]
     read_at: int
 
@@ -65,10 +69,9 @@ class Keyring:
         with self._store.transaction() as tx:
             keys = tx.hpke_keys()
         openers = {
-            config_id: X25519PrivateKey.from_private_bytes(private)
-            for config_id, private, expires in keys
-            if expires is None or now < expires
+            number: X25519PrivateKey.from_private_bytes(private) for number, private, _ in keys
         }
+        accepted = {number for number, _, ends in keys if ends is None or now < ends}
         newest = next(config_id for config_id, _, expires in keys if expires is None)
         public = openers[newest].public_key().public_bytes_raw()
-        return Keys(HpkeConfig(newest, public), openers, now)
+        return Keys(HpkeConfig(newest, public), accepted, openers, now)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tactful.errors import BatchCollected, BatchMismatch, BatchTooSmall, ProtocolError, TaskRejected
+from tactful.errors import (
+    BatchCollected,
+    BatchMismatch,
+    BatchTooSmall,
+    ProtocolError,
+    TaskRejected,
+    TransportError,
+)
 from tactful.protocol.dap_task import DapTask, encoded
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.report import problem
@@ -16,6 +23,15 @@ ERRORS: dict[str, type[Exception]] = {
     "batchMismatch": BatchMismatch,
     "batchOverlap": BatchCollected,
     "taskRejected": TaskRejected,
+}
+# what the two operators can mend, so that what is asked stays waiting until they have
+MENDED_BY = {
+    401: "pair again, with its newest card.json",
+    403: "is something in front of it in the way?",
+    404: "does its operator know the task, and its address lead to a helper?",
+    408: "it is tried again",
+    413: "let both halves have the same max_body",
+    429: "it is tried again",
 }
 
 
@@ -58,5 +74,9 @@ class HttpPeer:
 
 
 def _refused(answer: Response) -> Exception:
+    """A message that the helper will never take, or a helper that cannot take any just now."""
     code, detail = problem(answer)
+    if answer.status >= 500 or answer.status in MENDED_BY:
+        fix = MENDED_BY.get(answer.status, "see its log")
+        return TransportError(f"helper: {detail or code}; {fix}")
     return ERRORS.get(code, ProtocolError)(f"helper: {detail or code}")

@@ -31,7 +31,7 @@ SETTINGS_FILE, KEYS_FILE, CARD_FILE, PEER_FILE = (
     "peer.json",
 )
 
-TOKEN = "[!-~]{16,}"  # an empty or a short one would let anybody in
+SHOWABLE = "[!-~]{16,}"  # an empty or a short one would let anybody in
 SECRETS = ("signing", "hpke", "collector", "verify")  # 32 bytes each, in the file of keys
 
 
@@ -122,7 +122,7 @@ class Card:
                 raise InvalidInput(name, "it is not 32 bytes in base64", fix)
         if not re.fullmatch("[0-9a-f]{64}", self.verify):
             raise InvalidInput("verify", "it is not 32 bytes in hex", fix)
-        if not re.fullmatch(TOKEN, self.token):
+        if not re.fullmatch(SHOWABLE, self.token):
             raise InvalidInput("token", "it is too short, or not of printable characters", fix)
 
 
@@ -250,7 +250,7 @@ def _keys(secret: dict[str, str]) -> Keys:
     try:
         parts = {name: bytes.fromhex(secret[name]) for name in SECRETS}
         whole = all(len(part) == 32 for part in parts.values())
-        if not (whole and re.fullmatch(TOKEN, secret["token"])):
+        if not (whole and re.fullmatch(SHOWABLE, secret["token"])):
             raise ValueError
         return Keys(
             signing=parts["signing"],

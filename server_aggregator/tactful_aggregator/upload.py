@@ -15,7 +15,7 @@ from tactful_aggregator.datastore import Datastore, Kept, Transaction
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.provision import Provision
 
-SKEW_SECONDS = 300  # how far ahead of ours a client's clock may be
+SKEW_SECONDS = 300  # how far ahead of ours the clock of a client, or of the other half, may be
 
 Refusals = list[tuple[bytes, ReportError]]
 
@@ -55,7 +55,7 @@ def receive(
 
     The same report again is taken as before and counted once.
     """
-    known = keyring.current().openers.keys()
+    known = keyring.current().accepted
     with store.transaction() as tx:
         outcomes: list[ReportError | None] = [None] * len(arrivals)
         for task_id in dict.fromkeys(one.key[0] for one in arrivals):
@@ -109,6 +109,6 @@ def untimely(task: DapTask, time: int, now: int) -> ReportError | None:
     seconds = task.seconds(time)
     if seconds > now + SKEW_SECONDS:
         return ReportError.REPORT_TOO_EARLY
-    if seconds + task.time_precision <= task.opens or now < task.opens:
+    if seconds + task.time_precision <= task.opens or now + SKEW_SECONDS < task.opens:
         return ReportError.TASK_NOT_STARTED
     return ReportError.TASK_EXPIRED if max(seconds, now) >= task.expires else None

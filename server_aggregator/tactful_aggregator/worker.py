@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 
 from tactful.errors import (
     BatchCollected,
-    BatchError,
     BatchMismatch,
     BatchTooSmall,
     ProtocolError,
+    TactfulError,
     TransportError,
+    VaultError,
 )
 from tactful.protocol.collect_messages import CollectionReq
 from tactful_aggregator import collection
@@ -21,6 +23,7 @@ from tactful_aggregator.http import described
 from tactful_aggregator.provision import Provisions
 
 PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 10.0  # it doubles while the helper cannot be reached
+SETTLE_SECONDS = 3600.0  # a report waits no longer for others, or its key might have ended
 THREADS = 2  # one waits for the helper while the other opens shares
 KEEP_SECONDS = 30 * 86_400  # how long the ids of a task that is over are kept
 
@@ -34,8 +37,8 @@ def answer_collections(bench: Bench, peer: SumPeer, provisions: Provisions) -> N
         query = CollectionReq.decode(request, provision.task).query
         try:
             found = collection.collect(bench, peer, provision, query)
-        except (BatchTooSmall, TransportError):
-            continue
+        except (BatchTooSmall, TransportError, ProtocolError):
+            continue  # of this batch; others must not wait for it
         except (BatchMismatch, BatchCollected) as refused:
             code, _, _ = described(refused)
             with bench.store.transaction() as tx:
@@ -45,18 +48,28 @@ def answer_collections(bench: Bench, peer: SumPeer, provisions: Provisions) -> N
             tx.answer_collection(task_id, job_id, found.encode(provision.task))
 
 
-def settle_full_jobs(bench: Bench, peer: SumPeer, provisions: Provisions) -> None:
+def settle_jobs(
+    bench: Bench, peer: SumPeer, provisions: Provisions, *, only_full: bool = True
+) -> None:
     """Settle reports as soon as they fill a job, so that a collection finds little left to do.
 
-    Long reports are worth a job of a few.
+    Long reports are worth a job of a few; one that was begun and not finished is taken up again.
+    Raises the last of what went wrong, once every task had its turn.
     """
     with bench.store.transaction() as tx:
-        waiting = tx.tasks_waiting()
-    for task_id, count in waiting:
-        provision = provisions.of(task_id)
-        most = most_per_job(provision.task)
-        if count >= (most if most == MOST_PER_JOB else 1):
-            work(bench, peer, provision)
+        waiting, begun = dict(tx.tasks_waiting()), tx.tasks_begun(bench.clock())
+    wrong: TactfulError | None = None
+    for task_id in dict.fromkeys((*begun, *waiting)):
+        try:
+            provision = provisions.of(task_id)
+            most = most_per_job(provision.task) if only_full else 1
+            least = most if most == MOST_PER_JOB else 1
+            if task_id in begun or waiting[task_id] >= least:
+                work(bench, peer, provision)
+        except (TransportError, ProtocolError) as lost:
+            wrong = lost
+    if wrong is not None:
+        raise wrong
 
 
 def collect_garbage(bench: Bench) -> None:
@@ -68,9 +81,10 @@ def collect_garbage(bench: Bench) -> None:
     with bench.store.transaction() as tx:
         for task_id in tx.tasks_over(now - KEEP_SECONDS):
             tx.forget_reports(task_id)
+        if not tx.bodies(b""):
+            tx.drop_hpke_keys(now)
         waiting = tx.bodies(b"\1")
         if not waiting:
-            tx.drop_hpke_keys(now)
             bench.bodies.finish_segment()
         bench.bodies.sweep(waiting)
 
@@ -84,6 +98,7 @@ class Worker:
     provisions: Provisions
     _stopped: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+    _all_due: float = 0.0  # when reports are settled that fill no job; by the monotonic clock
 
     def start(self) -> None:
         """Begin."""
@@ -106,11 +121,20 @@ class Worker:
     def _stepped(self) -> bool:
         """Whether the helper could be reached, if it was asked: a job opened in vain costs much."""
         reached = True
-        for step in (settle_full_jobs, answer_collections):
+        for step in (self._settle, self._answer):
             try:
-                step(self.bench, self.peer, self.provisions)
-            except TransportError:
-                reached = False
-            except (ProtocolError, BatchError):
+                step()
+            except (TransportError, VaultError, OSError):
+                reached = False  # a full disk or a database that is away: later, like the helper
+            except TactfulError:
                 continue  # it is tried again; a job that always fails is given up
         return reached
+
+    def _settle(self) -> None:
+        all_due = time.monotonic() >= self._all_due
+        settle_jobs(self.bench, self.peer, self.provisions, only_full=not all_due)
+        if all_due:
+            self._all_due = time.monotonic() + SETTLE_SECONDS
+
+    def _answer(self) -> None:
+        answer_collections(self.bench, self.peer, self.provisions)

@@ -63,6 +63,7 @@ class DapPair:
 
     def __init__(self, folder: Path, places: tuple[str, str] | None = None) -> None:
         self.now = START
+        self.behind = 0  # seconds, the helper's clock
         self.network = Network()
         self.collecting = X25519PrivateKey.generate()
         self.leader, self.helper = made_pair(folder, min_batch_floor=1, min_count_floor=1)
@@ -82,7 +83,9 @@ class DapPair:
         self._open.callback(store.close)
         with store.transaction() as tx:
             tx.release_leases()
-        service = Service(half, store, self.network, lambda: self.now)
+        late = half.settings.role == "helper"
+        clock = lambda: self.now - late * self.behind  # noqa: E731 - it is handed in
+        service = Service(half, store, self.network, clock)
         app = build(service)
         app.router.lifespan_context = _no_worker
         client = TestClient(app, base_url=half.settings.url, raise_server_exceptions=False)

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from tactful.errors import StorageFull, VaultForeign
+from tactful.errors import InvalidInput, StorageFull, VaultError, VaultForeign
 from tactful_aggregator.datastore import OPEN, Datastore, Part
 
 TASK, OTHER = b"t" * 32, b"o" * 32
@@ -103,6 +103,59 @@ def test_a_newer_programs_file_is_not_read(path, store) -> None:
 
     with pytest.raises(VaultForeign, match="newer version"):
         Datastore(path, "leader")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["update meta set value = 'abc' where name = 'schema'", "delete from meta"],
+)
+def test_a_file_that_does_not_say_what_wrote_it_is_named(path, store, damage: str) -> None:
+    with sqlite3.connect(path) as raw:
+        raw.execute(damage)
+    raw.close()
+
+    with pytest.raises(VaultForeign, match="does not say what wrote it"):
+        Datastore(path, "leader")
+
+
+def test_a_folder_in_the_place_of_a_database_is_named(path) -> None:
+    path.mkdir()
+
+    with pytest.raises(VaultError, match=r"aggregator\.db: .*is it there"):
+        Datastore(path, "leader")
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("postgres://x", "no known address"),
+        ("postgresql+psycopg://u@h:port/x", "no known address"),
+    ],
+)
+def test_a_database_address_that_cannot_be_is_named(url: str, problem: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^database: {problem}"):
+        Datastore(url, "leader")
+
+
+def test_a_database_server_that_is_away_is_one_sentence_without_the_password() -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(
+        VaultError, match=r"^127\.0\.0\.1:1/x: .*Connection refused"
+    ) as lost:
+        Datastore("postgresql+psycopg://me:secret@127.0.0.1:1/x", "leader")
+
+    assert "secret" not in str(lost.value)
+    assert len(str(lost.value).splitlines()) == 1
+
+
+def test_no_refusal_of_the_database_tells_what_was_to_be_written(store) -> None:
+    """A traceback in a log would else hold keys, ids and reports."""
+    with store.transaction() as tx:
+        tx.append_transcript(0, "a secret")
+    with pytest.raises(Exception, match="UNIQUE") as refused, store.transaction() as tx:
+        tx.append_transcript(0, "a secret")
+
+    assert "a secret" not in str(refused.value)
 
 
 def test_another_programs_database_is_not_read(path) -> None:

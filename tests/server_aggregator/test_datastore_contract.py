@@ -139,7 +139,7 @@ def test_a_returned_job_can_be_taken_at_once_and_an_abandoned_one_never(store) -
         tx.take_reports(TASK, b"job", 1)
         tx.add_job(b"job", TASK)
         tx.lease_job(TASK, b"one", now=10, until=20)
-        tx.return_job(b"job")
+        tx.return_job(b"job", 1)
         assert not tx.holds_job(b"job", b"one")
         assert tx.lease_job(TASK, b"two", now=11, until=20) == (b"job", 1)
         tx.release_leases()

@@ -146,5 +146,6 @@ def test_the_hour_in_which_a_task_opens_counts(pair, now) -> None:
     hour = now // TIME_PRECISION
 
     assert untimely(task.dap, hour, now) is None
-    assert untimely(task.dap, hour, now - 1) == ReportError.TASK_NOT_STARTED
+    early = now - SKEW_SECONDS - 1
+    assert untimely(task.dap, hour, early) == ReportError.TASK_NOT_STARTED
     assert untimely(task.dap, hour - 1, now) == ReportError.TASK_NOT_STARTED

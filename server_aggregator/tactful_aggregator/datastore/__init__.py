@@ -12,10 +12,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from tactful.errors import InvalidInput, StorageFull, VaultForeign
+from tactful.errors import InvalidInput, StorageFull, VaultError, VaultForeign
 from tactful_aggregator.datastore.batches import BatchRows, Part, Released
 from tactful_aggregator.datastore.published import Period, PublishedRows
 from tactful_aggregator.datastore.reports import Kept, ReportRows
@@ -55,6 +55,7 @@ __all__ = [
     "Transaction",
 ]
 
+URL = "use postgresql+psycopg://user@host/name"
 SHARDS = 32  # of a sum, where several can write at once
 
 
@@ -90,13 +91,13 @@ class Datastore:
     """
 
     def __init__(self, place: Path | str, role: str) -> None:
-        self._engine = _engine(place)
+        self._engine, self._shown = _engine(place), _shown(place)
         self._shards = 1 if self._engine.dialect.name == "sqlite" else SHARDS
         try:
             with self.transaction() as tx:
-                tx.claim(_shown(place), role)
+                tx.claim(self._shown, role)
         except DatabaseError as refused:
-            raise VaultForeign(f"{_shown(place)}: {refused.orig}; name another") from refused
+            raise VaultForeign(f"{self._shown}: {_told(refused)}; name another") from refused
 
     @property
     def is_local(self) -> bool:
@@ -105,18 +106,31 @@ class Datastore:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """All or nothing, in SQLite one writer at a time; a full disk raises StorageFull."""
+        """All or nothing, in SQLite one writer at a time.
+
+        A full disk raises StorageFull, a database that cannot be reached or written VaultError.
+        """
         try:
             with self._engine.begin() as connection:
                 yield Transaction(connection, self._shards)
         except DatabaseError as refused:
             if "disk is full" in str(refused.orig) or "No space left" in str(refused.orig):
                 raise StorageFull("database: the disk is full; free some space") from refused
+            if isinstance(refused, OperationalError):
+                problem = f"{self._shown}: {_told(refused)}"
+                raise VaultError(
+                    f"{problem}; is it there, and may this half write it?"
+                ) from refused
             raise
 
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+
+
+def _told(refused: DatabaseError) -> str:
+    """What the database says, in one line and without any value that was on its way there."""
+    return " ".join(str(refused.orig).split())
 
 
 def _shown(place: Path | str) -> str:
@@ -127,14 +141,26 @@ def _shown(place: Path | str) -> str:
 def _engine(place: Path | str) -> Engine:
     if isinstance(place, str):
         if not place.startswith("postgresql+psycopg://"):
-            raise InvalidInput("database", "no known address", "use postgresql+psycopg://...")
-        return create_engine(place, pool_pre_ping=True)
+            raise InvalidInput("database", "no known address", URL)
+        return _server(place)
     engine = create_engine(
-        f"sqlite:///{place}", connect_args={"timeout": 30, "isolation_level": None}
+        f"sqlite:///{place}",
+        connect_args={"timeout": 30, "isolation_level": None},
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _server(url: str) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    except ModuleNotFoundError as absent:
+        fix = "pip install 'tactful[postgres]'"
+        raise InvalidInput("database", "its driver is not installed", fix) from absent
+    except (ArgumentError, ValueError) as wrong:
+        raise InvalidInput("database", "no known address", URL) from wrong
 
 
 def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

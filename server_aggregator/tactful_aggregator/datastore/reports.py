@@ -64,6 +64,11 @@ class ReportRows(Rows):
         rows = select(report.c.task_id, func.count()).where(report.c.state == WAITING)
         return [(row[0], row[1]) for row in self._run(rows.group_by(report.c.task_id))]
 
+    def tasks_begun(self, now: int) -> list[bytes]:
+        """The tasks with a job that was begun and that nobody works on."""
+        free = (job.c.state == PENDING) & (job.c.leased_until <= now)
+        return list(self._run(select(job.c.task_id).where(free).distinct()).scalars())
+
     def take_reports(self, task_id: bytes, job_id: bytes, most: int) -> int:
         """Put up to `most` waiting reports into a job; how many were put."""
         waiting = (report.c.task_id == task_id) & (report.c.state == WAITING)
@@ -83,9 +88,14 @@ class ReportRows(Rows):
         mine = (report.c.task_id == task_id) & report.c.report_id.in_(list(ids))
         self._run(update(report).where(mine).values(state=state, body=b""))
 
+    def put_back(self, task_id: bytes, ids: Collection[bytes]) -> None:
+        """Let reports wait for another job."""
+        mine = (report.c.task_id == task_id) & report.c.report_id.in_(list(ids))
+        self._run(update(report).where(mine).values(state=WAITING, job_id=None))
+
     def bodies(self, prefix: bytes) -> list[bytes]:
-        """The bodies that begin so, of reports that are not settled."""
-        mine = report.c.state.in_([WAITING, TAKEN])
+        """The bodies, or where they stand, that begin so, of reports that are not settled."""
+        mine = report.c.state.in_([WAITING, TAKEN]) & (func.length(report.c.body) > 0)
         begins = func.substr(report.c.body, 1, len(prefix)) == prefix
         return list(self._run(select(report.c.body).where(mine & begins)).scalars())
 
@@ -119,9 +129,10 @@ class ReportRows(Rows):
         mine = (job.c.id == job_id) & (job.c.state == PENDING) & (job.c.lease == token)
         return self._run(select(job.c.id).where(mine).with_for_update()).one_or_none() is not None
 
-    def return_job(self, job_id: bytes) -> None:
-        """Let another worker take the job now."""
-        self._run(update(job).where(job.c.id == job_id).values(leased_until=0, lease=b""))
+    def return_job(self, job_id: bytes, attempts: int) -> None:
+        """Let another worker take the job now, after so many attempts that the job made fail."""
+        free = {"leased_until": 0, "lease": b"", "attempts": attempts}
+        self._run(update(job).where(job.c.id == job_id).values(free))
 
     def finish_job(self, job_id: bytes) -> None:
         """The job is done."""

@@ -1,0 +1,259 @@
+"""What was acknowledged waits until whoever is at fault has mended it, and is then counted once."""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tactful.errors import ProtocolError, StorageFull, TransportError
+from tactful.protocol import report as client
+from tactful.protocol.collect_messages import Query
+from tactful.protocol.collector import Sum
+from tactful.protocol.dap_task import DapTask
+from tactful.protocol.transport import Request, Response
+from tactful.protocol.vdaf_config import VdafConfig
+from tactful_aggregator import keyring, worker
+from tactful_aggregator.aggregation import MOST_ATTEMPTS
+from tactful_aggregator.collection import SumPeer
+from tactful_aggregator.peer import HttpPeer
+from tactful_aggregator.worker import Worker, answer_collections, collect_garbage, settle_jobs
+
+sys.path.insert(0, str(Path(__file__).parent))
+from dap_pair import HOUR, START, DapPair, _keep
+
+COUNT = VdafConfig(kind="count")
+versions = pytest.mark.parametrize("protocol", ["dap-09", "dap-18"])
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[DapPair]:
+    pair = DapPair(tmp_path)
+    yield pair
+    pair.close()
+
+
+def sent(pair: DapPair, task: DapTask, count: int = 3) -> None:
+    for _ in range(count):
+        client.contribute(pair.network, task, 1, pair.now)
+
+
+def settle(pair: DapPair, peer: SumPeer | None = None) -> None:
+    service = pair.leader_service
+    asked = peer or service.worker.peer
+    settle_jobs(service.bench, asked, service.provisions, only_full=False)
+
+
+def counted(pair: DapPair, task: DapTask) -> tuple[int, int]:
+    found = pair.collector(task).collect(
+        pair.network, pair.collector(task).everything(), lambda seconds: pair.work()
+    )
+    return found.count, task.vdaf.decode(found.total)
+
+
+class Refusing:
+    """The network, but for a while the helper answers with a status of its own."""
+
+    def __init__(self, pair: DapPair, status: int) -> None:
+        self._pair, self._status = pair, status
+
+    def send(self, request: Request) -> Response:
+        return Response(self._status, b"") if self._status else self._pair.network.send(request)
+
+
+@versions
+@pytest.mark.parametrize("status", [401, 404, 413, 500, 507])
+def test_what_operators_can_mend_loses_no_report(pair: DapPair, protocol: str, status: int) -> None:
+    task = pair.task(protocol, COUNT).provision.task
+    sent(pair, task)
+    peer = HttpPeer(pair.leader.paired, Refusing(pair, status))
+
+    for _ in range(30):  # more often than a job that can never be settled is tried
+        with pytest.raises(TransportError, match=r"^helper: "):
+            settle(pair, peer)
+
+    assert counted(pair, task) == (3, 3)
+
+
+@versions
+def test_a_token_of_yesterday_loses_no_report(pair: DapPair, protocol: str) -> None:
+    task = pair.task(protocol, COUNT).provision.task
+    sent(pair, task)
+    old = HttpPeer(
+        replace(pair.leader.paired, token="the token of yesterday!".replace(" ", "-")), pair.network
+    )
+
+    for _ in range(30):
+        with pytest.raises(TransportError, match="pair again, with its newest card"):
+            settle(pair, old)
+
+    assert counted(pair, task) == (3, 3)
+
+
+@versions
+def test_a_task_that_the_helper_learns_of_later_loses_no_report(
+    pair: DapPair, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = _keep
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "dap_pair._keep",
+            lambda half, *rest: half.settings.role == "leader" and keep(half, *rest),
+        )
+        written = pair.task(protocol, COUNT)
+    task = written.provision.task
+    sent(pair, task)
+
+    for _ in range(30):
+        with pytest.raises(TransportError, match="does its operator know the task"):
+            settle(pair)
+    keep(pair.helper, pair.helper.database, written, pair.now)
+
+    assert counted(pair, task) == (3, 3)
+
+
+def test_a_job_that_always_fails_is_given_up_after_failures_of_its_own_only(pair: DapPair) -> None:
+    task = pair.task("dap-18", COUNT).provision.task
+    sent(pair, task, 1)
+
+    class Odd(HttpPeer):
+        def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
+            return b"nonsense"
+
+    for _ in range(MOST_ATTEMPTS):
+        with pytest.raises(TransportError):
+            settle(pair, HttpPeer(pair.leader.paired, Refusing(pair, 500)))
+    for _ in range(MOST_ATTEMPTS):
+        assert _unsettled(pair, task) == 1
+        with pytest.raises(ProtocolError):
+            settle(pair, Odd(pair.leader.paired, pair.network))
+    assert _unsettled(pair, task) == 0
+    sent(pair, task, 2)
+
+    assert counted(pair, task) == (2, 2)
+
+
+def test_one_batch_that_cannot_be_collected_holds_up_no_other(pair: DapPair) -> None:
+    tasks = [pair.task("dap-18", COUNT).provision.task for _ in range(2)]
+    jobs = []
+    for task in tasks:
+        sent(pair, task)
+        query = pair.collector(task).everything()
+        jobs.append((task, query, pair.collector(task).create(pair.network, query)))
+    stuck = tasks[0].encoded_id
+
+    class Picky(HttpPeer):
+        def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
+            if task.encoded_id == stuck:
+                raise ProtocolError("helper: never")
+            return super().aggregate_share(task, request)
+
+    service = pair.leader_service
+    peer = Picky(pair.leader.paired, pair.network)
+    answer_collections(service.bench, peer, service.provisions)
+
+    found = [pair.collector(t).poll(pair.network, job, query) for t, query, job in jobs]
+    assert [isinstance(one, Sum) for one in found] == [False, True]
+
+
+@versions
+def test_reports_wait_for_a_helper_whose_clock_is_behind(pair: DapPair, protocol: str) -> None:
+    task = pair.task(protocol, COUNT).provision.task
+    sent(pair, task)
+    pair.behind = 2 * HOUR
+
+    for _ in range(3):
+        with pytest.raises(TransportError, match="set the clocks of both halves right"):
+            settle(pair)
+    pair.behind = 0
+
+    assert counted(pair, task) == (3, 3)
+
+
+@versions
+def test_a_helper_some_seconds_behind_takes_the_first_reports_of_a_task(
+    pair: DapPair, protocol: str
+) -> None:
+    task = pair.task(protocol, COUNT, opens=START).provision.task
+    pair.behind = 20
+    sent(pair, task)
+
+    settle(pair)
+
+    assert counted(pair, task) == (3, 3)
+
+
+@versions
+def test_what_was_acknowledged_opens_after_its_key_has_ended(pair: DapPair, protocol: str) -> None:
+    task = pair.task(protocol, COUNT, expires=START + 100 * 24 * HOUR).provision.task
+    sent(pair, task)
+    pair.rotate()
+    pair.now += 2 * keyring.CACHE_SECONDS + HOUR
+    collect_garbage(pair.leader_service.bench)
+
+    assert counted(pair, task) == (3, 3)
+    collect_garbage(pair.leader_service.bench)
+    assert len(pair.leader_service.bench.keyring.current().openers) == 2
+    pair.now += keyring.REFRESH_SECONDS
+    assert len(pair.leader_service.bench.keyring.current().openers) == 1
+
+
+def test_reports_that_fill_no_job_are_settled_all_the_same(pair: DapPair) -> None:
+    """Else a key that a timer ends could end before they are opened."""
+    task = pair.task("dap-18", COUNT).provision.task
+    sent(pair, task)
+    service = pair.leader_service
+    settle_jobs(service.bench, service.worker.peer, service.provisions)
+    with service.store.transaction() as tx:
+        assert tx.waiting_reports(task.id) == 3
+
+    service.worker._stepped()
+
+    with service.store.transaction() as tx:
+        assert tx.waiting_reports(task.id) == tx.pending_jobs(task.id) == 0
+
+
+@pytest.mark.parametrize("broken", [StorageFull("full"), OSError(28, "No space left on device")])
+def test_a_worker_outlives_a_full_disk(
+    pair: DapPair, broken: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.001)
+    task = pair.task("dap-18", COUNT).provision.task
+    sent(pair, task)
+    service, times = pair.leader_service, iter([broken] * 3)
+
+    class Full(HttpPeer):
+        def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
+            if (wrong := next(times, None)) is not None:
+                raise wrong
+            return super().aggregate(task, job_id, request)
+
+    alive = Worker(service.bench, Full(pair.leader.paired, pair.network), service.provisions)
+    alive.start()
+    deadline = time.monotonic() + 20
+    while _unsettled(pair, task) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    alive.stop()
+
+    assert _unsettled(pair, task) == 0
+    assert counted(pair, task) == (3, 3)
+
+
+def _unsettled(pair: DapPair, task: DapTask) -> int:
+    with pair.leader_service.store.transaction() as tx:
+        return tx.waiting_reports(task.id) + tx.pending_jobs(task.id)
+
+
+def test_a_strangers_file_among_the_segments_stops_no_garbage(pair: DapPair) -> None:
+    folder = pair.leader.folder / "reports"
+    folder.mkdir()
+    (folder / "lost+found").mkdir()
+    (folder / "notes.txt").write_text("keep")
+    (folder / ("0" * 32)).write_bytes(b"an old segment")
+
+    pair.collect_garbage()
+
+    assert sorted(one.name for one in folder.iterdir()) == ["lost+found", "notes.txt"]
+    assert Query(None).interval is None
