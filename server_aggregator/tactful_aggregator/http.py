@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -28,6 +29,7 @@ from tactful.errors import (
     TransportError,
     VaultError,
 )
+from tactful.protocol.dap_task import encoded
 from tactful_aggregator.problems import URN, Problem, invalid
 
 CODES: dict[type[TactfulError], tuple[str, int]] = {
@@ -43,6 +45,10 @@ CODES: dict[type[TactfulError], tuple[str, int]] = {
     VaultError: ("storageUnavailable", 503),
     TransportError: ("peerUnreachable", 502),
 }
+
+
+BODY_SECONDS = 300  # for the slowest of honest lines; who dribbles holds a place no longer
+UNAVAILABLE = "this half's database is away; try again later"  # where it is, is nobody's business
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,14 @@ async def read(request: Request, token: str | None = None) -> Call:
 
 async def body_of(receive: Receive, most: int) -> bytes:
     """A request's body, at most `most` bytes; raises Problem, or ClientDisconnect if it is cut."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _whole(receive, most)
+    except TimeoutError as slow:
+        raise Problem("invalidMessage", 408, f"no body within {BODY_SECONDS} seconds") from slow
+
+
+async def _whole(receive: Receive, most: int) -> bytes:
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -121,7 +135,7 @@ def described(error: Exception) -> tuple[str, int, str]:
     if isinstance(error, Problem):
         return error.code, error.status, str(error)
     code, status = next((CODES[k] for k in type(error).__mro__ if k in CODES), ("internal", 500))
-    return code, status, str(error)
+    return code, status, UNAVAILABLE if code == "storageUnavailable" else str(error)
 
 
 def plain(body: bytes, status: int = 200, kind: str = "application/octet-stream") -> Response:
@@ -130,11 +144,11 @@ def plain(body: bytes, status: int = 200, kind: str = "application/octet-stream"
 
 
 def unpadded(text: str, length: int) -> bytes:
-    """An id of an address; raises Problem."""
+    """An id of an address, in its one form; raises Problem."""
     try:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         decoded = b""
-    if len(decoded) != length:
+    if len(decoded) != length or encoded(decoded) != text:
         raise invalid(f"an id of {length} bytes in base64url is needed")
     return decoded

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from tactful.protocol.dap import ReportError
 from tactful_aggregator.upload import Arrival
 
-GROUP, GROUP_BYTES = 256, 64 << 20  # the most of one commit
+GROUP, GROUP_BYTES = 1000, 64 << 20  # the most reports and bytes of one commit
 
 Outcomes = list[ReportError | None]
 Commit = Callable[[Sequence[Arrival]], Outcomes]
@@ -49,10 +49,11 @@ class Intake:
                     done.set_result(mine)
 
     def _group(self) -> list[tuple[Sequence[Arrival], asyncio.Future[Outcomes]]]:
-        taken, size = 0, 0
-        for arrivals, _ in self._waiting[:GROUP]:
+        taken, reports, size = 0, 0, 0
+        for arrivals, _ in self._waiting:
+            reports += len(arrivals)
             size += sum(len(one.encoded) for one in arrivals)
-            if taken and size > GROUP_BYTES:
+            if taken and (reports > GROUP or size > GROUP_BYTES):
                 break
             taken += 1
         group, self._waiting = self._waiting[:taken], self._waiting[taken:]

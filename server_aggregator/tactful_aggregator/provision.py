@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import cached_property
 from typing import ClassVar, Literal
 
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +20,7 @@ from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import Family
 from tactful.protocol.dap import VERSIONS, Tag
 from tactful.protocol.dap_task import LEADER_SELECTED, TIME_INTERVAL, DapTask
-from tactful.protocol.messages import HpkeConfig
+from tactful.protocol.messages import HpkeConfig, report_bytes
 from tactful.protocol.signed import canonical
 from tactful.protocol.task import SignedTask, Task
 from tactful.protocol.vdaf_config import VdafConfig
@@ -57,6 +58,11 @@ class Provision:
     collector: HpkeConfig
     noise: Noise | None
     verify_key: bytes = field(repr=False)
+
+    @cached_property
+    def report_bytes(self) -> int:
+        """The size of every report to this task: another one cannot be opened."""
+        return report_bytes(self.task.vdaf, self.task.dap)
 
     def bucket(self, wire_time: int) -> int:
         """Which part of the sums a report of this time belongs to."""
@@ -194,9 +200,13 @@ class Provisions:
         self._store, self._half = store, half
         self._known: OrderedDict[bytes, Provision] = OrderedDict()
 
+    def known(self, task_id: bytes) -> Provision | None:
+        """The task with this id, if it was read before."""
+        return self._known.get(task_id)
+
     def of(self, task_id: bytes) -> Provision:
         """The task with this id; raises Problem if this half does not know it."""
-        known = self._known.get(task_id)
+        known = self.known(task_id)
         if known is not None:
             return known
         with self._store.transaction() as tx:

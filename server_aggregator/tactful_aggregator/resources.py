@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -27,6 +28,7 @@ from tactful_aggregator.provision import Provision, Provisions
 from tactful_aggregator.upload import Arrival
 
 ID, JOB_ID = 32, 16  # bytes of a task's id and of a job's
+MOST_AT_ONCE = 1000  # reports in one request: they are read, and looked for, together
 RETRY = {"Retry-After": "1"}  # seconds
 # -09 has problem types where -18 has codes in the answer; all other refusals share one
 UPLOAD_PROBLEMS = {
@@ -74,7 +76,8 @@ class LeaderResources(Resources):
 
     async def _receive(self, intake: Intake, call: Call) -> Response:
         """Take reports; the answer comes once they are on the disk."""
-        provision, arrivals = self._arrivals(call)
+        provision = await self._looked_up(call)
+        arrivals = self._arrivals(call, provision)
         outcomes = await intake.add(arrivals)
         refused = [
             (one.key[1], reason)
@@ -89,14 +92,21 @@ class LeaderResources(Resources):
         kind = dap.media_type("", "upload-errors")
         return plain(encode_upload_errors(refused, dap), 200 if refused else 201, kind)
 
-    def _arrivals(self, call: Call) -> tuple[Provision, list[Arrival]]:
-        provision = self._provision(call)
+    async def _looked_up(self, call: Call) -> Provision:
+        """The task, without making all uploads wait for a database that another one holds."""
+        task_id = unpadded(call.path["task"], ID)
+        known = self.provisions.known(task_id)
+        return await run_in_threadpool(self.provisions.of, task_id) if known is None else known
+
+    def _arrivals(self, call: Call, provision: Provision) -> list[Arrival]:
         task, now = provision.task, self.bench.clock()
         _require(call, task, "PUT" if task.dap.counted else "POST")
         _require_media(call, task, "report", "upload-req")
+        if len(call.body) > MOST_AT_ONCE * provision.report_bytes:
+            raise Problem("invalidMessage", 413, f"more than {MOST_AT_ONCE} reports at once")
         reports = decode_upload(call.body, task.dap)
         alone = call.body if len(reports) == 1 else None
-        return provision, [Arrival.of(provision, report, now, alone) for report in reports]
+        return [Arrival.of(provision, report, now, alone) for report in reports]
 
     def _commit(self, arrivals: Sequence[Arrival]) -> list[ReportError | None]:
         return upload.receive(self.bench.store, self.bench.bodies, self.bench.keyring, arrivals)

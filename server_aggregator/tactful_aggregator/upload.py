@@ -94,6 +94,8 @@ def _kept(
 
 
 def _refusal(one: Arrival, configs: Collection[int], is_closed: bool) -> ReportError | None:
+    if len(one.encoded) != one.provision.report_bytes:
+        return ReportError.INVALID_MESSAGE  # nobody keeps what nobody could open
     reason = untimely(one.provision.task, one.report.metadata.time, one.now)
     if reason is not None:
         return reason

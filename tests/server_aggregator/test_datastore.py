@@ -139,9 +139,7 @@ def test_a_database_address_that_cannot_be_is_named(url: str, problem: str) -> N
 
 def test_a_database_server_that_is_away_is_one_sentence_without_the_password() -> None:
     pytest.importorskip("psycopg")
-    with pytest.raises(
-        VaultError, match=r"^127\.0\.0\.1:1/x: .*Connection refused"
-    ) as lost:
+    with pytest.raises(VaultError, match=r"^127\.0\.0\.1:1/x: .*Connection refused") as lost:
         Datastore("postgresql+psycopg://me:secret@127.0.0.1:1/x", "leader")
 
     assert "secret" not in str(lost.value)
