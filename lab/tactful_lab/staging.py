@@ -46,8 +46,8 @@ from tactful_aggregator import aggregation, app, preflight
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.leading import Leading
 from tactful_aggregator.peer import HttpPeer
+from tactful_aggregator.promised import BOX, LEVELS
 from tactful_aggregator.provision import of_round
-from tactful_aggregator.refresh import BOX, LEVELS
 from tactful_aggregator.settings import Half
 from tactful_aggregator.testing import made_pair
 

@@ -29,10 +29,10 @@ from tactful_aggregator.http import Call, plain, problem, route
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.leading import Leading
 from tactful_aggregator.peer import HttpPeer
-from tactful_aggregator.problems import Problem, refused
+from tactful_aggregator.problems import Problem
 from tactful_aggregator.provision import Provisions
 from tactful_aggregator.resources import HelperResources, LeaderResources
-from tactful_aggregator.settings import Half
+from tactful_aggregator.settings import Half, refused
 from tactful_aggregator.worker import Worker, collect_garbage
 
 
@@ -117,7 +117,7 @@ class Service:
     def start(self, call: Call) -> Response:
         """Begin a training."""
         training = _parsed(refresh.Training, "training", call.body)
-        return self._status(refresh.start(self.store, training))
+        return self._status(refresh.start(self.store, self.half, training, self.clock()))
 
     def advance(self, call: Call) -> Response:
         """Take the next step of a training."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,8 @@ from tactful.errors import InvalidInput, TactfulError
 from tactful_aggregator import settings
 
 if TYPE_CHECKING:
+    import socket
+
     from tactful.protocol.transport import Response
 
 app = typer.Typer(
@@ -88,7 +91,20 @@ def serve(
             tx.release_leases()  # their holder is the process that was here before
     service = Service(half, store, HttpTransport())
     chosen = port or urlsplit(half.settings.url).port or 8080
-    uvicorn.run(build(service), host=host, port=chosen, log_level="warning", access_log=False)
+    config = uvicorn.Config(build(service), log_level="warning", access_log=False)
+    with _listening(host, chosen) as door:
+        uvicorn.Server(config).run([door])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    import socket
+
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as taken:
+        fix = "name another, or end what listens there"
+        raise InvalidInput("--host, --port", f"{host}:{port}: {taken}", fix) from taken
 
 
 @app.command()
@@ -153,6 +169,7 @@ def described(training: bytes, items: bytes) -> bytes:
 @app.command()
 def refresh(folder: Folder, model: str) -> None:
     """Take the next step of a training: collect the open round, open the next, or release."""
+    _require_name("model", model)
     _show(_ask(folder, "POST", f"/operator/trainings/{model}/refresh"))
 
 
@@ -169,7 +186,8 @@ def experiment(
         raise InvalidInput("--open, --read", "one of them is needed", "open a period, or read")
     if opening is not None:
         _show(_ask(folder, "POST", "/operator/experiments", _document("open", opening)))
-    else:
+    elif name is not None:
+        _require_name("--read", name)
         _show(_ask(folder, "POST", f"/operator/experiments/{name}"))
 
 
@@ -187,6 +205,7 @@ def transcript(folder: Folder) -> None:
 
     lines = _ask(folder, "GET", "/transcript").decode().splitlines()
     signed = SignedCheckpoint.decode(_ask(folder, "GET", "/transcript/checkpoint"))
+    signed.verify(settings.load(folder).keys.signer.public_key().public_bytes_raw())
     if checkpoint([parse(line) for line in lines]) != signed.checkpoint:
         raise ProtocolError("transcript: it is not the log whose head is signed")
     print("\n".join(lines))
@@ -202,6 +221,11 @@ def main() -> None:
     except (TactfulError, OSError) as refused:
         print(f"tactful-aggregator: {refused}", file=sys.stderr)
         sys.exit(2)
+
+
+def _require_name(option: str, name: str) -> None:
+    if not re.fullmatch("[a-z0-9-]{1,64}", name):
+        raise InvalidInput(option, f"{name!r} is no name", "use a-z, 0-9 and -")
 
 
 def _document(option: str, path: Path) -> bytes:
@@ -233,7 +257,11 @@ def _reason(answer: Response) -> str:
 
 
 def _show(body: bytes) -> None:
-    print(json.dumps(json.loads(body), indent=1))
+    try:
+        told = json.loads(body)
+    except ValueError as other:
+        raise TactfulError("url: the answer is no JSON; is a Tactful leader there?") from other
+    print(json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

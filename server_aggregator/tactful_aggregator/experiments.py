@@ -20,16 +20,8 @@ from tactful.protocol.experiment import Experiment, Metric
 from tactful.protocol.task import SIGNED_AS, SignedTask, Task
 from tactful_aggregator import preflight
 from tactful_aggregator.datastore import Datastore, Period
-from tactful_aggregator.refresh import (
-    BOX,
-    LEVELS,
-    Peer,
-    check_honest,
-    fresh_nonce,
-    log,
-    record_batch,
-    round_noise,
-)
+from tactful_aggregator.promised import BOX, LEVELS, check_honest, fresh_nonce, round_noise
+from tactful_aggregator.refresh import Peer, log, record_batch, too_few_came
 from tactful_aggregator.settings import Half
 
 
@@ -101,7 +93,8 @@ def start(store: Datastore, half: Half, peer: Peer, opening: Opening, now: int) 
     """Open a period; raises InvalidInput while one is open, TaskRejected if a half refuses."""
     task = _task(half, opening, now)
     with store.transaction() as tx:
-        if tx.unread_task(task.model) is not None:
+        unread = tx.unread_task(task.model)
+        if unread is not None and not too_few_came(tx, unread.task, now):
             raise InvalidInput("experiment", f"{opening.experiment.id!r} is open", "read it first")
         preflight.check(task, tx.tasks(task.model), half)
     mine = half.keys.signer.sign(SIGNED_AS + task.document)
@@ -117,12 +110,14 @@ def start(store: Datastore, half: Half, peer: Peer, opening: Opening, now: int) 
 def read(store: Datastore, half: Half, peer: Peer, experiment_id: str, now: int) -> Result:
     """Collect the open period, if there is one, and read all of them together.
 
-    Raises BatchTooSmall while too few reports have come, InvalidInput for an unknown experiment.
+    Raises BatchTooSmall while too few reports have come, InvalidInput for an unknown experiment. A
+    period that ended with too few is left out.
     """
     model = f"experiment-{experiment_id}"
     with store.transaction() as tx:
         pending = tx.unread_task(model)
-    if pending is not None:
+        waits = pending is not None and not too_few_came(tx, pending.task, now)
+    if pending is not None and waits:
         _collected(store, half, peer, pending.task, now)
     with store.transaction() as tx:
         periods = tx.periods(model)

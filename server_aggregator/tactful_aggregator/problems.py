@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from tactful.errors import InvalidInput, ProtocolError
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
+from tactful.errors import ProtocolError
 
 URN = "urn:ietf:params:ppm:dap:error:"
 
@@ -28,13 +23,3 @@ def unrecognized_task() -> Problem:
 def invalid(detail: str) -> Problem:
     """The message cannot be."""
     return Problem("invalidMessage", 400, detail)
-
-
-def refused(where: str, wrong: ValidationError) -> InvalidInput:
-    """The first thing wrong with an operator's document, by the field that it is about."""
-    first = wrong.errors()[0]
-    found = first.get("ctx", {}).get("error")
-    if isinstance(found, InvalidInput):
-        return InvalidInput(f"{where}{found.field}", found.problem, found.fix)
-    place = ".".join(str(part) for part in first["loc"]) or "document"
-    return InvalidInput(f"{where}{place}", first["msg"], "correct it")

@@ -26,7 +26,7 @@ from tactful.protocol.task import SignedTask, Task
 from tactful.protocol.vdaf_config import VdafConfig
 from tactful_aggregator import problems
 from tactful_aggregator.datastore import Datastore
-from tactful_aggregator.settings import Half
+from tactful_aggregator.settings import Half, refused
 
 COLLECTOR_CONFIG_ID = 1  # of the leader's own key
 MOST_REPORTS = 1 << 32
@@ -102,7 +102,7 @@ class OperatorTask:
         try:
             return TypeAdapter(cls).validate_json(document)
         except ValidationError as wrong:
-            raise problems.refused("task.", wrong) from wrong
+            raise refused("task.", wrong) from wrong
 
     @property
     def document(self) -> bytes:

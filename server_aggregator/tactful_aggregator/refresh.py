@@ -9,25 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.errors import InvalidInput
+from tactful.errors import BatchTooSmall, InvalidInput
 from tactful.learning.guide import Lead, lead_of
 from tactful.learning.model import Model
 from tactful.learning.plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan
 from tactful.learning.rounds import Released, learn
 from tactful.privacy.accountant import claim, mu_for
-from tactful.privacy.calibration import noise_for, rho_within
-from tactful.privacy.mechanism import Family, Placement, written
+from tactful.privacy.calibration import rho_within
+from tactful.privacy.mechanism import Family, written
 from tactful.protocol import transcript
-from tactful.protocol.encoding import Encoding
 from tactful.protocol.model import SIGNED_AS as RELEASE_SIGNED_AS
 from tactful.protocol.model import ModelRelease, SignedRelease, pack, unpack
 from tactful.protocol.task import SIGNED_AS as TASK_SIGNED_AS
@@ -35,9 +32,8 @@ from tactful.protocol.task import SignedTask, Task
 from tactful_aggregator import preflight
 from tactful_aggregator.datastore import Datastore, Transaction
 from tactful_aggregator.preflight import known
+from tactful_aggregator.promised import BOX, LEVELS, check_honest, fresh_nonce, round_noise
 from tactful_aggregator.settings import Half
-
-LEVELS, BOX = 14, 3  # 4 bits a coordinate; zero is a level (design: secure aggregation, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +72,6 @@ class Training:
                 "words", f"they describe {len(self.words)} items of {self.items}", "describe all"
             )
         check_honest(self.placement, self.honest, self.min_batch_size)
-
-
-def check_honest(placement: str, honest: int, min_batch_size: int) -> None:
-    """Raise InvalidInput unless the number of honest devices goes with the placement."""
-    least, most = (1, min_batch_size) if placement == "devices" else (0, 0)
-    if not least <= honest <= most:
-        raise InvalidInput(
-            "honest",
-            f"{honest} with placement {placement!r}",
-            "say how many of the smallest batch are honest, if devices add noise in shares; else 0",
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,21 +118,42 @@ class Peer(Protocol):
         """The helper's signature, once it finds the claims true; raises ProtocolError."""
 
 
-def start(store: Datastore, training: Training) -> Standing:
-    """Begin a training: the plan is chosen from public numbers. One at a time for each model."""
+def start(store: Datastore, half: Half, training: Training, now: int) -> Standing:
+    """Begin a training: the plan is chosen from public numbers. One at a time for each model.
+
+    Raises InvalidInput or TaskRejected for one whose first round `half` would not sign.
+    """
     mu = math.sqrt(2 * rho_within(training.epsilon, training.delta, _family(training)))
     plan = choose_plan(
         training.items, training.users, mu, _factor(training), described=bool(training.words)
     )
+    standing = Standing(training=training, plan=plan)
+    first = _task(half, standing, now)
     with store.transaction() as tx:
+        preflight.check(first, tx.tasks(training.model), half)
         kept = tx.training(training.model)
-        if kept is not None and Standing.from_json(kept).state != "released":
+        if kept is not None and not _is_over(tx, Standing.from_json(kept), now):
             raise InvalidInput(
-                "model", f"{training.model!r} is in training already", "refresh it to its end first"
+                "model",
+                f"{training.model!r} is in training already",
+                "refresh it to its end, or wait until its open round has ended with too few",
             )
-        standing = Standing(training=training, plan=plan)
         tx.keep_training(training.model, standing.json())
     return standing
+
+
+def _is_over(tx: Transaction, standing: Standing, now: int) -> bool:
+    """Whether a training has nothing to wait for: it may be begun again, and charges stay."""
+    if standing.task is not None:
+        return too_few_came(tx, known(tx, standing.task), now)
+    if standing.proposed is not None:
+        return now >= Task.parse(standing.proposed.encode()).expires
+    return standing.state == "released" or not standing.tasks
+
+
+def too_few_came(tx: Transaction, task: Task, now: int) -> bool:
+    """Whether a round has ended and can never be collected."""
+    return now >= task.expires and tx.count_reports(task.id) < task.min_batch_size
 
 
 def step(store: Datastore, half: Half, peer: Peer, model: str, now: int) -> Standing:
@@ -232,45 +238,6 @@ def _task(half: Half, standing: Standing, now: int) -> Task:
     )
 
 
-class Promise(Protocol):
-    """What an operator promises of noise, whatever it is for."""
-
-    @property
-    def epsilon(self) -> float:
-        """At `delta`."""
-
-    @property
-    def delta(self) -> float:
-        """One, everywhere."""
-
-    @property
-    def placement(self) -> Literal["aggregator", "devices", "local"]:
-        """Who adds it."""
-
-    @property
-    def honest(self) -> int:
-        """How many honest devices the promise rests on, if they add it in shares."""
-
-
-def round_noise(promise: Promise, length: int, share: float) -> tuple[Family, Fraction]:
-    """The least noise with which a round of `length` entries costs `share` of what is promised."""
-    encoding = Encoding(length, LEVELS, BOX, b"")
-    return noise_for(
-        Placement(promise.placement),
-        norm_bound=encoding.norm_bound,
-        dimension=encoding.padded,
-        epsilon=promise.epsilon,
-        delta=promise.delta,
-        share=share,
-        honest=promise.honest,
-    )
-
-
-def fresh_nonce() -> str:
-    """What makes a task another than all before it, however alike."""
-    return secrets.token_hex(16)
-
-
 def _family(training: Training) -> Family:
     return "rounded_gaussian" if training.placement == "aggregator" else "discrete_gaussian"
 
@@ -285,7 +252,15 @@ def _factor(training: Training) -> float:
 
 def _collected(store: Datastore, half: Half, peer: Peer, standing: Standing, now: int) -> Standing:
     task = _open_task(store, standing)
-    total, count = peer.collect(task)
+    try:
+        total, count = peer.collect(task)
+    except BatchTooSmall as few:
+        if now < task.expires:
+            raise
+        raise BatchTooSmall(
+            "invalidBatchSize: too few reports came before the round was over; nothing is "
+            "released, start the training again"
+        ) from few
     record_batch(store, task, total, count, now)
     vector = task.decode(total, count)
     # what the sum really carries, all noise in it, tells how far it can be trusted

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import TypeAdapter, ValidationError
 
 from tactful.errors import InvalidInput
-from tactful_aggregator.problems import refused
 
 T = TypeVar("T")
 Role = Literal["leader", "helper"]
@@ -276,6 +275,16 @@ def _checked(kind: type[T], text: str, name: str) -> T:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as wrong:
         raise refused(f"{name}: ", wrong) from wrong
+
+
+def refused(where: str, wrong: ValidationError) -> InvalidInput:
+    """The first thing wrong with an operator's document, by the field that it is about."""
+    first = wrong.errors()[0]
+    found = first.get("ctx", {}).get("error")
+    if isinstance(found, InvalidInput):
+        return InvalidInput(f"{where}{found.field}", found.problem, found.fix)
+    place = ".".join(str(part) for part in first["loc"]) or "document"
+    return InvalidInput(f"{where}{place}", first["msg"], "correct it")
 
 
 def _write_private(path: Path, text: str) -> None:

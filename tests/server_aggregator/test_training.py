@@ -1,8 +1,9 @@
 """A training goes on after whatever was lost between the halves, with tasks of its own."""
 
 import numpy as np
+import pytest
 
-from tactful.errors import TransportError
+from tactful.errors import BatchTooSmall, InvalidInput, TaskRejected, TransportError
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.task import Task
 from tactful_aggregator import refresh
@@ -56,7 +57,7 @@ def contributed(pair, task: Task) -> None:
 def test_a_round_whose_signature_was_lost_is_asked_for_again_as_it_was(pair, now: int) -> None:
     """In every round: another document for it would be one round too many at the helper."""
     store, peer = pair.leader_store, Losing(pair, 0)
-    refresh.start(store, training())
+    refresh.start(store, pair.leader, training(), now)
     standing, number = refresh.standing_of(store, "films"), 0
     while number < standing.plan.rounds:  # as the first round has settled it
         peer.times = 2
@@ -81,10 +82,69 @@ def test_a_round_whose_signature_was_lost_is_asked_for_again_as_it_was(pair, now
     assert standing.plan.rounds > 1
 
 
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"model": "Films!"}, r"task\.model"),
+        ({"min_batch_size": 3}, r"task\.min_batch_size"),
+        ({"items": 10**9}, "length"),
+        ({"round_seconds": 10**18}, r"task\.expires"),
+    ],
+)
+def test_a_training_whose_rounds_nobody_would_sign_never_begins(pair, now, wrong, field) -> None:
+    asked = training(**wrong)
+    with pytest.raises((InvalidInput, TaskRejected), match=field):
+        refresh.start(pair.leader_store, pair.leader, asked, now)
+
+    with pytest.raises(InvalidInput, match="is not in training"):
+        refresh.standing_of(pair.leader_store, asked.model)
+
+
+def test_a_training_can_be_corrected_until_a_round_is_open_and_not_after(pair, now: int) -> None:
+    store = pair.leader_store
+    for users in (5_000, 10_000):
+        refresh.start(store, pair.leader, training(users=users), now)
+    refresh.step(store, pair.leader, pair, "films", now)
+
+    with pytest.raises(InvalidInput, match="in training already"):
+        refresh.start(store, pair.leader, training(), now)
+    assert refresh.standing_of(store, "films").training.users == 10_000
+
+
+def test_a_round_that_ended_with_too_few_is_not_the_end_of_its_model(pair, now: int) -> None:
+    store, over = pair.leader_store, now + 7 * 86_400
+    refresh.start(store, pair.leader, training(epsilon=0.01), now)
+    refresh.step(store, pair.leader, pair, "films", now)
+    with pytest.raises(BatchTooSmall, match="wait for more"):
+        refresh.step(store, pair.leader, pair, "films", over - 1)
+    with pytest.raises(BatchTooSmall, match="start the training again"):
+        refresh.step(store, pair.leader, pair, "films", over)
+
+    refresh.start(store, pair.leader, training(epsilon=0.01), over)
+    refresh.step(store, pair.leader, pair, "films", over)
+    pair.now = over
+    task = newest(pair)
+    rows = np.full((4, task.encoding.padded), 7)
+    assert pair.receive(task, *(pair.report(task, row, over) for row in rows)) == []
+
+    assert refresh.step(store, pair.leader, pair, "films", over).state == "released"
+
+
+def test_a_round_that_ended_with_enough_is_collected_not_begun_again(pair, now: int) -> None:
+    store, over = pair.leader_store, now + 7 * 86_400
+    refresh.start(store, pair.leader, training(epsilon=0.01), now)
+    refresh.step(store, pair.leader, pair, "films", now)
+    contributed(pair, newest(pair))
+
+    with pytest.raises(InvalidInput, match="in training already"):
+        refresh.start(store, pair.leader, training(), over)
+    assert refresh.step(store, pair.leader, pair, "films", over).state == "released"
+
+
 def test_two_alike_trainings_at_one_moment_have_two_tasks(pair, now: int) -> None:
     store = pair.leader_store
     for number in range(2):
-        refresh.start(store, training(epsilon=0.01))
+        refresh.start(store, pair.leader, training(epsilon=0.01), now)
         refresh.step(store, pair.leader, pair, "films", now)
         contributed(pair, newest(pair))
         standing = refresh.step(store, pair.leader, pair, "films", now)

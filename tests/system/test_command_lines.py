@@ -2,6 +2,7 @@
 
 import http.server
 import secrets
+import socket
 import subprocess
 import sys
 import threading
@@ -62,6 +63,11 @@ WRONG = {
     "tactful-aggregator serve --dir none": "none holds no aggregator",
     "tactful-aggregator status --dir leader": "is the aggregator running?",
     "tactful-aggregator status --dir helper": "trainings are led by the leader",
+    "tactful-aggregator pair --dir leader --card wrong.key": "card: wrong.key cannot be read",
+    "tactful-aggregator serve --dir leader --port 70000": "--host, --port: 127.0.0.1:70000",
+    "tactful-aggregator serve --dir leader --host nowhere.invalid": "--host, --port: nowhere",
+    "tactful-aggregator refresh --dir leader a/../b?c": "model: 'a/../b?c' is no name",
+    "tactful-aggregator experiment --dir leader --read a/b": "--read: 'a/b' is no name",
     "tactful-aggregator start --dir leader --training none": "training: none cannot be read",
 }
 
@@ -91,11 +97,32 @@ def test_a_half_that_is_not_paired_does_not_serve(folder: Path) -> None:
     )
 
 
+def test_a_port_that_is_taken_is_named(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(folder, f"tactful-aggregator serve --dir leader --port {port}")
+
+    assert done.returncode == 2
+    assert f"--host, --port: 127.0.0.1:{port}: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 class Elsewhere(http.server.BaseHTTPRequestHandler):
     """Some other web site."""
 
     def do_GET(self) -> None:
-        self.send_error(404)
+        if "operator" in self.path:
+            self.send_error(404)
+        else:
+            self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>")
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -110,13 +137,16 @@ def elsewhere() -> Iterator[str]:
     server.server_close()
 
 
-def test_an_address_of_another_program_is_named(folder: Path, elsewhere: str) -> None:
+@pytest.mark.parametrize("command", ["status", "rotate-key", "transcript", "refresh films"])
+def test_an_address_of_another_program_is_named(folder: Path, elsewhere: str, command: str) -> None:
     settings = folder / "leader" / "aggregator.toml"
     lines = settings.read_text().splitlines()
     settings.write_text(
         "\n".join(f'url = "{elsewhere}"' if one.startswith("url") else one for one in lines)
     )
 
-    done = run(folder, "tactful-aggregator status --dir leader")
+    done = run(folder, f"tactful-aggregator {command} --dir leader")
 
-    assert (done.returncode, "is a Tactful leader there?" in done.stderr) == (2, True)
+    assert done.returncode == 2
+    assert "is a Tactful leader there?" in done.stderr or "no signed checkpoint" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -123,7 +123,7 @@ def _train(pair: StagingPair, devices: list[Personalizer], **changes: object) ->
         min_batch_size=4,
         **changes,
     )
-    refresh.start(store, training)
+    refresh.start(store, pair.leader, training, int(time.time()))
     while (
         refresh.step(store, pair.leader, pair.leading, MODEL, int(time.time())).state != "released"
     ):
