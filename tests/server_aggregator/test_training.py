@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from tactful.errors import BatchTooSmall, InvalidInput, TaskRejected, TransportError
+from tactful.protocol.experiment import Arm, Experiment, Metric
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.task import Task
-from tactful_aggregator import refresh
+from tactful_aggregator import experiments, refresh
+from tactful_aggregator.experiments import Opening
 from tactful_aggregator.refresh import Training
 
 ROUNDS = {"users": 10_000, "epsilon": 8.0}  # enough for more rounds than one
@@ -152,3 +154,35 @@ def test_two_alike_trainings_at_one_moment_have_two_tasks(pair, now: int) -> Non
 
     with store.transaction() as tx:
         assert [tx.released(task.id, 0, 1).count for task in tx.tasks("films")] == [4, 4]
+
+
+def test_a_period_that_ended_with_too_few_is_left_out_and_not_the_end(pair, now: int) -> None:
+    trial = Experiment(
+        id="colours",
+        layer="ranking",
+        first=0,
+        slots=100,
+        opens=0,
+        closes=1 << 40,
+        days=3,
+        arms=(Arm(name="control", share="1/2"), Arm(name="varied", share="1/2")),
+        metrics=(Metric(name="clicks", counts="click", low=0, high=8, effect=2),),
+    )
+    opening = Opening(experiment=trial, epsilon=1000.0, delta=1e-6, min_batch_size=4)
+    both = (pair.leader_store, pair.leader, pair)
+    experiments.start(*both, opening, now)
+    with pytest.raises(InvalidInput, match="read it first"):
+        experiments.start(*both, opening, now)
+    with pytest.raises(BatchTooSmall):
+        experiments.read(*both, trial.id, now)
+    pair.now = over = now + 7 * 86_400
+
+    task = experiments.start(*both, opening, over)
+    rows = np.full((4, task.encoding.padded), 7)
+    assert pair.receive(task, *(pair.report(task, row, over) for row in rows)) == []
+
+    for _ in range(2):
+        with pytest.raises(InvalidInput, match="people"):  # nobody of them was in an arm
+            experiments.read(*both, trial.id, over)
+    with pair.leader_store.transaction() as tx:
+        assert [one.people for one in tx.periods(task.model)] == [4]
