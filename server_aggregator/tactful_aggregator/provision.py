@@ -7,7 +7,6 @@ import binascii
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -15,9 +14,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import TypeAdapter, ValidationError
 
-from tactful.errors import InvalidInput
+from tactful.errors import InvalidInput, ProtocolError
 from tactful.privacy.discrete_gaussian import NoiseTable
-from tactful.privacy.mechanism import Family
+from tactful.privacy.mechanism import Family, read_fraction
+from tactful.protocol import hpke
 from tactful.protocol.dap import VERSIONS, Tag
 from tactful.protocol.dap_task import LEADER_SELECTED, TIME_INTERVAL, DapTask
 from tactful.protocol.messages import HpkeConfig, report_bytes
@@ -44,7 +44,7 @@ class Noise:
     @property
     def table(self) -> NoiseTable:
         """What it is drawn from."""
-        return NoiseTable.of(self.family, Fraction(self.sigma2))
+        return NoiseTable.of(self.family, read_fraction("task.noise.sigma2", self.sigma2))
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ class OperatorTask:
         task = self._dap
         key = _unpadded("verify_key", self.verify_key, task.vdaf.verify_key_bytes)
         public = _unpadded("collector_key", self.collector_key, 32)
+        if not 0 <= self.collector_config_id < 256:
+            raise InvalidInput("task.collector_config_id", "it is not in [0, 255]", "correct it")
         collector = HpkeConfig(self.collector_config_id, public)
         return Provision(task, collector, None if self.noise == "none" else self.noise, key)
 
@@ -170,6 +172,10 @@ def check_operator_task(provision: Provision, half: Half, now: int) -> None:
     if task.expires <= now:
         over = datetime.fromtimestamp(task.expires, UTC)
         raise InvalidInput("task.expires", f"it was over at {over:%Y-%m-%d}", "choose a later end")
+    try:
+        hpke.seal(provision.collector.public_key, b"", b"", b"")
+    except ProtocolError as wrong:
+        raise InvalidInput("task.collector_key", "it is no X25519 key", "copy it again") from wrong
     if provision.noise is not None:
         _ = provision.noise.table  # raises InvalidInput naming sigma2
     widest = MOST_REPORTS * max(task.vdaf_config.most, 1)

@@ -14,6 +14,7 @@ from tactful.protocol.vdaf_config import VdafConfig
 from tactful.vdaf.vdaf import Vdaf
 
 TIME_INTERVAL, LEADER_SELECTED = 1, 2  # batch modes
+MOST_SECONDS, MOST_BATCH = 1 << 40, 1 << 32
 TASK_INTERVAL = 1  # the one task extension
 ID_SALT = hashlib.sha256(b"dap-taskprov task id").digest()
 
@@ -41,9 +42,13 @@ class DapTask:
     def __post_init__(self) -> None:
         if len(self.id) != 32 or not 1 <= len(self.info) <= 255:
             raise InvalidInput("task", "its id or info has a wrong size", "correct it")
-        if self.time_precision < 1 or self.min_batch_size < 1:
-            raise InvalidInput("task", "a number is below 1", "correct it")
-        if not 0 <= self.opens < self.expires or self.mode not in (TIME_INTERVAL, LEADER_SELECTED):
+        for name, most in (("time_precision", MOST_SECONDS), ("min_batch_size", MOST_BATCH)):
+            if not 1 <= getattr(self, name) <= most:
+                raise InvalidInput(f"task.{name}", f"it is not in [1, {most}]", "correct it")
+        if not 0 <= self.opens < self.expires <= MOST_SECONDS or self.mode not in (
+            TIME_INTERVAL,
+            LEADER_SELECTED,
+        ):
             raise InvalidInput("task", "its interval or batch mode is impossible", "correct it")
 
     def derived(self) -> DapTask:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from tactful.errors import OpenError
+from tactful.errors import OpenError, ProtocolError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -26,7 +26,8 @@ def seal(
 ) -> tuple[bytes, bytes]:
     """(encapsulated key, ciphertext) that only the holder of the private key opens.
 
-    `ephemeral`, 32 bytes, is for reference vectors; without it the sender's key is fresh.
+    `ephemeral`, 32 bytes, is for reference vectors; without it the sender's key is fresh. Raises
+    ProtocolError for a public key that is none.
     """
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
@@ -36,7 +37,10 @@ def seal(
         else X25519PrivateKey.from_private_bytes(ephemeral)
     )
     enc = sender.public_key().public_bytes_raw()
-    shared = sender.exchange(X25519PublicKey.from_public_bytes(public_key))
+    try:
+        shared = sender.exchange(X25519PublicKey.from_public_bytes(public_key))
+    except ValueError as wrong:  # another length, or a point of low order
+        raise ProtocolError("hpke: nothing can be sealed to this public key") from wrong
     key, nonce = _key_schedule(_shared_secret(shared, enc, public_key), info)
     return enc, _aead(key).encrypt(nonce, plaintext, aad)
 

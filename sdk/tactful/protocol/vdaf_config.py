@@ -16,7 +16,14 @@ from tactful.vdaf.vdaf import Vdaf
 from tactful.vdaf.version import Version
 
 Kind = Literal["count", "sum", "sum_vec", "histogram", "sum_vec_field64", "pine64"]
-MOST_LENGTH = 1 << 22
+MOST_LENGTH, MOST_CHUNK = 1 << 22, (1 << 32) - 1
+MOST = {
+    "length": MOST_LENGTH,
+    "most": 1 << 40,
+    "chunk": MOST_CHUNK,
+    "norm_chunk": MOST_CHUNK,
+    "proofs": 255,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +46,10 @@ class VdafConfig:
     def __post_init__(self) -> None:
         has = NEEDS[self.kind]
         for name in ("length", "most", "chunk", "norm_chunk", "proofs"):
-            value, most = getattr(self, name), 255 if name == "proofs" else 1 << 40
-            if (value > 0) != (name in has) or value > most:
+            value = getattr(self, name)
+            if (value != 0) != (name in has) or not 0 <= value <= MOST[name]:
                 raise InvalidInput(f"vdaf.{name}", f"{value} for {self.kind}", "correct the task")
-        if self.length > MOST_LENGTH:
-            raise InvalidInput("vdaf.length", f"{self.length}", f"use at most {MOST_LENGTH}")
-        if self.kind == "sum_vec_field64" and self.proofs < instances.LEAST_PROOFS:
+        if "proofs" in has and self.proofs < instances.LEAST_PROOFS:
             raise InvalidInput("vdaf.proofs", f"{self.proofs} is below 3", "use 3: soundness")
 
     def type_id(self, version: Version) -> int:
