@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput, TactfulError
 from tactful.learning.contribution import contribution
+from tactful.privacy.accountant import claim
 from tactful.privacy.mechanism import Placement, written
 from tactful.protocol import evidence as shown
 from tactful.protocol import hpke
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def published(half: Half, model: str, ledgers: Sequence[str], *, eligible: int) -> Evidence:
-    """What the leader published of `model`, and what some devices exported."""
+    """All that the leader published, a claim for `model`, and what some devices exported."""
     store = Datastore(half.database, "leader")
     try:
         with store.transaction() as tx:
@@ -114,17 +115,20 @@ def _published(
     if newest is None:
         raise InvalidInput("model", f"{model!r} is not released", "release it first")
     release = SignedRelease.decode(newest[1]).release
-    records = [_file(tx, e.sha256) for e in map(parse, lines) if e.kind == "result"]
+    entries = [parse(line) for line in lines]
+    records = [_file(tx, e.sha256) for e in entries if e.kind == "result"]
     found = [BatchRecord.parse(record) for record in records]
-    tasks = [tx.task(bytes.fromhex(one)) for one in release.tasks]
+    logged = [tx.task(bytes.fromhex(e.sha256)) for e in entries if e.kind == "task"]
+    tasks = [one for one in logged if one is not None]
+    cost = claim([one.task.release for one in tasks if one.task.model == model], release.delta)
     leader, helper = half.public_keys()
-    head = signed([parse(line) for line in lines], half.keys.signer)
+    head = signed(entries, half.keys.signer)
     documents = Documents(
         claim=Claim(
             model=model,
-            epsilon=release.epsilon,
+            epsilon=max(cost.headline, release.epsilon),
             delta=release.delta,
-            rho=release.rho,
+            rho=written(cost.rho),
             unit=release.unit,
             adjacency=release.adjacency,
             eligible=eligible,
@@ -133,8 +137,8 @@ def _published(
         keys=Keys(
             leader=base64.b64encode(leader).decode(), helper=base64.b64encode(helper).decode()
         ),
-        tasks=tuple(one.encode().decode() for one in tasks if one is not None),
-        releases=(newest[1].decode(),),
+        tasks=tuple(one.encode().decode() for one in tasks),
+        releases=tuple(body.decode() for body in tx.releases()),
         log=tuple(lines),
         heads=(Head(seen_by="whoever made this", checkpoint=head.encode()),),
         records=tuple(record.decode() for record in records),

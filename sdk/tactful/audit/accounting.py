@@ -70,9 +70,17 @@ def stored_rho(case: Case) -> Outcome:
     """B3: rho recomputed from every event as fractions is what was stored, to the last digit."""
     rho = sum((event.rho for event in case.events), Fraction(0))
     require(case.rho == rho, f"{case.claim.rho[:40]} is claimed, {written(rho)[:40]} follows")
+    costs = {task.id.hex(): task.release for task in case.tasks}
     for release in case.releases if case.evidence.documents.releases else ():
-        if release.model == case.claim.model and len(release.tasks) == len(case.tasks):
-            require(release.rho == written(rho), "the release states another rho")
+        if release.model == case.claim.model and costs.keys() >= set(release.tasks):
+            paid = [costs[task] for task in release.tasks]
+            due = sum((event.rho for event in paid), Fraction(0))
+            require(release.rho == written(due), "a release states another rho than its tasks cost")
+            least = accountant.claim(paid, release.delta).headline
+            require(
+                release.epsilon >= least * (1 - CLOSE),
+                f"a release states epsilon {release.epsilon:.6f}, its tasks cost {least:.6f}",
+            )
     count = 0
     for ledger in case.ledgers if case.evidence.documents.ledgers else ():
         for charge in ledger.charges:

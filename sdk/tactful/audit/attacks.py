@@ -85,14 +85,13 @@ def membership(case: Case) -> Outcome:
             f"{hits} of {len(inside)} found at no false alarm, allowed with p {p:.1e}",
         )
         worst, least = max(worst, hits / len(inside)), min(least, p)
-    odd = [
-        float((total.astype(np.int64) & 1).mean())
-        for total in case.evidence.sums.values()
-        if total.dtype == np.int64 and total.size >= 64
-    ]
-    for share, total in zip(odd, case.evidence.sums.values(), strict=False):
-        limit = 5 * 0.5 / math.sqrt(total.size)
-        require(abs(share - 0.5) < limit, f"{share:.3f} of a sum's lowest bits are set")
+    for total in case.evidence.sums.values():
+        if total.dtype == np.int64 and total.size >= 64:
+            share, limit = (
+                float((total.astype(np.int64) & 1).mean()),
+                5 * 0.5 / math.sqrt(total.size),
+            )
+            require(abs(share - 0.5) < limit, f"{share:.3f} of a sum's lowest bits are set")
     told = f"{worst:.2%} found above every canary that was not sent (p {least:.2g})"
     return Outcome(True, f"{told}; low bits are even")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 
 from tactful.audit.finding import EvidenceClass
 from tactful.errors import InvalidInput, ProtocolError, TactfulError
@@ -116,6 +117,13 @@ class Case:
         return tuple(sorted(mine, key=lambda task: (task.opens, task.round)))
 
     @cached_property
+    def trainings(self) -> tuple[tuple[Task, ...], ...]:
+        """The claimed tasks by training; each begins with a round 0."""
+        starts = [place for place, task in enumerate(self.tasks) if task.round == 0]
+        edges = [0, *(place for place in starts if place), len(self.tasks)]
+        return tuple(self.tasks[start:end] for start, end in pairwise(edges))
+
+    @cached_property
     def events(self) -> tuple[GaussianRelease, ...]:
         """What the claimed tasks release."""
         return tuple(task.release for task in self.tasks)
@@ -164,6 +172,8 @@ class Case:
 def _ledger(text: str) -> ShownLedger:
     try:
         outer = json.loads(text)
+        if set(outer) != {"document", "public_key", "signature"}:
+            raise ValueError("another field")
         document = json.loads(outer["document"])
         lines = [str(line) for line in document["entries"]]
         signed_by = str(outer["public_key"])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tactful.audit.run import Audit, audit
+from tactful.audit.run import Audit, audit, printable
+from tactful.audit.trust import trusted
 from tactful.errors import InvalidInput, TactfulError
 from tactful.protocol.evidence import Documents, Evidence, Head, parse, read
 
+INTERRUPTED = 130
 USAGE = 3  # exit status where the tool was misused; 0, 1 and 2 speak of the claim
 
 
@@ -41,8 +44,11 @@ def run(options: argparse.Namespace) -> int:
         done = audit(_evidence(options), full=options.full)
         return _told(done, options)
     except (TactfulError, OSError) as wrong:
-        print(f"tactful audit: {wrong}", file=sys.stderr)
+        print(f"tactful audit: {printable(str(wrong))}", file=sys.stderr)
         return USAGE
+    except KeyboardInterrupt:
+        print("tactful audit: interrupted; nothing was found", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +102,6 @@ def _content(option: str, path: Path) -> str:
 
 
 def _told(done: Audit, options: argparse.Namespace) -> int:
-    for one in done.findings:
-        print(f"{one.id:3} {one.verdict:13} {one.claim}: {one.measured}")
     if options.out is not None:
         from tactful.audit.registry import entry
         from tactful.audit.report import write
@@ -105,11 +109,24 @@ def _told(done: Audit, options: argparse.Namespace) -> int:
         write(done, options.out, options.key or options.out / "auditor.key")
         if options.registry:
             (options.out / "registry.json").write_text(json.dumps(entry(done), indent=1) + "\n")
-        print(f"report: {options.out / 'report.html'}")
+    try:
+        _print(done, options.out)
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on; what was found stands all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return done.status
+
+
+def _print(done: Audit, out: Path | None) -> None:
+    for one in done.findings:
+        print(f"{one.id:3} {one.verdict:13} {one.claim}: {one.measured}")
+    for line in trusted(done.case):
+        print(printable(line))
+    if out is not None:
+        print(f"report: {out / 'report.html'}")
     told = {
         0: "every required check passed",
         1: "a claim is REFUTED",
         2: "a required check is open",
     }
     print(told[done.status])
-    return done.status

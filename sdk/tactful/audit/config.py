@@ -182,11 +182,12 @@ def frozen(case: Case) -> Outcome:
         require(task.id.hex() in logged, f"round {task.round} is not in the log")
     opened = {(task.round, task.opens) for task in case.tasks}
     require(len(opened) == len(case.tasks), "one round was opened with two documents")
-    for field_name in (*SHARED, "catalog", "items", "adjacency", "min_batch_size"):
-        values = {getattr(task, field_name) for task in case.tasks}
-        require(
-            len(values) == 1, f"{field_name} differs between rounds: {sorted(map(str, values))}"
-        )
+    for tasks in case.trainings:
+        for field_name in (*SHARED, "catalog", "items", "adjacency", "min_batch_size"):
+            values = {getattr(task, field_name) for task in tasks}
+            require(
+                len(values) == 1, f"{field_name} differs between rounds: {sorted(map(str, values))}"
+            )
     known = set(logged)
     for ledger in case.ledgers if case.evidence.documents.ledgers else ():
         for one in ledger.disclosures:

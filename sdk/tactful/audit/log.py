@@ -18,7 +18,10 @@ from tactful.protocol.transcript import Checkpoint, SignedCheckpoint
 
 
 def included(case: Case) -> Outcome:
-    """G1: every task, batch and release that was shown is in the log, signed by both halves."""
+    """G1: every task, batch and release that was shown is in the log, signed by both halves.
+
+    And nothing else is: a training that was not shown costs too.
+    """
     keys = case.keys.decoded()
     logged = {(entry.kind, entry.sha256) for entry in case.log}
     for task in case.signed_tasks:
@@ -29,12 +32,31 @@ def included(case: Case) -> Outcome:
         _in(logged, "release", release.release.document)
     for record in case.records:
         _in(logged, "result", record.document)
+    unseen = logged - _shown(case)
+    if unseen:
+        kinds = ", ".join(sorted({kind for kind, _ in unseen}))
+        return Outcome(None, f"{len(unseen)} logged documents ({kinds}) were not shown")
     return Outcome(True, f"{len(case.log)} entries hold all {len(case.signed_releases)} releases")
 
 
-def _in(logged: set[tuple[transcript.Kind, str]], kind: transcript.Kind, document: bytes) -> None:
-    found = (kind, hashlib.sha256(document).hexdigest()) in logged
-    require(found, f"a {kind} was published that the log does not hold")
+Logged = tuple[transcript.Kind, str]  # of an entry: what it is, and its SHA-256
+
+
+def _in(logged: set[Logged], kind: transcript.Kind, document: bytes) -> None:
+    require(_entry(kind, document) in logged, f"a {kind} was published that the log does not hold")
+
+
+def _entry(kind: transcript.Kind, document: bytes) -> Logged:
+    return kind, hashlib.sha256(document).hexdigest()
+
+
+def _shown(case: Case) -> set[Logged]:
+    """What the log should hold and no more: whatever else it holds may be of the claimed model."""
+    return {
+        *(_entry("task", one.task.document) for one in case.signed_tasks),
+        *(_entry("release", one.release.document) for one in case.signed_releases),
+        *(_entry("result", one.document) for one in case.records),
+    }
 
 
 def consistent(case: Case) -> Outcome:

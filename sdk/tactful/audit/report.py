@@ -15,8 +15,8 @@ from pathlib import Path
 from tactful.audit import nist, power
 from tactful.audit.case import Case
 from tactful.audit.finding import Finding, Status
-from tactful.audit.run import Audit
-from tactful.audit.trust import AGAINST, VOID, scenarios
+from tactful.audit.run import Audit, printable
+from tactful.audit.trust import AGAINST, VOID, scenarios, trusted
 from tactful.errors import InvalidInput, TactfulError
 from tactful.privacy.accountant import epsilon_for, mu_from_rho
 from tactful.privacy.mechanism import written
@@ -54,7 +54,7 @@ def document(audit: Audit) -> dict[str, object]:
         "checks": [_check(one) for one in audit.findings],
         "nist": nist.pyramid(findings),
         "hazards": nist.table(findings),
-        "limits": [VOID[audit.case.placement], *LIMITS],
+        "limits": [VOID[audit.case.placement], *LIMITS, *map(printable, trusted(audit.case))],
     }
 
 

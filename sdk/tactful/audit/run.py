@@ -67,11 +67,16 @@ def _findings(case: Case, checks: Sequence[Check]) -> Iterator[Finding]:
             status=status,
             ground=check.ground,
             claim=check.claim,
-            measured=outcome.measured,
+            measured=printable(outcome.measured),
             seconds=time.monotonic() - began,
             hazards=check.hazards,
             figures=outcome.figures,
         )
+
+
+def printable(text: str) -> str:
+    """What evidence says, unable to end a line, hide a word or steer a terminal."""
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
 
 
 def judge(check: Check, case: Case) -> tuple[Status, Outcome]:

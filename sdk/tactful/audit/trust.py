@@ -35,6 +35,16 @@ VOID: Mapping[Placement, str] = {
 }
 
 
+def trusted(case: Case) -> list[str]:
+    """Whose word the evidence is, for the auditor to compare with what its owners say."""
+    keys, by = case.evidence.documents.keys, case.evidence.made_by
+    said = [f"evidence signed by {by}"] if by else []
+    if keys is not None:
+        said.append(f"signing keys: leader {keys.leader}, helper {keys.helper}")
+        said.append("compare them with what each operator says; nothing here can")
+    return said
+
+
 def scenarios(case: Case) -> list[Row]:
     """(who misbehaves, epsilon, verdict) for the claimed releases."""
     rho = sum((event.rho for event in case.events), Fraction(0))

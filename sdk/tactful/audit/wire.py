@@ -43,6 +43,10 @@ def closed_world(case: Case) -> Outcome:
         steps = parts.path.split("/")
         named = len(steps) == 4 and (steps[1], steps[3]) == ("tasks", "reports")
         require(named and (not known or steps[2] in known), f"{parts.path} is no upload's address")
+        if upload.task:
+            task = Task.parse(upload.task.encode())
+            due = f"{task.leader}/tasks/{task.encoded_id}/reports"
+            require(upload.url == due, f"{upload.url} is not where its task sends reports")
         body = b"".join(report.encode(dap) for report in reports)
         require(body == _body(upload), "bytes that the schema does not name")
         require(len(reports) == 1, "one request carries several reports")

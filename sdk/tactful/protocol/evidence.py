@@ -25,7 +25,11 @@ from tactful.protocol.signed import canonical, is_signed
 SIGNED_AS = b"tactful-1 evidence"
 SCHEMA = 1
 MANIFEST, DOCUMENTS, ARRAYS = "manifest.json", "documents.json", "arrays.npz"
-MAX_FILE = 256 << 20
+MAX_FILE, MAX_ARRAYS = 256 << 20, 1 << 30  # bytes of a file, and of all arrays unpacked
+UNREADABLE = (
+    *(ValueError, OSError, KeyError, EOFError, MemoryError, NotImplementedError),
+    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+)
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 Numbers = NDArray[np.int64] | NDArray[np.float64]  # floats are shown, and refuted
 
@@ -50,7 +54,7 @@ class Claim:
     scheduler: str = "all"
     hidden_from: tuple[str, ...] = ()
     placement: Literal["aggregator", "devices", "local"] = "aggregator"
-    class_: str = "PROVED"
+    class_: Literal["PROVED", "CROSS-CHECKED"] = "PROVED"
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
 
@@ -294,9 +298,15 @@ def _packed(evidence: Evidence) -> bytes:
 
 def _unpacked(content: bytes) -> dict[str, Numbers]:
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            size = sum(one.file_size for one in packed.infolist())
+        if size > MAX_ARRAYS:
+            raise _wrong(ARRAYS, f"it holds more than {MAX_ARRAYS} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as opened:
             arrays = {name: opened[name] for name in opened.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as wrong:
+    except InvalidInput:
+        raise
+    except UNREADABLE as wrong:
         raise _wrong(ARRAYS, "it is no file of arrays") from wrong
     for name, array in arrays.items():
         if array.dtype not in (np.int64, np.float64) or not np.isfinite(array).all():

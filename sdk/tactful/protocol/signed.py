@@ -24,8 +24,10 @@ def decode_signed(body: bytes) -> tuple[bytes, dict[str, bytes]]:
     """The document and signatures of such a body, not verified; raises ProtocolError."""
     try:
         outer = json.loads(body)
-        document, signatures = outer["document"], outer["signatures"]
-        decoded = {str(role): base64.b64decode(text) for role, text in signatures.items()}
+        document, signatures = outer.pop("document"), outer.pop("signatures")
+        if outer or set(signatures) - {"leader", "helper"}:
+            raise ValueError("a field too many")
+        decoded = {role: base64.b64decode(text, validate=True) for role, text in signatures.items()}
         return str(document).encode(), decoded
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
         raise ProtocolError("document: unsigned; is this a Tactful leader's address?") from wrong

@@ -57,6 +57,11 @@ class PublishedRows(Rows):
         row = self._run(rows.order_by(release.c.version.desc()).limit(1)).one_or_none()
         return None if row is None else (row[0], row[1])
 
+    def releases(self) -> list[bytes]:
+        """The bodies of all releases of all models."""
+        rows = select(release.c.body).order_by(release.c.model, release.c.version)
+        return list(self._run(rows).scalars())
+
     def append_transcript(self, number: int, entry: str) -> None:
         """Add an entry; the same number twice is refused by the database."""
         self._run(insert(transcript).values(number=number, entry=entry))

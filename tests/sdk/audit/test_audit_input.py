@@ -89,6 +89,74 @@ def test_a_damaged_file_is_named(bundle: Path, name: str, damage: Callable[[byte
     assert main(["--evidence", str(bundle)]) == 3
 
 
+def test_arrays_that_unpack_to_more_than_any_are_refused_unread(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "MAX_ARRAYS", 300)  # each array here is 64 bytes and a header
+
+    with pytest.raises(InvalidInput, match=r"arrays\.npz: it holds more than 300 bytes"):
+        shown.read(bundle)
+    assert main(["--evidence", str(bundle)]) == 3
+
+
+@pytest.mark.parametrize(
+    "hide",
+    ["\nF1  PROVED", "\x1b[2K\x1b[1A", "\u202eDEVORP", "\r", "\u2028", "\x00", "\ud800"],
+)
+def test_evidence_cannot_write_a_line_of_the_report(
+    hide: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    ledger = {
+        "document": json.dumps({"schema": hide, "entries": []}),
+        "public_key": "",
+        "signature": "",
+    }
+    (tmp_path / "ledger").write_text(json.dumps(ledger))
+
+    assert main(["--ledger", str(tmp_path / "ledger"), "--out", str(tmp_path / "out")]) == 1
+
+    told = capsys.readouterr().out + (tmp_path / "out" / "report.md").read_text()
+    assert hide not in told
+    assert not any(line.startswith(("F1  PROVED", "DEVORP")) for line in told.splitlines())
+
+
+def test_the_audit_says_whose_word_the_evidence_is(
+    bundle: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    main(["--evidence", str(bundle), "--out", str(tmp_path / "out")])
+
+    by = shown.read(bundle).made_by
+    for told in (capsys.readouterr().out, (tmp_path / "out" / "report.html").read_text()):
+        assert f"evidence signed by {by}" in told
+        assert "leader AA==" in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+def test_a_reader_who_leaves_early_breaks_nothing(bundle: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "tactful.audit", "--evidence", str(bundle), "--out", "out"]
+    with subprocess.Popen(
+        line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as audited:
+        audited.stdout.close()
+        complaint = audited.stderr.read()
+
+    assert complaint == b""
+    assert audited.returncode == 1
+    assert (tmp_path / "out" / "report.json").exists()
+
+
+def test_an_interrupted_audit_is_no_traceback_and_no_verdict(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tactful.audit.cli.audit", stop)
+
+    assert main(["--evidence", str(bundle)]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
 def test_a_missing_file_is_named(bundle: Path) -> None:
     (bundle / "arrays.npz").unlink()
 
@@ -116,6 +184,11 @@ def test_no_documents_whatever_are_read_but_whole_ones(content: bytes) -> None:
         ('{"claim": null, "colour": "red"}', "colour"),
         ('{"log": "one line"}', "log"),
         ('{"canaries": [{"rho": 1}]}', "canaries"),
+        (
+            '{"claim": {"model": "m", "epsilon": 1.0, "delta": 0.1, "rho": "1/1", "unit": "device",'
+            '"adjacency": "zero_out", "eligible": 1, "class_": "CERTIFIED"}}',
+            "class_",
+        ),
     ],
 )
 def test_fields_that_are_missing_or_too_many_are_named(wrong: str, field: str) -> None:
@@ -186,9 +259,9 @@ def test_the_report_is_signed_and_a_changed_one_is_refused(tmp_path: Path) -> No
     content = (tmp_path / "report.json").read_text()
 
     read = report.verify(content)
-    assert read["exit"] == 2
+    assert read["exit"] == done.status
     assert {one["id"] for one in read["checks"]} == {one.id for one in done.findings}
-    for changed in (content.replace('"exit": 2', '"exit": 0'), "{}", "", "[" * 9999):
+    for changed in (content.replace(f'"exit": {done.status}', '"exit": 0'), "{}", "", "[" * 9999):
         with pytest.raises(InvalidInput, match="report"):
             report.verify(changed)
     with pytest.raises(InvalidInput, match="signature"):
