@@ -19,7 +19,7 @@ from tactful.privacy.accountant import (
     mu_from_rho,
     sigma2_for,
 )
-from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease
+from tactful.privacy.mechanism import FAMILIES, Adjacency, Family, GaussianRelease, Placement
 
 epsilons = st.floats(0.05, 30)
 deltas = st.sampled_from([1e-5, 1e-6, 1e-8, 1e-10])
@@ -166,3 +166,38 @@ def test_a_release_that_no_proof_covers_is_refused(wrong: dict[str, object]) -> 
 
     with pytest.raises(InvalidInput, match=next(iter(wrong))):
         GaussianRelease(**fields)
+
+
+@pytest.mark.parametrize("families", [FAMILIES[:1], FAMILIES[1:], FAMILIES])
+def test_a_claim_is_called_rounded_only_if_all_of_its_noise_is(families: tuple[Family]) -> None:
+    claimed = claim([release(family=family) for family in families], 1e-6)
+
+    assert (claimed.family == "rounded_gaussian") == (set(families) == {"rounded_gaussian"})
+
+
+@pytest.mark.parametrize(
+    ("placement", "dimension", "resolved", "refused"),
+    [
+        (Placement.AGGREGATOR, 1, 1e-29, 1e-33),
+        (Placement.AGGREGATOR, 16_384, 1e-24, 1e-26),
+        (Placement.LOCAL, 16_384, 1e-24, 1e-26),
+        (Placement.DEVICES, 16_384, 1e-22, 1e-25),  # a thousand samplers, each of less noise
+    ],
+)
+def test_what_samplers_lack_is_charged_to_delta_for_every_draw_of_each(
+    placement: Placement, dimension: int, resolved: float, refused: float
+) -> None:
+    """Entries x draws x 2^-128 x (1 + e^epsilon) at sigma 640, twice: for a device that is replaced too."""
+    count = 1000 if placement is Placement.DEVICES else 1
+    one = GaussianRelease(
+        norm_bound=102_400,
+        sigma2=Fraction(640**2, count),
+        family="discrete_gaussian",
+        dimension=dimension,
+        placement=placement,
+        n_min=1000,
+    )
+
+    assert claim([one], resolved).epsilon > 5
+    with pytest.raises(InvalidInput, match="below what sampling resolves"):
+        claim([one], refused)

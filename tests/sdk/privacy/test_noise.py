@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tactful.errors import InvalidInput
 from tactful.privacy import discrete_gaussian
-from tactful.privacy.discrete_gaussian import NoiseTable, draw
+from tactful.privacy.discrete_gaussian import NoiseTable, draw, reach
 from tactful.privacy.mechanism import FAMILIES, Family
 
 sigma2s = st.fractions(Fraction(1, 16), 400, max_denominator=1000)
@@ -265,3 +265,10 @@ def test_laplace_draws_follow_their_table(scale: Fraction) -> None:
     chi2 += float((observed[~common].sum() - rest) ** 2 / rest)
     freedom = int(common.sum())
     assert abs(chi2 - freedom) / math.sqrt(2 * freedom) < 5
+
+
+@given(sigma2=st.fractions(Fraction(1, 16), 10**9, max_denominator=10**6))
+def test_a_table_ends_two_beyond_fourteen_sigma_rounded_up(sigma2: Fraction) -> None:
+    whole = reach(sigma2) - 2
+
+    assert (whole - 1) ** 2 < 14**2 * sigma2 <= whole**2
