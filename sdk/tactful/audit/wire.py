@@ -14,11 +14,13 @@ import numpy as np
 from tactful.audit.case import Case, Check, NotShown, Outcome, require
 from tactful.audit.finding import EvidenceClass
 from tactful.audit.statistics import chi2_upper
-from tactful.errors import InvalidInput
+from tactful.errors import DecodeError, InvalidInput, ProofRejected
 from tactful.protocol.dap import DAP_18, DapVersion
 from tactful.protocol.evidence import Upload
 from tactful.protocol.messages import Report, decode_upload
 from tactful.protocol.task import Task
+from tactful.vdaf.field64 import FIELD64
+from tactful.vdaf.vdaf import Received
 
 HEADERS = {"content-type"}
 ALPHA = 1e-5  # of the bytes' chi-square
@@ -95,7 +97,10 @@ def uniform(case: Case) -> Outcome:
 
 
 def no_path_from_events(case: Case) -> Outcome:
-    """E4: another history changes share bytes only, and the vector no more than declared."""
+    """E4: another history changes share bytes only, and the vector no more than declared.
+
+    The opened shares hold that vector, and prove its bound.
+    """
     tasks = {task.encoded_id: task for task in _tasks(case)}
     compared = 0
     for (one, first), (other, second) in combinations(list(_read(case)), 2):
@@ -114,6 +119,10 @@ def no_path_from_events(case: Case) -> Outcome:
         if task is not None and one.measurement and other.measurement:
             _within(one, other, task)
             compared += 1
+    for upload, reports in _read(case):
+        task = tasks.get(urlsplit(upload.url).path.split("/")[2])
+        if task is not None and upload.shares and upload.measurement:
+            _opens_to(upload, reports[0], task)
     if not compared:
         raise NotShown("no two opened reports of different histories were shown")
     return Outcome(True, f"{compared} pairs of histories within 4 Delta2")
@@ -124,6 +133,30 @@ def _within(one: Upload, other: Upload, task: Task) -> None:
     distance = int(np.dot(gap, gap))
     limit = 4 * task.release.norm_bound
     require(distance <= limit, f"{one.history}, {other.history}: distance^2 {distance} > {limit}")
+
+
+def _opens_to(upload: Upload, report: Report, task: Task) -> None:
+    """Refute shares that do not sum to what is said to be in them, or whose proof fails."""
+    vdaf, context = task.dap.vdaf, task.dap.context
+    key = bytes(vdaf.verify_key_bytes)  # any: whoever made the report did not know it
+    received = [
+        Received(report.metadata.report_id, report.public_share, _decoded(share))
+        for share in upload.shares
+    ]
+    require(len(received) == 2, f"{upload.history}: {len(received)} shares were opened")
+    states, verifiers = [], []
+    for agg, one in enumerate(received):
+        prepared = vdaf.verify_init(key, agg, [one], context)[0]
+        if isinstance(prepared, ProofRejected | DecodeError):
+            raise prepared
+        states.append(prepared[0])
+        verifiers.append(prepared[1])
+    message = vdaf.verifier_message(verifiers, context)
+    first, second = (vdaf.verify_next(state, message) for state in states)
+    found = FIELD64.to_integers(FIELD64.add(first, second))
+    said = np.array(upload.measurement, dtype=np.int64) - task.levels // 2 + task.zero
+    same = task.where.on_device or (found.shape == said.shape and bool((found == said).all()))
+    require(same, f"{upload.history}: the shares sum to another vector")  # noise is added to ours
 
 
 def metadata(case: Case) -> Outcome:

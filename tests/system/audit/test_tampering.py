@@ -175,6 +175,19 @@ TAMPERED: dict[str, Tamper] = {
     "an upload cut": part(
         "uploads", lambda kept: [replace(kept[0], body=kept[0].body[:-4]), *kept[1:]]
     ),
+    "an upload that is said to hold another vector": part(
+        "uploads",
+        lambda kept: [
+            replace(kept[0], measurement=(kept[0].measurement[0] + 1, *kept[0].measurement[1:])),
+            *kept[1:],
+        ],
+    ),
+    "an upload with another's share": part(
+        "uploads",
+        lambda kept: [
+            replace(kept[0], shares=(kept[0].shares[0], kept[1].shares[1])), *kept[1:]
+        ],
+    ),
     "no upload": part("uploads", lambda kept: []),
     "a refusal left out": part("refusals", lambda kept: kept[1:]),
     "a refusal that was none": part(
