@@ -481,6 +481,23 @@ def test_what_the_helper_never_answered_is_asked_again_and_counted_once(
     assert (found.count, task.vdaf.decode(found.total)) == (3, 2)
 
 
+@versions
+def test_a_collection_that_is_not_ready_says_when_to_ask_again(
+    pair: DapPair, protocol: str
+) -> None:
+    task = served(pair, protocol)
+    sent(pair, task, 1)
+    collector = pair.collector(task)
+    job = collector.create(pair.network, collector.everything())
+    method = "POST" if task.dap.counted else "GET"
+
+    answer = asked(pair, method, job, token=pair.leader.keys.token)
+
+    assert answer.status == (202 if task.dap.counted else 200)
+    assert float(answer.header("retry-after")) > 0
+    assert answer.body == b""
+
+
 def test_a_mismatch_between_the_halves_releases_nothing(pair: DapPair) -> None:
     task = served(pair, "dap-18")
     sent(pair, task, 1, 1)
