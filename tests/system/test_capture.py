@@ -163,7 +163,7 @@ class Secrets:
             enc, payload = seal(public, info, aad, plain)
             self.shares.append(plain)
             self.sealed.append(payload)
-            return enc, plain if unsealed else payload
+            return enc, plain + bytes(hpke.TAG_BYTES) if unsealed else payload
 
         monkeypatch.setattr(Task, "measurement", measurement)
         monkeypatch.setattr(hpke, "seal", sealing)
