@@ -45,17 +45,22 @@ def words_of_quarters() -> Told:
     return tuple((f"taste{number % 4}", f"item{number}") for number in range(N))
 
 
-def plan_of(budget: float, *, described: bool = False) -> Plan:
-    return choose_plan(N, PEOPLE, budget, 1.0, described=described)
+def plan_of(budget: float, *, described: bool = False, most: int | None = None) -> Plan:
+    return choose_plan(N, PEOPLE, budget, 1.0, described=described, most=most)
 
 
 @cache
 def trained(
-    tau: float, *, words: Told | None = None, seed: int = 0, budget: float = 5.0
+    tau: float,
+    *,
+    words: Told | None = None,
+    seed: int = 0,
+    budget: float = 5.0,
+    most: int | None = None,
 ) -> tuple[Plan, Model]:
     """All rounds of the crowd when every sum carries noise of this size."""
     plan, lead, noise = (
-        plan_of(budget, described=words is not None),
+        plan_of(budget, described=words is not None, most=most),
         None,
         np.random.default_rng(seed),
     )
@@ -224,6 +229,16 @@ def test_tastes_are_found_in_noise_and_sooner_with_words() -> None:
 
     assert found(0.3, None) > 0.9
     assert found(8.0, told) > found(8.0, None) + 0.2
+
+
+@pytest.mark.parametrize("words", [None, words_of_quarters()])
+def test_tastes_are_found_in_a_sketch_of_a_third_of_the_numbers(words: Told | None) -> None:
+    plan, model = trained(0.3, words=words, most=N + 600)
+    people = crowd()[:60]
+
+    assert (plan.buckets, plan.length(1)) == (512, 512)
+    assert plan.head * (plan.head - 1) // 2 > 2.5 * plan.buckets
+    assert np.mean([quarter_of_the_best(model, one) for one in people]) > 0.9
 
 
 def test_words_that_say_nothing_do_no_harm() -> None:
