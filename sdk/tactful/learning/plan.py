@@ -92,6 +92,7 @@ STANDING = 6.0  # times the noise: what an item of the head has of the diagonal,
 RIDGE_UNIT = 30.0
 RIDGES = ((0.3, 3.0), (1.0, 3.0))  # without and with words
 
+WIDER = 1.5  # times the head that an upload holds pair by pair, from which on a sketch is better
 MOST_OF_ALL = 0.9  # of what people have is in a head that an upload does not hold pair by pair
 
 LONG, LOUD = 7.5, 400.0  # mean of sqrt(m) from which on a subspace is learned, and SNR up to which
@@ -168,9 +169,9 @@ def settled(plan: Plan, popularity: Floats, mean_root: float) -> Plan:
         return _subspace_plan(plan, max(standing, STEP_HEAD))
     least, most = RIDGES[plan.described]
     pairs = replace(pairs, ridge=min(max(plan.mean_root**2 / RIDGE_UNIT, least), most))
-    standing = _standing(pairs, popularity, STANDING)
-    if standing <= _paired(_left(pairs)):
-        return replace(pairs, head=_gram_head(pairs, standing))
+    standing, allowed = _standing(pairs, popularity, STANDING), _paired(_left(pairs))
+    if standing < WIDER * allowed:
+        return replace(pairs, head=_gram_head(pairs, min(standing, allowed)))
     return _sketched(pairs, min(standing, most_of_all))
 
 
