@@ -92,7 +92,7 @@ STANDING = 6.0  # times the noise: what an item of the head has of the diagonal,
 RIDGE_UNIT = 30.0
 RIDGES = ((0.3, 3.0), (1.0, 3.0))  # without and with words
 
-WIDER = 1.5  # times the head that an upload holds pair by pair, from which on a sketch is better
+WIDER = 1.4  # times the head that an upload holds pair by pair, from which on a sketch is better
 MOST_OF_ALL = 0.9  # of what people have is in a head that an upload does not hold pair by pair
 
 LONG, LOUD = 7.5, 400.0  # mean of sqrt(m) from which on a subspace is learned, and SNR up to which
