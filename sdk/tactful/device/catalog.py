@@ -9,15 +9,17 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, get_args, overload
 
+from tactful.device import given
 from tactful.errors import InvalidInput
 
 MADE_KEPT = 5_000  # items at hand
+MOST = 10**9  # of a priority, either way
 COLUMNS = (
     *("category", "brand", "campaign", "family", "creative", "channel", "tags", "item_class"),
     *("priority", "price", "replenishable", "since"),
@@ -54,21 +56,21 @@ class Item:
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
     def __post_init__(self) -> None:
-        if not isinstance(self.id, str) or not self.id:
-            raise InvalidInput("item.id", f"{self.id!r} is not a text", "give each item an id")
+        """Raise InvalidInput by field."""
+        given.text("item.id", self.id)
+        where = f"item {self.id!r}: "
         for name in TEXTS:
-            self._require(name, isinstance(getattr(self, name), str), "use a text")
-        tags = not isinstance(self.tags, str) and all(isinstance(tag, str) for tag in self.tags)
-        self._require("tags", tags, "use a list of texts")
-        self._require("item_class", self.item_class in CLASSES, f"use one of {', '.join(CLASSES)}")
-        self._require("since", self.since is None or isinstance(self.since, date), "use a date")
-        number = isinstance(self.price, int | float) and 0 <= self.price < math.inf
-        self._require("price", self.price is None or number, "use a number >= 0")
-
-    def _require(self, name: str, holds: bool, fix: str) -> None:
-        if not holds:
-            problem = f"{getattr(self, name)!r} does not fit"
-            raise InvalidInput(f"item {self.id!r}: {name}", problem, fix)
+            given.text(where + name, getattr(self, name), most=math.inf, empty=True)
+        given.names(where + "tags", self.tags)
+        given.one_of(where + "item_class", self.item_class, CLASSES)
+        given.whole(where + "priority", self.priority, -MOST, MOST, "use a whole number")
+        given.flag(where + "replenishable", self.replenishable)
+        if self.since is not None:
+            day = isinstance(self.since, date) and not isinstance(self.since, datetime)
+            problem = f"{self.since!r} is no date"
+            given.require(day, where + "since", problem, "use a date without a time")
+        if self.price is not None:
+            given.number(where + "price", self.price, 0, given.FINITE, "use a number >= 0")
 
 
 class Column:
@@ -123,6 +125,7 @@ class Items(Sequence[Item]):
         self.ids, self.titles = Texts(), Texts()
         self.columns = {name: Column() for name in COLUMNS}
         self._count, self._made = 0, dict[int, Item]()
+        given.instance("catalog", items, Iterable, "hand in items")
         for item in items:
             if not isinstance(item, Item):
                 raise InvalidInput("catalog", f"{item!r} is no item", "make it of tactful.Item")
@@ -199,6 +202,7 @@ class Catalog:
         """Read a JSON list of items; errors name the item and the field."""
         from pydantic import TypeAdapter, ValidationError
 
+        given.path("catalog", path)
         try:
             return cls(TypeAdapter(list[Item]).validate_json(Path(path).read_bytes()))
         except OSError as absent:
@@ -247,6 +251,8 @@ class Catalog:
 
     def find(self, item_id: str) -> int | None:
         """The number of `item_id`; None if the catalog has no such item."""
+        if not isinstance(item_id, str):
+            return None
         number = self._found.get(item_id)
         return self._searched(item_id) if number is None else number
 

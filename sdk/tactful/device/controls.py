@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import inf
 
+from tactful.device import given
 from tactful.device.caps import CapEngine, Rules
 from tactful.device.caps.rules_reader import read_rules
 from tactful.device.memory import Memory
@@ -29,8 +31,7 @@ class Controls:
 
     def set_balance(self, balance: float) -> None:
         """How personal lists may be: 0 (the standard list) to 1."""
-        if not 0 <= balance <= 1:
-            raise InvalidInput("balance", f"{balance!r} is out of range", "use 0 to 1")
+        given.number("balance", balance, 0, 1, "use 0 to 1")
         self._vault.append("setting", {"balance": balance})
 
     def set_interest(self, scope: str, value: str, factor: float) -> None:
@@ -38,19 +39,20 @@ class Controls:
 
         At 0 what was learnt of it is not used, and none of it is taken for an interest.
         """
-        if scope not in INTERESTS:
-            fix = f"use one of {', '.join(INTERESTS)}"
-            raise InvalidInput("scope", f"{scope!r} is not known", fix)
-        if not 0 <= factor <= MOST_INTEREST:
-            raise InvalidInput("factor", f"{factor!r} is out of range", "use 0 to 8")
+        given.one_of("scope", scope, INTERESTS)
+        given.text("value", value, most=inf)
+        given.number("factor", factor, 0, MOST_INTEREST, "use 0 to 8")
         self._vault.append("setting", {"interest": [scope, value, factor]})
 
     def set_replenishable(self, item_id: str, used_up: bool) -> None:
         """Whether an item is used up and then welcome again, whatever the app says of it."""
+        given.text("item_id", item_id)
+        given.flag("used_up", used_up)
         self._vault.append("setting", {"used_up": [item_id, used_up]})
 
     def set_paused(self, paused: bool) -> None:
         """Learn nothing for now; limits go on, and what is known stays."""
+        given.flag("paused", paused)
         self._vault.append("setting", {"paused": paused})
 
     def set_limits(self, document: dict[str, object] | None) -> None:
@@ -58,7 +60,7 @@ class Controls:
 
         They tighten what the app set, and nothing the app does loosens them. Raises InvalidInput.
         """
-        own = "" if document is None else json.dumps(document, sort_keys=True)
+        own = "" if document is None else _written(document)
         self._limit(own)  # raises before anything is recorded
         self._vault.append("setting", {"limits": own})
 
@@ -67,8 +69,8 @@ class Controls:
 
         `quiet_at_night` holds back what reaches the person unasked, from 22:00 to 07:00.
         """
-        if shows is not None and not 0 <= shows <= 1000:
-            raise InvalidInput("shows", f"{shows} is out of range", "use 0 to 1000, or None")
+        if shows is not None:
+            given.whole("shows", shows, 0, 1000, "use 0 to 1000, or None")
         rules = [] if shows is None else [_weekly(shows)]
         reaching = [name for name, one in self._rules.surfaces.items() if one.interruptive]
         quiet = [_night(reaching)] if quiet_at_night and reaching else []
@@ -103,6 +105,13 @@ class Controls:
         person = read_rules(json.loads(own), channel="user") if own else None
         self._caps.use(self._rules if person is None else self._rules.with_user(person))
         self._followed = own
+
+
+def _written(document: object) -> str:
+    try:
+        return json.dumps(document, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as wrong:
+        raise InvalidInput("limits", f"it is no JSON ({wrong})", "use plain values") from wrong
 
 
 def _weekly(shows: int) -> dict[str, object]:

@@ -6,10 +6,12 @@ import hmac
 import os
 import secrets
 import stat
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from tactful.device import given
 from tactful.errors import InvalidInput, VaultError
 
 KEY_BYTES = 32
@@ -44,13 +46,20 @@ class KeyFile:
 
     path: str | Path
 
+    def __post_init__(self) -> None:
+        given.path("key file", self.path)
+
     def key(self) -> bytes:
         """The file's bytes; raises InvalidInput if others may read it or it is no key."""
         path = Path(self.path)
         if not path.exists():
             _create(path)
         _require_private(path)
-        secret = path.read_bytes()
+        try:
+            secret = path.read_bytes()
+        except OSError as refused:
+            problem = f"it cannot be read ({refused.strerror})"
+            raise InvalidInput(f"key file {path}", problem, "name the file of the key") from refused
         _require_length(secret, f"key file {path}")
         return secret
 
@@ -169,7 +178,8 @@ def _create(path: Path) -> None:
             f"key file {path}", f"it cannot be made ({refused.strerror})", "name a writable folder"
         ) from refused
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # why it was not made is told already
+            draft.unlink()
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tactful.device import given
 from tactful.device.caps.things import Thing
 from tactful.device.events import StoredEvent
 from tactful.device.vault import Record, Transaction, Vault
@@ -35,7 +36,14 @@ class Part:
     hides: bool = False
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput by field: a letter of a name must not pass for the name."""
+        for name in ("items", "categories", "surfaces"):
+            told = given.names(f"part.{name}", getattr(self, name))
+            object.__setattr__(self, name, told)
+        given.flag("part.hides", self.hides)
         times = [one for one in (self.since, self.until) if one is not None]
+        for one in times:
+            given.instance("part.since, part.until", one, datetime, "use aware times")
         if not (self.items or self.categories or self.surfaces or times):
             raise InvalidInput("part", "it names nothing", "name a part, or use forget() for all")
         if any(one.tzinfo is None for one in times):

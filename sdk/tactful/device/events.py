@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from tactful.device import given
 from tactful.errors import InvalidInput, VaultDamaged
 
 Kind = Literal[
@@ -37,7 +37,6 @@ PURPOSES = ("essential", "local_profile", "local_personalization", "experiments"
 TASTES = frozenset(
     {"view", "like", "dislike", "save", "purchase", "rating", "dwell", "search", "interest"}
 )  # what only the profile reads: limits and lists for everyone are made without it
-MAX_TEXT = 256  # characters; an id is a name, not a document
 
 
 def new_event_id() -> str:
@@ -67,13 +66,16 @@ class Event:
     event_id: str = field(default_factory=new_event_id)
 
     def __post_init__(self) -> None:
-        _require_one_of("event.kind", self.kind, KINDS)
+        given.one_of("event.kind", self.kind, KINDS)
         if self.evidence is not None:
-            _require_one_of("event.evidence", self.evidence, EVIDENCE)
+            given.one_of("event.evidence", self.evidence, EVIDENCE)
         if self.scope is not None:
-            _require_one_of("event.scope", self.scope, SCOPES)
-        for name in ("item_id", "reservation_id", "surface", "event_id"):
-            _require_text(f"event.{name}", getattr(self, name))
+            given.one_of("event.scope", self.scope, SCOPES)
+        for name in ("item_id", "reservation_id", "surface"):
+            if getattr(self, name) is not None:
+                given.text(f"event.{name}", getattr(self, name))
+        given.text("event.event_id", self.event_id)
+        given.flag("event.confirmed", self.confirmed)
         _require_value(self.kind, self.value)
         _require_target(self)
 
@@ -162,23 +164,12 @@ class StoredEvent:
         )
 
 
-def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InvalidInput(name, f"{value!r} is not known", f"use one of {', '.join(known)}")
-
-
-def _require_text(name: str, value: str | None) -> None:
-    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT):
-        raise InvalidInput(
-            name, f"{value!r} is no name", f"use a text of 1 to {MAX_TEXT} characters"
-        )
-
-
 def _require_value(kind: str, value: float | None) -> None:
-    if value is not None and (not isinstance(value, int | float) or not math.isfinite(value)):
-        raise InvalidInput("event.value", f"{value!r} is no number", "use a finite number")
-    if kind == "rating" and (value is None or not 0 <= value <= 5):
-        raise InvalidInput("event.value", f"{value!r} is no rating", "use a number from 0 to 5")
+    if kind == "rating":
+        given.number("event.value", value, 0, 5, "use a rating from 0 to 5")
+    elif value is not None:
+        least = 0.0 if kind == "dwell" else -given.FINITE
+        given.number("event.value", value, least, given.FINITE, "use a finite number")
 
 
 def _require_target(event: Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from tactful.device import given
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -36,7 +37,41 @@ if TYPE_CHECKING:
     from tactful.protocol.model import ModelRelease
     from tactful.protocol.transport import Transport
 
+MOST_AHEAD = 36_500  # days that a preview may look ahead
 NEEDS_NO_PROFILE = frozenset({"impression", "dismiss", "hide", "report"})
+
+
+def require_parts(catalog: object, settings: object, *, key: object, consent: object) -> None:
+    """Raise InvalidInput unless each is what its name says; wrong ones would fail much later."""
+    from tactful.device.catalog import Catalog
+    from tactful.device.consent import Consent
+    from tactful.device.settings import Settings
+
+    given.instance("catalog", catalog, Catalog, "hand in tactful.Catalog(items)")
+    given.instance("settings", settings, Settings, "hand in tactful.Settings(path=...)")
+    given.able("key", key, "key", "hand in HostKey(32 bytes) or KeyFile(path)")
+    if consent is not None:
+        given.instance("consent", consent, Consent, "hand in Consent.to(...), or None")
+
+
+def require_others(
+    restrictions: object, signals: object, clock: object, transport: object, anchor: object
+) -> None:
+    """Raise InvalidInput for what the host may leave out, unless it is what its name says."""
+    from tactful.device.consent import Restrictions
+    from tactful.device.signals import Registry
+
+    if restrictions is not None:
+        given.instance("restrictions", restrictions, Restrictions, "hand in Restrictions(...)")
+    if signals is not None:
+        given.instance("signals", signals, Registry, "hand in Registry.parse(...)")
+    for field, value, method in (
+        ("clock", clock, "reading"),
+        ("transport", transport, "send"),
+        ("anchor", anchor, "read"),
+    ):
+        if value is not None:
+            given.able(field, value, method, "hand in an object that has it, or None")
 
 
 def require_model(model: Model | None, items: int) -> None:
@@ -94,6 +129,8 @@ class Personalizer:
         from tactful.device.trust import Trust, caps
         from tactful.device.vault.recovery import opened
 
+        require_parts(catalog, settings, key=key, consent=consent)
+        require_others(restrictions, signals, clock, transport, anchor)
         require_model(model, len(catalog))
         self.settings, self._shipped = settings, model
         self.restrictions, self.signals = restrictions or NOBODY, signals or built_in()
@@ -137,6 +174,7 @@ class Personalizer:
         declared, or no longer.
         """
         item = self._item(event)
+        _require_scope(event, item)
         memory = self._past.settled()
         if event.kind not in NEEDS_NO_PROFILE:
             memory.consent.require("local_profile")
@@ -169,6 +207,9 @@ class Personalizer:
 
     def release(self, pick: Pick) -> None:
         """Give a pick back that was never drawn; its reservation no longer counts."""
+        from tactful.device.ranking.picks import Pick
+
+        given.instance("pick", pick, Pick, "give back one of `recommend`")
         self._caps.release(pick.reservation_id)
 
     def contribute(self) -> Contribution:
@@ -211,8 +252,9 @@ class Personalizer:
 
         Returns how many records were erased or blanked.
         """
-        from tactful.device.erasure import erase
+        from tactful.device.erasure import Part, erase
 
+        given.instance("part", part, Part, "hand in Part(items=...), or use forget() for all")
         return self._anew(erase(self._vault, part))
 
     def tidy(self) -> int:
@@ -225,6 +267,7 @@ class Personalizer:
         """The version that this device shows: the control, unless the person takes part."""
         from tactful.device.experiments import assign
 
+        _require_experiment(experiment)
         if not self.memory.consent.allows("experiments"):
             return experiment.arms[0]
         return assign(self._vault, experiment, self._now_seconds()) or experiment.arms[0]
@@ -233,6 +276,7 @@ class Personalizer:
         """Note that the person saw their version today; nothing unless they take part."""
         from tactful.device.experiments import expose, standing
 
+        _require_experiment(experiment)
         joined = standing(self._vault, self._now_seconds()).arms
         if self.memory.consent.allows("experiments") and experiment.id in joined:
             expose(self._vault, experiment, self._today())
@@ -242,6 +286,7 @@ class Personalizer:
 
         Raises ConsentMissing, BudgetExhausted, TaskRejected, ReportRejected, TransportError.
         """
+        _require_experiment(experiment)
         return self._sharing.contribute_to(experiment)
 
     # what explains, and what the person sets
@@ -256,9 +301,12 @@ class Personalizer:
 
         When it returns nothing that was withdrawn is on its way, and nothing waits to be sent.
         """
-        from tactful.device.consent import Shown
+        from tactful.device.consent import Consent, Shown
 
-        self._answered(consent, shown or Shown(), asked=True)
+        given.instance("consent", consent, Consent, "hand in Consent.to(...)")
+        answered_to = Shown() if shown is None else shown
+        given.instance("shown", answered_to, Shown, "hand in Shown(text=...), or None")
+        self._answered(consent, answered_to, asked=True)
         if self._caps.memory_only:
             self._vault.append("setting", {"noticed": True}, durable=True)
             self._caps.keep(self._vault)
@@ -279,11 +327,16 @@ class Personalizer:
         self, n: int, *, surface: str = "home", ahead: timedelta | None = None
     ) -> list[Item]:
         """What a list would hold `ahead` from now if nothing happened; no side effects."""
+        from datetime import timedelta
+
         from tactful.device.ranking.lists import Asked
 
-        ahead_ms = int(ahead.total_seconds() * 1000) if ahead else 0
-        if ahead_ms < 0:
-            raise InvalidInput("ahead", f"{ahead} is in the past", "use a time from now on")
+        ahead = timedelta() if ahead is None else ahead
+        given.instance("ahead", ahead, timedelta, "use timedelta(days=1)")
+        held = timedelta() <= ahead <= timedelta(days=MOST_AHEAD)
+        fix = f"use a time from now on, of at most {MOST_AHEAD:,} days"
+        given.require(held, "ahead", f"{ahead} is in the past or too far away", fix)
+        ahead_ms = int(ahead.total_seconds() * 1000)
         lists, known = self._ready()
         return lists.preview(Asked(n, surface), known, self._now_ms(), ahead_ms)
 
@@ -324,6 +377,7 @@ class Personalizer:
 
         Raises InvalidInput for an unknown event, or a show, which stays true.
         """
+        given.text("event_id", event_id)
         self._past.undo(event_id)
 
     @property
@@ -405,6 +459,9 @@ class Personalizer:
 
     def _item(self, event: Event) -> Item | None:
         """What the event is about; a show of what left the catalog since then still counts."""
+        from tactful.device.events import Event
+
+        given.instance("event", event, Event, "hand in Event(kind=..., item_id=...)")
         gone = event.item_id is None or event.item_id not in self.catalog
         if gone and (event.item_id is None or event.kind == "impression"):
             return None
@@ -456,3 +513,19 @@ class Personalizer:
 
     def _now_ms(self) -> int:
         return self._clock.reading().wall_ms
+
+
+def _require_scope(event: Event, item: Item | None) -> None:
+    """Raise InvalidInput where an event speaks of a brand, a surface, ... that there is none of."""
+    if event.scope in (None, "item", "family") or item is None:
+        return
+    told = event.surface if event.scope == "surface" else getattr(item, str(event.scope))
+    problem = f"{given.shown(item.id)} has no {event.scope}"
+    fix = "name the surface" if event.scope == "surface" else "use scope='item'"
+    given.require(bool(told), "event.scope", problem, fix)
+
+
+def _require_experiment(experiment: object) -> None:
+    from tactful.protocol.experiment import Experiment
+
+    given.instance("experiment", experiment, Experiment, "hand in Experiment.parse(...)")

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
+from tactful.device import given
+from tactful.device.given import require as _require
 from tactful.device.wishes import BrandRules, Wishes
 from tactful.errors import InvalidInput
 
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
+Placement = Literal["aggregator", "devices", "local"]
+SPENDING = ("share_dp_updates", "share_dp_metrics")  # the purposes that are charged
+TINY, MOST_WHOLE = 5e-324, 10**9
+NUMBERS = (  # name, least, most, fix
+    ("balance", 0.0, 1.0, "use 0 to 1"),
+    ("diversity", 0.0, 1.0, "use 0 to 1"),
+    ("lifetime_epsilon", 0.0, given.FINITE, "use 0 (share nothing) or a positive number"),
+    ("delta", TINY, 1 - 2.0**-53, "use a number between 0 and 1, 1e-6 if unsure"),
+    ("refresh_hours", TINY, given.FINITE, "use a number above 0, 24 if unsure"),
+)
+WHOLE = (  # name, least, fix
+    ("trust_days", 0, "use whole days, 7 if unsure"),
+    ("min_batch_size", 1, "use a whole number, 1000 if unsure"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,31 +45,20 @@ class Aggregators:
     helper: str
     leader_key: str
     helper_key: str
-    placement: Literal["aggregator", "devices", "local"] = "aggregator"
+    placement: Placement = "aggregator"
     publisher: str | None = None
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        _require(
-            bool(re.fullmatch(r"[a-z0-9-]{1,64}", self.model)),
-            "aggregators.model",
-            f"{self.model!r} is not a model name",
-            "use 1 to 64 of a-z, 0-9 and -",
-        )
-        for name in ("leader", "helper", "publisher"):
-            url = getattr(self, name)
-            if url is None:
-                continue
-            fix = "use http:// or https:// and a host"
-            _require(
-                bool(re.match(r"https?://[^/]+", url)),
-                f"aggregators.{name}",
-                f"{url!r} is no URL",
-                fix,
-            )
-        for name in ("leader_key", "helper_key"):
-            _public_key(f"aggregators.{name}", getattr(self, name))
+        name = isinstance(self.model, str) and re.fullmatch(r"[a-z0-9-]{1,64}", self.model)
+        problem = f"{self.model!r} is not a model name"
+        _require(bool(name), "aggregators.model", problem, "use 1 to 64 of a-z, 0-9 and -")
+        for half in ("leader", "helper", *(() if self.publisher is None else ("publisher",))):
+            _require_address(f"aggregators.{half}", getattr(self, half))
+        for half in ("leader_key", "helper_key"):
+            _public_key(f"aggregators.{half}", getattr(self, half))
+        given.one_of("aggregators.placement", self.placement, get_args(Placement))
         _require(
             self.leader != self.helper and self.leader_key != self.helper_key,
             "aggregators.helper",
@@ -102,51 +105,21 @@ class Settings:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        for name in ("balance", "diversity"):
-            value = getattr(self, name)
-            _require(
-                0 <= value <= 1, f"settings.{name}", f"{value!r} is out of range", "use 0 to 1"
-            )
-        _require(
-            math.isfinite(self.lifetime_epsilon) and self.lifetime_epsilon >= 0,
-            "settings.lifetime_epsilon",
-            f"{self.lifetime_epsilon!r} is no budget",
-            "use 0 (share nothing) or a positive number",
-        )
-        for purpose, most in (self.purpose_epsilon or {}).items():
-            _require(
-                math.isfinite(most) and most >= 0,
-                f"settings.purpose_epsilon.{purpose}",
-                f"{most!r} is no budget",
-                "use 0 (nothing) or a positive number",
-            )
-        _require(
-            self.trust_days >= 0,
-            "settings.trust_days",
-            f"{self.trust_days!r} is no waiting time",
-            "use whole days, 7 if unsure",
-        )
-        _require(
-            self.on_state_loss in ("half", "closed"),
-            "settings.on_state_loss",
-            f"{self.on_state_loss!r} is not known",
-            "use half or closed",
-        )
-        _require(
-            math.isfinite(self.refresh_hours) and self.refresh_hours > 0,
-            "settings.refresh_hours",
-            f"{self.refresh_hours!r} is no length",
-            "use a number above 0, 24 if unsure",
-        )
-        _require(
-            0 < self.delta < 1, "settings.delta", f"{self.delta!r} is out of range", "try 1e-6"
-        )
-        _require(
-            self.min_batch_size >= 1,
-            "settings.min_batch_size",
-            f"{self.min_batch_size!r} is no crowd",
-            "use a whole number, 1000 if unsure",
-        )
+        """Raise InvalidInput by field: what cannot be is refused before anything is opened."""
+        if self.path is not None:
+            given.path("settings.path", self.path)
+        for name, least, most, fix in NUMBERS:
+            given.number(f"settings.{name}", getattr(self, name), least, most, fix)
+        for name, least, fix in WHOLE:
+            given.whole(f"settings.{name}", getattr(self, name), least, MOST_WHOLE, fix)
+        given.text("settings.policy_version", self.policy_version)
+        given.one_of("settings.on_state_loss", self.on_state_loss, ("half", "closed"))
+        given.instance("settings.wishes", self.wishes, Wishes, "use tactful.Wishes(...)")
+        given.instance("settings.brand", self.brand, BrandRules, "use tactful.BrandRules(...)")
+        if self.aggregators is not None:
+            fix = "use tactful.Aggregators(...), or None"
+            given.instance("settings.aggregators", self.aggregators, Aggregators, fix)
+        _require_budgets(self.purpose_epsilon)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Settings:
@@ -156,32 +129,44 @@ class Settings:
 
         from pydantic import TypeAdapter, ValidationError
 
+        given.path("settings", path)
         try:
-            document = tomllib.loads(Path(path).read_text())
+            document = tomllib.loads(Path(path).read_text("utf-8"))
             return TypeAdapter(cls).validate_json(
                 json.dumps({"path": None, **document}, default=str)
             )
         except OSError as absent:
             raise InvalidInput("settings", f"{path} cannot be read", "name a TOML file") from absent
-        except tomllib.TOMLDecodeError as wrong:
-            raise InvalidInput("settings", str(wrong), "correct the file") from wrong
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+            raise InvalidInput("settings", f"{path}: {wrong}", "correct the file") from wrong
         except ValidationError as wrong:
             first = wrong.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
             raise InvalidInput(f"settings: {where}", first["msg"], "correct the file") from wrong
 
 
+def _require_budgets(budgets: object) -> None:
+    """Raise InvalidInput unless each is what one purpose may spend."""
+    if budgets is None:
+        return
+    given.instance("settings.purpose_epsilon", budgets, dict, "name purposes and their budgets")
+    for purpose, most in dict(budgets).items() if isinstance(budgets, dict) else ():
+        given.one_of("settings.purpose_epsilon", purpose, SPENDING)
+        field = f"settings.purpose_epsilon.{purpose}"
+        given.number(field, most, 0, given.FINITE, "use 0 (nothing) or a positive number")
+
+
+def _require_address(name: str, url: object) -> None:
+    address = isinstance(url, str) and re.match(r"https?://[^/]+", url)
+    _require(bool(address), name, f"{url!r} is no URL", "use http:// or https:// and a host")
+
+
 def _public_key(name: str, text: str) -> bytes:
     try:
         key = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except (TypeError, ValueError):  # binascii.Error is one
         key = b""
     _require(
         len(key) == 32, name, "not 32 bytes of base64", "copy it from `tactful-aggregator init`"
     )
     return key
-
-
-def _require(holds: bool, name: str, problem: str, fix: str) -> None:
-    if not holds:
-        raise InvalidInput(name, problem, fix)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
+from tactful.device import given
 from tactful.device.catalog import Item
-from tactful.errors import InvalidInput
 
 Objective = Literal["mmr", "xquad", "dpp", "calibration"]
 Mark = tuple[str, str]  # an attribute of an item, and its value: ("brand", "acme")
@@ -16,6 +16,7 @@ QUOTAS = ("category", "brand", "family")
 PLACES = ("repeat_due", "fresh", "exploration")
 SENSITIVE = ("health", "religion", "politics", "sexuality", "ethnicity", "trade union")
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
+MOST = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +52,23 @@ class Wishes:
         return any(mark.casefold() in self.sensitive for mark in (item.category, *item.tags))
 
     def __post_init__(self) -> None:
-        known = get_args(Objective)
-        _require(self.objective in known, "objective", f"use one of {', '.join(known)}")
-        _require(set(self.most) <= set(QUOTAS), "most", f"use {', '.join(QUOTAS)}")
-        _require(all(most >= 1 for most in self.most.values()), "most", "use 1 or more")
-        _require(set(self.places) <= set(PLACES), "places", f"use {', '.join(PLACES)}")
-        for name in ("places", "surfaces"):
-            shares = getattr(self, name).values()
-            _require(all(0 <= share <= 1 for share in shares), name, "use shares from 0 to 1")
-        _require(self.trials >= 0, "trials", "use 0 or more")
-        _require(0 <= self.fatigue <= 9, "fatigue", "use 0 to 9")
+        """Raise InvalidInput by field."""
+        given.one_of("wishes.objective", self.objective, get_args(Objective))
+        for name in ("most", "places", "surfaces"):
+            given.instance(f"wishes.{name}", getattr(self, name), Mapping, "use a dict")
+        for name, most in self.most.items():
+            given.one_of("wishes.most", name, QUOTAS)
+            given.whole(f"wishes.most.{name}", most, 1, MOST, "use 1 or more")
+        for name, share in self.places.items():
+            given.one_of("wishes.places", name, PLACES)
+            given.number(f"wishes.places.{name}", share, 0, 1, "use a share from 0 to 1")
+        for name, share in self.surfaces.items():
+            given.text("wishes.surfaces", name)
+            given.number(f"wishes.surfaces.{name}", share, 0, 1, "use 0 to 1")
+        given.whole("wishes.trials", self.trials, 0, MOST, "use 0 or more")
+        given.text("wishes.seed", self.seed, empty=True)
+        given.number("wishes.fatigue", self.fatigue, 0, 9, "use 0 to 9")
+        given.names("wishes.sensitive", self.sensitive)
         object.__setattr__(self, "sensitive", tuple(one.casefold() for one in self.sensitive))
 
 
@@ -81,11 +89,19 @@ class BrandRules:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        _require(0 <= self.standard_share <= 1, "standard_share", "use 0 to 1")
-        _require(all(place >= 0 for place in self.pins), "pins", "count places from 0")
-        marks = (*(mark for pair in self.apart for mark in pair), *self.never)
-        known = all(name in ATTRIBUTES for name, _ in marks)
-        _require(known, "apart, never", f"use marks of {', '.join(ATTRIBUTES)}")
+        """Raise InvalidInput by field."""
+        given.instance("brand.pins", self.pins, Mapping, "use a dict of place to item id")
+        for place, item_id in self.pins.items():
+            given.whole("brand.pins", place, 0, MOST, "count places from 0")
+            given.text(f"brand.pins.{place}", item_id)
+        given.names("brand.notices", self.notices)
+        given.number("brand.standard_share", self.standard_share, 0, 1, "use 0 to 1")
+        for pair in self.apart:
+            given.require(len(pair) == 2, "brand.apart", f"{pair!r} is no pair", "use two marks")
+            for mark in pair:
+                _require_mark("brand.apart", mark)
+        for mark in self.never:
+            _require_mark("brand.never", mark)
 
     def parts(self, one: Item, other: Item) -> bool:
         """Whether the two are never in one list."""
@@ -100,6 +116,11 @@ def _has(item: Item, mark: Mark) -> bool:
     return value in item.tags if name == "tag" else bool(getattr(item, name) == value)
 
 
-def _require(holds: bool, name: str, fix: str) -> None:
-    if not holds:
-        raise InvalidInput(f"settings: {name}", "it is unknown or out of range", fix)
+def _require_mark(field: str, mark: object) -> None:
+    fits = isinstance(mark, Sequence) and not isinstance(mark, str) and len(mark) == 2
+    fix = f'use ("brand", "acme"); the first is one of {", ".join(ATTRIBUTES)}'
+    given.require(fits, field, f"{given.shown(mark)} is no mark", fix)
+    for part in mark if isinstance(mark, Sequence) else ():
+        given.text(field, part)
+    named = isinstance(mark, Sequence) and mark[0] in ATTRIBUTES
+    given.require(named, field, f"{given.shown(mark)} is no mark", fix)

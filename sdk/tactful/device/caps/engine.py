@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
+from tactful.device import given
 from tactful.device.caps.deciding import Deciding
 from tactful.device.caps.decisions import (
     Decision,
@@ -224,6 +226,7 @@ class CapEngine:
     def mute(self, scope: str, value: str, *, for_ms: int | None = MUTE_MS) -> None:
         """Show nothing whose `scope` is `value`, for 90 days; `for_ms` None is until taken back."""
         _require_scope(scope)
+        given.text("value", value, most=inf)
         if for_ms is not None and for_ms < 1:
             raise InvalidInput("for_ms", f"{for_ms} is no length", "use 1 or more, or None")
         with self._writing() as writing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from tactful.device import given
 from tactful.errors import ConsentMissing, InvalidInput
 
 PURPOSES: dict[str, str] = {
@@ -35,12 +36,14 @@ class Consent:
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("granted", "refused"):
+            object.__setattr__(self, name, given.names("consent", getattr(self, name)))
         _known(self.granted | self.refused)
 
     @classmethod
     def to(cls, *purposes: str) -> Consent:
         """Agreement to exactly these `purposes`."""
-        return cls(frozenset(purposes))
+        return cls(given.names("consent", purposes))
 
     def grant(self, *purposes: str) -> Consent:
         """The same agreement with `purposes` added."""

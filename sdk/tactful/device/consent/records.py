@@ -6,8 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, get_args
 
+from tactful.device import given
 from tactful.device.consent.purposes import PURPOSES, Consent
 from tactful.errors import InvalidInput
 
@@ -15,6 +17,7 @@ Given = Literal["granted", "denied", "withdrawn"]
 State = Literal["unset", "granted", "denied", "withdrawn", "expired", "superseded"]
 GENESIS = "0" * 64
 ASK_AGAIN_SECONDS = 90 * 86_400
+MOST_SECONDS = 2**40
 _GIVEN: dict[str, Given] = {one: one for one in get_args(Given)}
 _FIX = "use the receipt as it was exported"
 
@@ -35,8 +38,13 @@ class Shown:
     valid_seconds: int | None = None
 
     def __post_init__(self) -> None:
-        if self.valid_seconds is not None and self.valid_seconds <= 0:
-            raise InvalidInput("shown.valid_seconds", "it is not above 0", "use None for no end")
+        """Raise InvalidInput by field."""
+        for name in ("text", "locale", "method", "app_version"):
+            given.text(f"shown.{name}", getattr(self, name), most=inf, empty=True)
+        given.flag("shown.gpc_stated", self.gpc_stated)
+        if self.valid_seconds is not None:
+            fix = "use whole seconds above 0, or None for no end"
+            given.whole("shown.valid_seconds", self.valid_seconds, 1, MOST_SECONDS, fix)
 
 
 @dataclass(frozen=True, kw_only=True)

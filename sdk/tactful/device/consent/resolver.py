@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tactful.device import given
 from tactful.device.consent.purposes import NEEDS, PURPOSES, Consent
 from tactful.device.consent.records import Answers
 from tactful.device.consent.strings import denied_by_gpp, denied_by_tcf
-from tactful.errors import InvalidInput
 
 SHARING = frozenset({"share_dp_updates", "share_dp_metrics", "cover_traffic"})
 NOT_FOR_MINORS = "local_profile"
@@ -30,9 +30,12 @@ class Restrictions:
     minor: bool = False
 
     def __post_init__(self) -> None:
-        for unread in (self.gpp, self.tcf):
-            if unread == "":
-                raise InvalidInput("restrictions", "a consent string is empty", "use None")
+        for name in ("os", "gpc", "minor"):
+            given.flag(f"restrictions.{name}", getattr(self, name))
+        for name in ("gpp", "tcf"):
+            told = getattr(self, name)
+            fits = told is None or (isinstance(told, str) and told != "")
+            given.require(fits, f"restrictions.{name}", f"{told!r} is no string", "use None")
         self.objection("essential", gpc_acknowledged=True)  # reads both strings
 
     @property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, SupportsIndex, overload
 
 import numpy as np
 
+from tactful.device import given
 from tactful.device.caps import CapEngine
 from tactful.device.catalog import Catalog, Item
 from tactful.device.memory import Memory, recall
@@ -43,6 +44,7 @@ MOST_REFUSED = 2_000  # items that limits may refuse before a place is left empt
 HIDDEN = "NOT_INTERESTED"  # the reason that limits give for it
 WORN = 0.1  # of one show: below, an item is as good as fresh
 TRACES_KEPT = 32  # in memory
+MOST_PLACES = 1_000_000  # each empty one has its reason, which takes memory
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,12 @@ class Asked:
         object.__setattr__(self, "length", _count(self.length))
         if self.balance is not None:
             object.__setattr__(self, "balance", _share("balance", self.balance))
-        if not (isinstance(self.surface, str) and self.surface):
-            raise InvalidInput("surface", f"{self.surface!r} is no name", 'use a text, as "home"')
-        if not all(isinstance(item_id, str) for item_id in self.exclude):
-            raise InvalidInput("exclude", "one of it is no id", "use ids of catalog items")
+        given.text("surface", self.surface)
 
 
 def excluded(ids: Iterable[str]) -> frozenset[str]:
     """The ids as a set; raises InvalidInput for a single text, whose letters would be taken."""
-    if isinstance(ids, str):
-        raise InvalidInput("exclude", f"{ids!r} is one text", "use a list of ids")
-    return frozenset(ids)
+    return given.names("exclude", ids)
 
 
 def _count(told: SupportsIndex) -> int:
@@ -91,8 +88,9 @@ def _count(told: SupportsIndex) -> int:
         count = index(told)
     except TypeError:
         count = -1
-    if count < 0:
-        raise InvalidInput("n", f"{told!r} is no number of items", "use 0 or more")
+    if isinstance(told, bool) or not 0 <= count <= MOST_PLACES:
+        fix = f"use 0 to {MOST_PLACES:,}"
+        raise InvalidInput("n", f"{given.shown(told)} is no number of items", fix)
     return count
 
 
