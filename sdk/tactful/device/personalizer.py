@@ -182,7 +182,7 @@ class Personalizer:
         if event.kind not in NEEDS_NO_PROFILE and not learns:
             return
         purpose = "local_profile" if learns else "essential"
-        self._past.require_declared(self.signals, event.kind, purpose)
+        self.signals.require(event.kind, purpose, self._now_ms())
         self._caps.record(event, item, purpose=purpose)
 
     def recommend(
@@ -259,7 +259,7 @@ class Personalizer:
 
     def tidy(self) -> int:
         """Destroy what was kept for as long as it may be; how many records. Call it once a day."""
-        return self._anew(self._caps.fold_away() + self._past.outlive(self.signals))
+        return self._anew(self._caps.fold_away() + self._past.outlive(self.signals, self._now_ms()))
 
     # experiments
 
@@ -455,7 +455,7 @@ class Personalizer:
         in_use = self._adopted(memory)
         model = self._shipped if in_use is None else in_use.model
         release = None if in_use is None else in_use.release
-        return self._lists, Known(memory, self._past.profile, model, release)
+        return self._lists, Known(memory, self._past.profile, model, release, self._now_seconds())
 
     def _item(self, event: Event) -> Item | None:
         """What the event is about; a show of what left the catalog since then still counts."""
@@ -509,10 +509,12 @@ class Personalizer:
         return self._now_seconds() // 86_400
 
     def _now_seconds(self) -> int:
-        return self._now_ms() // 1000
+        """What the wall clock shows: for what others date, such as answers, tasks and releases."""
+        return self._clock.reading().wall_ms // 1000
 
     def _now_ms(self) -> int:
-        return self._clock.reading().wall_ms
+        """The time that events are dated by: what was felt fades by it, however a clock is set."""
+        return self._caps.now_ms()
 
 
 def _require_scope(event: Event, item: Item | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from tactful.device import memory as remembering
 from tactful.device.consent import Restrictions, effective
@@ -64,17 +63,16 @@ class Recollection:
         """Destroy all but answers, charges and what was sent; how many records."""
         return remembering.forget(self._vault)
 
-    def outlive(self, signals: Registry) -> int:
-        """Destroy what was kept for as long as it may be; how many records."""
-        return remembering.outlive(self._vault, signals, 1000 * self._now())
+    def outlive(self, signals: Registry, now_ms: int) -> int:
+        """Destroy what was kept for as long as it may be; how many records.
+
+        `now_ms` is of the clock that events are dated by: one that was set wrongly erases nothing.
+        """
+        return remembering.outlive(self._vault, signals, now_ms)
 
     def begin_anew(self) -> None:
         """Read everything again: something was erased."""
         self.last = self._blank
-
-    def require_declared(self, signals: Registry, kind: str, purpose: str) -> None:
-        """Raise InvalidInput unless `kind` may be recorded today."""
-        signals.require(kind, purpose, datetime.fromtimestamp(self._now(), UTC).date())
 
     def _allowed(self, memory: Memory) -> Memory:
         consent = effective(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
@@ -19,6 +19,7 @@ from tactful.device.events import KINDS, StoredEvent
 from tactful.errors import InvalidInput
 
 DAY_MS = 86_400_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BUILT_IN = Path(__file__).with_name("signals.json")
 Measure = Literal["count", "seconds", "number"]
 Sensitivity = Literal["low", "medium", "high"]
@@ -85,12 +86,13 @@ class Registry:
         """The declaration of `name`, None if there is none."""
         return self._signals.get(name)
 
-    def require(self, name: str, purpose: str, today: date) -> Signal:
-        """The declaration of `name`; raises InvalidInput unless it may be recorded today."""
+    def require(self, name: str, purpose: str, now_ms: int) -> Signal:
+        """The declaration of `name`; raises InvalidInput unless it may be recorded at `now_ms`."""
+        today = EPOCH + timedelta(milliseconds=max(now_ms, 0))
         signal = self._signals.get(name)
         if signal is None:
             raise InvalidInput("event.kind", f"{name!r} is not declared", "declare it in signals")
-        if today > signal.last_day:
+        if today.date() > signal.last_day:
             raise InvalidInput(
                 "event.kind", f"{name!r} may not be recorded since {signal.expires}", "review it"
             )

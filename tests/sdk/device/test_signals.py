@@ -1,7 +1,7 @@
 """What is not declared is not recorded, and what was kept long enough is gone from every file."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,8 +12,12 @@ from tactful.device.signals import BUILT_IN, Registry, built_in
 from tactful.errors import InvalidInput
 from tactful.testing import FIXED_KEY, LOCAL, FrozenClock, small_catalog, small_device
 
-TODAY = date(2026, 3, 2)
 DAY_MS = 86_400_000
+
+
+def at_ms(day: int) -> int:
+    """A day of March 2026 as events are dated."""
+    return round(datetime(2026, 3, day, 12, tzinfo=UTC).timestamp() * 1000)
 
 
 def test_every_kind_of_event_is_declared_and_nothing_else() -> None:
@@ -75,9 +79,9 @@ def test_what_is_undeclared_expired_or_for_another_purpose_is_not_recorded(
 ) -> None:
     registry = Registry.parse(declared())
 
-    registry.require("like", "local_profile", TODAY)
+    registry.require("like", "local_profile", at_ms(2))
     with pytest.raises(InvalidInput, match=match):
-        registry.require(name, purpose, date(2026, 3, day))
+        registry.require(name, purpose, at_ms(day))
 
 
 def test_a_device_records_nothing_that_is_not_declared() -> None:

@@ -30,7 +30,7 @@ from tactful.device.caps.reservations import (
 )
 from tactful.device.caps.rooms import Here
 from tactful.device.caps.rules import LEVELS, QuietHours, Rules
-from tactful.device.caps.segments import BUDGET, VERIFIED, Moment
+from tactful.device.caps.segments import BUDGET, FULL, VERIFIED, Moment
 from tactful.device.caps.state import State
 from tactful.device.caps.things import Showable, Thing
 from tactful.device.caps.waits import Refusal
@@ -295,6 +295,14 @@ class CapEngine:
         """A handle for now, to say later when something happened."""
         with self._desk.looking() as (_, now):
             return Moment(now.stamp.segment, now.stamp.offset)
+
+    def now_ms(self) -> int:
+        """The time that events are dated by, unix ms: inside a boot no clock that is set moves it.
+
+        Nothing is written.
+        """
+        with self._desk.looking() as (_, now):
+            return now.ms(FULL)
 
     def ledger_time(self) -> tuple[int, int]:
         """(time since the vault began, time now) that no clock of app or operator can hasten.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import index
 from typing import TYPE_CHECKING, SupportsIndex, overload
@@ -49,12 +49,16 @@ MOST_PLACES = 1_000_000  # each empty one has its reason, which takes memory
 
 @dataclass(frozen=True)
 class Known:
-    """What is known when a list is made: settings, the model in use, the profile if it is asked."""
+    """What is known when a list is made: settings, the model in use, the profile if it is asked.
+
+    `wall` is what the wall clock shows, unix seconds: releases are dated by it, events are not.
+    """
 
     memory: Memory
     profile: Callable[[], Profile]
     model: Model | None
     release: ModelRelease | None
+    wall: int
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ class Lists:
 
     def preview(self, asked: Asked, known: Known, now_ms: int, ahead_ms: int) -> list[Item]:
         """What the list would be `ahead_ms` from now if nothing else happened; nothing is kept."""
-        ranking, found = self._ranking(asked, known, now_ms + ahead_ms), list[int]()
+        then = replace(known, wall=known.wall + ahead_ms // 1000)
+        ranking, found = self._ranking(asked, then, now_ms + ahead_ms), list[int]()
         items = self._catalog.items
         for number in ranking.line():
             if len(found) == asked.length:
@@ -187,7 +192,7 @@ class Lists:
             surface=wishes.surfaces.get(asked.surface, 1.0),
             person=min(memory.balance, 1.0 if asked.balance is None else asked.balance),
             allowed=memory.consent.allows("local_personalization"),
-            staleness=1.0 if known.release is None else freshness(known.release, now_ms),
+            staleness=1.0 if known.release is None else freshness(known.release, known.wall),
         )
         taste, seed, today = NOTHING, b"", now_ms // DAY_MS
         hidden = asked.hidden
@@ -232,7 +237,7 @@ class Lists:
         return self._standing
 
     def _note(self, trace: Trace, known: Known, asked: Asked) -> None:
-        kept = trace.at(known.memory, asked.balance)
+        kept = trace.at(known.memory, asked.balance, known.wall)
         self._traces[trace.decision_id] = kept
         if len(self._traces) > TRACES_KEPT:
             self._traces.popitem(last=False)
@@ -252,7 +257,7 @@ class Lists:
         then = recall(self._vault, Memory(), until=trace.position)
         if trace.model != self._worth(known.model).digest:
             raise InvalidInput("decision_id", "its model is no longer kept", "use a later one")
-        before = Known(then, lambda: then.profile, known.model, known.release)
+        before = Known(then, lambda: then.profile, known.model, known.release, trace.wall)
         asked = Asked(
             trace.length,
             trace.surface,
@@ -270,9 +275,9 @@ class Lists:
         return frozenset(what for what, item in items.items() if answer.get(item.id) == HIDDEN)
 
 
-def freshness(release: ModelRelease, now_ms: int) -> float:
-    """1 until a release expires, then halved for each further lifetime it had."""
-    late = now_ms / 1000 - release.expires
+def freshness(release: ModelRelease, now: int) -> float:
+    """1 until a release expires, then halved for each further lifetime it had; unix seconds."""
+    late = now - release.expires
     return float(min(1.0, 2.0 ** (-late / (release.expires - release.created))))
 
 

@@ -23,7 +23,8 @@ class Trace:
     `model` names what was in the model, empty for none; `standard` is how many of the shown would
     stand as high for everyone, `promoted` how far below the list the lowest stood by score,
     `relaxed` how many quotas yielded. `wear` and `gains` are of each of the shown: how worn it was,
-    and how much higher it stands for the person than for everyone, in [0, 1].
+    and how much higher it stands for the person than for everyone, in [0, 1]. `at_ms` is the time
+    that events are dated by, `wall` what the wall clock showed, unix seconds.
     """
 
     decision_id: str
@@ -43,6 +44,7 @@ class Trace:
     relaxed: int = 0
     wear: tuple[float, ...] = ()
     gains: tuple[float, ...] = ()
+    wall: int = 0
 
     @classmethod
     def of(cls, picks: Picks, ranking: Ranking, length: int, surface: str, at_ms: int) -> Trace:
@@ -66,10 +68,10 @@ class Trace:
             gains=tuple(round(gain, 3) for gain in ranking.scored.gains(numbers)),
         )
 
-    def at(self, memory: Memory, balance: float | None) -> Trace:
-        """With where in the vault it was made, and what then held."""
+    def at(self, memory: Memory, balance: float | None, wall: int) -> Trace:
+        """With where in the vault it was made, what then held and what the wall clock showed."""
         allowed = memory.consent.allows("local_personalization")
-        return replace(self, position=memory.position, balance=balance, allowed=allowed)
+        return replace(self, position=memory.position, balance=balance, allowed=allowed, wall=wall)
 
     def body(self) -> dict[str, object]:
         """The record body that `from_body` reads back."""
@@ -98,6 +100,7 @@ class Trace:
             relaxed=int(str(body.get("relaxed", 0))),
             wear=tuple(map(float, texts(body.get("wear")))),
             gains=tuple(map(float, texts(body.get("gains")))),
+            wall=int(str(body.get("wall", 0))),
         )
 
     def replayed(self, ranking: Ranking) -> Replay:

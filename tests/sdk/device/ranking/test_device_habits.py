@@ -160,7 +160,7 @@ def test_an_old_model_shrinks_the_personal_share() -> None:
     object.__setattr__(release, "expires", 1000)
     ages = [500, 1000, 2000, 3000]
 
-    fresh = [freshness(release, 1000 * age) for age in ages]
+    fresh = [freshness(release, age) for age in ages]
 
     assert fresh == [1.0, 1.0, 0.5, 0.25]
     shares = [
