@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tactful.audit.cli import add_parser as add_audit
-from tactful.audit.cli import main as audit
-from tactful.device.caps.cli import add_parser as add_caps
 from tactful.errors import InvalidInput, TactfulError
-from tactful.person.cli import add_parser as add_person
 
 if TYPE_CHECKING:
     from tactful.device.memory import Disclosure, Memory
@@ -21,21 +18,45 @@ if TYPE_CHECKING:
     from tactful.protocol.messages import Report
 
 
+ENDED, UNHEARD = 130, 141  # as shells tell of a program that a signal ended
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; what can be mended is one sentence on stderr and exit status 2."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["audit"]:
-        return audit(given[1:])  # its exit statuses speak of the claim
-    options = _parser().parse_args(given)
     try:
-        status: int = options.run(options)
-    except (TactfulError, OSError) as wrong:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()  # here, where a reader that left can still be answered
+    except KeyboardInterrupt:
+        print("tactful: ended", file=sys.stderr)
+        return ENDED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNHEARD
+    except OSError as wrong:
+        named = f"{wrong.filename}: {wrong.strerror}" if wrong.filename else wrong
+        print(f"tactful: {named}", file=sys.stderr)
+        return 2
+    except TactfulError as wrong:
         print(f"tactful: {wrong}", file=sys.stderr)
         return 2
     return status
 
 
+def _run(given: list[str]) -> int:
+    if given[:1] == ["audit"]:
+        from tactful.audit.cli import main as audit
+
+        return audit(given[1:])  # its exit statuses speak of the claim
+    options = _parser().parse_args(given)
+    status: int = options.run(options)
+    return status
+
+
 def _parser() -> argparse.ArgumentParser:
+    from tactful.audit.cli import add_parser as add_audit
+    from tactful.device.caps.cli import add_parser as add_caps
+    from tactful.person.cli import add_parser as add_person
+
     parser = argparse.ArgumentParser(prog="tactful", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, told in (
@@ -68,10 +89,9 @@ def _opened(options: argparse.Namespace) -> tuple[Vault, Memory]:
     from tactful.device.device_key import KeyFile
     from tactful.device.memory import Memory, recall
     from tactful.device.vault import Vault
+    from tactful.person.cli import require_files
 
-    for name, path in (("vault", options.vault), ("--key-file", options.key_file)):
-        if not path.is_file():
-            raise InvalidInput(name, f"{path} is not a file", "name one that is there")
+    require_files(options.vault, options.key_file)
     vault = Vault.open(options.vault, KeyFile(options.key_file))
     return vault, recall(vault, Memory())
 
@@ -163,7 +183,12 @@ def _disclosures(options: argparse.Namespace) -> int:
 def _text(path: Path) -> str:
     if not path.is_file():
         raise InvalidInput("--signals", f"{path} is not a file", "name one that is there")
-    return path.read_text()
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as wrong:
+        raise InvalidInput(
+            "--signals", f"{path} is no text ({wrong})", "name a JSON file"
+        ) from wrong
 
 
 def _erase(options: argparse.Namespace) -> int:

@@ -1,16 +1,20 @@
 """At a command line, what is wrong is one sentence that names it, and exit status 2."""
 
 import http.server
+import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tactful.cli import ENDED, UNHEARD
 from tactful.device.consent import Consent
 from tactful.device.device_key import KeyFile
 from tactful.device.personalizer import Personalizer
@@ -36,6 +40,13 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).write_bytes(content)
     (tmp_path / "letter.txt").write_text("not a database\n" * 100)
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "stub.db").write_bytes(b"\xe9")
+    (tmp_path / "latin.toml").write_bytes(b'path = "\xe9"')
+    (tmp_path / "app.toml").write_text('path = "taste.db"')
+    events = '{"at": 0, "kind": "offer", "item": "a"}\n'
+    (tmp_path / "log.jsonl").write_text(events * 20_000)
+    (tmp_path / "rules.json").write_text('{"schema": 1}')
     made_pair(tmp_path, min_batch_floor=4)
     return tmp_path
 
@@ -46,6 +57,23 @@ WRONG = {
     "tactful ledger taste.db --key-file wrong.key": "not the one that sealed this vault",
     "tactful export taste.db --key-file short.key": "not 32 bytes long",
     "tactful erase letter.txt --key-file right.key": "not a vault",
+    "tactful ledger empty.db --key-file right.key": "vault: empty.db is empty",
+    "tactful export taste.db --key-file empty.db": "--key-file: empty.db is empty",
+    "tactful person empty.db --key-file right.key": "vault: empty.db is empty",
+    "tactful ledger stub.db --key-file right.key": "not a vault",
+    "tactful person stub.db --key-file right.key --write p.html": "not a vault",
+    "tactful person taste.db --key-file right.key --port 99999": "--port: 99999 is out of range",
+    "tactful person taste.db --key-file right.key --settings latin.toml": "settings: latin.toml",
+    "tactful person taste.db --key-file right.key --catalog stub.db": "catalog: document",
+    "tactful person taste.db --key-file right.key --write leader": "leader: Is a directory",
+    "tactful disclosures --settings latin.toml out": "settings: latin.toml",
+    "tactful disclosures --settings app.toml --signals stub.db out": "stub.db is no text",
+    "tactful disclosures --settings app.toml letter.txt": "letter.txt: File exists",
+    "tactful disclosures --settings app.toml --check none": "it is stale or missing",
+    "tactful caps lint leader": "rules: leader cannot be read",
+    "tactful caps lint stub.db": "rules: stub.db cannot be read",
+    "tactful caps simulate rules.json --events stub.db": "stub.db",
+    "tactful caps simulate rules.json --events leader": "leader",
     "tactful-lab demo --epsilon 0": "epsilon: 0.0 is not above 0",
     "tactful-lab demo --epsilon nan": "epsilon: nan is not above 0",
     "tactful-lab demo --devices 0": "--devices: 0 is out of range",
@@ -150,3 +178,51 @@ def test_an_address_of_another_program_is_named(folder: Path, elsewhere: str, co
     assert done.returncode == 2
     assert "is a Tactful leader there?" in done.stderr or "no signed checkpoint" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tactful export taste.db --key-file right.key",
+        "tactful ledger taste.db --key-file right.key",
+        "tactful caps lint rules.json",
+        "tactful --help",
+    ],
+)
+def test_a_reader_that_leaves_early_hears_no_complaint(folder: Path, line: str) -> None:
+    program, *arguments = line.split()
+    command = [str(Path(sys.executable).with_name(program)), *arguments]
+    talking = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    talking.stdout.close()
+
+    assert talking.stderr.read() == ""
+    talking.stderr.close()
+    assert talking.wait(60) in (0, UNHEARD)
+
+
+def test_whoever_stops_a_command_sees_no_traceback(folder: Path) -> None:
+    """The events come through a pipe that says nothing, so the command waits when it is stopped."""
+    os.mkfifo(folder / "silent")
+    program = str(Path(sys.executable).with_name("tactful"))
+    command = [program, "caps", "simulate", "rules.json", "--events", "silent"]
+    waiting = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    pipe = _opened_by_its_reader(folder / "silent")
+    waiting.send_signal(signal.SIGINT)
+    _, told = waiting.communicate(timeout=60)
+    os.close(pipe)
+
+    assert (waiting.returncode, told) == (ENDED, "tactful: ended\n")
+
+
+def _opened_by_its_reader(pipe: Path) -> int:
+    """The pipe's other end, once somebody reads there."""
+    for _ in range(600):
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("nobody reads")

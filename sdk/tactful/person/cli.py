@@ -17,6 +17,8 @@ from tactful.person.render import LANGUAGES, render
 from tactful.person.server import PersonServer
 from tactful.person.story import catalog_of, story
 
+MOST_PORT = 65_535
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Offer `tactful person`."""
@@ -26,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument("--key-file", type=Path, required=True, help="the file with its key")
     command.add_argument("--catalog", type=Path, help="the app's items, JSON; else ids are shown")
     command.add_argument("--settings", type=Path, help="the app's settings, TOML")
-    command.add_argument("--port", type=int, default=0, help="default: a free one")
+    command.add_argument("--port", type=int, default=0, help="0 to 65535; default: a free one")
     command.add_argument("--write", type=Path, metavar="FILE", help="write the page, do not serve")
     command.add_argument("--language", choices=LANGUAGES, default="en", help="with --write")
     command.set_defaults(run=run)
@@ -44,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _serve(device: Personalizer, port: int) -> None:
+    if not 0 <= port <= MOST_PORT:
+        raise InvalidInput("--port", f"{port} is out of range", f"use 0 to {MOST_PORT}")
     with PersonServer(device, port) as server:
         print(f"open {server.address}\nCtrl-C ends it", flush=True)
         try:
@@ -53,9 +57,7 @@ def _serve(device: Personalizer, port: int) -> None:
 
 
 def _device(options: argparse.Namespace) -> Personalizer:
-    for name, path in (("vault", options.vault), ("--key-file", options.key_file)):
-        if not path.is_file():
-            raise InvalidInput(name, f"{path} is not a file", "name one that is there")
+    require_files(options.vault, options.key_file)
     key = KeyFile(options.key_file)
     if options.catalog is None:
         with Vault.open(options.vault, key) as vault:
@@ -66,3 +68,12 @@ def _device(options: argparse.Namespace) -> Personalizer:
     settings = Settings(path=None) if told is None else Settings.from_file(told)
     chosen = replace(settings, path=str(options.vault))
     return Personalizer(catalog, chosen, key=key, consent=None)
+
+
+def require_files(vault: Path, key: Path) -> None:
+    """Raise InvalidInput unless both are there: whoever only looks makes no vault and no key."""
+    for name, path in (("vault", vault), ("--key-file", key)):
+        if not path.is_file():
+            raise InvalidInput(name, f"{path} is not a file", "name one that is there")
+        if not path.stat().st_size:
+            raise InvalidInput(name, f"{path} is empty", "name the one that the app uses")

@@ -19,6 +19,7 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
     2: ("alter table record add column taste blob",),  # to 3: what only the profile may read
 }
 APPLICATION_ID = 0x54414354  # "TACT"
+HEADER = b"SQLite format 3\x00"  # of every SQLite file that holds anything
 BUSY_SECONDS = 5.0  # the longest that a write waits for another process
 _SCHEMA = Path(__file__).with_name("schema.sql")
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -148,8 +149,19 @@ def require_place(path: Path) -> None:
     if path.is_dir():
         raise InvalidInput("path", f"{path} is a folder", "name a file in it")
     if not path.exists():
-        with translated():
-            _make_private(path)
+        _make_private(path)
+    _require_header(path)
+
+
+def _require_header(path: Path) -> None:
+    """Raise VaultForeign for a file too short for SQLite to see that it is none of its own."""
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(HEADER))
+    except OSError as refused:
+        raise VaultError(f"vault: {path} cannot be read ({refused.strerror})") from refused
+    if begins and begins != HEADER:
+        raise VaultForeign("vault: the file is not a vault; name another path")
 
 
 def _make_private(path: Path) -> None:
