@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tactful.device.anchor import AnchorFile
     from tactful.device.catalog import Catalog, Item
-    from tactful.device.consent import Consent
+    from tactful.device.consent import Consent, Restrictions, Shown
     from tactful.device.device_key import HostKey, KeyFile, KeyProvider, KeyringKey
+    from tactful.device.erasure import Part
     from tactful.device.events import Event
     from tactful.device.personalizer import Personalizer
     from tactful.device.settings import Aggregators, Settings
+    from tactful.device.signals import Registry
     from tactful.device.wishes import BrandRules, Wishes
     from tactful.errors import TactfulError
+    from tactful.protocol.experiment import Experiment
 
 __all__ = [
     "Aggregators",
@@ -20,13 +23,18 @@ __all__ = [
     "Catalog",
     "Consent",
     "Event",
+    "Experiment",
     "HostKey",
     "Item",
     "KeyFile",
     "KeyProvider",
     "KeyringKey",
+    "Part",
     "Personalizer",
+    "Registry",
+    "Restrictions",
     "Settings",
+    "Shown",
     "TactfulError",
     "Wishes",
 ]
@@ -38,13 +46,18 @@ _HOMES = {
     "Catalog": "tactful.device.catalog",
     "Consent": "tactful.device.consent",
     "Event": "tactful.device.events",
+    "Experiment": "tactful.protocol.experiment",
     "HostKey": "tactful.device.device_key",
     "Item": "tactful.device.catalog",
     "KeyFile": "tactful.device.device_key",
     "KeyProvider": "tactful.device.device_key",
     "KeyringKey": "tactful.device.device_key",
+    "Part": "tactful.device.erasure",
     "Personalizer": "tactful.device.personalizer",
+    "Registry": "tactful.device.signals",
+    "Restrictions": "tactful.device.consent",
     "Settings": "tactful.device.settings",
+    "Shown": "tactful.device.consent",
     "TactfulError": "tactful.errors",
     "Wishes": "tactful.device.wishes",
 }

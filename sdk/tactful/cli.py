@@ -159,10 +159,13 @@ def _lifetime(memory: Memory) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    vault, _ = _opened(options)
+    from tactful.device.data_ledger import exported
+    from tactful.device.signals import built_in
+
+    vault, memory = _opened(options)
     with vault:
-        records = [{"position": one.position, "kind": one.kind, **one.body} for one in vault.read()]
-    print(json.dumps({"schema": 1, "vault": vault.id, "records": records}, indent=1))
+        told = exported(vault.read(), memory, built_in(), vault=vault.id, delta=1e-6)
+    print(json.dumps(told, indent=1))
     return 0
 
 

@@ -128,7 +128,10 @@ def code_of(document: Path) -> str:
     return "".join(re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL))
 
 
-@pytest.mark.parametrize(("document", "lines"), [("README.md", 2), ("docs/quickstart.md", 3)])
+PAGES = {"README.md": 2, "docs/quickstart.md": 3, "docs/consent.md": 0, "docs/recommendation.md": 0}
+
+
+@pytest.mark.parametrize(("document", "lines"), PAGES.items())
 def test_the_code_of_a_page_runs(root: Path, tmp_path: Path, document: str, lines: int) -> None:
     printed = python("-W", "error", "-c", code_of(root / document), cwd=tmp_path)
 

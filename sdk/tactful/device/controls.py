@@ -16,6 +16,7 @@ from tactful.errors import InvalidInput
 INTERESTS = ("item", "family", "campaign", "category", "brand")
 MOST_INTEREST = 8.0
 DAY_MS = 86_400_000
+WEEK, NIGHT = "own-week", "own-night"  # ids of the limits that a page sets
 SLEEP = {"from": "22:00", "to": "07:00"}
 
 
@@ -67,15 +68,27 @@ class Controls:
     def set_weekly_limit(self, shows: int | None, *, quiet_at_night: bool = False) -> None:
         """The same thing at most `shows` times in seven days; None sets no limit of one's own.
 
-        `quiet_at_night` holds back what reaches the person unasked, from 22:00 to 07:00.
+        `quiet_at_night` holds back what reaches the person unasked, from 22:00 to 07:00. Other
+        limits of one's own stay, and so does a quiet night where the app's rules reach nobody.
         """
         if shows is not None:
             given.whole("shows", shows, 0, 1000, "use 0 to 1000, or None")
-        rules = [] if shows is None else [_weekly(shows)]
-        reaching = [name for name, one in self._rules.surfaces.items() if one.interruptive]
-        quiet = [_night(reaching)] if quiet_at_night and reaching else []
-        some = bool(rules or quiet)
-        self.set_limits({"schema": 1, "rules": rules, "quiet_hours": quiet} if some else None)
+        kept = self.limits or {}
+        rules = _others(kept.get("rules"), WEEK) + ([] if shows is None else [_weekly(shows)])
+        quiet = _others(kept.get("quiet_hours"), NIGHT if self.reaching else "")
+        quiet += [_night(self.reaching)] if quiet_at_night and self.reaching else []
+        own = {**kept, "schema": 1, "rules": rules, "quiet_hours": quiet}
+        self.set_limits(own if rules or quiet else None)
+
+    @property
+    def surfaces(self) -> list[str]:
+        """The places that the app's rules name; none if any will do."""
+        return list(self._rules.surfaces)
+
+    @property
+    def reaching(self) -> list[str]:
+        """The surfaces by which the app reaches the person unasked, as its rules name them."""
+        return [name for name, one in self._rules.surfaces.items() if one.interruptive]
 
     @property
     def limits(self) -> dict[str, object] | None:
@@ -114,9 +127,15 @@ def _written(document: object) -> str:
         raise InvalidInput("limits", f"it is no JSON ({wrong})", "use plain values") from wrong
 
 
+def _others(own: object, name: str) -> list[object]:
+    """The person's own rules but the one called `name`."""
+    rules = own if isinstance(own, list) else []
+    return [one for one in rules if not (isinstance(one, dict) and one.get("id") == name)]
+
+
 def _weekly(shows: int) -> dict[str, object]:
     return {
-        "id": "own-week",
+        "id": WEEK,
         "author": "user",
         "key": ["item"],
         "window": {"kind": "sliding", "ms": 7 * DAY_MS},
@@ -126,4 +145,4 @@ def _weekly(shows: int) -> dict[str, object]:
 
 
 def _night(surfaces: list[str]) -> dict[str, object]:
-    return {"id": "own-night", "author": "user", "surface": surfaces, **SLEEP}
+    return {"id": NIGHT, "author": "user", "surface": surfaces, **SLEEP}

@@ -17,6 +17,8 @@ from tactful.device.profile import Profile
 from tactful.device.signals import Registry
 from tactful.device.vault import Record
 
+SECRETS = {"ledger_key": "key", "unit": "secret"}  # kind of record, and the field that is one
+WITHHELD = "stays in the vault"
 MOST = 1000  # entries of each kind, the newest ones
 
 Body = Mapping[str, object]
@@ -38,9 +40,9 @@ def data_ledger(
     signals: Registry,
     *,
     delta: float,
-    most: int = MOST,
+    most: int | None = MOST,
 ) -> list[Entry]:
-    """Everything the vault tells, oldest first; of each kind at most the newest `most`.
+    """Everything the vault tells, oldest first; of each kind at most the newest `most`, or all.
 
     Epsilon before and after each report is what this device had spent in all, at `delta`.
     """
@@ -52,6 +54,33 @@ def data_ledger(
     book = [entry for entries in kept.values() for entry in entries]
     book += [*_inferred(memory.profile), *_sent(memory, delta)]
     return sorted(book, key=lambda entry: (entry.at is None, entry.at or 0, entry.kind))
+
+
+def exported(
+    records: Iterable[Record], memory: Memory, signals: Registry, *, vault: str, delta: float
+) -> dict[str, object]:
+    """Everything as plain values: `book` to be read, by names, and `records` as they lie.
+
+    A record holds its fields by position. Secrets of the vault stay in it.
+    """
+    found = list(records)
+    book = data_ledger(found, memory, signals, delta=delta, most=None)
+    return {
+        "schema": 2,
+        "vault": vault,
+        "book": [{"kind": one.kind, "at": one.at, **_plain(one.what)} for one in book],
+        "records": [{"position": r.position, "kind": r.kind, **_open(r)} for r in found],
+    }
+
+
+def _plain(what: Mapping[str, object]) -> dict[str, object]:
+    """The fields of an entry; one whose name the entry has too is told as `what_...`."""
+    return {f"what_{name}" if name in ("kind", "at") else name: v for name, v in what.items()}
+
+
+def _open(record: Record) -> dict[str, object]:
+    secret = SECRETS.get(record.kind)
+    return {name: WITHHELD if name == secret else v for name, v in record.body.items()}
 
 
 def _entry(record: Record, signals: Registry) -> Entry | None:

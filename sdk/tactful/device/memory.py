@@ -252,12 +252,6 @@ def _outlived(record: Record, signals: Registry, now_ms: int) -> bool:
     return signals.outlived(StoredEvent.from_body(record.body), now_ms)
 
 
-def export(vault: Vault) -> dict[str, object]:
-    """Everything the vault holds, record by record, as plain values."""
-    records = [{"position": r.position, "kind": r.kind, **r.body} for r in vault.read()]
-    return {"schema": 1, "vault": vault.id, "records": records}
-
-
 Body = Mapping[str, object]
 
 

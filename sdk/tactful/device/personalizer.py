@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tactful.device.ranking.interests import Interest
     from tactful.device.ranking.lists import Known, Lists
     from tactful.device.ranking.measures import Measures
-    from tactful.device.ranking.picks import Pick, Picks, WhyNot
+    from tactful.device.ranking.picks import Foreseen, Pick, Picks, WhyNot
     from tactful.device.ranking.trace import Explained, Replay
     from tactful.device.settings import Settings
     from tactful.device.signals import Registry
@@ -340,6 +340,13 @@ class Personalizer:
         lists, known = self._ready()
         return lists.preview(Asked(n, surface), known, self._now_ms(), ahead_ms)
 
+    def foresee(self, n: int, *, surface: str = "home") -> list[Foreseen]:
+        """What a list would hold now, each item with its reasons; no side effects."""
+        from tactful.device.ranking.lists import Asked
+
+        lists, known = self._ready()
+        return lists.foresee(Asked(n, surface), known, self._now_ms())
+
     def explain(self, decision_id: str, item_id: str) -> Explained:
         """How an item came to its place in an earlier list, stage by stage; no side effects.
 
@@ -421,8 +428,15 @@ class Personalizer:
         return data_ledger(records, self.memory, self.signals, delta=delta)
 
     def export(self) -> dict[str, object]:
-        """Everything the vault holds, as plain values."""
-        return self._past.export()
+        """Everything the vault holds, as plain values: `book` to be read, `records` as they lie.
+
+        The book is the whole of `data_ledger`, by names; a record holds its fields by position.
+        Secrets of the vault stay in it.
+        """
+        from tactful.device.data_ledger import exported
+
+        records, known = self._vault.read(), (self.memory, self.signals)
+        return exported(records, *known, vault=self._vault.id, delta=self.settings.delta)
 
     def close(self) -> None:
         """Let go of the vault."""

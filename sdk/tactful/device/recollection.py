@@ -51,10 +51,6 @@ class Recollection:
         """Everything that is remembered to have happened, oldest first."""
         return remembering.events(self._vault)
 
-    def export(self) -> dict[str, object]:
-        """Everything the vault holds, as plain values."""
-        return remembering.export(self._vault)
-
     def undo(self, event_id: str) -> None:
         """Destroy one event; raises InvalidInput for an unknown one, or a show."""
         remembering.undo(self._vault, event_id)

@@ -15,7 +15,7 @@ from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 from tactful.person.render import LANGUAGES, render
 from tactful.person.server import PersonServer
-from tactful.person.story import catalog_of, story
+from tactful.person.story import Story, catalog_of, story
 
 MOST_PORT = 65_535
 
@@ -38,17 +38,21 @@ def run(options: argparse.Namespace) -> int:
     """What `tactful person` does."""
     with _device(options) as device:
         if options.write is not None:
-            options.write.write_text(render(story(device), options.language), "utf-8")
+            options.write.write_text(render(_story(device, options), options.language), "utf-8")
             print(f"written: {options.write}")
         else:
-            _serve(device, options.port)
+            _serve(device, options.port, lists=options.catalog is not None)
     return 0
 
 
-def _serve(device: Personalizer, port: int) -> None:
+def _story(device: Personalizer, options: argparse.Namespace) -> Story:
+    return story(device, lists=options.catalog is not None)
+
+
+def _serve(device: Personalizer, port: int, *, lists: bool) -> None:
     if not 0 <= port <= MOST_PORT:
         raise InvalidInput("--port", f"{port} is out of range", f"use 0 to {MOST_PORT}")
-    with PersonServer(device, port) as server:
+    with PersonServer(device, port, lists=lists) as server:
         print(f"open {server.address}\nCtrl-C ends it", flush=True)
         try:
             server.serve_forever()

@@ -18,14 +18,16 @@ from tactful.person.render import LANGUAGES, policy, render, texts
 from tactful.person.story import story
 
 MAX_FORM = 8192  # bytes
+MOST_ASKED = 100  # letters of what somebody asks about
 Fields = Mapping[str, str]
 
 
 class PersonServer(HTTPServer):
     """Serves one vault to whoever holds `token`; one request at a time."""
 
-    def __init__(self, device: Personalizer, port: int = 0) -> None:
-        self.device, self.token = device, secrets.token_urlsafe(24)
+    def __init__(self, device: Personalizer, port: int = 0, *, lists: bool = True) -> None:
+        """`lists` False: the app's items are not at hand, only those that the vault names."""
+        self.device, self.token, self.lists = device, secrets.token_urlsafe(24), lists
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
@@ -142,7 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Do what a form asks, then go back to the page."""
-        length = int(self.headers.get("Content-Length") or 0)
+        size = self.headers.get("Content-Length") or "0"
+        length = int(size) if size.isdecimal() else -1
         if not 0 <= length <= MAX_FORM:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too long")
             return
@@ -162,8 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
         if language not in LANGUAGES:
             self._refuse(HTTPStatus.NOT_FOUND, f"use {' or '.join(LANGUAGES)}")
             return
+        asked_of = asked.get("why", "")[:MOST_ASKED]
         html = render(
-            story(self.server.device),
+            story(self.server.device, asked=asked_of, lists=self.server.lists),
             language,
             token=self.server.token,
             done=asked.get("done", ""),
@@ -176,6 +180,10 @@ class _Handler(BaseHTTPRequestHandler):
         device = self.server.device
         if path == "/export":
             self._answer(_json(device.export()), "application/json")
+        elif path == "/page":
+            known = story(device, lists=self.server.lists)
+            page = render(known, self._language()).encode()
+            self._answer(page, "text/html; charset=utf-8")
         elif path == "/receipt":
             self._answer(_json(_receipt(device)), "application/json")
         elif path == "/report" and (found := _report(device, asked.get("id", ""))) is not None:

@@ -12,9 +12,11 @@ from tactful.device.catalog import Catalog, Item
 from tactful.device.consent import PURPOSES
 from tactful.device.memory import Disclosure, Memory
 from tactful.device.personalizer import Personalizer
+from tactful.device.ranking.picks import Foreseen, WhyNot
 from tactful.device.vault import Vault
 
 ASKED = tuple(purpose for purpose in PURPOSES if purpose != "essential")
+LISTED, MOST_ANSWERS = 10, 5
 MOST_ROWS = 50  # of each list; the export has all
 
 
@@ -22,7 +24,7 @@ MOST_ROWS = 50  # of each list; the export has all
 class Interest:
     """One item the device has a belief about: how strong from -1 to 1, and where it comes from.
 
-    `used`: the person did not say that it shall not count.
+    `used`: the person did not say that it shall not count; `hidden`: they want to see none of it.
     """
 
     item_id: str
@@ -30,6 +32,7 @@ class Interest:
     strength: float
     events: tuple[tuple[str, str], ...]  # (kind, day)
     used: bool = True
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,26 @@ class Story:
     balance: float
     weekly_limit: int | None
     quiet_at_night: bool
+    reached: bool  # whether the app reaches the person unasked anywhere
     muted: tuple[tuple[str, str, str], ...]  # (scope, value, title)
     arms: tuple[tuple[str, str], ...]
     paused: bool
     records: int
+    list_known: bool  # whether the app's items are at hand
+    list_now: tuple[Foreseen, ...]
+    asked: str  # what the person asked about, "" for nothing
+    answers: tuple[WhyNot, ...]
 
 
-def story(device: Personalizer) -> Story:
-    """What `device` knows, showed, was told and sent."""
+def story(device: Personalizer, *, asked: str = "", lists: bool = True) -> Story:
+    """What `device` knows, showed, was told and sent; why what is `asked` about is not shown.
+
+    `lists` False: the app's items are not at hand, so that no list of it can be told.
+    """
     memory, catalog, pair = device.memory, device.catalog, device.settings.aggregators
     kinds = Counter(str(one["kind"]) for one in _records(device))
     return Story(
-        interests=_interests(memory, catalog),
+        interests=_interests(memory, catalog, set(device.controls.muted)),
         seen=_seen(device, catalog),
         switches=tuple(_switch(memory, purpose) for purpose in ASKED),
         sent=_sent(memory, device.settings.delta),
@@ -98,11 +109,31 @@ def story(device: Personalizer) -> Story:
         balance=memory.balance,
         weekly_limit=_weekly(device.controls.limits),
         quiet_at_night=bool((device.controls.limits or {}).get("quiet_hours")),
+        reached=bool(device.controls.reaching),
         muted=tuple((s, v, _title(catalog, v)) for s, v in device.controls.muted),
         arms=tuple((str(one["experiment"]), str(one["arm"])) for one in _arms(device)),
         paused=memory.paused,
         records=kinds.total(),
+        list_known=lists,
+        list_now=tuple(device.foresee(LISTED, surface=_surface(device))) if lists else (),
+        asked=asked,
+        answers=_answers(device, asked),
     )
+
+
+def _answers(device: Personalizer, asked: str) -> tuple[WhyNot, ...]:
+    """Why the items whose titles hold what was asked are not shown, the best matches first."""
+    words = asked.casefold().strip()
+    found = [one for one in device.catalog if words and words in one.title.casefold()]
+    found.sort(key=lambda item: (len(item.title), item.title))
+    surface = _surface(device)
+    return tuple(device.why_not(one.id, surface=surface) for one in found[:MOST_ANSWERS])
+
+
+def _surface(device: Personalizer) -> str:
+    """Where the app shows lists: `home`, or the first place that its rules name."""
+    named = device.controls.surfaces
+    return "home" if "home" in named or not named else named[0]
 
 
 def catalog_of(vault: Vault) -> Catalog:
@@ -131,7 +162,9 @@ def _arms(device: Personalizer) -> list[dict[str, object]]:
     return [one for one in _records(device) if one["kind"] == "assignment"]
 
 
-def _interests(memory: Memory, catalog: Catalog) -> tuple[Interest, ...]:
+def _interests(
+    memory: Memory, catalog: Catalog, muted: set[tuple[str, str]]
+) -> tuple[Interest, ...]:
     beliefs = memory.profile.beliefs
     newest = max((at for one in beliefs.values() for _, at in one.dates), default=0)
     strengths = {item_id: belief.at(newest) for item_id, belief in beliefs.items()}
@@ -144,6 +177,7 @@ def _interests(memory: Memory, catalog: Catalog) -> tuple[Interest, ...]:
             strengths[item_id] / widest,
             tuple((kind, _day(at // 1000)) for kind, at in beliefs[item_id].dates),
             memory.interests.get(("item", item_id), 1.0) > 0,
+            ("item", item_id) in muted,
         )
         for item_id in ordered[:MOST_ROWS]
     )

@@ -1,5 +1,7 @@
 """What the person sets holds at once, in every process, and the app cannot loosen it."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tactful.device.consent import Consent
@@ -125,3 +127,49 @@ def test_what_a_person_says_is_used_up_comes_back_when_it_is_due() -> None:
         assert "item-0" in [item.id for item in device.simulate(3)]
         device.controls.set_replenishable("item-0", False)
         assert "item-0" not in [item.id for item in device.simulate(3)]
+
+
+OWN = {
+    "id": "no-more-tea",
+    "author": "user",
+    "key": ["category"],
+    "match": {"category": ["kind-1"]},
+    "window": {"kind": "lifetime"},
+    "limit": 0,
+    "reason_code": "OWN",
+}
+PUSH = {"schema": 1, "surfaces": {"home": {}, "push": {"interruptive": True}}, "rules": []}
+
+
+def test_a_weekly_limit_leaves_every_other_limit_of_ones_own() -> None:
+    """Else a page with one number would loosen what the person set elsewhere."""
+    with small_device() as device:
+        device.controls.set_limits({"schema": 1, "rules": [OWN]})
+        for shows in (3, 5, None):
+            device.controls.set_weekly_limit(shows)
+            assert OWN in device.controls.limits["rules"]
+            assert len(device.controls.limits["rules"]) == 1 + (shows is not None)
+        assert device.why_not("item-1").denials
+
+
+def test_a_quiet_night_holds_back_what_comes_unasked_until_it_is_taken_back() -> None:
+    clock = FrozenClock(datetime(2026, 3, 2, 23, tzinfo=UTC))
+    with small_device(settings=Settings(path=None, caps=PUSH), clock=clock) as device:
+        device.controls.set_weekly_limit(None, quiet_at_night=True)
+
+        assert not device.recommend(1, surface="push")
+        assert device.recommend(1, surface="home")
+        device.controls.set_weekly_limit(None)
+        assert device.recommend(1, surface="push")
+
+
+def test_a_page_that_does_not_know_the_apps_rules_keeps_a_quiet_night(tmp_path) -> None:
+    def opened(caps: dict[str, object] | None) -> Personalizer:
+        settings = Settings(path=str(tmp_path / "taste.db"), caps=caps)
+        return Personalizer(small_catalog(4), settings, key=FIXED_KEY, consent=LOCAL)
+
+    with opened(PUSH) as device:
+        device.controls.set_weekly_limit(2, quiet_at_night=True)
+    with opened(None) as page:
+        page.controls.set_weekly_limit(1)
+        assert page.controls.limits["quiet_hours"]

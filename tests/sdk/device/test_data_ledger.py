@@ -1,18 +1,31 @@
 """The person's book: complete, in order, bounded, and without what was erased."""
 
+import json
 from collections import Counter
 
 import pytest
 
 from tactful.device.consent import PURPOSES, Consent
-from tactful.device.data_ledger import data_ledger
+from tactful.device.data_ledger import MOST, SECRETS, data_ledger
 from tactful.device.erasure import Part
-from tactful.device.events import Event
+from tactful.device.events import KINDS, Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Settings
+from tactful.protocol.experiment import SLOTS, Arm, Experiment, Metric
 from tactful.testing import FIXED_KEY, FrozenClock, small_catalog
 
 DAY_MS = 86_400_000
+EXPERIMENT = Experiment(
+    id="variety",
+    layer="ranking",
+    first=0,
+    slots=SLOTS,
+    opens=0,
+    closes=2**40,
+    days=7,
+    arms=(Arm(name="as it is", share="1/2"), Arm(name="varied", share="1/2", diversity=0.6)),
+    metrics=(Metric(name="clicks", counts="click", low=0, high=20, effect=0.5),),
+)
 
 
 @pytest.fixture
@@ -87,3 +100,39 @@ def test_every_purpose_that_was_answered_is_there(device) -> None:
 
     assert {entry.what["purpose"] for entry in answered} <= set(PURPOSES)
     assert [entry.what["state"] for entry in answered][-3:] == ["withdrawn"] * 3
+
+
+def test_what_is_taken_along_can_be_read_by_names(device, tmp_path) -> None:
+    for kind in sorted(set(KINDS) - {"impression", "search", "rating"}):
+        device.observe(Event(kind=kind, item_id="item-5"))
+    device.observe(Event(kind="rating", item_id="item-5", value=4))
+    device.observe(Event(kind="search", item_id="item-5"))
+
+    export = json.loads(json.dumps(device.export()))
+
+    told = {line["signal"] for line in export["book"] if line["kind"] in ("recorded", "shown")}
+    assert told == {signal.name for signal in device.signals}
+    assert len([line for line in export["book"] if line["kind"] == "shown"]) == 6
+    assert len(export["records"]) == device.memory.position
+
+
+def test_what_is_taken_along_is_whole_however_long(device) -> None:
+    for _ in range(MOST + 5):
+        device.observe(Event(kind="view", item_id="item-1"))
+
+    book = device.export()["book"]
+
+    assert sum(line.get("signal") == "view" for line in book) == MOST + 5
+
+
+def test_the_secrets_of_a_vault_are_not_taken_along(device) -> None:
+    device.agree(Consent.to("experiments"))
+    device.arm(EXPERIMENT)
+    device.evidence()
+    kept = {r.kind: r.body for r in device._vault.read(0, list(SECRETS))}
+
+    export = json.dumps(device.export())
+
+    assert set(kept) == set(SECRETS)
+    for kind, field in SECRETS.items():
+        assert str(kept[kind][field]) not in export

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tactful.cli import main
-from tactful.device.consent import PURPOSES
+from tactful.device.consent import PURPOSES, Consent, Restrictions
 from tactful.device.consent.records import read_receipt
 from tactful.device.events import KINDS, Event
 from tactful.device.personalizer import Personalizer
@@ -88,8 +88,8 @@ def test_the_page_tells_what_is_known_and_from_what(visitor) -> None:
     page = visitor.enter()
 
     assert "Item 3" in page
-    assert re.search(r"liked \d{4}-\d\d-\d\d", page)
-    assert re.search(r"bought \d{4}-\d\d-\d\d", page)
+    assert re.search(r"liked <time>\d{4}-\d\d-\d\d", page)
+    assert re.search(r"bought <time>\d{4}-\d\d-\d\d", page)
     assert "Nothing has left this device." in page
 
 
@@ -301,3 +301,85 @@ def test_every_form_of_the_page_has_an_action_behind_it(device) -> None:
     page = render(story(device), "en", token="t")
 
     assert set(re.findall(r'action="(/[\w-]+)"', page)) == set(ACTIONS)
+
+
+def test_the_page_tells_the_list_of_now_with_reasons_and_reserves_nothing(visitor, device) -> None:
+    visitor.enter()
+    before = device.memory.position
+    listed = device.foresee(10)
+
+    for language in LANGUAGES:
+        page = visitor.ask("GET", f"/?lang={language}")[1]
+        rows = re.findall(r"<li>(.*?) <span class=\"quiet\">(.*?)</span></li>", page)
+        told = [
+            (one.item.title, "; ".join(r.sentence(language) for r in one.reasons)) for one in listed
+        ]
+        assert rows == told
+        assert all(reasons for _, reasons in rows)
+    assert [one.item for one in listed] == device.simulate(10)
+    assert device.memory.position == before
+
+
+def test_whoever_misses_something_is_told_why(visitor, device) -> None:
+    device.observe(Event(kind="hide", item_id="item-7"))
+    visitor.enter()
+
+    for language in LANGUAGES:
+        page = visitor.ask("GET", f"/?lang={language}&why=ITEM+7")[1]
+        assert device.why_not("item-7").sentence(language) in page
+    assert (
+        "Nothing of the app has “zebra” in its name."
+        in visitor.ask("GET", "/?lang=en&why=zebra")[1]
+    )
+    assert "&lt;b&gt;" in visitor.ask("GET", "/?why=%3Cb%3E")[1]
+
+
+def test_without_the_apps_items_no_list_is_made_up(device) -> None:
+    page = render(story(device, lists=False), "en", token="t")
+
+    assert "<li>" not in page
+    assert "open this page from the app" in page
+
+
+def test_the_page_can_be_taken_along_to_be_read(visitor) -> None:
+    visitor.enter()
+
+    page = visitor.ask("GET", "/page")[1]
+
+    assert "Item 3" in page
+    assert "<form" not in page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_for_which_a_yes_does_not_hold_has_words(language: str) -> None:
+    said = texts(language)
+    for restricted in (Restrictions(os=True), Restrictions(gpc=True), Restrictions(minor=True)):
+        with small_device(consent=Consent(frozenset(PURPOSES))) as device:
+            device.restrictions = restricted
+            held = [one for one in story(device).switches if one.granted and not one.allowed]
+            page = render(story(device), language, token="t")
+        assert held
+        for one in held:
+            assert said["reason_" + one.reason.split()[0]] in page
+            assert f": {one.reason})" not in page
+    assert {f"reason_{one}" for one in ("GPP", "TCF", "EXPIRED", "SUPERSEDED")} <= set(said)
+
+
+def test_what_is_hidden_is_not_offered_to_be_hidden_again(visitor, device) -> None:
+    visitor.enter()
+    page = visitor.press("/mute", scope="item", value="item-3")
+
+    assert 'aria-label="Never show: Item 3"' not in page
+    assert 'aria-label="Never show: Item 4"' in page
+
+
+def test_a_quiet_night_is_offered_only_where_the_app_reaches_the_person() -> None:
+    push = {"schema": 1, "surfaces": {"push": {"interruptive": True}}}
+    for caps, offered in ((None, False), (push, True)):
+        with small_device(settings=Settings(path=None, caps=caps)) as device:
+            assert ('name="quiet"' in render(story(device), "en", token="t")) == offered
+
+
+def test_a_request_with_a_length_that_is_none_is_refused(visitor) -> None:
+    visitor.enter()
+    assert visitor.ask("POST", "/pause", {"paused": "1"}, **{"Content-Length": "many"})[0] == 413

@@ -25,9 +25,9 @@ from tactful.device.ranking.balance import by_evidence, most_personal
 from tactful.device.ranking.context import Context
 from tactful.device.ranking.families import standing
 from tactful.device.ranking.measures import Measures, measured
-from tactful.device.ranking.picks import Picks, WhyNot, picked
+from tactful.device.ranking.picks import Foreseen, Picks, WhyNot, picked
 from tactful.device.ranking.pipeline import Ranking, rank
-from tactful.device.ranking.reasons import tested
+from tactful.device.ranking.reasons import Reasons, tested
 from tactful.device.ranking.scoring import Shelf, Standing
 from tactful.device.ranking.taste import NOTHING, Shows, Taste, taste_of
 from tactful.device.ranking.trace import Explained, Replay, Trace, explained
@@ -133,14 +133,24 @@ class Lists:
     def preview(self, asked: Asked, known: Known, now_ms: int, ahead_ms: int) -> list[Item]:
         """What the list would be `ahead_ms` from now if nothing else happened; nothing is kept."""
         then = replace(known, wall=known.wall + ahead_ms // 1000)
-        ranking, found = self._ranking(asked, then, now_ms + ahead_ms), list[int]()
-        items = self._catalog.items
+        ranking = self._ranking(asked, then, now_ms + ahead_ms)
+        return [self._catalog.items[number] for number in self._foreseen(ranking, asked, ahead_ms)]
+
+    def foresee(self, asked: Asked, known: Known, now_ms: int) -> list[Foreseen]:
+        """What the list would be now, each item with its reasons; nothing is kept."""
+        ranking = self._ranking(asked, known, now_ms)
+        order = self._foreseen(ranking, asked, 0)
+        reasons, items = Reasons(ranking, order), self._catalog.items
+        return [Foreseen(items[number], reasons.of(number)) for number in order]
+
+    def _foreseen(self, ranking: Ranking, asked: Asked, ahead_ms: int) -> list[int]:
+        items, found = self._catalog.items, list[int]()
         for number in ranking.line():
             if len(found) == asked.length:
                 break
             if not self._caps.simulate(items[number], asked.surface, ahead_ms=ahead_ms):
                 found.append(number)
-        return [items[number] for number in ranking.house.arranged(found)]
+        return ranking.house.arranged(found)
 
     def why_not(self, item: Item, asked: Asked, known: Known, now_ms: int) -> WhyNot:
         """Where an item stands before limits, and what holds it back."""

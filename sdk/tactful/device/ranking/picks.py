@@ -80,6 +80,14 @@ class Picks(Sequence[Pick]):
         return self.picks[place]
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """An item that a list would hold, and why; it is not reserved."""
+
+    item: Item
+    reasons: tuple[Reason, ...]
+
+
 def picked(ranking: Ranking, decision: Decision[Item], asked: int) -> Picks:
     """The list that caps left of `ranking`, with a reason for each of `asked` places missing."""
     catalog = ranking.context.standing.shelf.catalog
