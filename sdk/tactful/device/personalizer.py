@@ -191,17 +191,19 @@ class Personalizer:
         *,
         surface: str = "home",
         balance: float | None = None,
+        diversity: float | None = None,
         exclude: Iterable[str] = (),
     ) -> Picks:
         """Up to `n` items with reasons and reservations; a typed reason for each missing one.
 
-        `balance` can only lower what app and person allow; 0 is the standard list. `exclude` names
+        `balance` can only lower what app and person allow; 0 is the standard list. `diversity`
+        stands in for the one of the settings: hand in both of an experiment's arm. `exclude` names
         items that cannot be offered now, to anyone. Raises InvalidInput for an unknown surface and
         for arguments that make no sense.
         """
         from tactful.device.ranking.lists import Asked, excluded
 
-        asked = Asked(n, surface, balance, excluded(exclude))
+        asked = Asked(n, surface, balance, excluded(exclude), diversity=diversity)
         lists, known = self._ready()
         return lists.recommend(asked, known, self._now_ms())
 

@@ -63,7 +63,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the app asks for: a balance of this list alone, ids that it cannot offer now.
+    """What the app asks for: balance and diversity of this list alone, ids it cannot offer now.
 
     `hidden` is what is hidden from the person, (scope, value); None asks the limits.
     """
@@ -73,12 +73,14 @@ class Asked:
     balance: float | None = None
     exclude: frozenset[str] = frozenset()
     hidden: frozenset[tuple[str, str]] | None = None
+    diversity: float | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidInput for what makes no sense; numbers of numpy become plain ones."""
         object.__setattr__(self, "length", _count(self.length))
-        if self.balance is not None:
-            object.__setattr__(self, "balance", _share("balance", self.balance))
+        for name in ("balance", "diversity"):
+            if (told := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _share(name, told))
         given.text("surface", self.surface)
 
 
@@ -214,7 +216,7 @@ class Lists:
         return Context(
             self._worth(known.model),
             balance,
-            diversity=settings.diversity,
+            diversity=settings.diversity if asked.diversity is None else asked.diversity,
             wishes=wishes,
             rules=settings.brand,
             taste=taste,
@@ -247,7 +249,7 @@ class Lists:
         return self._standing
 
     def _note(self, trace: Trace, known: Known, asked: Asked) -> None:
-        kept = trace.at(known.memory, asked.balance, known.wall)
+        kept = replace(trace.at(known.memory, asked.balance, known.wall), diversity=asked.diversity)
         self._traces[trace.decision_id] = kept
         if len(self._traces) > TRACES_KEPT:
             self._traces.popitem(last=False)
@@ -274,6 +276,7 @@ class Lists:
             trace.balance if trace.allowed else 0.0,
             frozenset(trace.exclude),
             frozenset(trace.hidden),
+            trace.diversity,
         )
         return self._ranking(asked, before, trace.at_ms)
 

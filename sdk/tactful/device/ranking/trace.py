@@ -45,6 +45,7 @@ class Trace:
     wear: tuple[float, ...] = ()
     gains: tuple[float, ...] = ()
     wall: int = 0
+    diversity: float | None = None
 
     @classmethod
     def of(cls, picks: Picks, ranking: Ranking, length: int, surface: str, at_ms: int) -> Trace:
@@ -80,7 +81,7 @@ class Trace:
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> Trace:
         """The trace of a record body."""
-        balance, hidden = body["balance"], body["hidden"]
+        hidden = body["hidden"]
         pairs = hidden if isinstance(hidden, list) else []
         return cls(
             decision_id=str(body["decision_id"]),
@@ -91,7 +92,7 @@ class Trace:
             denied=texts(body["denied"]),
             hidden=tuple((scope, value) for scope, value in map(texts, pairs)),
             exclude=texts(body["exclude"]),
-            balance=None if balance is None else float(str(balance)),
+            balance=_share(body["balance"]),
             position=int(str(body["position"])),
             allowed=bool(body["allowed"]),
             model=str(body.get("model", "")),
@@ -101,6 +102,7 @@ class Trace:
             wear=tuple(map(float, texts(body.get("wear")))),
             gains=tuple(map(float, texts(body.get("gains")))),
             wall=int(str(body.get("wall", 0))),
+            diversity=_share(body.get("diversity")),
         )
 
     def replayed(self, ranking: Ranking) -> Replay:
@@ -114,6 +116,10 @@ class Trace:
                 found.append(number)
         ids = tuple(items[number].id for number in ranking.house.arranged(found))
         return Replay(ids, ids == self.shown)
+
+
+def _share(told: object) -> float | None:
+    return None if told is None else float(str(told))
 
 
 @dataclass(frozen=True)

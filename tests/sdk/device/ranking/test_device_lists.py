@@ -30,7 +30,7 @@ from tactful.device.settings import Settings
 from tactful.device.vault.connections import Lines
 from tactful.device.wishes import BrandRules, Wishes
 from tactful.errors import InvalidInput, VaultError
-from tactful.testing import FIXED_KEY, LOCAL, small_catalog
+from tactful.testing import FIXED_KEY, LOCAL, small_catalog, small_device
 
 NO_CAPS: dict[str, object] = {"schema": 1, "rules": []}
 ALL = Consent.to("local_profile", "local_personalization", "diagnostics")
@@ -587,3 +587,19 @@ def test_prices_and_texts_are_shown_as_the_catalog_has_them() -> None:
         me.observe(Event(kind="like", item_id="item-3"))
 
         assert all(pick.item is catalog[pick.item.id] for pick in me.recommend(10))
+
+
+def test_a_list_may_have_a_diversity_of_its_own_and_is_made_again_with_it() -> None:
+    """So that the arm of an experiment can be shown without opening the device anew."""
+    with small_device(consent=LOCAL.grant("diagnostics")) as me:
+        for number in (0, 5, 10):
+            me.observe(Event(kind="like", item_id=f"item-{number}"))
+        own, usual = me.recommend(5, diversity=1.0), me.recommend(5)
+        kinds = [len({pick.item.category for pick in picks}) for picks in (own, usual)]
+
+        assert kinds[0] > kinds[1]
+        assert me.replay(own.decision_id).same
+        me._lists._traces.clear()
+        assert me.replay(own.decision_id).same
+        with pytest.raises(InvalidInput, match="diversity"):
+            me.recommend(3, diversity="much")
