@@ -68,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("vault", type=Path, help="the vault's file")
         command.add_argument("--key-file", type=Path, required=True, help="the file with its key")
         command.set_defaults(run=run)
+        if name == "erase":
+            command.add_argument("--hides", action="store_true", help="what was hidden, too")
     _add_disclosures(commands)
     add_audit(commands)
     add_caps(commands)
@@ -195,12 +197,17 @@ def _text(path: Path) -> str:
 
 
 def _erase(options: argparse.Namespace) -> int:
+    from tactful.device.caps import CapEngine
+    from tactful.device.clock import SystemClock
     from tactful.device.memory import forget
 
     vault, _ = _opened(options)
     with vault:
-        erased = forget(vault)
+        hidden = [] if options.hides else CapEngine(vault, SystemClock()).lasting()
+        erased = forget(vault, hidden)
     print(f"{erased} records erased; charges, consent and what was sent stay on record")
+    if hidden:
+        print(f"{len(hidden)} hidden things stay hidden; --hides shows them again")
     return 0
 
 

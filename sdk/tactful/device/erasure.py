@@ -88,6 +88,8 @@ def erase(vault: Vault, part: Part) -> int:
         gone += [one.position for one in records if one.kind == "trace"]  # they name everything
         blanked = _blanked(writing, records, part, _hidden(records, set(gone)))
         writing.erase(gone)
+        if gone or blanked:
+            writing.append("undone", {})  # so that every process counts anew
     if gone or blanked:
         vault.scrub()
     return len(gone) + blanked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -216,11 +216,11 @@ def events(vault: Vault) -> Iterator[StoredEvent]:
     return (StoredEvent.from_body(record.body) for record in vault.read(0, ["event"]))
 
 
-def forget(vault: Vault) -> int:
+def forget(vault: Vault, hidden: Iterable[Sequence[object]] = ()) -> int:
     """Destroy events, profile, caps and model; how many records that were.
 
     What was agreed, charged and sent stays, and the newest model's version, so that nothing is
-    refunded and nothing rolled back.
+    refunded and nothing rolled back. `hidden` are rows of what the person goes on to hide.
     """
     memory = recall(vault, Memory())
     gone = [record.position for record in vault.read() if record.kind not in KEPT]
@@ -228,6 +228,8 @@ def forget(vault: Vault) -> int:
         writing.erase(gone)
         kept = {"newest": memory.newest, "checkpoint": memory.checkpoint}
         writing.append("forgotten", kept)
+        for row in hidden:
+            writing.append("mute", {"f": list(row)})
     vault.scrub()
     return len(gone)
 
@@ -242,6 +244,7 @@ def outlive(vault: Vault, signals: Registry, now_ms: int) -> int:
     if gone:
         with vault.transaction(durable=True) as writing:
             writing.erase(gone)
+            writing.append("undone", {})  # so that every process counts anew
         vault.scrub()
     return len(gone)
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from tactful.device import given
+from tactful.device.handed_in import (
+    require_experiment,
+    require_model,
+    require_others,
+    require_parts,
+    require_scope,
+)
 from tactful.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -39,51 +47,6 @@ if TYPE_CHECKING:
 
 MOST_AHEAD = 36_500  # days that a preview may look ahead
 NEEDS_NO_PROFILE = frozenset({"impression", "dismiss", "hide", "report"})
-
-
-def require_parts(catalog: object, settings: object, *, key: object, consent: object) -> None:
-    """Raise InvalidInput unless each is what its name says; wrong ones would fail much later."""
-    from tactful.device.catalog import Catalog
-    from tactful.device.consent import Consent
-    from tactful.device.settings import Settings
-
-    given.instance("catalog", catalog, Catalog, "hand in tactful.Catalog(items)")
-    given.instance("settings", settings, Settings, "hand in tactful.Settings(path=...)")
-    given.able("key", key, "key", "hand in HostKey(32 bytes) or KeyFile(path)")
-    if consent is not None:
-        given.instance("consent", consent, Consent, "hand in Consent.to(...), or None")
-
-
-def require_others(
-    restrictions: object, signals: object, clock: object, transport: object, anchor: object
-) -> None:
-    """Raise InvalidInput for what the host may leave out, unless it is what its name says."""
-    from tactful.device.consent import Restrictions
-    from tactful.device.signals import Registry
-
-    if restrictions is not None:
-        given.instance("restrictions", restrictions, Restrictions, "hand in Restrictions(...)")
-    if signals is not None:
-        given.instance("signals", signals, Registry, "hand in Registry.parse(...)")
-    for field, value, method in (
-        ("clock", clock, "reading"),
-        ("transport", transport, "send"),
-        ("anchor", anchor, "read"),
-    ):
-        if value is not None:
-            given.able(field, value, method, "hand in an object that has it, or None")
-
-
-def require_model(model: Model | None, items: int) -> None:
-    """Raise InvalidInput unless a model that an app ships is whole, and for these many items."""
-    if model is None:
-        return
-    if not callable(getattr(model, "arrays", None)):
-        raise InvalidInput("model", f"{model!r} is no model", "ship a tactful.learning Model")
-    type(model).from_arrays(model.arrays())
-    if len(model.popularity) != items:
-        problem = f"it knows {len(model.popularity)} items, the catalog has {items}"
-        raise InvalidInput("model", problem, "ship the one trained for this catalog")
 
 
 class Personalizer:
@@ -174,8 +137,8 @@ class Personalizer:
         declared, or no longer.
         """
         item = self._item(event)
-        _require_scope(event, item)
-        memory = self._past.settled()
+        require_scope(event, item)
+        memory = self._settled()
         if event.kind not in NEEDS_NO_PROFILE:
             memory.consent.require("local_profile")
         learns = memory.consent.allows("local_profile") and self._may_learn(memory, item)
@@ -183,7 +146,8 @@ class Personalizer:
             return
         purpose = "local_profile" if learns else "essential"
         self.signals.require(event.kind, purpose, self._now_ms())
-        self._caps.record(event, item, purpose=purpose)
+        with self._unless_erased(event.reservation_id):
+            self._caps.record(event, item, purpose=purpose)
 
     def recommend(
         self,
@@ -212,7 +176,8 @@ class Personalizer:
         from tactful.device.ranking.picks import Pick
 
         given.instance("pick", pick, Pick, "give back one of `recommend`")
-        self._caps.release(pick.reservation_id)
+        with self._unless_erased(pick.reservation_id):
+            self._caps.release(pick.reservation_id)
 
     def contribute(self) -> Contribution:
         """Send one report for the open round, charged first; called again, nothing more is spent.
@@ -241,13 +206,15 @@ class Personalizer:
         """
         return self._sharing.refresh_due()
 
-    def forget(self) -> int:
+    def forget(self, *, hides: bool = False) -> int:
         """Destroy events, profile and model for good; charges stay, nothing is refunded.
 
+        What the person hid or reported stays hidden, unless `hides`: else it would come back.
         Returns how many records were destroyed.
         """
+        given.flag("hides", hides)
         self._in_use = None
-        return self._anew(self._past.forget())
+        return self._anew(self._past.forget([] if hides else self._caps.lasting()))
 
     def erase(self, part: Part) -> int:
         """Destroy what `part` names (an item, a category, a surface, a time); charges stay.
@@ -269,7 +236,7 @@ class Personalizer:
         """The version that this device shows: the control, unless the person takes part."""
         from tactful.device.experiments import assign
 
-        _require_experiment(experiment)
+        require_experiment(experiment)
         if not self.memory.consent.allows("experiments"):
             return experiment.arms[0]
         return assign(self._vault, experiment, self._now_seconds()) or experiment.arms[0]
@@ -278,7 +245,7 @@ class Personalizer:
         """Note that the person saw their version today; nothing unless they take part."""
         from tactful.device.experiments import expose, standing
 
-        _require_experiment(experiment)
+        require_experiment(experiment)
         joined = standing(self._vault, self._now_seconds()).arms
         if self.memory.consent.allows("experiments") and experiment.id in joined:
             expose(self._vault, experiment, self._today())
@@ -288,7 +255,7 @@ class Personalizer:
 
         Raises ConsentMissing, BudgetExhausted, TaskRejected, ReportRejected, TransportError.
         """
-        _require_experiment(experiment)
+        require_experiment(experiment)
         return self._sharing.contribute_to(experiment)
 
     # what explains, and what the person sets
@@ -461,7 +428,7 @@ class Personalizer:
         """What makes lists, and what is known now: all but the profile from one reading."""
         from tactful.device.ranking.lists import Known, Lists
 
-        memory = self._past.settled()
+        memory = self._settled()
         if memory.used_up != self._said:
             self._said, self._lists = dict(memory.used_up), None
             self.catalog = self._offered.corrected(self._said)
@@ -472,6 +439,23 @@ class Personalizer:
         model = self._shipped if in_use is None else in_use.model
         release = None if in_use is None else in_use.release
         return self._lists, Known(memory, self._past.profile, model, release, self._now_seconds())
+
+    def _settled(self) -> Memory:
+        """What is settled now; once any process recorded an answer, limits are kept here too."""
+        memory = self._past.settled()
+        if memory.told and self._caps.memory_only:
+            self._caps.keep(self._vault)
+        return memory
+
+    @contextmanager
+    def _unless_erased(self, reservation_id: str | None) -> Iterator[None]:
+        """A list may be on the screen when its reservations are erased: nobody's mistake."""
+        try:
+            yield
+        except InvalidInput as unknown:
+            erased = reservation_id is not None and self._caps.erased(reservation_id)
+            if unknown.field != "reservation_id" or not erased:
+                raise
 
     def _item(self, event: Event) -> Item | None:
         """What the event is about; a show of what left the catalog since then still counts."""
@@ -531,19 +515,3 @@ class Personalizer:
     def _now_ms(self) -> int:
         """The time that events are dated by: what was felt fades by it, however a clock is set."""
         return self._caps.now_ms()
-
-
-def _require_scope(event: Event, item: Item | None) -> None:
-    """Raise InvalidInput where an event speaks of a brand, a surface, ... that there is none of."""
-    if event.scope in (None, "item", "family") or item is None:
-        return
-    told = event.surface if event.scope == "surface" else getattr(item, str(event.scope))
-    problem = f"{given.shown(item.id)} has no {event.scope}"
-    fix = "name the surface" if event.scope == "surface" else "use scope='item'"
-    given.require(bool(told), "event.scope", problem, fix)
-
-
-def _require_experiment(experiment: object) -> None:
-    from tactful.protocol.experiment import Experiment
-
-    given.instance("experiment", experiment, Experiment, "hand in Experiment.parse(...)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tactful.device import memory as remembering
@@ -55,9 +55,9 @@ class Recollection:
         """Destroy one event; raises InvalidInput for an unknown one, or a show."""
         remembering.undo(self._vault, event_id)
 
-    def forget(self) -> int:
-        """Destroy all but answers, charges and what was sent; how many records."""
-        return remembering.forget(self._vault)
+    def forget(self, hidden: Iterable[Sequence[object]]) -> int:
+        """Destroy all but answers, charges, what was sent and what is `hidden`; how many."""
+        return remembering.forget(self._vault, hidden)
 
     def outlive(self, signals: Registry, now_ms: int) -> int:
         """Destroy what was kept for as long as it may be; how many records.

@@ -99,7 +99,7 @@ def _not_mine(device: Personalizer, fields: Fields, language: str) -> str:
 def _erase(device: Personalizer, fields: Fields, language: str) -> str:
     if fields.get("sure") != "1":
         raise InvalidInput("sure", "it is not ticked", "tick it, then erase")
-    device.forget()
+    device.forget(hides=fields.get("hides") == "1")
     return "erase"
 
 

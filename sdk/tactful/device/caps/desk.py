@@ -12,7 +12,7 @@ from functools import cache, partial
 
 from tactful.device.caps import checkpoint
 from tactful.device.caps.civil import date_of
-from tactful.device.caps.fold import KINDS, apply
+from tactful.device.caps.fold import GONE, KINDS, apply
 from tactful.device.caps.reservations import (
     OUTCOMES,
     Hold,
@@ -213,7 +213,7 @@ class Desk:
         counted = state.position
         for record in view.read(after=counted, kinds=KINDS, tastes=False):
             apply(state, record)
-            state.stale = state.stale or (record.kind == "undone" and counted > 0)
+            state.stale = state.stale or (record.kind in GONE and counted > 0)
         if state.stale:
             state = self._state = self._folded_again(state, view)
         state.position = view.position

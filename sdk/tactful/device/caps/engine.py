@@ -20,7 +20,7 @@ from tactful.device.caps.decisions import (
 from tactful.device.caps.desk import Anchor, Desk, Instant, Writing
 from tactful.device.caps.feedback import MUTE_MS, SCOPES
 from tactful.device.caps.judge import Judge, Room
-from tactful.device.caps.recording import at_most_now, clamped, record, stored
+from tactful.device.caps.recording import at_most_now, carried, clamped, record, stored
 from tactful.device.caps.reservations import (
     OUTCOMES,
     Hold,
@@ -78,13 +78,26 @@ class CapEngine:
         self._memory_only, self._durable, self._subject = caps == "memory", durable, subject
         self._desk = Desk(vault, clock, rules or Rules.default(), processes or SystemProcesses())
         self._things: dict[int, tuple[Showable, Thing]] = {}
+        self._moved: dict[str, str] = {}  # reservations made in memory: their names in the vault
         self._board: Board | None = None
 
     def keep(self, vault: Vault) -> None:
-        """From now on count in `vault`; what was counted in memory alone is let go."""
+        """From now on count in `vault`, and with it what this process showed before.
+
+        A list may be on the screen while the person answers: its reservations stay good.
+        """
         desk = self._desk
+        with desk.looking() as (before, _):
+            shows, hidden = list(before.shows.values()), before.feedback.lasting()
         self._desk = Desk(vault, desk.clock, desk.rules, desk.processes)
         self._memory_only = False
+        good = [hold for hold in shows if not hold.released and (hold.level or not hold.closed)]
+        if good or hidden:
+            with self._writing() as writing:
+                self._moved |= {hold.name: carried(writing, hold) for hold in good}
+                place = writing.now.stamp[:2]
+                for *what, _, _, length in hidden:
+                    writing.put("mute", [*what, *place, length])
 
     @property
     def memory_only(self) -> bool:
@@ -207,7 +220,7 @@ class CapEngine:
                 "ask once more, then pass confirmed=True",
             )
         with self._writing() as writing:
-            hold = _hold(writing.state, event.reservation_id)
+            hold = self._held(writing.state, event.reservation_id)
             stamp = clamped(writing, hold, at) if hold else at_most_now(writing, at)
             told = replace(
                 stored(writing, stamp, event.kind, purpose, self._subject),
@@ -236,6 +249,13 @@ class CapEngine:
     def muted(self) -> list[tuple[str, str]]:
         """Every (scope, value) that the person hid or muted and did not take back."""
         return self._desk.facts().feedback.muted(self._subject)
+
+    def lasting(self) -> list[list[object]]:
+        """What the person never wants to see again, as rows of records that say so anew.
+
+        Hides that are over stay over; what was reported counts as hidden for good.
+        """
+        return self._desk.facts().feedback.lasting()
 
     def unmute(self, scope: str, value: str) -> None:
         """Take back what the person hid or muted: `scope` is item, brand, category, ..."""
@@ -381,8 +401,18 @@ class CapEngine:
             fix = f"use one of {', '.join(known)}, or add it to the rules"
             raise InvalidInput("surface", f"{surface!r} is not in the rules", fix)
 
+    def erased(self, reservation_id: str) -> bool:
+        """Whether there was such a reservation and the person erased it since."""
+        name = hold_id(self._moved.get(reservation_id, reservation_id))
+        return name is not None and self._desk.vault.erased(name[0])
+
+    def _held(self, state: State, reservation_id: str | None) -> Hold | None:
+        told = reservation_id or ""
+        name = hold_id(self._moved.get(told, told))
+        return state.show(name) if name else None
+
     def _known(self, state: State, reservation_id: str) -> Hold:
-        hold = _hold(state, reservation_id)
+        hold = self._held(state, reservation_id)
         if hold is None:
             raise InvalidInput(
                 "reservation_id", f"{reservation_id!r} is not known", "use the one of a pick"
@@ -404,8 +434,3 @@ def _civil(now: Instant, wall_ms: int, ahead_ms: int) -> tuple[int, ...]:
 def _require_scope(scope: str) -> None:
     if scope not in SCOPES:
         raise InvalidInput("scope", f"{scope!r} is not known", f"use one of {', '.join(SCOPES)}")
-
-
-def _hold(state: State, reservation_id: str | None) -> Hold | None:
-    name = hold_id(reservation_id or "")
-    return state.show(name) if name else None

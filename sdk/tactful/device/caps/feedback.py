@@ -81,6 +81,18 @@ class Feedback:
         """Take a mute back."""
         self.mutes.pop(what, None)
 
+    def lasting(self) -> list[list[object]]:
+        """Mutes and reports as rows of records that mute anew; reported is muted for good."""
+        reported: dict[Key, Block] = {
+            (who, "item", item): block
+            for (who, item), block in self.final.items()
+            if block.reason_code == "REPORTED"
+        }
+        return [
+            [*what, True, block.segment, block.offset, block.length_ms]
+            for what, block in {**self.mutes, **reported}.items()
+        ]
+
     def _dismiss(self, item: Key, place: tuple[int, int]) -> None:
         ladder = self.ladders.get(item)
         times = ladder.times + 1 if ladder else 1

@@ -14,6 +14,7 @@ from tactful.device.events import StoredEvent
 from tactful.device.vault import Record
 from tactful.errors import VaultDamaged
 
+GONE = ("undone", "forgotten")  # records that say: something that was counted is no more
 ACTIONS = ("click", "dismiss", "hide", "report", "convert")
 
 
@@ -182,7 +183,7 @@ _READERS: Mapping[str, Reader] = {
     "waiting": _waiting,
     "loss": _loss,
     "total": _total,
-    "undone": lambda state, position, body: None,  # the desk folds again what counted it
+    **dict.fromkeys(GONE, lambda state, position, body: None),  # the desk folds again
 }
 KINDS = tuple(_READERS)
 TIME_KINDS = ("segment", "anchor")

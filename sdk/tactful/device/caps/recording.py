@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tactful.device.caps.civil import date_of
 from tactful.device.caps.desk import Writing
 from tactful.device.caps.fold import apply
 from tactful.device.caps.reservations import Hold, Stamp
+from tactful.device.caps.rules import LEVELS
 from tactful.device.caps.segments import FULL, VERIFIED, Moment
 from tactful.device.events import TASTES, StoredEvent
 from tactful.device.vault import Record
@@ -54,6 +57,20 @@ def stored(writing: Writing, stamp: Stamp, kind: str, purpose: str, subject: str
         zone=writing.zone_number(stamp.zone),
         subject=subject,
     )
+
+
+def carried(writing: Writing, hold: Hold) -> str:
+    """Reserve anew what was reserved elsewhere, and tell again what was seen; its name here."""
+    now = writing.now.stamp
+    things, owner = writing.thing_numbers([hold.thing]), writing.owner_number()
+    fields = [*writing.when(now), owner, hold.ttl_ms, hold.surface, hold.subject, things, []]
+    name = f"{writing.put('decision', fields)}.0"
+    if hold.evidence:
+        event = stored(writing, now, "impression", "essential", hold.subject)
+        level = LEVELS[hold.evidence - 1]
+        told = replace(event, item_id=hold.thing.item, reservation_id=name, evidence=level)
+        record(writing, told)
+    return name
 
 
 def record(

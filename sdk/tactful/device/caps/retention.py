@@ -57,6 +57,7 @@ def fold_away(writing: Writing, rules: Rules) -> int:
     if gone:
         writing.tx.erase(gone)
         writing.tx.append("total", {"f": [[*_row(past, tally), n] for tally, n in tallies.items()]})
+        writing.tx.append("undone", {})  # so that no process counts a show and its total
     return len(gone)
 
 

@@ -117,6 +117,11 @@ class Vault:
             writing.erase(positions)
         self.scrub()
 
+    def erased(self, position: int) -> bool:
+        """Whether a record stood at `position` that was destroyed."""
+        with self.snapshot() as reading:
+            return reading.erased(position)
+
     def scrub(self) -> None:
         """Write the file anew without what was erased; raises VaultBusy while others read it."""
         line = self._lines.mine()

@@ -234,6 +234,13 @@ class Transaction:
             (first, last, self._sealer.seal(b"", _range(first, last))),
         )
 
+    def erased(self, position: int) -> bool:
+        """Whether a record stood at `position` that is gone."""
+        found = self._connection.execute(
+            "select 1 from erased where ? between first and last", (position,)
+        )
+        return found.fetchone() is not None
+
     def put(self, name: str, content: bytes) -> None:
         """Keep `content` in the cell `name`, over what was there."""
         key = self._sealer.blind(f"cell {name}")
