@@ -108,7 +108,9 @@ def keep_sending_once(device) -> None:
         device.contribute()
 
 
-def test_what_waits_to_be_sent_is_erased_and_its_charge_stays(town, wire) -> None:
+@pytest.mark.parametrize("withdrawn", ["share_dp_updates", "local_profile"])
+def test_what_waits_to_be_sent_is_erased_and_its_charge_stays(town, wire, withdrawn: str) -> None:
+    """Sharing rests on the profile: a no to that is a no to what was made of it."""
     town.pair.start(town.training())
     town.pair.refresh(town.model)
     seen = wire()
@@ -126,7 +128,7 @@ def test_what_waits_to_be_sent_is_erased_and_its_charge_stays(town, wire) -> Non
         disclosure = next(iter(device.memory.disclosures.values()))
         report = device.sent_bytes(disclosure)
         spent = device.memory.ledger.spent
-        device.agree(LOCAL)
+        device.agree(SHARING.withdraw(withdrawn))
 
         files = b"".join(one.read_bytes() for one in Path(town.folder).glob("*.db*"))
         assert report not in files

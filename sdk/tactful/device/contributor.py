@@ -33,6 +33,11 @@ MEANINGS = {
     "experiment": "what this device counted in its version",
 }
 UPDATES, METRICS, COVER = "share_dp_updates", "share_dp_metrics", "cover_traffic"
+RESTS_ON = {  # what is sent, and the purposes without which it may not be
+    UPDATES: {UPDATES, "local_profile"},
+    METRICS: {METRICS, "experiments"},
+    COVER: {COVER},
+}
 
 
 @dataclass(frozen=True)
@@ -182,9 +187,10 @@ def answer(
         for record in changes:
             writing.append("consent", record.body())
     ended = {record.purpose for record in changes if record.state != "granted"}
-    if ended & {UPDATES, METRICS, COVER}:
+    stopped = {purpose for purpose, rests_on in RESTS_ON.items() if ended & rests_on}
+    if stopped:
         with lock.withdrawing():
-            _drop_unsent(vault, recall(vault, memory), ended, occasion.at)
+            _drop_unsent(vault, recall(vault, memory), stopped, occasion.at)
 
 
 def _drop_unsent(vault: Vault, memory: Memory, purposes: Collection[str], now: int) -> None:
