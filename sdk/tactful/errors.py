@@ -25,6 +25,8 @@ TactfulError
     └── BatchMismatch         the two halves do not hold the same reports
 """
 
+from __future__ import annotations
+
 __all__ = [
     "BatchCollected",
     "BatchError",
@@ -63,6 +65,10 @@ class InvalidInput(TactfulError, ValueError):
         super().__init__(f"{field}: {problem}; {fix}")
         self.field, self.problem, self.fix = field, problem, fix
 
+    def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, str, str]]:
+        """What another process makes it of anew: a pool of workers passes errors on."""
+        return type(self), (self.field, self.problem, self.fix)
+
 
 class DatasetError(InvalidInput):
     """A data folder or file is not what it should be."""
@@ -76,6 +82,10 @@ class ConsentMissing(TactfulError):
             f"consent: no permission for {purpose!r} ({reason}); ask the person, then grant it"
         )
         self.purpose, self.reason = purpose, reason
+
+    def __reduce__(self) -> tuple[type[ConsentMissing], tuple[str, str]]:
+        """As InvalidInput does."""
+        return type(self), (self.purpose, self.reason)
 
 
 class VaultError(TactfulError):
@@ -131,7 +141,11 @@ class ReportRejected(ProtocolError):
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"report: {code}; {detail}")
-        self.code = code
+        self.code, self.detail = code, detail
+
+    def __reduce__(self) -> tuple[type[ReportRejected], tuple[str, str]]:
+        """As InvalidInput does."""
+        return type(self), (self.code, self.detail)
 
 
 class TransportError(TactfulError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import ClassVar, Literal, get_args
 
 from tactful.device import given
@@ -66,7 +67,7 @@ class Wishes:
             given.text("wishes.surfaces", name)
             given.number(f"wishes.surfaces.{name}", share, 0, 1, "use 0 to 1")
         given.whole("wishes.trials", self.trials, 0, MOST, "use 0 or more")
-        given.text("wishes.seed", self.seed, empty=True)
+        given.text("wishes.seed", self.seed, most=inf, empty=True)
         given.number("wishes.fatigue", self.fatigue, 0, 9, "use 0 to 9")
         given.names("wishes.sensitive", self.sensitive)
         object.__setattr__(self, "sensitive", tuple(one.casefold() for one in self.sensitive))
