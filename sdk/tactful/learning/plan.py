@@ -92,8 +92,8 @@ STANDING = 6.0  # times the noise: what an item of the head has of the diagonal,
 RIDGE_UNIT = 30.0
 RIDGES = ((0.3, 3.0), (1.0, 3.0))  # without and with words
 
-WIDER = 1.4  # times the head that an upload holds pair by pair, from which on a sketch is better
-MOST_OF_ALL = 0.9  # of what people have is in a head that an upload does not hold pair by pair
+CUT_OFF = 0.8  # of what people have of the items that stand out: if pairs are of less, a sketch
+MOST_OF_ALL = 0.9  # of what people have at all: in a head that is not told pair by pair, at most
 
 LONG, LOUD = 7.5, 400.0  # mean of sqrt(m) from which on a subspace is learned, and SNR up to which
 LEAST_BUCKETS, CROWDS = 512, ((LONG, 16), (math.inf, 3))  # pairs a bucket, by mean of sqrt(m)
@@ -170,7 +170,7 @@ def settled(plan: Plan, popularity: Floats, mean_root: float) -> Plan:
     least, most = RIDGES[plan.described]
     pairs = replace(pairs, ridge=min(max(plan.mean_root**2 / RIDGE_UNIT, least), most))
     standing, allowed = _standing(pairs, popularity, STANDING), _paired(_left(pairs))
-    if standing < WIDER * allowed:
+    if weight[min(allowed, standing) - 1] >= CUT_OFF * weight[standing - 1]:
         return replace(pairs, head=_gram_head(pairs, min(standing, allowed)))
     return _sketched(pairs, min(standing, most_of_all))
 

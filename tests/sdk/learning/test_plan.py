@@ -108,16 +108,15 @@ def test_pairs_that_an_upload_does_not_hold_are_told_in_a_sketch(described: bool
 
 
 @pytest.mark.parametrize("mean_root", [5.0, 9.0])
-def test_a_smaller_upload_learns_about_less_or_tells_it_in_fewer_buckets(mean_root: float) -> None:
-    learned = []
+def test_a_smaller_upload_tells_less(mean_root: float) -> None:
+    told = []
     for most in (5_000, 30_000, 60_000, 500_000):
         plan = choose_plan(1_000, 20_000, 2.0, 1.0, described=mean_root == 5.0, most=most)
         plan = settled(plan, 20_000 / (1.0 + np.arange(1_000)), mean_root)
         assert sum(plan.length(t) for t in range(plan.rounds)) <= most
-        learned.append((plan.head * max(plan.rank, 1), plan.length(1)))
+        told.append(plan.length(1))
 
-    assert learned == sorted(learned)
-    assert len({numbers for _, numbers in learned}) == 4
+    assert told == sorted(set(told))
 
 
 @given(**publics)
