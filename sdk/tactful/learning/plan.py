@@ -92,7 +92,7 @@ STANDING = 6.0  # times the noise: what an item of the head has of the diagonal,
 RIDGE_UNIT = 30.0
 RIDGES = ((0.3, 3.0), (1.0, 3.0))  # without and with words
 
-CUT_OFF = 0.8  # of what people have of the items that stand out: if pairs are of less, a sketch
+CUT_OFF = 0.75  # of what people have of the items that stand out: if pairs are of less, a sketch
 MOST_OF_ALL = 0.9  # of what people have at all: in a head that is not told pair by pair, at most
 
 LONG, LOUD = 7.5, 400.0  # mean of sqrt(m) from which on a subspace is learned, and SNR up to which
