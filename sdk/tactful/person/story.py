@@ -24,6 +24,7 @@ MOST_ROWS = 50  # of each list; the export has all
 class Interest:
     """One item the device has a belief about: how strong from -1 to 1, and where it comes from.
 
+    With a `scope` the belief is of all that shares it, such as "less of this category".
     `used`: the person did not say that it shall not count; `hidden`: they want to see none of it.
     """
 
@@ -33,6 +34,7 @@ class Interest:
     events: tuple[tuple[str, str], ...]  # (kind, day)
     used: bool = True
     hidden: bool = False
+    scope: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,22 +167,30 @@ def _arms(device: Personalizer) -> list[dict[str, object]]:
 def _interests(
     memory: Memory, catalog: Catalog, muted: set[tuple[str, str]]
 ) -> tuple[Interest, ...]:
-    beliefs = memory.profile.beliefs
+    items = {("", item_id): belief for item_id, belief in memory.profile.beliefs.items()}
+    beliefs = {**items, **memory.profile.opinions}  # by (scope, item id)
     newest = max((at for one in beliefs.values() for _, at in one.dates), default=0)
-    strengths = {item_id: belief.at(newest) for item_id, belief in beliefs.items()}
+    strengths = {what: belief.at(newest) for what, belief in beliefs.items()}
     widest = max((abs(one) for one in strengths.values()), default=1.0) or 1.0
-    ordered = sorted(strengths, key=lambda item_id: (-abs(strengths[item_id]), item_id))
+    ordered = sorted(strengths, key=lambda what: (-abs(strengths[what]), what))
     return tuple(
         Interest(
             item_id,
-            _title(catalog, item_id),
-            strengths[item_id] / widest,
-            tuple((kind, _day(at // 1000)) for kind, at in beliefs[item_id].dates),
+            _shared(catalog, item_id, scope) if scope else _title(catalog, item_id),
+            strengths[scope, item_id] / widest,
+            tuple((kind, _day(at // 1000)) for kind, at in beliefs[scope, item_id].dates),
             memory.interests.get(("item", item_id), 1.0) > 0,
             ("item", item_id) in muted,
+            scope or None,
         )
-        for item_id in ordered[:MOST_ROWS]
+        for scope, item_id in ordered[:MOST_ROWS]
     )
+
+
+def _shared(catalog: Catalog, item_id: str, scope: str) -> str:
+    """What an item shares with others, such as its category; its title if that is not known."""
+    told = getattr(catalog[item_id], scope, None) if item_id in catalog else None
+    return str(told or _title(catalog, item_id))
 
 
 def _seen(device: Personalizer, catalog: Catalog) -> tuple[Seen, ...]:

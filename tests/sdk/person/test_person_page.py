@@ -192,6 +192,20 @@ def test_an_interest_can_be_silenced_and_what_is_not_mine_forgotten(visitor, dev
     assert "item-4" not in str(list(device.events()))
 
 
+def test_what_was_said_of_a_whole_category_is_told_and_can_be_taken_back(visitor, device) -> None:
+    category = device.catalog["item-5"].category
+    device.observe(Event(kind="dislike", item_id="item-5", scope="category"))
+
+    page = visitor.enter()
+
+    (told,) = [one for one in story(device).interests if one.scope]
+    assert (told.scope, told.title, told.events[0][0]) == ("category", category, "dislike")
+    assert told.strength < 0
+    assert f"category: {category}" in page
+    visitor.press("/not-mine", item="item-5")
+    assert not any(one.scope for one in story(device).interests)
+
+
 def test_erasing_needs_a_tick_and_then_leaves_nothing_known(visitor, device) -> None:
     visitor.enter()
 
