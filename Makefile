@@ -6,7 +6,7 @@ DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign fuzz test-postgres clean test-clusters
+.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign attacks fuzz test-postgres clean test-clusters
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ privacy-campaign: $(VENV)/dev.stamp ## false alarms over N=200 audits; with the 
 	@$(BIN)/python tests/campaigns/audit_campaign.py $(or $(N),200)
 dap-campaign: $(VENV)/dev.stamp ## many schedules of faults for the pair, 10,000 hostile reports, N=2000
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/campaigns/dap_campaign.py $(or $(N),2000)
+
+attacks: $(VENV)/dev.stamp ## known attacks against a real pair and device; fails if any succeeds
+	@$(BIN)/python tests/campaigns/attacks
 
 fuzz: $(VENV)/dev.stamp ## every decoder under coverage-guided fuzzing, SECONDS=300 (extra fuzz: atheris)
 	@mkdir -p out/fuzz/corpus

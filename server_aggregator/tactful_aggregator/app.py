@@ -18,19 +18,19 @@ from tactful.errors import TactfulError
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.signed import decode_signed
 from tactful.protocol.task import Task
-from tactful.protocol.transcript import Entry, parse, prove, signed
 from tactful.protocol.transport import Transport
 from tactful_aggregator import experiments, preflight, refresh
 from tactful_aggregator.aggregation import Bench
 from tactful_aggregator.bodies import Bodies
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.door import UploadDoor
-from tactful_aggregator.http import Call, plain, problem, route
+from tactful_aggregator.http import BODIES_AT_ONCE, BodyMemory, Call, plain, problem, route
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.leading import Leading
 from tactful_aggregator.peer import HttpPeer
 from tactful_aggregator.problems import Problem
 from tactful_aggregator.provision import Provisions
+from tactful_aggregator.published_log import PublishedLog
 from tactful_aggregator.resources import HelperResources, LeaderResources
 from tactful_aggregator.settings import Half, refused
 from tactful_aggregator.worker import Worker, collect_garbage
@@ -94,23 +94,20 @@ class Service:
 
     def checkpoint(self, call: Call) -> Response:
         """The signed head of everything published."""
-        head = signed(self._log(), self.half.keys.signer)
+        head = self.published_log.read(lambda log: log.signed(self.half.keys.signer))
         return plain(head.encode().encode(), kind="application/json")
 
     def proof(self, call: Call) -> Response:
         """That a document, named by its SHA-256, is in the log, and that the log only grew."""
         since = call.path["since"]
         size = int(since) if since.isascii() and since.isdigit() and len(since) < 12 else -1
-        found = prove(self._log(), call.path["sha256"], size, self.half.keys.signer)
-        if found is None:
+        sha256, signer = call.path["sha256"], self.half.keys.signer
+        proof = self.published_log.read(lambda log: log.prove(sha256, size, signer))
+        if proof is None:
             raise Problem(
                 "unrecognizedDocument", 404, "the log holds no such document, or is shorter"
             )
-        return plain(found.encode(), kind="application/json")
-
-    def _log(self) -> list[Entry]:
-        with self.store.transaction() as tx:
-            return [parse(line) for line in tx.transcript()]
+        return plain(proof.encode(), kind="application/json")
 
     # the leader, to its operator
 
@@ -169,6 +166,11 @@ class Service:
         folder = self.half.folder / "reports" if self.store.is_local else None
         keyring = Keyring(self.store, self.half, self.clock)
         return Bench(self.store, Bodies(folder), keyring, self.clock)
+
+    @cached_property
+    def published_log(self) -> PublishedLog:
+        """Return the transcript, parsed and hashed once."""
+        return PublishedLog(self.store)
 
     @cached_property
     def provisions(self) -> Provisions:
@@ -232,21 +234,24 @@ def build(service: Service) -> Starlette:
         ]
     routes += [route("GET", "/hpke_config", resources.hpke_config), *resources.routes(token)]
     most = service.half.settings.max_body
+    memory = BodyMemory(BODIES_AT_ONCE * most)
     app = Starlette(
         routes=routes,
-        middleware=_door(resources, most),
+        middleware=_door(resources, most, memory),
         exception_handlers={TactfulError: problem},
         lifespan=_working(service) if leads else None,
     )
-    app.state.max_body = most
+    app.state.max_body, app.state.body_memory = most, memory
     return app
 
 
-def _door(resources: LeaderResources | HelperResources, most: int) -> list[Middleware]:
+def _door(
+    resources: LeaderResources | HelperResources, most: int, memory: BodyMemory
+) -> list[Middleware]:
     """Where uploads come in, at a leader."""
     if not isinstance(resources, LeaderResources):
         return []
-    return [Middleware(UploadDoor, take=resources.intake(), max_body=most)]
+    return [Middleware(UploadDoor, uploads=resources.uploads(most), memory=memory)]
 
 
 def _working(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:

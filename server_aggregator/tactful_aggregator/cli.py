@@ -81,6 +81,7 @@ def serve(
 
     from tactful.protocol.transport import HttpTransport
     from tactful_aggregator.app import Service, build
+    from tactful_aggregator.connections import BoundedHttpProtocol
     from tactful_aggregator.datastore import Datastore
 
     half = settings.load(folder)
@@ -91,7 +92,9 @@ def serve(
             tx.release_leases()  # their holder is the process that was here before
     service = Service(half, store, HttpTransport())
     chosen = port or urlsplit(half.settings.url).port or 8080
-    config = uvicorn.Config(build(service), log_level="warning", access_log=False)
+    config = uvicorn.Config(
+        build(service), http=BoundedHttpProtocol, log_level="warning", access_log=False
+    )
     with _listening(host, chosen) as door:
         uvicorn.Server(config).run([door])
 

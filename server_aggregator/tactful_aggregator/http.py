@@ -6,7 +6,8 @@ import asyncio
 import base64
 import binascii
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -47,6 +48,9 @@ CODES: dict[type[TactfulError], tuple[str, int]] = {
 }
 
 
+SMALL_BODY = 1024  # bytes of a request that anyone may send and that needs no body
+BODIES_AT_ONCE = 4  # times the largest body: what all requests together may hold in memory
+SKIPPED_BODY = 1 << 20  # bytes of a refused body that are read and dropped to keep the connection
 BODY_SECONDS = 300  # for the slowest of honest lines; who dribbles holds a place no longer
 UNAVAILABLE = "this half's database is away; try again later"  # where it is, is nobody's business
 
@@ -69,31 +73,75 @@ def route(methods: str, path: str, work: Work, token: str | None = None) -> Rout
     """What answers these methods (a list in one string), to whoever shows `token` if one is due."""
 
     async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(work, await read(request, token))
+        with request.app.state.body_memory.reservation() as reservation:
+            return await run_in_threadpool(work, await read(request, reservation, token))
 
     answer: Answer = endpoint
     return Route(path, answer, methods=methods.split())
 
 
-async def read(request: Request, token: str | None = None) -> Call:
-    """The request, once it showed `token`; raises Problem."""
+class BodyMemory:
+    """A limit on the bytes of request bodies that are in memory at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._used = limit, 0
+
+    @contextmanager
+    def reservation(self) -> Iterator[Reservation]:
+        """Count one request; what it reserved is free again when the block ends."""
+        reservation = Reservation(self)
+        try:
+            yield reservation
+        finally:
+            self._used -= reservation.size
+
+    def take(self, size: int) -> None:
+        """Count `size` more bytes; raise Problem (503) if all requests hold too much."""
+        if self._used + size > self._limit:
+            raise Problem("serverBusy", 503, "too many large requests at once; try again later")
+        self._used += size
+
+
+class Reservation:
+    """The bytes that one request holds."""
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory, self.size = memory, 0
+
+    def add(self, size: int) -> None:
+        """Count `size` more bytes of this request; raise Problem (503) if there is no memory."""
+        self._memory.take(size)
+        self.size += size
+
+
+async def read(request: Request, reservation: Reservation, token: str | None = None) -> Call:
+    """Return the request, once it showed `token`; raise Problem.
+
+    Whoever shows no token can make this process hold no more than a small body.
+    """
+    if any("\0" in str(value) for value in request.path_params.values()):
+        raise Problem("unrecognizedResource", 404, "no name contains a NUL character")
     if token is not None and not _shows(request, token):
         raise Problem("unauthorizedRequest", 401, "show the bearer token of this half")
     media = request.headers.get("content-type", "")
-    body = await body_of(request.receive, request.app.state.max_body)
+    most = SMALL_BODY if token is None else request.app.state.max_body
+    body = await body_of(request.receive, most, reservation)
     return Call(dict(request.path_params), body, request.method, media)
 
 
-async def body_of(receive: Receive, most: int) -> bytes:
-    """A request's body, at most `most` bytes; raises Problem, or ClientDisconnect if it is cut."""
+async def body_of(receive: Receive, most: int, reservation: Reservation) -> bytes:
+    """Return a request's body of at most `most` bytes.
+
+    Raise Problem if it is longer or too slow, ClientDisconnect if it is cut.
+    """
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _whole(receive, most)
+            return await _whole(receive, most, reservation)
     except TimeoutError as slow:
         raise Problem("invalidMessage", 408, f"no body within {BODY_SECONDS} seconds") from slow
 
 
-async def _whole(receive: Receive, most: int) -> bytes:
+async def _whole(receive: Receive, most: int, reservation: Reservation) -> bytes:
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -104,6 +152,7 @@ async def _whole(receive: Receive, most: int) -> bytes:
         size += len(part)
         if size > most:
             raise Problem("invalidMessage", 413, f"the body is larger than {most} bytes")
+        reservation.add(len(part))
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -127,7 +176,8 @@ def refusal(error: Exception, task: str | None) -> Response:
     document = {"type": URN + code, "title": code, "status": status, "detail": detail}
     if task is not None:
         document["taskid"] = task
-    return JSONResponse(document, status, media_type="application/problem+json")
+    retry = {"Retry-After": "1"} if status == 503 else None
+    return JSONResponse(document, status, retry, media_type="application/problem+json")
 
 
 def described(error: Exception) -> tuple[str, int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -69,44 +69,9 @@ class LeaderResources(Resources):
 
     # uploads
 
-    def intake(self) -> Callable[[Call], Awaitable[Response]]:
-        """What takes uploads, and commits together those that come at once."""
-        intake = Intake(self._commit)
-        return lambda call: self._receive(intake, call)
-
-    async def _receive(self, intake: Intake, call: Call) -> Response:
-        """Take reports; the answer comes once they are on the disk."""
-        provision = await self._looked_up(call)
-        arrivals = self._arrivals(call, provision)
-        outcomes = await intake.add(arrivals)
-        refused = [
-            (one.key[1], reason)
-            for one, reason in zip(arrivals, outcomes, strict=True)
-            if reason is not None
-        ]
-        dap = provision.task.dap
-        if dap.counted and refused:
-            reason = refused[0][1]
-            code = UPLOAD_PROBLEMS.get(reason, "reportRejected")
-            raise Problem(code, 400, f"the report was not taken: {reason.name.lower()}")
-        kind = dap.media_type("", "upload-errors")
-        return plain(encode_upload_errors(refused, dap), 200 if refused else 201, kind)
-
-    async def _looked_up(self, call: Call) -> Provision:
-        """The task, without making all uploads wait for a database that another one holds."""
-        task_id = unpadded(call.path["task"], ID)
-        known = self.provisions.known(task_id)
-        return await run_in_threadpool(self.provisions.of, task_id) if known is None else known
-
-    def _arrivals(self, call: Call, provision: Provision) -> list[Arrival]:
-        task, now = provision.task, self.bench.clock()
-        _require(call, task, "PUT" if task.dap.counted else "POST")
-        _require_media(call, task, "report", "upload-req")
-        if len(call.body) > MOST_AT_ONCE * provision.report_bytes:
-            raise Problem("invalidMessage", 413, f"more than {MOST_AT_ONCE} reports at once")
-        reports = decode_upload(call.body, task.dap)
-        alone = call.body if len(reports) == 1 else None
-        return [Arrival.of(provision, report, now, alone) for report in reports]
+    def uploads(self, max_body: int) -> LeaderUploads:
+        """Return what takes uploads, and commits together those that come at once."""
+        return LeaderUploads(self, Intake(self._commit), max_body)
 
     def _commit(self, arrivals: Sequence[Arrival]) -> list[ReportError | None]:
         return upload.receive(self.bench.store, self.bench.bodies, self.bench.keyring, arrivals)
@@ -185,6 +150,53 @@ class LeaderResources(Resources):
             if not tx.delete_collection(provision.task.id, job_id):
                 raise Problem("unrecognizedCollectionJob", 404, "there is no such collection")
         return plain(b"", 204)
+
+
+@dataclass(frozen=True)
+class LeaderUploads:
+    """Reports on their way to the disk."""
+
+    resources: LeaderResources
+    intake: Intake
+    max_body: int  # bytes
+
+    async def look_up(self, task: str) -> Provision:
+        """Return the task, without making all uploads wait for a database that another one holds.
+
+        Raise Problem if there is no such task.
+        """
+        task_id, provisions = unpadded(task, ID), self.resources.provisions
+        cached = provisions.known(task_id)
+        return await run_in_threadpool(provisions.of, task_id) if cached is None else cached
+
+    def longest(self, provision: Provision) -> int:
+        """Return how many bytes of reports one request may carry."""
+        return min(self.max_body, MOST_AT_ONCE * provision.report_bytes)
+
+    async def receive(self, call: Call, provision: Provision) -> Response:
+        """Take reports; the answer comes once they are on the disk."""
+        arrivals = self._arrivals(call, provision)
+        outcomes = await self.intake.add(arrivals)
+        refused = [
+            (one.key[1], reason)
+            for one, reason in zip(arrivals, outcomes, strict=True)
+            if reason is not None
+        ]
+        dap = provision.task.dap
+        if dap.counted and refused:
+            reason = refused[0][1]
+            code = UPLOAD_PROBLEMS.get(reason, "reportRejected")
+            raise Problem(code, 400, f"the report was not taken: {reason.name.lower()}")
+        kind = dap.media_type("", "upload-errors")
+        return plain(encode_upload_errors(refused, dap), 200 if refused else 201, kind)
+
+    def _arrivals(self, call: Call, provision: Provision) -> list[Arrival]:
+        task, now = provision.task, self.resources.bench.clock()
+        _require(call, task, "PUT" if task.dap.counted else "POST")
+        _require_media(call, task, "report", "upload-req")
+        reports = decode_upload(call.body, task.dap)
+        alone = call.body if len(reports) == 1 else None
+        return [Arrival.of(provision, report, now, alone) for report in reports]
 
 
 class HelperResources(Resources):

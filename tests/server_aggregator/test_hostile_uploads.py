@@ -1,6 +1,7 @@
 """The one door that is open to everybody: what comes through it is small, whole and soon there."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,9 +110,41 @@ def test_a_body_that_dribbles_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
         await asyncio.sleep(0.02)
         return {"type": "http.request", "body": b"x", "more_body": True}
 
-    with pytest.raises(Problem, match="no body within") as refused:
-        asyncio.run(http.body_of(dribbling, 1 << 20))
+    with (
+        http.BodyMemory(1 << 20).reservation() as reservation,
+        pytest.raises(Problem, match="no body within") as refused,
+    ):
+        asyncio.run(http.body_of(dribbling, 1 << 20, reservation))
     assert refused.value.status == 408
+
+
+def test_all_requests_together_hold_no_more_memory_than_the_limit() -> None:
+    memory = http.BodyMemory(100)
+    with memory.reservation() as first, memory.reservation() as second:
+        first.add(60)
+        second.add(40)
+        with pytest.raises(Problem, match="try again later") as refused:
+            second.add(1)
+    assert refused.value.status == 503
+
+    with memory.reservation() as later:
+        later.add(100)  # what ended requests held is free again
+
+
+def test_a_request_without_a_token_may_carry_only_a_small_body(pair: DapPair) -> None:
+    url = f"{pair.leader.settings.url}/healthz"
+
+    assert pair.network.send(Request("GET", url, bytes(http.SMALL_BODY))).status == 200
+    assert pair.network.send(Request("GET", url, bytes(http.SMALL_BODY + 1))).status == 413
+
+
+@pytest.mark.parametrize("path", ["models/a%00b/task", "models/%00/release", "files/%00"])
+def test_a_name_with_a_nul_character_is_not_found(pair: DapPair, path: str) -> None:
+    """PostgreSQL refuses to compare a NUL character, and the answer was 500."""
+    answer = pair.network.send(Request("GET", f"{pair.leader.settings.url}/{path}"))
+
+    assert answer.status == 404
+    assert json.loads(answer.body)["title"] == "unrecognizedResource"
 
 
 def test_a_client_is_not_told_where_the_database_is() -> None:

@@ -71,7 +71,9 @@ def test_a_log_that_forgot_what_this_device_saw_is_refused(trained) -> None:
         forged = [transcript.follow(n, "task", b"%d" % n, 0) for n in range(entry.index)]
         entries = [*forged, entry]
         since = int(request.url.rpartition("/")[2])
-        proof = transcript.prove(entries, entry.sha256, since, signer)
+        proof = transcript.ProvableLog(e.encode() for e in entries).prove(
+            entry.sha256, since, signer
+        )
         return Response(200, proof.encode())
 
     bend(seen, another_history)

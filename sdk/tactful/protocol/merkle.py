@@ -6,7 +6,7 @@ RFC 6962 section 2.1: leaves and nodes are hashed apart, an odd node is promoted
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 EMPTY = hashlib.sha256(b"").digest()
 
@@ -16,39 +16,73 @@ def leaf(content: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + content).digest()
 
 
-def root(leaves: Sequence[bytes]) -> bytes:
-    """The head of a list of leaf hashes (section 2.1)."""
-    level = list(leaves)
-    if not level:
-        return EMPTY
-    while len(level) > 1:
-        paired = [_node(*level[at : at + 2]) for at in range(0, len(level) - 1, 2)]
-        level = paired + level[len(level) - len(level) % 2 :]
-    return level[0]
+def root(leaves: Iterable[bytes]) -> bytes:
+    """Return the head of a list of leaf hashes (section 2.1)."""
+    return MerkleTree(leaves).root()
 
 
-def inclusion(leaves: Sequence[bytes], place: int) -> list[bytes]:
-    """The audit path of the leaf at `place`, nearest first (section 2.1.1)."""
-    if len(leaves) <= 1:
-        return []
-    split = _split(len(leaves))
-    if place < split:
-        return [*inclusion(leaves[:split], place), root(leaves[split:])]
-    return [*inclusion(leaves[split:], place - split), root(leaves[:split])]
+class MerkleTree:
+    """A growing list of leaf hashes that keeps its inner nodes, so that proofs take O(log n)."""
 
+    def __init__(self, leaves: Iterable[bytes] = ()) -> None:
+        # _levels[h][i] is the hash of leaves i * 2**h to (i + 1) * 2**h - 1, all of them present
+        self._levels: list[list[bytes]] = [[]]
+        for leaf_hash in leaves:
+            self.append(leaf_hash)
 
-def consistency(leaves: Sequence[bytes], size: int) -> list[bytes]:
-    """The proof that the first `size` leaves, 1 or more, are still the first (section 2.1.2)."""
-    return _subproof(leaves, size, whole=True)
+    def __len__(self) -> int:
+        """Return the number of leaves."""
+        return len(self._levels[0])
 
+    def append(self, leaf_hash: bytes) -> None:
+        """Add one leaf and every inner node that it completes."""
+        node, height = leaf_hash, 0
+        while True:
+            if height == len(self._levels):
+                self._levels.append([])
+            level = self._levels[height]
+            level.append(node)
+            if len(level) % 2:
+                return
+            node, height = _node(level[-2], level[-1]), height + 1
 
-def _subproof(leaves: Sequence[bytes], size: int, *, whole: bool) -> list[bytes]:
-    if size == len(leaves):
-        return [] if whole else [root(leaves)]
-    split = _split(len(leaves))
-    if size <= split:
-        return [*_subproof(leaves[:split], size, whole=whole), root(leaves[split:])]
-    return [*_subproof(leaves[split:], size - split, whole=False), root(leaves[:split])]
+    def root(self, size: int | None = None) -> bytes:
+        """Return the head of the first `size` leaves, of all by default (section 2.1)."""
+        end = len(self) if size is None else size
+        return self._range(0, end) if end else EMPTY
+
+    def inclusion(self, place: int) -> list[bytes]:
+        """Return the audit path of the leaf at `place`, nearest first (section 2.1.1)."""
+        return self._path(place, 0, len(self))
+
+    def consistency(self, size: int) -> list[bytes]:
+        """Prove that the first `size` leaves, 1 or more, are still the first (section 2.1.2)."""
+        return self._subproof(size, 0, len(self), whole=True)
+
+    def _path(self, place: int, start: int, end: int) -> list[bytes]:
+        if end - start <= 1:
+            return []
+        middle = start + _split(end - start)
+        if place < middle:
+            return [*self._path(place, start, middle), self._range(middle, end)]
+        return [*self._path(place, middle, end), self._range(start, middle)]
+
+    def _subproof(self, size: int, start: int, end: int, *, whole: bool) -> list[bytes]:
+        if size == end:
+            return [] if whole else [self._range(start, end)]
+        middle = start + _split(end - start)
+        if size <= middle:
+            return [*self._subproof(size, start, middle, whole=whole), self._range(middle, end)]
+        return [*self._subproof(size, middle, end, whole=False), self._range(start, middle)]
+
+    def _range(self, start: int, end: int) -> bytes:
+        """Return the hash of leaves `start` to `end`; complete subtrees are looked up."""
+        size = end - start
+        if size & (size - 1) == 0:
+            height = size.bit_length() - 1
+            return self._levels[height][start >> height]
+        middle = start + _split(size)
+        return _node(self._range(start, middle), self._range(middle, end))
 
 
 def includes(leaf_hash: bytes, place: int, size: int, path: Sequence[bytes], head: bytes) -> bool:

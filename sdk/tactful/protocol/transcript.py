@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 
 from tactful.errors import ProtocolError
 from tactful.protocol import merkle
 from tactful.protocol.signed import canonical, is_signed
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SIGNED_AS = b"tactful-1 checkpoint"
 Kind = Literal["task", "release", "result"]
@@ -192,8 +195,7 @@ def checkpoint(entries: Sequence[Entry]) -> Checkpoint:
     """The head of `entries`; raises ProtocolError unless they are numbered and in time's order."""
     before = 0
     for index, entry in enumerate(entries):
-        if entry.index != index or entry.time < before:
-            raise ProtocolError(f"transcript: entry {index} does not follow the one before it")
+        _require_order(index, entry, before)
         before = entry.time
     tree = merkle.root([entry.leaf for entry in entries])
     return Checkpoint(size=len(entries), root=tree.hex(), time=before)
@@ -201,30 +203,92 @@ def checkpoint(entries: Sequence[Entry]) -> Checkpoint:
 
 def signed(entries: Sequence[Entry], signer: Signer) -> SignedCheckpoint:
     """The head of `entries`, signed: the same bytes whenever it is asked for."""
-    head = checkpoint(entries)
+    return _signed(checkpoint(entries), signer)
+
+
+class ProvableLog:
+    """A log in memory that answers proofs without reading or hashing it again.
+
+    Parsing and hashing 5,000 entries takes seconds of CPU; a server does it once, and adds only
+    what is new.
+    """
+
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        self._entries: list[Entry] = []
+        self._tree = merkle.MerkleTree()
+        self._newest: dict[str, int] = {}  # SHA-256 of a document to its last place
+        self.extend(lines)
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return len(self._entries)
+
+    def extend(self, lines: Iterable[str]) -> None:
+        """Add entries; raise ProtocolError at the first that does not follow the one before it."""
+        for line in lines:
+            entry = parse(line)
+            _require_order(len(self._entries), entry, self._time)
+            self._entries.append(entry)
+            self._tree.append(entry.leaf)
+            self._newest[entry.sha256] = entry.index
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the head of the log."""
+        return Checkpoint(size=len(self), root=self._tree.root().hex(), time=self._time)
+
+    def signed(self, signer: Signer) -> SignedCheckpoint:
+        """Return the signed head: the same bytes whenever it is asked for."""
+        return _signed(self.checkpoint(), signer)
+
+    def prove(self, sha256: str, since: int, signer: Signer) -> Proof | None:
+        """Prove the newest entry with this hash to someone who saw a log of `since` entries.
+
+        Return None if the log has no such entry or is shorter than `since`.
+        """
+        place = self._newest.get(sha256)
+        if place is None or not 0 <= since <= len(self):
+            return None
+        return Proof(
+            entry=self._entries[place].encode(),
+            checkpoint=self.signed(signer),
+            inclusion=tuple(self._tree.inclusion(place)),
+            consistency=tuple(self._tree.consistency(since)) if since else (),
+        )
+
+    @property
+    def _time(self) -> int:
+        return self._entries[-1].time if self._entries else 0
+
+
+def _require_order(index: int, entry: Entry, before: int) -> None:
+    if entry.index != index or entry.time < before:
+        raise ProtocolError(f"transcript: entry {index} does not follow the one before it")
+
+
+def _signed(head: Checkpoint, signer: Signer) -> SignedCheckpoint:
     return SignedCheckpoint(head, signer.sign(SIGNED_AS + head.document))
 
 
-def prove(entries: Sequence[Entry], sha256: str, since: int, signer: Signer) -> Proof | None:
-    """The proof for the newest entry with this hash, from a log of `since`; None without one."""
-    places = [entry.index for entry in entries if entry.sha256 == sha256]
-    if not places or not 0 <= since <= len(entries):
-        return None
-    leaves = [entry.leaf for entry in entries]
-    return Proof(
-        entry=entries[places[-1]].encode(),
-        checkpoint=signed(entries, signer),
-        inclusion=tuple(merkle.inclusion(leaves, places[-1])),
-        consistency=tuple(merkle.consistency(leaves, since)) if since else (),
-    )
+_ADAPTERS: dict[str, TypeAdapter[object]] = {}  # building one costs as much as parsing 100 lines
+
+
+def _adapter(kind: type[object]) -> TypeAdapter[object]:
+    """Return the parser of a document type."""
+    from pydantic import TypeAdapter
+
+    if kind.__name__ not in _ADAPTERS:
+        _ADAPTERS[kind.__name__] = TypeAdapter(kind)
+    return _ADAPTERS[kind.__name__]
 
 
 def _parsed(kind: type[Document], text: str) -> Document:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
+    wrong_kind = f"transcript: a line is not an entry or a head ({kind.__name__})"
     try:
-        return TypeAdapter(kind).validate_json(text)
+        document = _adapter(kind).validate_json(text)
     except ValidationError as wrong:
-        raise ProtocolError(
-            f"transcript: a line is not an entry or a head ({kind.__name__})"
-        ) from wrong
+        raise ProtocolError(wrong_kind) from wrong
+    if not isinstance(document, kind):
+        raise ProtocolError(wrong_kind)
+    return document

@@ -66,9 +66,10 @@ class PublishedRows(Rows):
         """Add an entry; the same number twice is refused by the database."""
         self._run(insert(transcript).values(number=number, entry=entry))
 
-    def transcript(self) -> list[str]:
-        """All entries in order."""
-        return list(self._run(select(transcript.c.entry).order_by(transcript.c.number)).scalars())
+    def transcript(self, since: int = 0) -> list[str]:
+        """Return the entries from place `since` on, in order."""
+        rows = select(transcript.c.entry).where(transcript.c.number >= since)
+        return list(self._run(rows.order_by(transcript.c.number)).scalars())
 
     def training(self, model: str) -> dict[str, object] | None:
         """Where the training of a model stands."""
