@@ -22,6 +22,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_head = True
+    _moved_on = False  # a head or a body ended in the bytes that are being parsed
 
     def __init__(
         self,
@@ -42,22 +43,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Parse what came; close the connection if its request never gets to the body."""
         if self._in_head and self._head_timer is None:
             self._start_timer()
+        self._moved_on = False
         super().data_received(data)
-        if not self._in_head:
-            return
+        if not self._in_head or self._moved_on:
+            return  # what follows the end of a head or body in `data` is counted next time
         self._head_bytes += len(data)
         if self._head_bytes > HEADER_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large")
 
     def on_headers_complete(self) -> None:
         """Start to answer the request."""
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._moved_on, self._head_bytes = False, True, 0
         self._stop_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Wait for the next request; between two requests uvicorn has its own timeout."""
-        self._in_head = True
+        self._in_head, self._moved_on = True, True
         super().on_message_complete()
 
     def _start_timer(self) -> None:

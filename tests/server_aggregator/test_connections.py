@@ -83,3 +83,12 @@ def test_an_ordinary_request_with_a_slow_body_is_answered(address) -> None:
         time.sleep(0.8)
         connection.sendall(b"ab")
         read_until(connection, b"hello")
+
+
+def test_a_long_body_is_not_counted_as_headers(address) -> None:
+    body = bytes(8 * HEADER_BYTES)
+    head = f"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+    with connect(address) as connection:
+        for _ in range(3):
+            connection.sendall(head.encode() + body)
+            read_until(connection, b"hello")
