@@ -99,7 +99,7 @@ class Story:
     """All that the page tells; `figures` is the JSON document as written."""
 
     figures: Mapping[str, object]
-    utility: Mapping[str, tuple[float, float]]  # name -> (recall@20, ndcg@100), best last
+    utility: Mapping[str, tuple[float, float]]  # name -> (recall@20, ndcg@100), ours first
     ours: str
     rounds: Sequence[Round]
     cap_epsilon: float
@@ -157,11 +157,14 @@ def _utility(story: Story) -> str:
     return _section(
         "What it learnt",
         "Part of each held-out person's purchases is hidden; a list is good if it finds them. The "
-        "private model is what the pair really released, with the noise of both halves in it.",
+        f"coloured bar, “{escape(story.ours)}”, is the model that leader and helper released: "
+        f"at least {story.figures['wire_devices']:,} devices reported to them in each round, and "
+        "the noise of both is in it. The other bars are for comparison; nobody released them.",
         _figure(
             ndcg,
-            "Higher is better. The words of the titles are public and need nobody's history; EASE "
-            "sees everybody's raw history: the ceiling without privacy.",
+            "Higher is better. The words of the titles are public and need nobody's history. “In "
+            "one process” is the same code on all histories, without a network. EASE sees "
+            "everybody's raw history: the ceiling without privacy.",
         ),
         _table(("method", "recall@20", "NDCG@100"), rows),
     )
