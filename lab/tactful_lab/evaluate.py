@@ -147,8 +147,8 @@ def read(here: World, worth: Standing, balance: float, diversity: float) -> Read
         found = [n for n in ranking.line() if n not in taste.withheld][:LENGTH]
         lists.append(np.array(found, dtype=np.int64))
         rankings.append(ranking)
-        everyone = ranking.scored.field.everyone.ranks(found)
-        mine = ranking.scored.ranks(found)
+        everyone = ranking.scored.field.everyone.shared_ranks(found)
+        mine = ranking.scored.shared_ranks(found)
         shares.append(np.mean([e <= m for e, m in zip(everyone, mine, strict=True)]))
     made = _reading(here, worth, lists, balance, diversity)
     promoted = (

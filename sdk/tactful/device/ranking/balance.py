@@ -37,15 +37,24 @@ def mix(standard: Floats, personal: Floats, balance: float) -> Floats:
 
 
 def normalised_rank(scores: Floats | Labels) -> Floats:
-    """1 for the best item down to 0 for the last; of equal scores the earlier stands above."""
-    return ranked(falling(scores))
+    """Return 1 for the highest score down to 0 for the lowest, shape (items,).
 
-
-def ranked(order: Ints | Labels) -> Floats:
-    """1 for the place that `order` has first, down to 0 for the last."""
+    Equal scores share the mean of their ranks: a tie says nothing about which item is better.
+    """
+    order = falling(scores)
+    steps, ordered = _steps(len(order)), scores[order]
+    is_first = np.ones(len(order), dtype=np.bool_)  # of a group of equal scores
+    is_first[1:] = ordered[1:] != ordered[:-1]
     ranks = np.empty(len(order))
-    ranks[order] = _steps(len(order))
+    ranks[order] = steps if is_first.all() else _shared(steps, np.flatnonzero(is_first))
     return ranks
+
+
+def _shared(steps: Floats, firsts: Ints) -> Floats:
+    """Return `steps` with the mean of each group; `firsts` are the places where groups begin."""
+    ends = np.append(firsts[1:], len(steps))
+    means = (steps[firsts] + steps[ends - 1]) / 2  # steps are equally far apart
+    return np.repeat(means, ends - firsts)
 
 
 @lru_cache(maxsize=8)

@@ -7,7 +7,7 @@ what may not be shown is left out before variety is weighed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -19,7 +19,7 @@ from tactful.device.ranking.brand import House, keep_house
 from tactful.device.ranking.candidates import enough, gather
 from tactful.device.ranking.context import Context
 from tactful.device.ranking.diversity import OF_A_MIX, POOL, diversify
-from tactful.device.ranking.quotas import Choice
+from tactful.device.ranking.quotas import Choice, Quota, fitting, without_surplus
 from tactful.device.ranking.scored import Field, Scored
 from tactful.device.ranking.scoring import Floats, Ints
 from tactful.device.ranking.sources import fresh, promised, quotas, sources_of
@@ -104,9 +104,10 @@ class Ranking:
 def rank(context: Context, *, length: int) -> Ranking:
     """The list of `length` places for `context`."""
     context = context.of_nobody() if context.balance == 0 else context
-    scored = Field(context, _candidates(context, length)).scored()
-    pool, scores = scored.best(length * (POOL if context.balance else EVERYONE))
-    choice = Choice(quotas(context, length), pool)
+    limits = quotas(context, length)
+    scored = Field(context, _candidates(context, limits, length)).scored()
+    pool, scores = _pool(scored, limits, length)
+    choice = Choice(limits, pool)
     chosen = _varied(context, pool, scores, choice, length)
     sources = sources_of(scored, chosen[:length].tolist(), length)
     house = keep_house(
@@ -120,7 +121,38 @@ def rank(context: Context, *, length: int) -> Ranking:
     return Ranking(scored, house, chosen, tuple(choice.relaxed))
 
 
-def _candidates(context: Context, length: int) -> Ints:
+def _pool(scored: Scored, limits: Sequence[Quota], length: int) -> tuple[Ints, Floats]:
+    """Return the best items, best first, among which variety and quotas choose, and their scores.
+
+    It reaches as far down as it must, so that a kind that fills the top cannot make a quota yield
+    while other items are there.
+    """
+    size = length * (POOL if scored.context.balance else EVERYONE)
+    pool, scores = scored.best(size)
+    needed = _needed(scored.context, limits, length)
+    if np.count_nonzero(fitting(limits, pool)) >= needed or len(pool) == len(scored.numbers):
+        return pool, scores
+    pool, scores = scored.best(len(scored.numbers))
+    fits = np.cumsum(fitting(limits, pool))
+    end = max(int(np.searchsorted(fits, needed)) + 1, size)
+    kept = without_surplus(limits, pool[:end], POOL)
+    return pool[:end][kept], scores[:end][kept]
+
+
+def _needed(context: Context, limits: Sequence[Quota], length: int) -> int:
+    """Return how many items must fit all quotas together so that the list can be filled.
+
+    Whatever is chosen first, it takes the place of at most one fitting item for each quota.
+    """
+    return _depth(context, length) * max(len(limits), 1)
+
+
+def _depth(context: Context, length: int) -> int:
+    return length * (DEPTH if context.balance else EVERYONE)
+
+
+def _candidates(context: Context, limits: Sequence[Quota], length: int) -> Ints:
+    """Return the items that are weighed, enough of them of different kinds for the quotas."""
     standing, taste = context.standing, context.taste
     personal, count = None, enough(length)
     if taste.likes and count < len(standing.scores):
@@ -128,7 +160,30 @@ def _candidates(context: Context, length: int) -> Ints:
     rules = context.rules
     named = context.numbers(*rules.pins.values(), *rules.notices).values()
     always = [*taste.due, *fresh(context, length), *named]
-    return gather(personal, standing.order, context.kept(), size=count, always=always)
+    kept = context.kept()
+    candidates = gather(personal, standing.order, kept, size=count, always=always)
+    needed = _needed(context, limits, length)
+    while limits and np.count_nonzero(fitting(limits, candidates)) < needed:
+        # the kinds that have candidates enough make room for the others
+        kept = kept & ~_plenty(limits, candidates)
+        kept[candidates] = False
+        more = gather(personal, standing.order, kept, size=count, always=())
+        if not len(more):
+            break
+        candidates = np.union1d(candidates, more)
+    return candidates
+
+
+def _plenty(limits: Sequence[Quota], candidates: Ints) -> NDArray[np.bool_]:
+    """Return which items of the catalog are of a kind that fills its quota, shape (items,)."""
+    plenty = np.zeros(len(limits[0].labels), dtype=np.bool_)
+    for quota in limits:
+        labels = quota.labels[candidates]
+        counts = np.bincount(labels[labels >= 0], minlength=1)
+        is_full = np.append(counts >= POOL * quota.limit, False)  # label -1 is of no kind
+        known = np.minimum(quota.labels, len(counts))
+        plenty |= is_full[np.where(known < 0, len(counts), known)]
+    return plenty
 
 
 def _varied(context: Context, pool: Ints, scores: Floats, choice: Choice, length: int) -> Ints:
@@ -136,7 +191,7 @@ def _varied(context: Context, pool: Ints, scores: Floats, choice: Choice, length
         context.standing.shelf,
         pool,
         scores,
-        depth=length * (DEPTH if context.balance else EVERYONE),
+        depth=_depth(context, length),
         diversity=context.diversity,
         objective=context.wishes.objective,
         mix=_own_mix(context),

@@ -31,6 +31,40 @@ class Quota:
         return bool(label >= 0 and (self.labels[list(listed)] == label).sum() >= self.limit)
 
 
+def fitting(quotas: Sequence[Quota], best_first: Ints) -> NDArray[np.bool_]:
+    """Return which items may all be listed together, shape (items,).
+
+    These are the first `limit` of each label, for every quota: fewer than could be listed if an
+    item that one quota leaves out makes room in another, never more.
+    """
+    fits = np.ones(len(best_first), dtype=np.bool_)
+    for quota in quotas:
+        fits &= _occurrence(quota.labels[best_first]) < quota.limit
+    return fits
+
+
+def without_surplus(quotas: Sequence[Quota], best_first: Ints, times: int) -> NDArray[np.bool_]:
+    """Return which items are among the first `times` * `limit` of their label, shape (items,)."""
+    kept = np.ones(len(best_first), dtype=np.bool_)
+    for quota in quotas:
+        kept &= _occurrence(quota.labels[best_first]) < times * quota.limit
+    return kept
+
+
+def _occurrence(labels: Labels) -> Ints:
+    """Return how many earlier places have the same label, shape (places,); 0 for label -1."""
+    order = np.argsort(labels, kind="stable")
+    grouped = labels[order]
+    is_first = np.ones(len(labels), dtype=np.bool_)
+    is_first[1:] = grouped[1:] != grouped[:-1]
+    places = np.arange(len(labels))
+    starts = np.maximum.accumulate(np.where(is_first, places, 0))
+    counts = np.empty(len(labels), dtype=np.int64)
+    counts[order] = places - starts
+    counts[labels < 0] = 0
+    return counts
+
+
 class Choice:
     """Which items of one pool still fit a list being made, and which quotas had to yield, where."""
 

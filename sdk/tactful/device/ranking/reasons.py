@@ -90,7 +90,8 @@ class Reasons:
     """The reasons of some items of one list, each ablation once for all of them.
 
     A signal is cited for an item only if the item's place among all that was weighed falls
-    without it. Places are those by score, before variety and the house's rules.
+    without it. Places are those by score, before variety and the house's rules; equal scores share
+    a place.
     """
 
     def __init__(self, ranking: Ranking, numbers: Sequence[int]) -> None:
@@ -99,10 +100,11 @@ class Reasons:
         tried = list(likes)[:SIGNALS_TRIED]
         scores = [ranking.scored.final, field.everyone.final]
         scores += [*field.without(tried)] if tried else []
-        found: list[list[int]] = field.ranks(np.array(scores), numbers).T.tolist()
+        shared: list[list[float]] = field.shared_ranks(np.array(scores), numbers).T.tolist()
+        self._gains = dict(zip(numbers, ranking.scored.gains(numbers), strict=True))
         items = ranking.context.standing.shelf.catalog.items
         self._because = {liked: _because(items[liked]) for liked in tried}
-        self._ranks = dict(zip(numbers, found, strict=True))  # here, for everyone, without each
+        self._ranks = dict(zip(numbers, shared, strict=True))  # here, for everyone, without each
 
     def of(self, number: int) -> tuple[Reason, ...]:
         """Why item `number` stands where it does; never empty."""
@@ -114,8 +116,8 @@ class Reasons:
     @property
     def ranks(self) -> list[int]:
         """The places by score, from 0, of those of the items that were weighed."""
-        places = self._ranking.scored.field.places
-        return [rank for number, (rank, *_) in self._ranks.items() if places[number] >= 0]
+        scored = self._ranking.scored
+        return scored.ranks([number for number in self._ranks if scored.field.places[number] >= 0])
 
     def is_standard(self, number: int) -> bool:
         """Whether the item would stand as high if nothing at all were known of the person."""
@@ -129,12 +131,22 @@ class Reasons:
         return tuple([self._because[liked] for _, liked in strongest])
 
     def _general(self, number: int) -> ReasonCode:
-        if not self.is_standard(number):
+        if not self.is_standard(number) and self._is_lifted(number):
             return ReasonCode.YOUR_TASTE
         if self._ranking.context.standing.model is not None:
             return ReasonCode.POPULAR
         known = self._ranking.context.taste.likes
         return ReasonCode.STANDARD if known else ReasonCode.NOTHING_KNOWN
+
+    def _is_lifted(self, number: int) -> bool:
+        """Return True if likes, or a stated interest, raised the item's score.
+
+        An item can also rise because others fell, which says nothing about what the person likes.
+        """
+        field = self._ranking.scored.field
+        place = field.places[number]
+        leaned = field.lean is not None and place >= 0 and field.lean[place] > 0
+        return bool(self._gains[number] > 0 or leaned)
 
 
 def _because(liked: Item) -> Reason:
@@ -150,7 +162,7 @@ def tested(ranking: Ranking, numbers: Sequence[int]) -> list[bool]:
         likes = _but(context.taste.likes, context.standing.shelf.catalog.number(item_id))
         without = replace(context, taste=replace(context.taste, likes=likes))
         anew = Field(without, ranking.scored.numbers).scored()
-        found.append(anew.ranks([number]) > ranking.scored.ranks([number]))
+        found.append(anew.shared_ranks([number]) > ranking.scored.shared_ranks([number]))
     return found
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from tactful.device.ranking import debias
-from tactful.device.ranking.balance import mix, normalised_rank, ranked
+from tactful.device.ranking.balance import mix, normalised_rank
 from tactful.device.ranking.candidates import best
 from tactful.device.ranking.context import Context
 from tactful.device.ranking.debias import GRID
@@ -21,18 +21,16 @@ SPREAD = 1 << 28  # more than there are items: their places fit between two step
 class Field:
     """The items that are weighed for one list, and all that does not change with what is liked.
 
-    `numbers` stand in the order of ids, so that a stable sort breaks ties by id.
+    `numbers` stand in the standard order, so that a stable sort breaks ties by it.
     """
 
     def __init__(self, context: Context, numbers: Ints) -> None:
         standing = context.standing
         self.context = context
-        in_order = standing.shelf.by_id[np.sort(standing.shelf.tie_rank[numbers])]
-        self.numbers = in_order.astype(np.int64)
+        self.numbers = standing.order[np.sort(standing.place[numbers])].astype(np.int64)
         self.places = np.full(len(standing.shelf.catalog), -1, dtype=np.int32)
         self.places[self.numbers] = np.arange(len(self.numbers))  # -1: it is not weighed
-        best_first = standing.order[np.sort(standing.place[numbers])]
-        self.standard = ranked(self.places[best_first])
+        self.standard = normalised_rank(standing.scores[self.numbers])
         popularity = None if standing.popularity is None else standing.popularity[self.numbers]
         self._favour = debias.favour(popularity)
         self.lean = debias.lean(standing.shelf, self.numbers, context.taste.leanings)
@@ -62,6 +60,21 @@ class Field:
         others = liking.numbers != np.array(left_out, dtype=np.int64)[:, None]
         return self._final(self._mixed(liking.strengths * others))
 
+    def shared_ranks(self, final: Floats, numbers: Sequence[int]) -> Floats:
+        """Return the mean place, from 0, of each of `numbers` among equal scores.
+
+        `final` has the shape (people, items), the answer (people, numbers). All items stand above
+        one that is not among them. Only a real difference between scores changes such a rank, so
+        reasons are tested with it.
+        """
+        padded = np.full((len(final), len(self.numbers) + 1), -np.inf)
+        padded[:, :-1] = final
+        own = padded[:, self.places[list(numbers)], None]  # at place -1 stands -inf
+        above = np.count_nonzero(final[:, None, :] > own, axis=-1)
+        equal = np.count_nonzero(final[:, None, :] == own, axis=-1)
+        shared: Floats = above + np.maximum(equal - 1, 0) / 2
+        return shared
+
     def ranks(self, final: Floats, numbers: Sequence[int]) -> Ints:
         """How many items stand above each of `numbers`, shape (people, numbers).
 
@@ -77,10 +90,17 @@ class Field:
         return counts
 
     def _mixed(self, strengths: Floats) -> Floats:
-        """Standard and personal in one, of several people; who likes nothing has the standard."""
-        personal = [normalised_rank(one) for one in self._personal(strengths)]
+        """Standard and personal in one, of several people.
+
+        Who likes nothing, or nothing that tells items apart, has the standard.
+        """
+        scores = self._personal(strengths)
+        personal = [normalised_rank(one) for one in scores]
         mixed = mix(self.standard, np.array(personal), self.context.balance)
-        mixed[~strengths.any(axis=1)] = self.standard
+        says_nothing = ~strengths.any(axis=1)
+        if scores.size:
+            says_nothing |= scores.min(axis=1) == scores.max(axis=1)
+        mixed[says_nothing] = self.standard
         return mixed
 
     def _final(self, balanced: Floats) -> Floats:
@@ -98,7 +118,7 @@ class Scored:
 
     @property
     def numbers(self) -> Ints:
-        """The item numbers, in the order of ids."""
+        """The item numbers, in the standard order."""
         return self.field.numbers
 
     @property
@@ -108,7 +128,7 @@ class Scored:
 
     @cached_property
     def best_first(self) -> Ints:
-        """The item numbers, best first, ties by id."""
+        """The item numbers, best first, ties in the standard order."""
         return self.numbers[falling(self.final)]
 
     def best(self, count: int) -> tuple[Ints, Floats]:
@@ -134,6 +154,11 @@ class Scored:
         more = np.append((self.balanced - self.field.standard) / balance, 0.0)
         gained: list[float] = np.clip(more[places], 0.0, 1.0).tolist()
         return gained
+
+    def shared_ranks(self, numbers: Sequence[int]) -> list[float]:
+        """Return the mean place, from 0, of each of `numbers` among equal scores."""
+        shared: list[float] = self.field.shared_ranks(self.final[None], numbers)[0].tolist()
+        return shared
 
     def ranks(self, numbers: Sequence[int]) -> list[int]:
         """How many items stand above each of `numbers`; all above one that is not among them."""

@@ -190,7 +190,9 @@ class Standing:
 
     @cached_property
     def order(self) -> Labels:
-        """All items, best first for everyone."""
+        """All items, best first for everyone, ties by id; without a model as the app lists them."""
+        if self.model is None:
+            return np.arange(len(self.scores), dtype=np.int32)
         return np.lexsort((self.shelf.tie_rank, -self.scores)).astype(np.int32)
 
     @cached_property
@@ -300,9 +302,9 @@ def _trust(strengths: Floats) -> Floats:
 
 
 def _standard_scores(shelf: Shelf, model: Model | None) -> Floats:
-    """The score that is the same for everyone: released popularity, else the catalog's order."""
+    """The score that is the same for everyone: released popularity, else equal for all items."""
     if model is None:
-        return -np.arange(len(shelf.catalog), dtype=np.float64)
+        return np.zeros(len(shelf.catalog))
     return model.standard()
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as budget
@@ -24,12 +25,14 @@ from tactful.device.ranking.candidates import Source
 from tactful.device.ranking.context import Context
 from tactful.device.ranking.picks import Missing
 from tactful.device.ranking.pipeline import rank
-from tactful.device.ranking.reasons import ReasonCode
+from tactful.device.ranking.reasons import ReasonCode, Reasons
 from tactful.device.ranking.scoring import Shelf, Standing
+from tactful.device.ranking.taste import Taste
 from tactful.device.settings import Settings
 from tactful.device.vault.connections import Lines
 from tactful.device.wishes import BrandRules, Wishes
 from tactful.errors import InvalidInput, VaultError
+from tactful.learning.model import Model
 from tactful.testing import FIXED_KEY, LOCAL, small_catalog, small_device
 
 NO_CAPS: dict[str, object] = {"schema": 1, "rules": []}
@@ -270,7 +273,8 @@ def test_an_old_item_or_one_of_tomorrow_is_not_new() -> None:
     for since in (today - 60 * DAY, today + DAY, date(1970, 1, 1)):
         catalog = Catalog([*shop(), Item(id="new", title="New", since=since)])
         with device(catalog, clock) as me:
-            assert "new" not in ids(me.recommend(10))
+            picks = me.recommend(10)
+            assert Source.FRESH not in {pick.source for pick in picks}
 
 
 def test_a_trial_is_labelled_and_limits_hold_for_it() -> None:
@@ -603,3 +607,75 @@ def test_a_list_may_have_a_diversity_of_its_own_and_is_made_again_with_it() -> N
         assert me.replay(own.decision_id).same
         with pytest.raises(InvalidInput, match="diversity"):
             me.recommend(3, diversity="much")
+
+
+def test_equal_scores_do_not_order_items_and_give_no_reason() -> None:
+    """Likes that share nothing with other items say nothing about them."""
+    catalog = Catalog(Item(id=f"T{n}", title=f"Title {n}", category=f"c{n}") for n in range(300))
+    with device(catalog, wishes=Wishes(places={})) as me:
+        for liked in ("T7", "T70", "T170"):
+            me.observe(Event(kind="like", item_id=liked))
+        picks = me.recommend(10)
+
+    others = [pick for pick in picks if pick.item.id not in {"T7", "T70", "T170"}]
+    # the app's own order, not that of ids as text (T0, T1, T10, T100, ...)
+    assert [pick.item.id for pick in others] == ["T0", "T1", "T2", "T3", "T4", "T5", "T6"]
+    assert {reason.code for pick in others for reason in pick.reasons} == {ReasonCode.STANDARD}
+
+
+def test_a_popularity_model_alone_gives_no_personal_reason() -> None:
+    catalog = Catalog(Item(id=f"T{n}", title=f"Title {n}", category=f"c{n}") for n in range(60))
+    popularity = np.arange(60, 0, -1, dtype=np.float64) ** 2
+    model = Model.of_popularity(popularity, np.ones(60), 1.0)
+    taste = Taste(likes={9: 1.0}, known=1)
+    worth = Standing(Shelf(catalog), model)
+
+    ranking = rank(Context(worth, 0.6, 0.0, Wishes(most={}, places={}), taste=taste), length=10)
+
+    reasons = Reasons(ranking, ranking.house.numbers)
+    codes = {r.code for n in ranking.house.numbers if n != 9 for r in reasons.of(n)}
+    assert codes == {ReasonCode.POPULAR}
+
+
+twelve_kinds = st.lists(st.integers(0, 3), min_size=12, max_size=12)
+
+
+@given(order=st.permutations(range(12)), kinds=twelve_kinds)
+def test_a_renamed_item_stands_where_it_stood(order: list[int], kinds: list[int]) -> None:
+    """The order of ids decides nothing while no model is there."""
+
+    def listed(names: list[str]) -> list[int]:
+        items = [
+            Item(id=name, title=f"Title {n}", category=f"c{kinds[n]}")
+            for n, name in enumerate(names)
+        ]
+        context = Context(
+            Standing(Shelf(Catalog(items)), None),
+            0.5,
+            0.0,
+            Wishes(most={}, places={}),
+            taste=Taste(likes={0: 1.0}, known=1),
+        )
+        return list(rank(context, length=12).house.numbers)
+
+    assert listed([f"a{n:02}" for n in range(12)]) == listed([f"b{n:02}" for n in order])
+
+
+@pytest.mark.parametrize("others", [80, 3000])
+@pytest.mark.parametrize("balance", [0.0, 1.0])
+def test_a_large_family_takes_no_more_places_than_its_quota(others: int, balance: float) -> None:
+    """Forty, or four thousand, variants fill the top of the order; other items are there."""
+    variants = [
+        Item(id=f"v{n}", title=f"Variant {n}", category="shirts", family="shirt")
+        for n in range(others // 2)
+    ]
+    rest = [Item(id=f"o{n}", title=f"Other {n}", category=f"c{n % 20}") for n in range(others)]
+    with device(
+        Catalog([*variants, *rest]), wishes=Wishes(most={"category": 3}), balance=balance
+    ) as me:
+        me.observe(Event(kind="like", item_id="v3"))
+        picks = me.recommend(10)
+
+    assert len(picks) == 10
+    assert picks.relaxed == ()
+    assert Counter(pick.item.category for pick in picks)["shirts"] <= 3

@@ -173,7 +173,7 @@ def test_a_cited_reason_is_true_without_it_the_item_falls(
     ranking = rank(context(likes, balance), length=length)
     listed = list(ranking.house.numbers)
     reasons = Reasons(ranking, listed)
-    places = field(ranking.context).scored().ranks(listed)
+    places = field(ranking.context).scored().shared_ranks(listed)
 
     for number, place in zip(listed, places, strict=True):
         for reason in reasons.of(number):
@@ -181,7 +181,7 @@ def test_a_cited_reason_is_true_without_it_the_item_falls(
                 cited = CATALOG.number(str(reason.item_id))
                 rest = {item: strength for item, strength in likes.items() if item != cited}
                 without = field(context(rest, balance)).scored()
-                assert without.ranks([number])[0] > place
+                assert without.shared_ranks([number])[0] > place
 
 
 def test_the_faithfulness_check_can_fail() -> None:
@@ -191,7 +191,9 @@ def test_the_faithfulness_check_can_fail() -> None:
     scored = field(ranking.context).scored()
     without = field(context({4: 1.0}, 0.6)).scored()
 
-    drops = [without.ranks([n])[0] - scored.ranks([n])[0] for n in ranking.house.numbers]
+    drops = [
+        without.shared_ranks([n])[0] - scored.shared_ranks([n])[0] for n in ranking.house.numbers
+    ]
     assert any(drop <= 0 for drop in drops)
     assert any(drop > 0 for drop in drops)
 
