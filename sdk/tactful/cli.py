@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if name == "erase":
             command.add_argument("--hides", action="store_true", help="what was hidden, too")
+    _add_reset(commands)
     _add_disclosures(commands)
     add_audit(commands)
     add_caps(commands)
@@ -85,6 +86,16 @@ def _add_disclosures(commands: argparse._SubParsersAction[argparse.ArgumentParse
     command.add_argument("--signals", type=Path, help="the app's signals, JSON; else the built-in")
     command.add_argument("--check", action="store_true", help="only fail if one is stale")
     command.set_defaults(run=_disclosures)
+
+
+def _add_reset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    help_text = "set a vault aside that does not open, and begin anew; charges stay"
+    command = commands.add_parser("reset", help=help_text, description=help_text)
+    command.add_argument("vault", type=Path, help="the vault's file; close the app first")
+    key_help = "the file with its key; left out, the app keeps the key and makes the new vault"
+    command.add_argument("--key-file", type=Path, help=key_help)
+    command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    command.set_defaults(run=_reset)
 
 
 def _opened(options: argparse.Namespace) -> tuple[Vault, Memory]:
@@ -209,6 +220,32 @@ def _erase(options: argparse.Namespace) -> int:
     if hidden:
         print(f"{len(hidden)} hidden things stay hidden; --hides shows them again")
     return 0
+
+
+def _reset(options: argparse.Namespace) -> int:
+    from tactful.device.reset import reset
+    from tactful.privacy.budget import total
+
+    if not (options.yes or _confirmed(options.vault)):
+        raise InvalidInput("--yes", "nobody confirmed the reset", "answer y, or pass --yes")
+    done = reset(options.vault, options.key_file)
+    print(f"the vault is kept as {done.vault}")
+    if done.key is not None:
+        print(f"its key is kept as {done.key}")
+    print(f"{len(done.charges)} charges, rho {float(total(done.charges)):.6f}, are carried over")
+    if not done.complete:
+        print("not every charge could be read: this device waits for the app's trust period before")
+        print("it contributes, and an anchor of the app charges what it knows to have been spent")
+    return 0
+
+
+def _confirmed(vault: Path) -> bool:
+    """Ask the person; no answer is no."""
+    print(f"{vault} is set aside and kept. What it knows is not used any more; its charges stay.")
+    try:
+        return input("Set it aside? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 if __name__ == "__main__":

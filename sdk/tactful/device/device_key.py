@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tactful.device import given
 from tactful.errors import InvalidInput, VaultError
@@ -24,6 +24,17 @@ class KeyProvider(Protocol):
 
     def key(self) -> bytes:
         """The same 32 secret bytes every time; raises VaultError if they cannot be had."""
+
+
+@runtime_checkable
+class StoredKey(KeyProvider, Protocol):
+    """A provider that makes its key on first use, and can look without making one.
+
+    A vault asks for `existing()` wherever it was sealed before: a new key could not open it.
+    """
+
+    def existing(self) -> bytes | None:
+        """Return the key that was made before, None if there is none; make nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +62,20 @@ class KeyFile:
 
     def key(self) -> bytes:
         """The file's bytes; raises InvalidInput if others may read it or it is no key."""
+        secret = self.existing()
+        if secret is None:
+            _create(Path(self.path))
+            secret = self.existing()
+        if secret is None:
+            problem = "it was removed as it was made"
+            raise InvalidInput(f"key file {self.path}", problem, "let one program manage it")
+        return secret
+
+    def existing(self) -> bytes | None:
+        """Return the file's bytes as `key` does, None if there is no file; make none."""
         path = Path(self.path)
         if not path.exists():
-            _create(path)
+            return None
         _require_private(path)
         try:
             secret = path.read_bytes()
@@ -73,6 +95,21 @@ class KeyringKey:
 
     def key(self) -> bytes:
         """The stored key, made on first use; raises VaultError where there is no key store."""
+        secret = self.existing()
+        if secret is None:
+            secret = secrets.token_bytes(KEY_BYTES)
+            self._entry(secret.hex())
+        return secret
+
+    def existing(self) -> bytes | None:
+        """Return the stored key as `key` does, None if there is none; make none."""
+        stored = self._entry()
+        if stored is None:
+            return None
+        return _from_hex(stored, f"key store entry {self.service}/{self.name}")
+
+    def _entry(self, replacement: str | None = None) -> str | None:
+        """Return what the key store holds, after it was set to `replacement` if there is one."""
         try:
             import keyring
             from keyring.errors import KeyringError
@@ -81,15 +118,14 @@ class KeyringKey:
                 "key: the package keyring is not installed; pip install 'tactful[keyring]'"
             ) from absent
         try:
+            if replacement is not None:
+                keyring.set_password(self.service, self.name, replacement)
             stored = keyring.get_password(self.service, self.name)
-            if stored is None:
-                stored = secrets.token_hex(KEY_BYTES)
-                keyring.set_password(self.service, self.name, stored)
         except KeyringError as refused:
             raise VaultError(
                 f"key: the key store refused ({type(refused).__name__}); use HostKey or KeyFile"
             ) from refused
-        return _from_hex(str(stored), f"key store entry {self.service}/{self.name}")
+        return None if stored is None else str(stored)
 
 
 @dataclass(frozen=True)
@@ -143,8 +179,10 @@ class Sealer:
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, text, self._bound + bound)
 
-    def open(self, sealed: bytes, bound: bytes) -> bytes | None:
-        """The text, or None if anything was changed."""
+    def open(self, sealed: object, bound: bytes) -> bytes | None:
+        """The text, or None if anything was changed, be it the type of the stored value."""
+        if not isinstance(sealed, bytes):
+            return None
         try:
             return self._aead.decrypt(
                 sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bound + bound

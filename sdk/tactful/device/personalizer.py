@@ -13,7 +13,7 @@ from tactful.device.handed_in import (
     require_parts,
     require_scope,
 )
-from tactful.errors import InvalidInput
+from tactful.errors import InvalidInput, VaultDamaged
 
 if TYPE_CHECKING:
     import datetime as clocks
@@ -82,14 +82,9 @@ class Personalizer:
         if None. Afterwards `state_lost` says what was lost if the vault was damaged, gone or older
         than it had been; None if nothing was.
         """
-        from tactful.device.caps import CapEngine, Rules
         from tactful.device.clock import SystemClock
-        from tactful.device.consent import NOBODY, Shown
-        from tactful.device.controls import Controls
-        from tactful.device.recollection import Recollection
-        from tactful.device.sharing import Sharing
+        from tactful.device.consent import NOBODY
         from tactful.device.signals import built_in
-        from tactful.device.trust import Trust, caps
         from tactful.device.vault.recovery import opened
 
         require_parts(catalog, settings, key=key, consent=consent)
@@ -98,12 +93,34 @@ class Personalizer:
         self.settings, self._shipped = settings, model
         self.restrictions, self.signals = restrictions or NOBODY, signals or built_in()
         self._clock = clock or SystemClock()
-        rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
+        self._offered, self.catalog, self._said = catalog, catalog, dict[str, bool]()
         self._vault, self.state_lost = opened(settings.path, key)
+        try:
+            self._begin(consent, transport, anchor)
+        except VaultDamaged:  # an old record, which `opened` does not look at
+            self._vault.close()
+            self._vault, self.state_lost = opened(settings.path, key)
+            self._begin(consent, transport, anchor)
+        except BaseException:
+            self._vault.close()
+            raise
+
+    def _begin(
+        self, consent: Consent | None, transport: Transport | None, anchor: LedgerAnchor | None
+    ) -> None:
+        """Build on the open vault what the verbs use, and record `consent`."""
+        from tactful.device.caps import CapEngine, Rules
+        from tactful.device.consent import Shown
+        from tactful.device.controls import Controls
+        from tactful.device.recollection import Recollection
+        from tactful.device.sharing import Sharing
+        from tactful.device.trust import Trust, caps
+
+        settings = self.settings
+        rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
         spent, heard = caps(settings), lambda: self.restrictions
         self._past = Recollection(self._vault, spent, settings, heard, self._now_seconds)
         told = consent is not None or self._past.settled().told
-        self._offered, self.catalog, self._said = catalog, catalog, dict[str, bool]()
         # before the notice nothing is written
         self._caps = CapEngine(self._vault, self._clock, rules, caps="store" if told else "memory")
         self._trust = Trust(self._vault, anchor, settings.trust_days)

@@ -89,11 +89,14 @@ class CapEngine:
         desk = self._desk
         with desk.looking() as (before, _):
             shows, hidden = list(before.shows.values()), before.feedback.lasting()
+            losses = list(before.losses)
         self._desk = Desk(vault, desk.clock, desk.rules, desk.processes)
         self._memory_only = False
         good = [hold for hold in shows if not hold.released and (hold.level or not hold.closed)]
-        if good or hidden:
+        if good or hidden or losses:
             with self._writing() as writing:
+                for *_, mode in losses:
+                    writing.put("loss", [*writing.now.stamp[:2], mode])
                 self._moved |= {hold.name: carried(writing, hold) for hold in good}
                 place = writing.now.stamp[:2]
                 for *what, _, _, length in hidden:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 
-from tactful.device.device_key import KeyProvider, Sealer
+from tactful.device.device_key import KeyProvider, Sealer, StoredKey
 from tactful.device.vault.connections import (
     BUSY_SECONDS,
     Line,
@@ -26,6 +26,7 @@ from tactful.device.vault.connections import (
     create_tables,
     has_tables,
     migrate,
+    note_damage,
     require_place,
     roll_back,
     translated,
@@ -46,10 +47,14 @@ class Vault:
         self._lines = Lines(path)
         self._memory_lock = threading.RLock()
         self._migrated = False
-        self._id, self._sealer = self._prepare(key)
-        self._marker = Marker(path, self._sealer)
-        told = self._marker.read()  # before the position, which another process may raise
-        self.missing = None if self._migrated else self._marker.misses(told, self.position)
+        try:
+            self._id, self._sealer = self._prepare(key)
+            self._marker = Marker(path, self._sealer)
+            told = self._marker.read()  # before the position, which another process may raise
+            self.missing = None if self._migrated else self._marker.misses(told, self.position)
+        except BaseException:
+            self._lines.close()  # a connection that closes later deletes the log by its name
+            raise
         if self.missing is None:
             self._marker.note(self.position)
 
@@ -149,8 +154,8 @@ class Vault:
 
         `seconds` is the longest wait for another writer; then VaultBusy.
         """
-        line = self._lines.mine()
-        with self._guard(), translated():
+        with self._guard(), self._noting_damage(), translated():
+            line = self._lines.mine()
             if line.active is not None:
                 raise VaultError("vault: a transaction is open already; append to that one")
             line.prepare(durable, seconds)
@@ -171,8 +176,8 @@ class Vault:
     @contextmanager
     def snapshot(self) -> Iterator[Transaction]:
         """One consistent view for reading; inside a transaction of this thread, that one."""
-        line = self._lines.mine()
-        with self._guard(), translated():
+        with self._guard(), self._noting_damage(), translated():
+            line = self._lines.mine()
             if line.active is not None:
                 yield line.active
                 return
@@ -201,6 +206,16 @@ class Vault:
         """A vault in memory has one connection for all threads; a file has one for each."""
         return self._memory_lock if self.path is None else nullcontext()
 
+    @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        """Leave a note for the next start if damage shows: it then sets the vault aside."""
+        try:
+            yield
+        except VaultDamaged:
+            if self.path is not None:
+                note_damage(self.path)
+            raise
+
     def _head(self, line: Line) -> Head:
         row = line.connection.execute("select head from vault").fetchone()
         text = None if row is None else self._sealer.open(row[0], b"head")
@@ -219,13 +234,29 @@ class Vault:
             except BaseException:
                 roll_back(connection)
                 raise
-            vault_id, check = connection.execute("select id, key_check from vault").fetchone()
-        sealer = Sealer(key.key(), vault_id)
-        if not hmac.compare_digest(sealer.check, check):
-            raise WrongKey("key: it is not the one that sealed this vault; use the first one")
-        with translated():
+            row = connection.execute("select id, key_check, head from vault").fetchone()
+            sealer = self._sealer_of(key, row or (None, None, None))
             self._migrated = migrate(connection)
-        return vault_id, sealer
+        return row[0], sealer
+
+    def _sealer_of(self, key: KeyProvider, row: tuple[object, object, object]) -> Sealer:
+        """Return the sealer of a stored vault; raise WrongKey, or VaultDamaged if it is none."""
+        vault_id, check, head = row
+        if not isinstance(vault_id, bytes):
+            raise VaultDamaged("vault: its first row was damaged; restore the file from a backup")
+        secret = key.existing() if isinstance(key, StoredKey) else key.key()
+        if secret is None:
+            raise WrongKey(f"key: there is none, but one sealed this vault; {self._way_out}")
+        sealer = Sealer(secret, vault_id)
+        if not isinstance(check, bytes) or not hmac.compare_digest(sealer.check, check):
+            if sealer.open(head, b"head") is not None:  # the key is right, its check is not
+                raise VaultDamaged("vault: its first row was damaged; restore a backup")
+            raise WrongKey(f"key: it is not the one that sealed this vault; {self._way_out}")
+        return sealer
+
+    @property
+    def _way_out(self) -> str:
+        return f"use the first key, or begin anew with `tactful reset {self.path}`"
 
 
 def _create(connection: sqlite3.Connection, key: bytes) -> None:

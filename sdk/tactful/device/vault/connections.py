@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tactful.device.vault.journal import Transaction
@@ -20,9 +20,18 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
 }
 APPLICATION_ID = 0x54414354  # "TACT"
 HEADER = b"SQLite format 3\x00"  # of every SQLite file that holds anything
+DAMAGE_NOTE = ".damage"  # ends the name of the file that asks the next start to set it aside
 BUSY_SECONDS = 5.0  # the longest that a write waits for another process
 _SCHEMA = Path(__file__).with_name("schema.sql")
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
+_BROKEN = (  # our statements are constants: where one makes no sense, the file was changed
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+)
 _inherited: list[object] = []  # connections of a parent process: never used, never closed
 
 
@@ -84,25 +93,57 @@ def _connect(path: Path | None) -> sqlite3.Connection:
             check_same_thread=False,
             timeout=BUSY_SECONDS,
         )
+        connection.text_factory = bytes  # text is never stored: where it shows, bytes were changed
         try:
-            _require_ours(connection)
+            _require_ours(connection, path)
             for setting in ("journal_mode = wal", "secure_delete = on", "temp_store = memory"):
                 connection.execute(f"pragma {setting}").fetchall()
+        except sqlite3.DatabaseError as refused:
+            connection.close()
+            if getattr(refused, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+                raise _foreign(path, "the file is not a vault") from refused
+            raise
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _require_ours(connection: sqlite3.Connection) -> None:
+def _require_ours(connection: sqlite3.Connection, path: Path | None) -> None:
     owner = connection.execute("pragma application_id").fetchone()[0]
     version = connection.execute("pragma user_version").fetchone()[0]
     if owner != APPLICATION_ID and (owner or version or has_tables(connection)):
-        raise VaultForeign("vault: the file is another program's database; name another path")
+        raise _foreign(path, "the file is another program's database")
     if version > FORMAT:
         raise VaultForeign(
-            f"vault: a newer Tactful wrote the file (format {version}, this reads {FORMAT}); update"
+            f"vault: a newer Tactful wrote the file (format {version}, this reads {FORMAT}); "
+            f"update, or begin anew with `tactful reset {path}`"
         )
+
+
+def _foreign(path: Path | None, problem: str) -> VaultError:
+    """Return VaultDamaged where a marker says that a vault was at `path`, else VaultForeign."""
+    if path is not None and marker_path(path).exists():
+        return VaultDamaged("vault: the file was damaged, and is no vault any more")
+    return VaultForeign(
+        f"vault: {problem}; name another path, or set it aside with `tactful reset {path}`"
+    )
+
+
+def marker_path(vault: Path) -> Path:
+    """Return where the marker of the vault at `vault` lies."""
+    return vault.with_name(vault.name + ".mark")
+
+
+def note_damage(vault: Path) -> None:
+    """Ask the next start to set the vault aside; a disk that refuses loses only the note."""
+    with suppress(OSError):
+        vault.with_name(vault.name + DAMAGE_NOTE).touch(0o600)
+
+
+def damage_noted(vault: Path) -> bool:
+    """Return whether damage was seen in the vault while it was in use."""
+    return vault.with_name(vault.name + DAMAGE_NOTE).exists()
 
 
 def has_tables(connection: sqlite3.Connection) -> bool:
@@ -115,6 +156,8 @@ def migrate(connection: sqlite3.Connection) -> bool:
     connection.execute("begin immediate")
     try:
         found = int(connection.execute("pragma user_version").fetchone()[0])
+        if found < 1:
+            raise VaultDamaged("vault: its format was damaged; restore the file from a backup")
         for version in range(found, FORMAT):
             for statement in MIGRATIONS[version]:
                 connection.execute(statement)
@@ -157,11 +200,12 @@ def _require_header(path: Path) -> None:
     """Raise VaultForeign for a file too short for SQLite to see that it is none of its own."""
     try:
         with path.open("rb") as file:
-            begins = file.read(len(HEADER))
+            start = file.read(len(HEADER) + 4)
     except OSError as refused:
         raise VaultError(f"vault: {path} cannot be read ({refused.strerror})") from refused
-    if begins and begins != HEADER:
-        raise VaultForeign("vault: the file is not a vault; name another path")
+    versions = set(start[len(HEADER) + 2 :])  # of the format, to write and to read
+    if start and (start[: len(HEADER)] != HEADER or not versions <= {1, 2}):
+        raise _foreign(path, "the file is not a vault")
 
 
 def _make_private(path: Path) -> None:
@@ -182,6 +226,8 @@ def translated() -> Iterator[None]:
         yield
     except sqlite3.Error as refused:
         raise _in_our_words(refused) from refused
+    except UnicodeDecodeError as garbled:  # SQLite quotes a damaged schema in its refusal
+        raise _damaged() from garbled
 
 
 def _in_our_words(refused: sqlite3.Error) -> VaultError:
@@ -190,14 +236,12 @@ def _in_our_words(refused: sqlite3.Error) -> VaultError:
         return VaultBusy("vault: another process is writing; try again")
     if code in _FULL:
         return StorageFull("vault: the disk is full; make room and try again")
-    if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _damaged_or_foreign(code)
+    if code & 0xFF in _BROKEN:
+        return _damaged()
     return VaultError(f"vault: the file cannot be used ({refused}); check folder and permissions")
 
 
-def _damaged_or_foreign(code: int) -> VaultError:
-    if code & 0xFF == sqlite3.SQLITE_NOTADB:
-        return VaultForeign("vault: the file is not a vault; name another path")
+def _damaged() -> VaultDamaged:
     return VaultDamaged("vault: pages of the file were damaged; restore it from a backup")
 
 

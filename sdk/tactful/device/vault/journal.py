@@ -8,6 +8,7 @@ import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import TypeGuard
 
 from tactful.device.device_key import Sealer
 from tactful.errors import InvalidInput, VaultDamaged
@@ -179,11 +180,18 @@ class Transaction:
                 "order by first desc limit 1",
                 (first,),
             ).fetchone()
-            if row is None or row[1] < first or self._sealer.open(row[2], _range(*row[:2])) is None:
+            last_erased = None if row is None else self._last_erased(*row)
+            if last_erased is None or last_erased < first:
                 raise VaultDamaged(
                     f"vault: record {first} is missing; restore the file from a backup"
                 )
-            first = row[1] + 1
+            first = last_erased + 1
+
+    def _last_erased(self, first: object, last: object, sealed: object) -> int | None:
+        """Return the end of a stored range, None if anything of it was changed."""
+        if not (_is_position(first) and _is_position(last)):
+            return None
+        return None if self._sealer.open(sealed, _range(first, last)) is None else last
 
     def erase(self, positions: Iterable[int]) -> None:
         """Destroy records and leave sealed ranges in their place; unknown positions are ignored.
@@ -228,6 +236,8 @@ class Transaction:
             "delete from erased where last = ? or first = ? returning first, last",
             (first - 1, last + 1),
         ).fetchall()
+        if not all(_is_position(end) for row in rows for end in row):
+            raise VaultDamaged("vault: a range was changed; restore the file from a backup")
         first, last = min([first, *(row[0] for row in rows)]), max([last, *(r[1] for r in rows)])
         self._connection.execute(
             "insert into erased (first, last, sealed) values (?, ?, ?)",
@@ -264,7 +274,7 @@ class Transaction:
     def check(self) -> None:
         """Look over every page of the file, and open the newest records; raises VaultDamaged."""
         found = self._connection.execute("pragma quick_check(1)").fetchone()[0]
-        if found != "ok":
+        if found != b"ok":
             raise VaultDamaged("vault: pages of the file were damaged; restore it from a backup")
         self.page(max(self.head.last - PAGE, 0), tastes=False)
 
@@ -300,8 +310,14 @@ def _short_name(sealer: Sealer, name: str) -> bytes:
     return sealer.blind(f"record {name}")[:NAME_BYTES]
 
 
-def _bound(position: int, name: bytes | None) -> bytes:
+def _bound(position: int, name: object) -> bytes:
+    if not isinstance(name, bytes | None):
+        raise VaultDamaged(f"vault: the name of record {position} was changed; restore a backup")
     return b"record" + position.to_bytes(8, "big") + (name or b"")
+
+
+def _is_position(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and 0 < value < 1 << 63
 
 
 def _range(first: int, last: int) -> bytes:

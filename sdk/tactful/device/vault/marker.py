@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from tactful.device.device_key import Sealer
+from tactful.device.vault.connections import marker_path
 
 MAC_BYTES = 16
 
@@ -18,7 +19,7 @@ class Marker:
     """The newest position that was surely on disk, beside the vault and sealed to it."""
 
     def __init__(self, vault: Path | None, sealer: Sealer) -> None:
-        self._path = None if vault is None else vault.with_name(vault.name + ".mark")
+        self._path = None if vault is None else marker_path(vault)
         self._sealer = sealer
 
     def note(self, position: int) -> None:
