@@ -34,6 +34,33 @@ KINDS: tuple[str, ...] = get_args(Kind)
 EVIDENCE: tuple[str, ...] = get_args(Evidence)
 SCOPES: tuple[str, ...] = get_args(Scope)
 PURPOSES = ("essential", "local_profile", "local_personalization", "experiments", "diagnostics")
+# What vaults hold instead of the words. Append only: a code that was given is never changed and
+# never used again, or stored events change their meaning (tests/sdk/device/test_stored_codes.py).
+KIND_CODES: Mapping[str, int] = {
+    "impression": 0,
+    "view": 1,
+    "click": 2,
+    "like": 3,
+    "dislike": 4,
+    "dismiss": 5,
+    "hide": 6,
+    "save": 7,
+    "purchase": 8,
+    "rating": 9,
+    "dwell": 10,
+    "search": 11,
+    "interest": 12,
+    "report": 13,
+    "convert": 14,
+}
+EVIDENCE_CODES: Mapping[str, int] = {"rendered": 0, "viewable": 1, "attended": 2}
+PURPOSE_CODES: Mapping[str, int] = {
+    "essential": 0,
+    "local_profile": 1,
+    "local_personalization": 2,
+    "experiments": 3,
+    "diagnostics": 4,
+}
 TASTES = frozenset(
     {"view", "like", "dislike", "save", "purchase", "rating", "dwell", "search", "interest"}
 )  # what only the profile reads: limits and lists for everyone are made without it
@@ -109,11 +136,11 @@ class StoredEvent:
 
     def body(self) -> dict[str, object]:
         """The record body: one list by position, short, without its empty tail."""
-        purpose = PURPOSES.index(self.purpose) if self.purpose in PURPOSES else self.purpose
-        evidence = None if self.evidence is None else EVIDENCE.index(self.evidence)
+        purpose = PURPOSE_CODES.get(self.purpose, self.purpose)
+        evidence = None if self.evidence is None else EVIDENCE_CODES[self.evidence]
         drift = self.verified_day - self.day
         fields: list[object] = [
-            KINDS.index(self.kind),
+            KIND_CODES[self.kind],
             self.at_ms,
             self.segment,
             self.mono_ms,
@@ -145,23 +172,30 @@ class StoredEvent:
             None
         ] * (9 - len(rest))
         return cls(
-            kind=KINDS[kind],
+            kind=_word(KIND_CODES, kind),
             at_ms=at_ms,
             segment=segment,
             mono_ms=mono_ms,
             day=day,
             verified_day=day + (drift or 0),
             zone=zone,
-            purpose=PURPOSES[purpose] if isinstance(purpose, int) else purpose,
+            purpose=_word(PURPOSE_CODES, purpose) if isinstance(purpose, int) else purpose,
             item_id=item_id,
             reservation_id=reservation,
-            evidence=None if evidence is None else EVIDENCE[evidence],
+            evidence=None if evidence is None else _word(EVIDENCE_CODES, evidence),
             late=bool(late),
             value=value,
             scope=scope,
             surface=surface,
             subject=subject or "",
         )
+
+
+def _word(codes: Mapping[str, int], code: object) -> str:
+    for word, number in codes.items():
+        if number == code:
+            return word
+    raise VaultDamaged(f"vault: an event record holds the unknown code {code}; update tactful")
 
 
 def _require_value(kind: str, value: float | None) -> None:

@@ -14,7 +14,7 @@ from tactful.device.caps import checkpoint
 from tactful.device.caps.civil import date_of
 from tactful.device.caps.fold import GONE, KINDS, apply
 from tactful.device.caps.reservations import (
-    OUTCOMES,
+    OUTCOME_CODES,
     Hold,
     HoldId,
     Outcome,
@@ -313,7 +313,7 @@ def _write_closes(writing: Writing) -> None:
     """Write down what ended; nobody need know of holds that were confirmed in full."""
     state = writing.state
     rows = [
-        [*hold.id, OUTCOMES.index(outcome), end.day, end.verified_day - end.day]
+        [*hold.id, OUTCOME_CODES[outcome], end.day, end.verified_day - end.day]
         for hold, outcome, end in state.unwritten
     ]
     writing.ended, state.unwritten = len(rows), []

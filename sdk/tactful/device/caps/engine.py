@@ -22,14 +22,14 @@ from tactful.device.caps.feedback import MUTE_MS, SCOPES
 from tactful.device.caps.judge import Judge, Room
 from tactful.device.caps.recording import at_most_now, carried, clamped, record, stored
 from tactful.device.caps.reservations import (
-    OUTCOMES,
+    OUTCOME_CODES,
     Hold,
     Processes,
     SystemProcesses,
     hold_id,
 )
 from tactful.device.caps.rooms import Here
-from tactful.device.caps.rules import LEVELS, QuietHours, Rules
+from tactful.device.caps.rules import LEVEL_CODES, LEVELS, QuietHours, Rules
 from tactful.device.caps.segments import BUDGET, FULL, VERIFIED, Moment
 from tactful.device.caps.state import State
 from tactful.device.caps.things import Showable, Thing
@@ -175,7 +175,7 @@ class CapEngine:
             raise InvalidInput("evidence", f"{evidence!r} is not known", fix)
         with self._writing() as writing:
             hold = self._known(writing.state, reservation_id)
-            level = LEVELS.index(evidence) + 1
+            level = LEVEL_CODES[evidence]
             if level <= hold.evidence:
                 return Impression(
                     hold.name, hold.thing.item, LEVELS[hold.evidence - 1], hold.late, True
@@ -200,7 +200,7 @@ class CapEngine:
             hold = self._known(writing.state, reservation_id)
             if hold.closed or hold.evidence:
                 return False
-            row = [*hold.id, OUTCOMES.index("released"), 0, 0]
+            row = [*hold.id, OUTCOME_CODES["released"], 0, 0]
             writing.put("close", [[row]])
             return True
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tactful.device.caps.feedback import Block
 from tactful.device.caps.reservations import OUTCOMES, Hold, Owner, Stamp, hold_id
-from tactful.device.caps.rules import LEVELS
+from tactful.device.caps.rules import LEVEL_CODES
 from tactful.device.caps.segments import VERIFIED, Move, Segment
 from tactful.device.caps.state import State
 from tactful.device.caps.things import Thing
@@ -110,7 +110,7 @@ def _event(state: State, _: int, body: Mapping[str, object]) -> None:
     hold = state.show(name) if name else None
     if event.kind == "impression":
         if hold is not None and event.evidence is not None:
-            level = LEVELS.index(event.evidence) + 1
+            level = LEVEL_CODES[event.evidence]
             hold.evidence, hold.late = max(hold.evidence, level), hold.late or event.late
             state.raise_level(hold, level, stamp)
     elif event.kind in ACTIONS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Literal, NamedTuple, Protocol
 from tactful.device.caps.things import Thing
 
 Outcome = Literal["dropped", "presumed", "released"]
-OUTCOMES: tuple[Outcome, ...] = ("dropped", "presumed", "released")
+# What vaults hold instead of the words. Append only, as the codes of events are.
+OUTCOME_CODES: Mapping[Outcome, int] = {"dropped": 0, "presumed": 1, "released": 2}
+OUTCOMES: Mapping[int, Outcome] = {code: word for word, code in OUTCOME_CODES.items()}
 HoldId = tuple[int, int]  # position of the decision in the vault, slot
 
 

@@ -13,7 +13,9 @@ from tactful.device.caps.things import CLASSES, Thing
 
 Author = Literal["app", "operator", "user"]
 Partition = Literal["subject", "device"]
-LEVELS = ("rendered", "viewable", "attended")  # weakest first
+# How sure it is that a show was seen. Vaults hold the numbers: append only, as the codes of events.
+LEVEL_CODES: Mapping[str, int] = {"rendered": 1, "viewable": 2, "attended": 3}
+LEVELS = tuple(LEVEL_CODES)  # weakest first
 PRESUMED = 4  # stronger than any evidence: the person may have seen it, and nobody can say
 W_MAX = 1.5  # the most that one show adds to fatigue
 MS_PER_DAY = 86_400_000

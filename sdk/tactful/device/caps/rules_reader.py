@@ -11,6 +11,7 @@ from typing import Literal, NoReturn, TypeVar
 from tactful.device.caps.civil import WEEKDAYS
 from tactful.device.caps.located import Located, Path
 from tactful.device.caps.rules import (
+    LEVEL_CODES,
     LEVELS,
     MS_PER_DAY,
     Calendar,
@@ -335,7 +336,7 @@ def _weights(node: _Node) -> Weights:
 
 
 def _level(node: _Node) -> int:
-    return LEVELS.index(node.one_of(LEVELS)) + 1
+    return LEVEL_CODES[node.one_of(LEVELS)]
 
 
 def _limit(node: _Node) -> int | None:
