@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from tactful.device import given
+from tactful.device.events import TASTES
 from tactful.device.handed_in import (
     require_experiment,
     require_model,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from tactful.protocol.model import ModelRelease
     from tactful.protocol.transport import Transport
 
+LOG = logging.getLogger("tactful.device")
 MOST_AHEAD = 36_500  # days that a preview may look ahead
 NEEDS_NO_PROFILE = frozenset({"impression", "dismiss", "hide", "report"})
 
@@ -94,6 +97,7 @@ class Personalizer:
         self.restrictions, self.signals = restrictions or NOBODY, signals or built_in()
         self._clock = clock or SystemClock()
         self._offered, self.catalog, self._said = catalog, catalog, dict[str, bool]()
+        self._expired = set[str]()  # kinds that were warned of
         self._vault, self.state_lost = opened(settings.path, key)
         try:
             self._begin(consent, transport, anchor)
@@ -148,10 +152,10 @@ class Personalizer:
     def observe(self, event: Event) -> None:
         """Remember what happened; an impression confirms its reservation.
 
-        While the person paused learning, and of sensitive items, nothing is learnt. Raises
-        ConsentMissing unless they agreed to a local profile (shows and refusals are remembered for
-        repetition limits alone), InvalidInput for an item not in the catalog, or a kind not
-        declared, or no longer.
+        While the person paused learning, and of sensitive items, nothing is learnt, nor from a kind
+        whose declaration has ended: that is logged, and only limits count it. Raises ConsentMissing
+        unless they agreed to a local profile (shows and refusals are remembered for repetition
+        limits alone), InvalidInput for an item not in the catalog, or a kind not declared.
         """
         item = self._item(event)
         require_scope(event, item)
@@ -159,10 +163,9 @@ class Personalizer:
         if event.kind not in NEEDS_NO_PROFILE:
             memory.consent.require("local_profile")
         learns = memory.consent.allows("local_profile") and self._may_learn(memory, item)
-        if event.kind not in NEEDS_NO_PROFILE and not learns:
+        purpose = self._purpose(event.kind, learns=learns)
+        if purpose is None:
             return
-        purpose = "local_profile" if learns else "essential"
-        self.signals.require(event.kind, purpose, self._now_ms())
         with self._unless_erased(event.reservation_id):
             self._caps.record(event, item, purpose=purpose)
 
@@ -483,6 +486,23 @@ class Personalizer:
         if gone and (event.item_id is None or event.kind == "impression"):
             return None
         return self.catalog[event.item_id or ""]
+
+    def _purpose(self, kind: str, *, learns: bool) -> str | None:
+        """Return the purpose that `kind` is recorded for now, None if it is not recorded."""
+        if kind not in NEEDS_NO_PROFILE and not learns:
+            return None
+        if self.signals.expired(kind, self._now_ms()):
+            self._warn_expired(kind)
+            return None if kind in TASTES else "essential"
+        purpose = "local_profile" if learns else "essential"
+        self.signals.require(kind, purpose)
+        return purpose
+
+    def _warn_expired(self, kind: str) -> None:
+        """Log once that a declaration has ended: its kind, and nothing of the person."""
+        if kind not in self._expired:
+            self._expired.add(kind)
+            LOG.warning("the declaration of %r has ended; only limits count it: review it", kind)
 
     def _may_learn(self, memory: Memory, item: Item | None) -> bool:
         sensitive = item is not None and self.settings.wishes.concern(item)

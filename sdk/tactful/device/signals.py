@@ -29,7 +29,8 @@ Sensitivity = Literal["low", "medium", "high"]
 class Signal:
     """One kind of event: why it is recorded, how sensitive it is, how long it is kept.
 
-    After `expires` (ISO date) it may no longer be recorded, until someone reviews it.
+    After `expires` (ISO date) nothing more is learnt from it, until someone reviews it; repetition
+    limits go on counting it. None does not end, as the built-in ones do not.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Signal:
     sensitivity: Sensitivity
     purposes: tuple[str, ...]
     retention_days: int
-    expires: str
+    expires: str | None
     owner: str
     example: str = ""
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
@@ -50,12 +51,13 @@ class Signal:
         _require(known, self.name, "purposes", f"use one or more of {', '.join(PURPOSES)}")
         _require(self.retention_days >= 1, self.name, "retention_days", "use 1 or more")
         _require(bool(self.description and self.owner), self.name, "description, owner", "say both")
-        _require(_is_date(self.expires), self.name, "expires", "use a date like 2028-12-31")
+        dated = self.expires is None or _is_date(self.expires)
+        _require(dated, self.name, "expires", "use a date like 2028-12-31, or null")
 
     @property
-    def last_day(self) -> date:
-        """The last day on which it may be recorded."""
-        return date.fromisoformat(self.expires)
+    def last_day(self) -> date | None:
+        """The last day on which anything is learnt from it; None if it does not end."""
+        return None if self.expires is None else date.fromisoformat(self.expires)
 
 
 class Registry:
@@ -86,21 +88,23 @@ class Registry:
         """The declaration of `name`, None if there is none."""
         return self._signals.get(name)
 
-    def require(self, name: str, purpose: str, now_ms: int) -> Signal:
-        """The declaration of `name`; raises InvalidInput unless it may be recorded at `now_ms`."""
-        today = EPOCH + timedelta(milliseconds=max(now_ms, 0))
+    def require(self, name: str, purpose: str) -> Signal:
+        """The declaration of `name`; raises InvalidInput unless it is declared for `purpose`."""
         signal = self._signals.get(name)
         if signal is None:
             raise InvalidInput("event.kind", f"{name!r} is not declared", "declare it in signals")
-        if today.date() > signal.last_day:
-            raise InvalidInput(
-                "event.kind", f"{name!r} may not be recorded since {signal.expires}", "review it"
-            )
         if purpose not in signal.purposes:
             raise InvalidInput(
                 "event.kind", f"{name!r} is not declared for {purpose}", "declare the purpose"
             )
         return signal
+
+    def expired(self, name: str, now_ms: int) -> bool:
+        """Whether the declaration of `name` had ended at `now_ms`."""
+        signal = self._signals.get(name)
+        if signal is None or signal.last_day is None:
+            return False
+        return (EPOCH + timedelta(milliseconds=max(now_ms, 0))).date() > signal.last_day
 
     def outlived(self, event: StoredEvent, now_ms: int) -> bool:
         """Whether an event has been kept for as long as it may be; undeclared ones have."""

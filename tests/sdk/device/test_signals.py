@@ -13,6 +13,18 @@ from tactful.errors import InvalidInput
 from tactful.testing import FIXED_KEY, LOCAL, FrozenClock, small_catalog, small_device
 
 DAY_MS = 86_400_000
+ONCE: dict[str, object] = {
+    "schema": 1,
+    "rules": [
+        {
+            "id": "once",
+            "key": ["item"],
+            "window": {"kind": "lifetime"},
+            "limit": 1,
+            "reason_code": "ONCE",
+        }
+    ],
+}
 
 
 def at_ms(day: int) -> int:
@@ -67,21 +79,69 @@ def test_a_signal_declared_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "purpose", "day", "match"),
+    ("name", "purpose", "match"),
     [
-        ("save", "local_profile", 2, "'save' is not declared"),
-        ("like", "local_profile", 3, "may not be recorded since 2026-03-02"),
-        ("like", "essential", 2, "not declared for essential"),
+        ("save", "local_profile", "'save' is not declared"),
+        ("like", "essential", "not declared for essential"),
     ],
 )
-def test_what_is_undeclared_expired_or_for_another_purpose_is_not_recorded(
-    name: str, purpose: str, day: int, match: str
+def test_what_is_undeclared_or_for_another_purpose_is_not_recorded(
+    name: str, purpose: str, match: str
 ) -> None:
     registry = Registry.parse(declared())
 
-    registry.require("like", "local_profile", at_ms(2))
+    registry.require("like", "local_profile")
     with pytest.raises(InvalidInput, match=match):
-        registry.require(name, purpose, at_ms(day))
+        registry.require(name, purpose)
+
+
+def test_a_declaration_ends_after_its_last_day() -> None:
+    registry = Registry.parse(declared())
+
+    assert [registry.expired("like", at_ms(day)) for day in (1, 2, 3)] == [False, False, True]
+
+
+def test_no_built_in_declaration_ends() -> None:
+    """A device whose clock runs ahead must not lose its limits, nor one that is never updated."""
+    late = round(datetime(2199, 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+    assert not [signal.name for signal in built_in() if built_in().expired(signal.name, late)]
+
+
+@pytest.mark.parametrize("year", [2029, 2150])
+def test_a_clock_set_years_ahead_stops_neither_events_nor_limits(year: int) -> None:
+    clock = FrozenClock(datetime(year, 1, 1, tzinfo=UTC))
+    with small_device(small_catalog(1), Settings(path=None, caps=ONCE), clock=clock) as device:
+        [pick] = device.recommend(1)
+        device.observe(pick.impression())
+        device.observe(Event(kind="like", item_id="item-0"))
+        device.observe(Event(kind="hide", item_id="item-0"))
+
+        assert not device.recommend(1)
+        assert set(device.memory.profile.beliefs) == {"item-0"}
+
+
+def test_an_expired_kind_is_logged_and_counts_for_limits_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = [{**json.loads(declared())[0], "name": kind} for kind in ("impression", "click", "like")]
+    clock = FrozenClock(datetime(2026, 3, 3, tzinfo=UTC))
+    choices = {"settings": Settings(path=None, caps=ONCE), "clock": clock}
+    with small_device(small_catalog(1), signals=Registry.parse(json.dumps(rows)), **choices) as me:
+        [pick] = me.recommend(1)
+        for _ in range(2):
+            me.observe(pick.impression())
+            me.observe(Event(kind="click", item_id="item-0"))
+            me.observe(Event(kind="like", item_id="item-0"))
+
+        assert not me.recommend(1)
+        assert {event.kind for event in me.events()} == {"impression", "click"}
+        assert {event.purpose for event in me.events()} == {"essential"}
+        assert not me.memory.profile.beliefs
+        assert not me.memory.profile.shown
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3
+    assert "item-0" not in " ".join(told)
 
 
 def test_a_device_records_nothing_that_is_not_declared() -> None:
