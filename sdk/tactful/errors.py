@@ -8,7 +8,8 @@ TactfulError
 │   ├── WrongKey              the key is not the one that sealed it
 │   ├── VaultDamaged          a record was changed, moved, cut or replayed
 │   ├── VaultForeign          the file is not a vault, or a newer version wrote it
-│   └── StorageFull           the disk refused a write; nothing was half-written
+│   ├── StorageFull           the disk refused a write; nothing was half-written
+│   └── NotStored             what the person said holds here, and is to be stored once it can be
 ├── BudgetExhausted           the charge would exceed the device's cap; nothing was spent
 │   └── TrustPending          the ledger may not be whole: reinstalled or restored; wait first
 ├── ProtocolError             the two sides do not agree
@@ -38,6 +39,7 @@ __all__ = [
     "DecodeError",
     "InvalidInput",
     "ModelRejected",
+    "NotStored",
     "OpenError",
     "ProofRejected",
     "ProtocolError",
@@ -106,6 +108,18 @@ class VaultForeign(VaultError):
 
 class StorageFull(VaultError):
     """The disk refused a write; nothing was half-written."""
+
+
+class NotStored(VaultError):
+    """What the person said could not be stored: it holds in this process, which tries again."""
+
+    @classmethod
+    def of(cls, what: str, refused: VaultError) -> NotStored:
+        """Return the error for `what`, which the vault refused to store."""
+        return cls(
+            f"{what}: it could not be stored ({refused}); it holds in this process, and is stored "
+            "with the next write or on close"
+        )
 
 
 class BudgetExhausted(TactfulError):

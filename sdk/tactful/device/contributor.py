@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tactful.device.consent import Consent, ConsentRecord, Occasion
+from tactful.device.consent import PURPOSES, Answers, Consent, ConsentRecord, Occasion
 from tactful.device.memory import SETTLED, Disclosure, Memory, recall
 from tactful.device.sending import SendingLock
 from tactful.device.trust import Trust
@@ -176,21 +176,33 @@ def answer(
     occasion: Occasion,
     *,
     asked: bool,
-) -> None:
+) -> set[str]:
     """Record the person's answer; when it returns nothing withdrawn is on its way, or waits.
 
-    The answer is committed first: whoever sends asks again with the lock in hand.
+    The answer is committed first: whoever sends asks again with the lock in hand. Returns the
+    purposes that were ended.
     """
     with vault.transaction(durable=True) as writing:
         answers = memory.after(writing.read(memory.position, SETTLED, tastes=False)).answers
         changes = answers.changes(consent, occasion, asked=asked)
         for record in changes:
             writing.append("consent", record.body())
+            answers = answers.recorded(record)
     ended = {record.purpose for record in changes if record.state != "granted"}
-    stopped = {purpose for purpose, rests_on in RESTS_ON.items() if ended & rests_on}
+    if "essential" in ended:
+        ended |= set(PURPOSES)
+    denied = _denied(answers) if asked else ended  # asked again after a fault, all is stopped anew
+    stopped = {purpose for purpose, rests_on in RESTS_ON.items() if denied & rests_on}
     if stopped:
         with lock.withdrawing():
             _drop_unsent(vault, recall(vault, memory), stopped, occasion.at)
+    return ended
+
+
+def _denied(answers: Answers) -> set[str]:
+    """Return the purposes that the person said no to, last."""
+    said_no = {purpose for purpose, one in answers.newest.items() if one.state != "granted"}
+    return set(PURPOSES) if "essential" in said_no else said_no
 
 
 def _drop_unsent(vault: Vault, memory: Memory, purposes: Collection[str], now: int) -> None:

@@ -14,7 +14,7 @@ from tactful.device.events import StoredEvent
 from tactful.device.profile import Key, Profile
 from tactful.device.signals import Registry
 from tactful.device.vault import Record, Transaction, Vault, VaultBusy
-from tactful.errors import InvalidInput
+from tactful.errors import InvalidInput, StorageFull
 from tactful.privacy.budget import Charge, Entry, Later, Ledger, Step
 
 Row = tuple[int, str, Mapping[str, object]]  # a record
@@ -186,8 +186,8 @@ def _position(content: bytes | None) -> int:
 
 
 def _keep(vault: Vault, cell: str, position: int, content: bytes) -> None:
-    """Leave a cache, so that the next start is quick, unless another process writes just now."""
-    with suppress(VaultBusy), vault.transaction(seconds=0) as writing:
+    """Leave a cache, so that the next start is quick, unless the vault cannot be written now."""
+    with suppress(VaultBusy, StorageFull), vault.transaction(seconds=0) as writing:
         if writing.position == position:  # else something may have been erased meanwhile
             writing.put(cell, position.to_bytes(8, "big") + content)
 

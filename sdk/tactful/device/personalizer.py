@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from tactful.device import given
-from tactful.device.events import TASTES
+from tactful.device.events import TASTES, StoredEvent
 from tactful.device.handed_in import (
     require_experiment,
     require_model,
@@ -15,7 +15,7 @@ from tactful.device.handed_in import (
     require_parts,
     require_scope,
 )
-from tactful.errors import InvalidInput, VaultDamaged
+from tactful.errors import InvalidInput, NotStored, VaultDamaged, VaultError
 
 if TYPE_CHECKING:
     import datetime as clocks
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from tactful.device.anchor import LedgerAnchor
     from tactful.device.catalog import Catalog, Item
     from tactful.device.clock import Clock
-    from tactful.device.consent import Consent, Restrictions, Shown
+    from tactful.device.consent import Consent, Occasion, Restrictions, Shown
     from tactful.device.contributor import Contribution
     from tactful.device.data_ledger import Entry
     from tactful.device.device_key import KeyProvider
     from tactful.device.erasure import Part
-    from tactful.device.events import Event, StoredEvent
+    from tactful.device.events import Event
     from tactful.device.memory import Disclosure, Memory
     from tactful.device.model_feed import InUse
     from tactful.device.ranking.interests import Interest
@@ -98,6 +98,8 @@ class Personalizer:
         self._clock = clock or SystemClock()
         self._offered, self.catalog, self._said = catalog, catalog, dict[str, bool]()
         self._expired = set[str]()  # kinds that were warned of
+        self._unanswered: tuple[Consent, Occasion] | None = None  # an answer not stored yet
+        self._traces_end = False  # whether traces are to be destroyed, and are not yet
         self._vault, self.state_lost = opened(settings.path, key)
         try:
             self._begin(consent, transport, anchor)
@@ -144,7 +146,8 @@ class Personalizer:
             ledger_time=self._caps.ledger_time,
         )
         if consent is not None:
-            self._answered(consent, Shown(), asked=False)
+            self._answered(consent, self._occasion(Shown()), asked=False)
+        self._count_where_allowed(self._past.settled())
         self.controls = Controls(self._vault, self._caps, rules, self._past.settled)
 
     # the five verbs, and release
@@ -166,8 +169,12 @@ class Personalizer:
         purpose = self._purpose(event.kind, learns=learns)
         if purpose is None:
             return
-        with self._unless_erased(event.reservation_id):
-            self._caps.record(event, item, purpose=purpose)
+        try:
+            with self._unless_erased(event.reservation_id):
+                self._caps.record(event, item, purpose=purpose)
+        except NotStored:
+            self._past.unstored.append(self._unstored(event, purpose))
+            raise
 
     def recommend(
         self,
@@ -289,16 +296,25 @@ class Personalizer:
         """Record what the person answered to what was `shown`; whatever is not granted is denied.
 
         When it returns nothing that was withdrawn is on its way, and nothing waits to be sent.
+        Raises NotStored if the vault cannot be written: what was withdrawn ends in this process
+        all the same, and the answer is stored with the next write or on `close`.
         """
-        from tactful.device.consent import Consent, Shown
+        from tactful.device.consent import PURPOSES, Consent, Shown
 
         given.instance("consent", consent, Consent, "hand in Consent.to(...)")
         answered_to = Shown() if shown is None else shown
         given.instance("shown", answered_to, Shown, "hand in Shown(text=...), or None")
-        self._answered(consent, answered_to, asked=True)
-        if self._caps.memory_only:
-            self._vault.append("setting", {"noticed": True}, durable=True)
-            self._caps.keep(self._vault)
+        self._unanswered = consent, self._occasion(answered_to)
+        denied = frozenset(PURPOSES) - consent.granted - {"essential"}
+        self._past.withheld = denied | (consent.refused & {"essential"})
+        try:
+            self._store_answer()
+        except VaultDamaged:
+            raise
+        except VaultError as refused:
+            with suppress(OSError), self._sharing.sending.withdrawing():
+                pass  # what was on its way has ended, and nothing sets out
+            raise NotStored.of("consent", refused) from refused
 
     def set_balance(self, balance: float) -> None:
         """Record how personal the person wants lists to be, 0 (standard) to 1."""
@@ -428,8 +444,14 @@ class Personalizer:
         return exported(records, *known, vault=self._vault.id, delta=self.settings.delta)
 
     def close(self) -> None:
-        """Let go of the vault."""
+        """Let go of the vault; raises NotStored if a no of the person still cannot be stored."""
+        self._store_waiting()
         self._vault.close()
+        if self._unanswered is not None or self._caps.waiting:
+            raise NotStored(
+                "close: what the person said could not be stored, and ended with this process; "
+                "make room and ask them again"
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -462,10 +484,55 @@ class Personalizer:
 
     def _settled(self) -> Memory:
         """What is settled now; once any process recorded an answer, limits are kept here too."""
+        self._store_waiting()
         memory = self._past.settled()
-        if memory.told and self._caps.memory_only:
-            self._caps.keep(self._vault)
+        self._count_where_allowed(memory)
         return memory
+
+    def _count_where_allowed(self, memory: Memory) -> None:
+        """Count shows in the vault once the person was told, unless they refused `essential`."""
+        stored = memory.told and memory.consent.allows("essential")
+        if stored and self._caps.memory_only:
+            self._caps.keep(self._vault)
+        elif memory.told and not stored and not self._caps.memory_only:
+            self._caps.leave_vault()
+
+    def _store_waiting(self) -> None:
+        """Try again to store what the person said and the vault refused."""
+        if self._unanswered is not None:
+            try:
+                self._store_answer()
+            except VaultDamaged:
+                raise
+            except VaultError:
+                LOG.warning("an answer of the person is not stored yet; it holds in this process")
+        if self._caps.waiting:
+            self._caps.store_waiting()
+        if self._past.unstored and not self._caps.waiting:
+            self._past.unstored.clear()
+
+    def _store_answer(self) -> None:
+        """Store the answer that waits, and follow it."""
+        if self._unanswered is None:
+            return
+        consent, occasion = self._unanswered
+        self._answered(consent, occasion, asked=True)
+        if self._caps.memory_only and not self._past.settled().noticed:
+            self._vault.append("setting", {"noticed": True}, durable=True)
+        self._unanswered, self._past.withheld = None, frozenset()
+        self._count_where_allowed(self._past.settled())
+
+    def _unstored(self, event: Event, purpose: str) -> StoredEvent:
+        """Return `event` as the profile reads it, until the vault has it."""
+        return StoredEvent(
+            kind=event.kind,
+            at_ms=self._now_ms(),
+            purpose=purpose,
+            item_id=event.item_id,
+            value=event.value,
+            scope=event.scope,
+            surface=event.surface,
+        )
 
     @contextmanager
     def _unless_erased(self, reservation_id: str | None) -> Iterator[None]:
@@ -530,17 +597,26 @@ class Personalizer:
             self._lists = None
         return erased
 
-    def _answered(self, consent: Consent, shown: Shown, *, asked: bool) -> None:
+    def _occasion(self, shown: Shown) -> Occasion:
+        """Return now as the time of an answer, with who else has spoken."""
         from tactful.device.consent import Occasion
-        from tactful.device.contributor import answer
 
-        occasion = Occasion(
+        return Occasion(
             shown=shown,
             at=self._now_seconds(),
             policy_version=self.settings.policy_version,
             in_force=self.restrictions.in_force,
         )
-        answer(self._vault, self._sharing.sending, self._past.last, consent, occasion, asked=asked)
+
+    def _answered(self, consent: Consent, occasion: Occasion, *, asked: bool) -> None:
+        from tactful.device.contributor import answer
+
+        lock, last = self._sharing.sending, self._past.last
+        ended = answer(self._vault, lock, last, consent, occasion, asked=asked)
+        self._traces_end = self._traces_end or "diagnostics" in ended
+        if self._traces_end:
+            self._past.drop_traces()
+            self._traces_end = False
 
     def _today(self) -> int:
         return self._now_seconds() // 86_400

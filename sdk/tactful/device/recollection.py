@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from tactful.device import memory as remembering
-from tactful.device.consent import Restrictions, effective
+from tactful.device.consent import Consent, Restrictions, effective
 from tactful.device.events import StoredEvent
 from tactful.device.memory import Memory
 from tactful.device.profile import Profile
@@ -31,11 +31,13 @@ class Recollection:
         self._vault, self._blank, self._settings = vault, Memory(ledger=ledger), settings
         self._restrictions, self._now = restrictions, now_seconds
         self.last = self._blank  # as it was read last, without who else may say no
+        self.withheld = frozenset[str]()  # purposes that the person ended, not stored yet
+        self.unstored: list[StoredEvent] = []  # what the person refused, not stored yet
 
     def whole(self) -> Memory:
         """All that the vault says now."""
         self.last = remembering.recall(self._vault, self.last)
-        return self._allowed(self.last)
+        return self._allowed(replace(self.last, profile=self.last.profile.after(self.unstored)))
 
     def settled(self) -> Memory:
         """The same without the profile, which is not looked at."""
@@ -45,7 +47,7 @@ class Recollection:
     def profile(self) -> Profile:
         """What is believed of the person now, whatever it may be used for."""
         self.last = remembering.recall(self._vault, self.last)
-        return self.last.profile
+        return self.last.profile.after(self.unstored)
 
     def events(self) -> Iterator[StoredEvent]:
         """Everything that is remembered to have happened, oldest first."""
@@ -77,4 +79,20 @@ class Recollection:
             now=self._now(),
             policy_version=self._settings.policy_version,
         )
-        return replace(memory, consent=consent)
+        return replace(memory, consent=self._without_withheld(consent))
+
+    def _without_withheld(self, consent: Consent) -> Consent:
+        if not self.withheld:
+            return consent
+        reasons = {**consent.reasons, **dict.fromkeys(self.withheld, "USER")}
+        return Consent(
+            consent.granted - self.withheld,
+            consent.refused | (self.withheld & {"essential"}),
+            reasons=reasons,
+        )
+
+    def drop_traces(self) -> None:
+        """Destroy the traces of decisions in the vault."""
+        traces = [record.position for record in self._vault.read(0, ["trace"])]
+        if traces:
+            self._vault.erase(traces)

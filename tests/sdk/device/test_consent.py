@@ -93,7 +93,7 @@ def test_the_same_answer_again_makes_no_record() -> None:
     once = after(Answers(), SHARING)
 
     assert after(once, SHARING) == once
-    assert len(once.records) == 2
+    assert len(once.records) == len(PURPOSES) - 1  # `essential` is on until it is refused
 
 
 def test_what_is_no_longer_granted_was_withdrawn_and_what_was_never_granted_is_denied() -> None:
@@ -102,7 +102,8 @@ def test_what_is_no_longer_granted_was_withdrawn_and_what_was_never_granted_is_d
     states = {purpose: state(answers, purpose) for purpose in PURPOSES}
     assert states["share_dp_updates"] == states["local_profile"] == "withdrawn"
     assert states["experiments"] == "denied"
-    assert states["diagnostics"] == "unset"
+    assert states["diagnostics"] == "denied"
+    assert states["essential"] == "unset"
 
 
 def test_an_app_that_starts_again_does_not_grant_what_the_person_withdrew() -> None:

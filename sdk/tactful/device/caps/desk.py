@@ -12,6 +12,7 @@ from functools import cache, partial
 
 from tactful.device.caps import checkpoint
 from tactful.device.caps.civil import date_of
+from tactful.device.caps.feedback import Feedback
 from tactful.device.caps.fold import GONE, KINDS, apply
 from tactful.device.caps.reservations import (
     OUTCOME_CODES,
@@ -117,6 +118,7 @@ class Desk:
         self.rules = rules
         self._state: State | None = None
         self._kept = 0  # the position of the last checkpoint
+        self.unstored = Feedback()  # refusals that the vault did not take yet
         self._lock, self._process = threading.RLock(), os.getpid()
 
     def use(self, rules: Rules) -> None:
@@ -218,6 +220,7 @@ class Desk:
             state = self._state = self._folded_again(state, view)
         state.position = view.position
         state.attach()
+        state.feedback.add(self.unstored)
         if view.note:
             mono, wall = json.loads(view.note)
             state.timeline = replace(state.timeline, last_mono_ms=mono, last_wall_ms=wall)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import inf
@@ -18,7 +18,7 @@ from tactful.device.caps.decisions import (
     ItemT,
 )
 from tactful.device.caps.desk import Anchor, Desk, Instant, Writing
-from tactful.device.caps.feedback import MUTE_MS, SCOPES
+from tactful.device.caps.feedback import MUTE_MS, SCOPES, Block
 from tactful.device.caps.judge import Judge, Room
 from tactful.device.caps.recording import at_most_now, carried, clamped, record, stored
 from tactful.device.caps.reservations import (
@@ -38,13 +38,14 @@ from tactful.device.clock import Clock
 from tactful.device.device_key import KEY_BYTES, HostKey
 from tactful.device.events import Event, StoredEvent
 from tactful.device.vault import BUSY_SECONDS, Vault, VaultBusy
-from tactful.errors import InvalidInput
+from tactful.errors import InvalidInput, NotStored, VaultDamaged, VaultError
 
 if TYPE_CHECKING:
     from tactful.device.caps.board import Board
 
 Keeping = Literal["store", "memory"]
 Loss = Literal["half", "closed"]
+HOLDS_AT_ONCE = frozenset({"hide", "report", "dismiss", "dislike"})  # whatever the disk does
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +75,40 @@ class CapEngine:
         processes: Processes | None = None,
     ) -> None:
         if caps == "memory":
-            vault = Vault.open(None, HostKey(secrets.token_bytes(KEY_BYTES)))
+            vault = _in_memory()
         self._memory_only, self._durable, self._subject = caps == "memory", durable, subject
         self._desk = Desk(vault, clock, rules or Rules.default(), processes or SystemProcesses())
         self._things: dict[int, tuple[Showable, Thing]] = {}
         self._moved: dict[str, str] = {}  # reservations made in memory: their names in the vault
         self._board: Board | None = None
+        self._waiting: list[Callable[[], object]] = []  # refusals to store again
 
     def keep(self, vault: Vault) -> None:
         """From now on count in `vault`, and with it what this process showed before.
 
         A list may be on the screen while the person answers: its reservations stay good.
         """
+        with self._desk.looking() as (before, _):
+            shows = list(before.shows.values())
+        self._move(vault, shows)
+        self._memory_only = False
+
+    def leave_vault(self) -> None:
+        """From now on write nothing: the person refused it.
+
+        What this process showed and what is hidden still counts, in memory.
+        """
+        with self._desk.looking() as (before, now):
+            owner = self._desk.processes.me(now.reading.boot_id)
+            shows = [hold for hold in before.shows.values() if hold.owner == owner]
+        self._memory_only = True
+        self._move(_in_memory(), shows)
+
+    def _move(self, vault: Vault, shows: Sequence[Hold]) -> None:
         desk = self._desk
         with desk.looking() as (before, _):
-            shows, hidden = list(before.shows.values()), before.feedback.lasting()
-            losses = list(before.losses)
+            hidden, losses = before.feedback.lasting(), list(before.losses)
         self._desk = Desk(vault, desk.clock, desk.rules, desk.processes)
-        self._memory_only = False
         good = [hold for hold in shows if not hold.released and (hold.level or not hold.closed)]
         if good or hidden or losses:
             with self._writing() as writing:
@@ -133,6 +150,7 @@ class CapEngine:
         self._require_surface(surface)
         if k < 0:
             raise InvalidInput("k", f"{k} is no number of slots", "use 0 or more")
+        self.store_waiting()
         try:
             with self._desk.writing(durable=self._durable, seconds=seconds) as writing:
                 here = self._here(writing.state, writing.now, surface)
@@ -222,6 +240,19 @@ class CapEngine:
                 "hiding a whole category needs a second tap",
                 "ask once more, then pass confirmed=True",
             )
+        try:
+            return self._react(event, item, at, purpose)
+        except VaultDamaged:
+            raise
+        except VaultError as refused:
+            if event.kind in HOLDS_AT_ONCE:
+                self._withhold(event, item, at or self.moment(), purpose)
+                raise NotStored.of(f"event {event.kind}", refused) from refused
+            raise
+
+    def _react(
+        self, event: Event, item: Showable | None, at: Moment | None, purpose: str
+    ) -> StoredEvent:
         with self._writing() as writing:
             hold = self._held(writing.state, event.reservation_id)
             stamp = clamped(writing, hold, at) if hold else at_most_now(writing, at)
@@ -245,9 +276,18 @@ class CapEngine:
         given.text("value", value, most=inf)
         if for_ms is not None and for_ms < 1:
             raise InvalidInput("for_ms", f"{for_ms} is no length", "use 1 or more, or None")
-        with self._writing() as writing:
-            place = writing.now.stamp[:2]
-            writing.put("mute", [self._subject, scope, value, True, *place, for_ms])
+        try:
+            with self._writing() as writing:
+                place = writing.now.stamp[:2]
+                writing.put("mute", [self._subject, scope, value, True, *place, for_ms])
+        except VaultDamaged:
+            raise
+        except VaultError as refused:
+            at = self.moment()
+            block = Block(at.segment, at.offset, for_ms, "NOT_INTERESTED")
+            self._desk.unstored.mute((self._subject, scope, value), block)
+            self._waiting.append(lambda: self.mute(scope, value, for_ms=for_ms))
+            raise NotStored.of("mute", refused) from refused
 
     def muted(self) -> list[tuple[str, str]]:
         """Every (scope, value) that the person hid or muted and did not take back."""
@@ -263,6 +303,7 @@ class CapEngine:
     def unmute(self, scope: str, value: str) -> None:
         """Take back what the person hid or muted: `scope` is item, brand, category, ..."""
         _require_scope(scope)
+        self.store_waiting()  # so that what is taken back is not stored later
         with self._writing() as writing:
             place = writing.now.stamp[:2]
             writing.put("mute", [self._subject, scope, value, False, *place, None])
@@ -373,7 +414,37 @@ class CapEngine:
             self._board = Board(state)
         return self._board
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a refusal of the person could not be stored yet."""
+        return bool(self._waiting)
+
+    def store_waiting(self) -> None:
+        """Try again to store what the vault refused; what it refuses again holds on in memory."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        for number, again in enumerate(waiting):
+            try:
+                again()  # puts itself back where it fails
+            except VaultError:
+                self._waiting += waiting[number + 1 :]
+                return
+        self._desk.unstored.clear()
+
+    def _withhold(self, event: Event, item: Showable | None, at: Moment, purpose: str) -> None:
+        """Let a refusal hold in this process until it is stored."""
+        with self._desk.looking() as (state, _):
+            hold = self._held(state, event.reservation_id)
+        thing = hold.thing if hold else None if item is None else self.thing(item)
+        if thing is not None:
+            place, scope = (at.segment, at.offset), event.scope or "item"
+            surface = event.surface or (hold.surface if hold else "")
+            self._desk.unstored.take(event.kind, thing, self._subject, place, scope, surface)
+        self._waiting.append(lambda: self.interact(event, item, at=at, purpose=purpose))
+
     def _writing(self) -> AbstractContextManager[Writing]:
+        self.store_waiting()
         return self._desk.writing(durable=self._durable, seconds=BUSY_SECONDS)
 
     def _here(self, state: State, now: Instant, surface: str, ahead_ms: int = 0) -> Here:
@@ -426,6 +497,10 @@ class CapEngine:
         judge = Judge(writing.state, self._here(writing.state, writing.now, hold.surface))
         rooms = judge.rooms(hold.thing)
         return tuple(room.rule_id for room in rooms if room.left is not None and room.left < 0)
+
+
+def _in_memory() -> Vault:
+    return Vault.open(None, HostKey(secrets.token_bytes(KEY_BYTES)))
 
 
 def _civil(now: Instant, wall_ms: int, ahead_ms: int) -> tuple[int, ...]:

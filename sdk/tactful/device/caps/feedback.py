@@ -69,6 +69,12 @@ class Feedback:
             for value in thing.values(scope, surface):
                 self.mute((subject, scope, value), Block(*place, MUTE_MS, "NOT_INTERESTED"))
 
+    def add(self, unstored: Feedback) -> None:
+        """Let blocks hold that are not in the vault yet; adding them again changes nothing."""
+        self.mutes |= unstored.mutes
+        self.ladders |= unstored.ladders
+        self.final |= unstored.final
+
     def mute(self, what: Key, block: Block) -> None:
         """Show nothing of `what` (subject, scope, value) for the time of `block`."""
         self.mutes[what] = block
@@ -117,6 +123,10 @@ class Feedback:
             for value in thing.values(scope, surface):
                 if (subject, scope, value) in self.mutes:
                     yield self.mutes[subject, scope, value]
+
+    def clear(self) -> None:
+        """Forget every block."""
+        self.mutes, self.ladders, self.final = {}, {}, {}
 
     @property
     def silent(self) -> bool:

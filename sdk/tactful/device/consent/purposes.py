@@ -58,8 +58,10 @@ class Consent:
         )
 
     def allows(self, purpose: str) -> bool:
-        """Whether `purpose`, with all it needs, was granted; repetition limits always are."""
+        """Whether `purpose`, with all it needs, was granted; `essential` unless it was refused."""
         _known([purpose])
+        if "essential" in self.refused:
+            return False  # nothing is to be recorded, so there is nothing to use
         needed = NEEDS.get(purpose)
         return purpose == "essential" or (
             purpose in self.granted and (needed is None or self.allows(needed))

@@ -179,12 +179,13 @@ class Answers:
     def changes(self, consent: Consent, occasion: Occasion, *, asked: bool) -> list[ConsentRecord]:
         """The records that make `consent` the person's answer; none where nothing changes.
 
-        Unless the person was `asked` just now, what they refused or withdrew is not granted again.
+        If the person was `asked` just now, whatever is not granted is denied; else what they
+        refused or withdrew is not granted again, and what was not answered stays so.
         """
         answers, made = self, []
         for purpose in PURPOSES:
             given = answers._given(purpose, consent, occasion, asked)
-            if given is not None and purpose != "essential":
+            if given is not None:
                 made.append(occasion.record(purpose, given, answers.head))
                 answers = answers.recorded(made[-1])
         return made
@@ -214,11 +215,21 @@ class Answers:
     ) -> Given | None:
         state = self.state(purpose, now=occasion.at, policy_version=occasion.policy_version)
         refused = state in ("denied", "withdrawn")
+        if purpose == "essential":
+            return _essential(consent, refused=refused, asked=asked)
         if purpose in consent.granted:
             return "granted" if state != "granted" and (asked or not refused) else None
         if state == "granted":
             return "withdrawn"
-        return "denied" if purpose in consent.refused and not refused else None
+        denied = asked or purpose in consent.refused
+        return "denied" if denied and not refused else None
+
+
+def _essential(consent: Consent, *, refused: bool, asked: bool) -> Given | None:
+    """Return the answer for `essential`: on until it is refused, then off until it is granted."""
+    if "essential" in consent.refused:
+        return None if refused else "denied"
+    return "granted" if refused and asked and "essential" in consent.granted else None
 
 
 def read_receipt(document: Mapping[str, object]) -> Answers:

@@ -86,6 +86,9 @@ def resolve(
     policy_version: str,
 ) -> Verdict:
     """The verdict on `purpose` at `now` (unix seconds): granted, not denied, its need allowed."""
+    essential = answers.newest.get("essential")
+    if essential is not None and essential.state != "granted":
+        return Verdict(False, "USER" if purpose == "essential" else "NEEDS essential")
     if purpose == "essential":
         return Verdict(True)
     state = answers.state(purpose, now=now, policy_version=policy_version)
@@ -112,4 +115,5 @@ def effective(
     }
     granted = frozenset(name for name, one in verdicts.items() if one.allowed)
     reasons = {name: one.reason for name, one in verdicts.items() if not one.allowed}
-    return Consent(granted, reasons=reasons)
+    refused = frozenset({"essential"} - granted)
+    return Consent(granted, refused, reasons=reasons)
