@@ -47,13 +47,17 @@ def policy() -> str:
 def render(
     story: Story, language: str, *, token: str = "", done: str = "", refused: str = ""
 ) -> str:
-    """The page; with a `token` it has forms, without it can only be read."""
+    """The page; with a `token` it has forms, without it can only be read.
+
+    The token is the secret that all addresses of a live page begin with, and that forms carry.
+    """
     return _template().render(
         story=story,
         t=texts(language),
         language=language,
         style=style(),
         token=token,
+        base=f"/{token}" if token else "",
         live=bool(token),
         done=done,
         refused=refused,

@@ -1,13 +1,19 @@
-"""The page on this machine alone: loopback, a secret in the address, no script, no other origin."""
+"""The page on this machine alone: loopback, a secret path, no cookie, no script."""
 
 from __future__ import annotations
 
 import hmac
 import json
 import secrets
+import socket
+import sys
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from tactful.device.consent import PURPOSES, Shown
@@ -19,21 +25,87 @@ from tactful.person.story import story
 
 MAX_FORM = 8192  # bytes
 MOST_ASKED = 100  # letters of what somebody asks about
+IDLE_SECONDS = 10.0  # without a byte, after which a connection ends
+MOST_SECONDS = 60.0  # that a connection may last, however it dribbles
+DRAIN_SECONDS = 0.2
+MOST_CONNECTIONS = 64
+LINK = "open the address that `tactful person` printed; it opens the page once"
 Fields = Mapping[str, str]
+Request = socket.socket | tuple[bytes, socket.socket]
+T = TypeVar("T")
 
 
-class PersonServer(HTTPServer):
-    """Serves one vault to whoever holds `token`; one request at a time."""
+class PersonServer(ThreadingHTTPServer):
+    """Serves one vault to whoever knows the secret path; no cookie, which other ports would get.
 
-    def __init__(self, device: Personalizer, port: int = 0, *, lists: bool = True) -> None:
-        """`lists` False: the app's items are not at hand, only those that the vault names."""
+    A thread answers each connection, so that an idle one holds up no other; the device itself is
+    asked by one thread alone.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self,
+        device: Personalizer,
+        port: int = 0,
+        *,
+        lists: bool = True,
+        seconds: float = IDLE_SECONDS,
+    ) -> None:
+        """`lists` False: the app's items are not at hand, only those that the vault names.
+
+        A connection that sends nothing for `seconds` is ended.
+        """
         self.device, self.token, self.lists = device, secrets.token_urlsafe(24), lists
+        self.seconds, self.language = seconds, ""
+        self._key, self._key_lock = secrets.token_urlsafe(24), threading.Lock()
+        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._asking = ThreadPoolExecutor(max_workers=1)
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
     def address(self) -> str:
-        """Where to look, with the secret."""
-        return f"http://127.0.0.1:{self.server_port}/?token={self.token}"
+        """Where to look: a link that opens the page once, to whoever is first."""
+        return f"http://127.0.0.1:{self.server_port}/open/{self._key}"
+
+    def opens(self, key: str) -> bool:
+        """Whether `key` is the one of the link; it is none any more afterwards."""
+        with self._key_lock:
+            right = same(key, self._key)
+            self._key = secrets.token_urlsafe(24) if right else self._key
+        return right
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """Return what `question` answers, asked where nothing else uses the device."""
+        return self._asking.submit(question).result()
+
+    def process_request(self, request: Request, client_address: object) -> None:
+        """Answer in a thread, unless too many are answered already."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Request, client_address: object) -> None:
+        """Answer one connection; whatever happens, it ends in time."""
+        end = threading.Timer(MOST_SECONDS, _cut, [request])
+        end.daemon = True
+        end.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._places.release()
+
+    def handle_error(self, request: Request, client_address: object) -> None:
+        """Say what went wrong here, but not that a browser left."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+    def server_close(self) -> None:
+        """Listen no more."""
+        super().server_close()
+        self._asking.shutdown()
 
     def act(self, path: str, fields: Fields, language: str) -> str:
         """Do what a form asks; what was done, in words. Raises InvalidInput for nonsense."""
@@ -129,36 +201,65 @@ class _Handler(BaseHTTPRequestHandler):
     server: PersonServer
     server_version, sys_version = "tactful", ""
 
+    def setup(self) -> None:
+        """Let an idle connection end."""
+        super().setup()
+        self.connection.settimeout(self.server.seconds)
+
     def do_GET(self) -> None:
-        """The page, or a download; the first visit turns the address's secret into a cookie."""
+        """The page, or a download; the link that was printed leads to the page, once."""
         address = urlsplit(self.path)
         asked = {name: values[0] for name, values in parse_qs(address.query).items()}
-        if address.path == "/" and self._holds(asked.get("token", "")):
-            self._go("/", cookie=f"tactful={self.server.token}; HttpOnly; SameSite=Strict; Path=/")
-        elif not self._admitted():
-            self._refuse(HTTPStatus.FORBIDDEN, "open the address that `tactful person` printed")
-        elif address.path == "/":
+        place = self._place(address.path)
+        if not self._is_here():
+            self._refuse(HTTPStatus.FORBIDDEN, LINK)
+        elif address.path.startswith("/open/") and self.server.opens(address.path[6:]):
+            self._go("/")
+        elif place is None:
+            self._refuse(HTTPStatus.FORBIDDEN, LINK)
+        elif place == "/":
             self._page(asked)
         else:
-            self._download(address.path, asked)
+            self._download(place, asked)
 
     def do_POST(self) -> None:
-        """Do what a form asks, then go back to the page."""
-        size = self.headers.get("Content-Length") or "0"
-        length = int(size) if size.isdecimal() else -1
-        if not 0 <= length <= MAX_FORM:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too long")
-            return
-        form = parse_qs(self.rfile.read(length).decode("utf-8", "replace"))
-        fields = {name: values[0] for name, values in form.items()}
-        if not self._admitted() or not self._holds(fields.get("token", "")):
+        """Do what a form asks, then go back to the page; who asks is looked at before the form."""
+        place = self._place(urlsplit(self.path).path)
+        if not self._is_here() or not self._is_own() or place is None:
             self._refuse(HTTPStatus.FORBIDDEN, "use the buttons of the page")
             return
+        fields = self._form()
+        if fields is None:
+            return
+        if not same(fields.get("token", ""), self.server.token):
+            self._refuse(HTTPStatus.FORBIDDEN, "use the buttons of the page")
+            return
+        language = self._language()
         try:
-            told = {"done": self.server.act(urlsplit(self.path).path, fields, self._language())}
+            told = {"done": self.server.ask(lambda: self.server.act(place, fields, language))}
         except TactfulError as refused:
             told = {"refused": str(refused)}
         self._go(f"/?{urlencode(told)}")
+
+    def _form(self) -> Fields | None:
+        """Return the fields of the form; None if it is none, which is answered here."""
+        size = self.headers.get("Content-Length")
+        if size is None:
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "send the form with its length")
+            return None
+        length = int(size) if size.isdecimal() and len(size) < 9 else MAX_FORM + 1
+        if length > MAX_FORM:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the form is too long")
+            return None
+        try:
+            body = self.rfile.read(length)
+        except TimeoutError:
+            body = b""
+        if len(body) < length:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "send the whole form")
+            return None
+        form = parse_qs(body.decode("utf-8", "replace"))
+        return {name: values[0] for name, values in form.items()}
 
     def _page(self, asked: Fields) -> None:
         language = asked.get("lang", self._language())
@@ -166,53 +267,65 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.NOT_FOUND, f"use {' or '.join(LANGUAGES)}")
             return
         asked_of = asked.get("why", "")[:MOST_ASKED]
+        self.server.language = language if "lang" in asked else self.server.language
+        device, lists = self.server.device, self.server.lists
         html = render(
-            story(self.server.device, asked=asked_of, lists=self.server.lists),
+            self.server.ask(lambda: story(device, asked=asked_of, lists=lists)),
             language,
             token=self.server.token,
             done=asked.get("done", ""),
             refused=asked.get("refused", ""),
         )
-        cookie = f"language={language}; SameSite=Strict; Path=/"
-        self._answer(html.encode(), "text/html; charset=utf-8", cookie=cookie)
+        self._answer(html.encode(), "text/html; charset=utf-8")
 
     def _download(self, path: str, asked: Fields) -> None:
+        language = self._language()
+        document = self.server.ask(lambda: self._document(path, asked, language))
+        if document is None:
+            self._refuse(HTTPStatus.NOT_FOUND, "it is not here")
+        else:
+            self._answer(*document)
+
+    def _document(self, path: str, asked: Fields, language: str) -> tuple[bytes, str] | None:
+        """Return what is to be downloaded and its media type, None if there is no such thing."""
         device = self.server.device
         if path == "/export":
-            self._answer(_json(device.export()), "application/json")
-        elif path == "/page":
-            known = story(device, lists=self.server.lists)
-            page = render(known, self._language()).encode()
-            self._answer(page, "text/html; charset=utf-8")
-        elif path == "/receipt":
-            self._answer(_json(_receipt(device)), "application/json")
-        elif path == "/report" and (found := _report(device, asked.get("id", ""))) is not None:
-            self._answer(found, "application/octet-stream")
-        else:
-            self._refuse(HTTPStatus.NOT_FOUND, "it is not here")
+            return _json(device.export()), "application/json"
+        if path == "/page":
+            page = render(story(device, lists=self.server.lists), language).encode()
+            return page, "text/html; charset=utf-8"
+        if path == "/receipt":
+            return _json(_receipt(device)), "application/json"
+        report = _report(device, asked.get("id", "")) if path == "/report" else None
+        return None if report is None else (report, "application/octet-stream")
 
-    def _admitted(self) -> bool:
-        """Only this machine's own page: its host name, and the cookie that its address gave."""
-        here = f"127.0.0.1:{self.server.server_port}"
-        return self.headers.get("Host") == here and self._holds(self._cookies().get("tactful", ""))
+    def _place(self, path: str) -> str | None:
+        """Return what follows the secret in a path; None if the secret is not there."""
+        _, _, rest = path.partition("/")
+        secret, slash, place = rest.partition("/")
+        return f"/{place}" if slash and same(secret, self.server.token) else None
 
-    def _holds(self, token: str) -> bool:
-        return hmac.compare_digest(token.encode(), self.server.token.encode())
+    def _is_here(self) -> bool:
+        """Whether the browser asked this machine by its number: no name leads elsewhere later."""
+        return self.headers.get("Host") == f"127.0.0.1:{self.server.server_port}"
+
+    def _is_own(self) -> bool:
+        """Whether the form is the page's own, as far as the browser says.
+
+        A page without a referrer has the origin `null`; then the site decides.
+        """
+        origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site")
+        here = f"http://127.0.0.1:{self.server.server_port}"
+        return origin in (None, "null", here) and site in (None, "same-origin")
 
     def _language(self) -> str:
-        chosen = self._cookies().get("language")
-        if chosen in LANGUAGES:
-            return chosen
+        """Return the language that was chosen, else the browser's."""
+        if self.server.language:
+            return self.server.language
         wanted = self.headers.get("Accept-Language", "")[:2]
         return wanted if wanted in LANGUAGES else LANGUAGES[0]
 
-    def _cookies(self) -> dict[str, str]:
-        parts = (one.strip().partition("=") for one in self.headers.get("Cookie", "").split(";"))
-        return {name: value for name, _, value in parts}
-
-    def _answer(
-        self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, cookie: str = ""
-    ) -> None:
+    def _answer(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         self.send_response(status)
         headers = {
             "Content-Type": kind,
@@ -221,7 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Cross-Origin-Resource-Policy": "same-origin",
-            **({"Set-Cookie": cookie} if cookie else {}),
+            "Referrer-Policy": "no-referrer",  # the address of a page is its secret
         }
         for name, value in headers.items():
             self.send_header(name, value)
@@ -230,17 +343,34 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: HTTPStatus, fix: str) -> None:
         self._answer(f"{status.phrase}: {fix}\n".encode(), "text/plain; charset=utf-8", status)
+        self.close_connection = True
+        if self.command == "POST":  # a form that was not read would reset the connection
+            self.connection.settimeout(DRAIN_SECONDS)
+            with suppress(OSError):
+                self.rfile.read1(MAX_FORM)
 
-    def _go(self, where: str, cookie: str = "") -> None:
+    def _go(self, where: str) -> None:
+        """Lead to a place behind the secret."""
         self.send_response(HTTPStatus.SEE_OTHER)
-        self.send_header("Location", where)
-        if cookie:
-            self.send_header("Set-Cookie", cookie)
+        self.send_header("Location", f"/{self.server.token}{where}")
+        self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name there
         """Keep no log of what a person looks at."""
+
+
+def _cut(request: Request) -> None:
+    """End a connection under the hands of whoever reads from it."""
+    if isinstance(request, socket.socket):
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
+
+
+def same(text: str, secret: str) -> bool:
+    """Whether `text` is the secret; how long that takes does not tell how much of it is right."""
+    return hmac.compare_digest(text.encode("utf-8", "replace"), secret.encode())
 
 
 def _receipt(device: Personalizer) -> dict[str, object]:

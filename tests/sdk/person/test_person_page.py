@@ -4,10 +4,11 @@ import base64
 import http.client
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -35,32 +36,35 @@ def device() -> Iterator[Personalizer]:
 
 
 class Visitor:
-    """A browser that keeps its cookies."""
+    """A browser that follows the link once, and from then on knows the secret path."""
 
     def __init__(self, server: PersonServer) -> None:
-        self.server, self.cookies = server, {}
+        self.server, self.base = server, ""
 
-    def ask(self, method: str, path: str, fields=None, **headers: str) -> tuple[int, str, dict]:
+    def send(self, method: str, path: str, body=None, **headers: str) -> tuple[int, str, dict]:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=10)
-        kept = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        body = None if fields is None else urlencode(fields)
-        connection.request(method, path, body, {"Cookie": kept, **headers})
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
         connection.close()
-        for value in answer.headers.get_all("Set-Cookie") or []:
-            name, _, rest = value.partition("=")
-            self.cookies[name] = rest.split(";")[0]
+        assert "Set-Cookie" not in answer.headers
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
         return answer.status, text, dict(answer.headers)
 
+    def ask(self, method: str, path: str, fields=None, **headers: str) -> tuple[int, str, dict]:
+        body = None if fields is None else urlencode(fields)
+        return self.send(method, self.base + path, body, **headers)
+
     def enter(self) -> str:
-        assert self.ask("GET", f"/?token={self.server.token}")[0] == 303
+        status, _, headers = self.send("GET", urlsplit(self.server.address).path)
+        assert status == 303
+        self.base = headers["Location"].removesuffix("/")
         return self.ask("GET", "/")[1]
 
     def press(self, path: str, **fields: str) -> str:
         status, _, headers = self.ask("POST", path, {"token": self.server.token, **fields})
         assert status == 303
-        return self.ask("GET", headers["Location"])[1]
+        return self.send("GET", headers["Location"])[1]
 
 
 @pytest.fixture
@@ -117,7 +121,10 @@ def test_an_item_whose_title_is_html_stays_text() -> None:
     assert "&lt;script&gt;" in page
 
 
-@pytest.mark.parametrize("path", ["/", "/export", "/receipt", "/report?id=x", "/?token=wrong"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/export", "/receipt", "/report?id=x", "/?token=wrong", "/open/x", "/x/export", "//"],
+)
 def test_without_the_secret_nothing_is_told(visitor, path: str) -> None:
     status, text, _ = visitor.ask("GET", path)
 
@@ -131,9 +138,60 @@ def test_another_host_name_or_a_form_from_elsewhere_is_refused(visitor, device) 
     assert visitor.ask("GET", "/", Host="evil.example")[0] == 403
     for fields in ({"sure": "1"}, {"sure": "1", "token": "guess"}):
         assert visitor.ask("POST", "/erase", fields)[0] == 403
-    stranger = Visitor(visitor.server)
-    assert stranger.ask("POST", "/erase", {"sure": "1", "token": visitor.server.token})[0] == 403
+    right = {"sure": "1", "token": visitor.server.token}
+    for headers in (
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": f"http://127.0.0.1:{visitor.server.server_port + 1}"},
+        {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},  # another port of this machine
+    ):
+        assert visitor.ask("POST", "/erase", right, **headers)[0] == 403
+    assert Visitor(visitor.server).ask("POST", "/erase", right)[0] == 403
     assert device.memory.profile.beliefs
+    own = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}  # as a page without referrer sends
+    assert visitor.ask("POST", "/erase", right, **own)[0] == 303
+
+
+def test_the_link_opens_the_page_once(visitor) -> None:
+    link = urlsplit(visitor.server.address).path
+    visitor.enter()
+
+    assert Visitor(visitor.server).send("GET", link)[0] == 403
+    assert visitor.ask("GET", "/")[0] == 200
+
+
+def test_idle_and_slow_connections_hold_up_nobody_and_end(device) -> None:
+    with PersonServer(device, seconds=0.3) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            visitor, here = Visitor(server), ("127.0.0.1", server.server_port)
+            idle = [socket.create_connection(here, timeout=5) for _ in range(5)]
+            idle[0].sendall(b"POST /x HTTP/1.1\r\n")
+            assert "Item 3" in visitor.enter()
+            head = f"Host: 127.0.0.1:{server.server_port}\r\nContent-Length: 50\r\n\r\n"
+            slow = socket.create_connection(here, timeout=5)
+            slow.sendall(f"POST {visitor.base}/pause HTTP/1.1\r\n{head}paused=1".encode())
+            assert "Item 3" in visitor.ask("GET", "/")[1]
+            assert b"408" in slow.recv(100)
+            assert [one.recv(100) for one in idle] == [b""] * 5
+            for one in (slow, *idle):
+                one.close()
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_form_without_a_length_is_refused(visitor, device) -> None:
+    visitor.enter()
+    here = ("127.0.0.1", visitor.server.server_port)
+    with socket.create_connection(here, timeout=5) as connection:
+        head = f"POST {visitor.base}/pause HTTP/1.1\r\nHost: {here[0]}:{here[1]}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert b" 411 " in connection.recv(100)
+    assert visitor.ask("POST", "/pause")[0] == 403  # http.client says that the length is 0
+    assert not device.memory.paused
 
 
 def test_every_answer_forbids_scripts_frames_and_copies(visitor) -> None:
@@ -283,12 +341,12 @@ def test_page_and_receipt_say_that_noise_is_local() -> None:
 
 def test_the_language_is_the_browsers_until_one_is_chosen(visitor) -> None:
     visitor.enter()
-    german = visitor.ask("GET", "/", **{"Accept-Language": "de-AT,de"})[1]
-    assert '<html lang="en">' in german  # the first visit chose it
+    german = {"Accept-Language": "de-AT,de"}
 
-    visitor.cookies.pop("language")
-    assert '<html lang="de">' in visitor.ask("GET", "/", **{"Accept-Language": "de-AT,de"})[1]
-    assert '<html lang="en">' in visitor.ask("GET", "/?lang=en")[1]
+    assert '<html lang="de">' in visitor.ask("GET", "/", **german)[1]
+    assert '<html lang="en">' in visitor.ask("GET", "/")[1]
+    assert '<html lang="en">' in visitor.ask("GET", "/?lang=en", **german)[1]
+    assert '<html lang="en">' in visitor.ask("GET", "/", **german)[1]  # it was chosen
     assert visitor.ask("GET", "/?lang=xx")[0] == 404
 
 
@@ -314,7 +372,8 @@ def test_every_form_of_the_page_has_an_action_behind_it(device) -> None:
     device.controls.mute("item", "item-9")
     page = render(story(device), "en", token="t")
 
-    assert set(re.findall(r'action="(/[\w-]+)"', page)) == set(ACTIONS)
+    assert set(re.findall(r'method="post" action="/t(/[\w-]+)"', page)) == set(ACTIONS)
+    assert not re.findall(r'(?:action|href)="(/(?!t/)[^"]*)"', page)
 
 
 def test_the_page_tells_the_list_of_now_with_reasons_and_reserves_nothing(visitor, device) -> None:
