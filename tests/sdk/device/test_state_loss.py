@@ -186,3 +186,64 @@ def test_a_file_of_the_first_format_is_brought_up_to_date_and_lost_nothing(folde
         assert raw.execute("pragma user_version").fetchone() == (3,)
     raw.close()
     assert (folder / "taste.db.mark").exists()
+
+
+def by_default(folder: Path, clock: FrozenClock) -> Personalizer:
+    """A device with every setting as it is by default."""
+    settings = Settings(path=str(folder / "taste.db"))
+    return Personalizer(small_catalog(5), settings, key=FIXED_KEY, consent=LOCAL, clock=clock)
+
+
+@pytest.fixture
+def restored(tmp_path: Path) -> tuple[Path, FrozenClock]:
+    """A backup without its marker, by default rules; `item-0` was shown as often as it may be."""
+    clock = FrozenClock()
+    with by_default(tmp_path, clock) as device:
+        for _ in range(2):
+            [pick] = device.recommend(1, exclude=[f"item-{number}" for number in range(1, 5)])
+            device.observe(pick.impression())
+            clock.advance(1000)
+            device.observe(Event(kind="click", item_id="item-0"))
+        assert device.why_not("item-0").denials
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(tmp_path / "taste.db", tmp_path / "elsewhere")
+    return tmp_path / "elsewhere", clock
+
+
+def test_after_a_restore_the_default_list_is_not_empty_and_says_why_it_is_short(
+    restored: tuple[Path, FrozenClock],
+) -> None:
+    folder, clock = restored
+    with by_default(folder, clock) as device:
+        assert device.state_lost is not None
+        picks = device.recommend(5)
+        assert {pick.item.id for pick in picks} == {f"item-{number}" for number in range(1, 5)}
+        for pick in picks:
+            device.observe(pick.impression())
+            clock.advance(1000)
+            device.observe(Event(kind="click", item_id=pick.item.id))
+
+        often, held = device.why_not("item-0"), device.why_not("item-1")
+        assert not any(denial.restored for denial in often.denials if denial.window == "sliding")
+        assert all(denial.restored for denial in held.denials)
+        assert "put back from a backup" in held.sentence()
+        assert "Sicherung" in held.sentence("de")
+        assert "often" not in held.sentence().replace("less often", "")
+        clock.advance(DAY_MS)
+        assert not device.why_not("item-1").denials
+
+
+@pytest.mark.parametrize(("limit", "left"), [(0, 0), (1, 1), (2, 1), (3, 1), (4, 2), (5, 2)])
+def test_a_fault_halves_a_limit_and_leaves_one_show_once(
+    tmp_path: Path, limit: int, left: int
+) -> None:
+    rule = {**FOUR_A_WEEK["rules"][0], "limit": limit}
+    settings = Settings(path=str(tmp_path / "taste.db"), caps={"schema": 1, "rules": [rule]})
+    choices = {"key": FIXED_KEY, "consent": LOCAL, "clock": FrozenClock()}
+    Personalizer(small_catalog(1), settings, **choices).close()
+    move(tmp_path)
+    with Personalizer(small_catalog(1), settings, **choices) as device:
+        assert shows_left(device) == left
+    move(tmp_path)
+    with Personalizer(small_catalog(1), settings, **choices) as device:
+        assert shows_left(device) == 0  # a second fault on one day is no licence

@@ -92,6 +92,7 @@ def test_an_old_record_that_the_start_needs_is_set_aside_at_once(
         assert "damaged" in str(device.state_lost)
         device.observe(Event(kind="like", item_id="item-3"))
         assert "item-3" in device.memory.profile.beliefs
+        assert device.recommend(1)
 
 
 def test_a_damaged_key_names_the_way_out(intact: Path, tmp_path: Path) -> None:

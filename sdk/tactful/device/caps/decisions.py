@@ -23,6 +23,7 @@ class Denial:
 
     `used` and `limit` are None where nothing is counted. `next_allowed_at` None: it does not end by
     itself; else exact for sliding windows and cool-downs without open holds, a bound otherwise.
+    `restored`: only because earlier shows were lost or a backup was put back; `used` counts that.
     """
 
     item_id: str
@@ -36,6 +37,7 @@ class Denial:
     oldest_counted_at: datetime | None = None
     next_allowed_at: datetime | None = None
     wait_ms: int | None = None
+    restored: bool = False
 
     @classmethod
     def of(cls, item_id: str, refusal: Refusal, wall_ms: int, now_ms: int) -> Denial:
@@ -53,6 +55,7 @@ class Denial:
             oldest_counted_at=None if oldest is None else shown(oldest - now_ms + wall_ms),
             next_allowed_at=None if wait_ms is None else shown(wall_ms + wait_ms),
             wait_ms=wait_ms,
+            restored=refusal.restored,
         )
 
 

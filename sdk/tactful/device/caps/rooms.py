@@ -159,14 +159,29 @@ class Rooms:
         return minutes_of_day(now.ms, zone) >= headroom.until
 
     def _lost(self, track: Track, rank: int) -> float:
-        """After a loss of state half of each limit counts as used for a day; critical is spared."""
+        """What losses of state count as used for a day; critical is spared."""
         if rank >= CRITICAL or not self._state.losses:
             return 0
+        return sum(weight for _, weight in self._loss_ends(track))
+
+    def _loss_ends(self, track: Track) -> list[tuple[int, float]]:
+        """Return how long each loss still counts under the rule (-1: always), and for how much.
+
+        The newest leaves room for one show; each one before it counts in full, so that repeated
+        faults are no licence to repeat.
+        """
         now, rule = self.here.on(track), track.rule
-        return sum(
-            loss_weight(rule, mode, now.ms - now.segments[segment].base[now.timeline] - offset)
-            for segment, offset, mode in self._state.losses
-        )
+        length, ends = loss_ms(rule), []
+        for segment, offset, mode in self._state.losses:
+            ago = now.ms - now.segments[segment].base[now.timeline] - offset
+            if length < 0 or ago < length:
+                ends.append((length - ago if length >= 0 else -1, mode))
+        newest = len(ends) - 1
+        weights = [
+            (end, loss_weight(rule, mode, track.asked if place == newest else 0))
+            for place, (end, mode) in enumerate(ends)
+        ]
+        return [(end, weight) for end, weight in weights if weight]
 
 
 def loss_ms(rule: Rule) -> int:
@@ -180,11 +195,13 @@ def loss_ms(rule: Rule) -> int:
             return MS_PER_DAY
 
 
-def loss_weight(rule: Rule, mode: str, ago_ms: int) -> float:
-    """What a loss of state counts under `rule`, `ago_ms` after it."""
-    if 0 <= loss_ms(rule) <= ago_ms:
-        return 0
+def loss_weight(rule: Rule, mode: str, spared: float) -> float:
+    """What one loss of state counts under `rule`: half of the limit, or all of it (`closed`).
+
+    Half of a limit, rounded down, is left, and at least `spared`: a limit of two becomes one, and
+    one stays one.
+    """
     limit = Rooms.limit(rule)
     if limit == FREE:
         return 0
-    return limit if mode == "closed" else math.ceil(limit / 2)
+    return limit if mode == "closed" else min(math.ceil(limit / 2), max(limit - spared, 0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tactful.device.caps.civil import date_of, day_start, unit_days
 from tactful.device.caps.fatigue import IGNORED
-from tactful.device.caps.rooms import Rooms, loss_ms, loss_weight
+from tactful.device.caps.rooms import Rooms
 from tactful.device.caps.rules import (
     W_MAX,
     Calendar,
@@ -41,6 +41,7 @@ class Refusal:
     wait_ms: int | None = None
     oldest_ms: int | None = None  # canonical time of the oldest counted event
     found_ms: int | None = None
+    restored: bool = False  # there would be room, had state not been lost or put back
 
     def timeline(self, rules: Rules) -> int:
         """Whose clock `oldest_ms` runs by."""
@@ -84,11 +85,16 @@ class Waits(Rooms):
             missing = self.here.memory_only and self.here.interruptive
             code = "WINDOW_UNAVAILABLE" if missing else "ZONE_UNKNOWN"
             return Refusal(code, rule, key)
-        used = self.used(track, key) + self._lost(track, rank)
+        lost = self._lost(track, rank)
+        used = self.used(track, key) + lost
         oldest = self._oldest(track, series, now) if series else None
         room = self.limit(rule) - self._headroom(track, rank) - track.asked
         wait = self._wait(track, key, series, used - room) if room >= 0 else None
-        return Refusal(code, rule, key, used, self.limit(rule), wait, oldest, now.ms)
+        restored = lost > 0 and used - lost <= room
+        if restored and not isinstance(rule.window, Sliding | Cooldown):
+            wait = max((end for end, _ in self._loss_ends(track) if end >= 0), default=None)
+        limit = self.limit(rule)
+        return Refusal(code, rule, key, used, limit, wait, oldest, now.ms, restored)
 
     def _oldest(self, track: Track, series: Series, now: Now) -> int | None:
         if isinstance(track.rule.window, Lifetime | Decay):
@@ -127,15 +133,6 @@ class Waits(Rooms):
             if over <= 0:
                 return max(wait, 0)
         return None
-
-    def _loss_ends(self, track: Track) -> list[tuple[int, float]]:
-        now, rule = self.here.on(track), track.rule
-        ends = []
-        for segment, offset, mode in self._state.losses:
-            ago = now.ms - now.segments[segment].base[now.timeline] - offset
-            if weight := loss_weight(rule, mode, ago):
-                ends.append((loss_ms(rule) - ago, weight))
-        return ends
 
     def _wait_for_rest(self, track: Track, key: Key, half_life_ms: int, room: float) -> int | None:
         series = track.at_hand(key)

@@ -26,6 +26,8 @@ HELD: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "held": "It is held back.",
         "counted": "You have seen it {times} lately; more than {most} is too much.",
+        "restored": "Data of this app was lost or put back from a backup, "
+        "so that it is shown less often for now.",
         "often": "You have seen it often lately.",
         "rests": "You have seen it often lately; it rests until {until}.",
         "own": "You set this limit.",
@@ -38,6 +40,8 @@ HELD: Mapping[Language, Mapping[str, str]] = {
     "de": {
         "held": "Es wird zurückgehalten.",
         "counted": "Du hast es in letzter Zeit {times} gesehen; mehr als {most} ist zu viel.",
+        "restored": "Daten dieser App gingen verloren oder kamen aus einer Sicherung zurück, "
+        "deshalb wird es vorerst seltener gezeigt.",
         "often": "Du hast es in letzter Zeit oft gesehen.",
         "rests": "Du hast es in letzter Zeit oft gesehen; es ruht bis {until}.",
         "own": "Diese Grenze hast du gesetzt.",
@@ -54,12 +58,14 @@ def held_back(denial: Denial, language: Language = "en") -> str:
     """One denial for the person: what was counted, who set the limit, until when."""
     words, until = HELD[language], denial.next_allowed_at
     own = [words["own"]] if denial.author == "user" else []
-    if denial.window == "decay":  # its count is a measure of wear, no number of times
+    if (
+        denial.window == "decay" and not denial.restored
+    ):  # its count is a measure of wear, no number of times
         name = "often" if until is None else "rests"
         rest = "" if until is None else moment(until, language)
         return " ".join([words[name].format(until=rest), *own])
-    sentences = [words["held"]]
-    if denial.used is not None and denial.limit is not None:
+    sentences = [words["restored"] if denial.restored else words["held"]]
+    if not denial.restored and denial.used is not None and denial.limit is not None:
         times, most = (_times(number, language) for number in (denial.used, denial.limit))
         sentences = [words["counted"].format(times=times, most=most)]
     if until is not None:

@@ -25,6 +25,20 @@ def test_wear_is_told_as_rest_and_not_as_a_number_of_times() -> None:
     assert held_back(replace(WORN, next_allowed_at=None)) == "You have seen it often lately."
 
 
+@pytest.mark.parametrize("window", ["decay", "sliding"])
+def test_what_is_held_back_after_a_restore_says_so_and_counts_no_shows(window: str) -> None:
+    held = replace(WORN, window=window, used=2.0, limit=2.0, restored=True)
+
+    assert held_back(held) == (
+        "Data of this app was lost or put back from a backup, so that it is shown less often for "
+        "now. It can return on Friday, 25 December, 15:09 UTC."
+    )
+    assert held_back(replace(held, next_allowed_at=None), "de") == (
+        "Daten dieser App gingen verloren oder kamen aus einer Sicherung zurück, "
+        "deshalb wird es vorerst seltener gezeigt."
+    )
+
+
 def test_a_count_is_told_with_its_limit_and_who_set_it() -> None:
     counted = replace(WORN, window="sliding", used=2.0, limit=1.0, author="user")
 
