@@ -216,7 +216,7 @@ def residuals(
 def _of_halves(pair: StagingPair, task: Task) -> list[NDArray[np.int64]]:
     pair.opened(task)
     for _ in range(task.min_batch_size):
-        Device.sharing(pair.carrier).contribute(task, unit(task.length, 0))
+        Device.sharing(pair).contribute(task, unit(task.length, 0))
     pair.settle(task)
     before = pair.totals(task)
     pair.collect(task)
@@ -229,7 +229,7 @@ def _of_devices(pair: StagingPair, task: Task) -> list[NDArray[np.int64]]:
     for name in ("one", "two"):
         alone = pair.opened(replace(task, model=f"{task.model}-{name}"))
         coins, vector = Coins(), unit(task.length, 0)
-        Device.sharing(pair.carrier, coins).contribute(alone, vector)
+        Device.sharing(pair, coins).contribute(alone, vector)
         pair.settle(alone)
         sent = FIELD64.to_integers(FIELD64.add(*pair.totals(alone)))
         levels = alone.encoding.encode(vector[None, :], coins.again())[0].astype(np.int64)
@@ -253,7 +253,7 @@ def flown(pair: StagingPair, epsilon: float, delta: float, count: int) -> tuple[
     length = max(CANARY_LENGTH, count)
     task = pair.opened(pair.task("canaries", length, epsilon, delta))
     for number in np.flatnonzero(blank.coins()):
-        Device.sharing(pair.carrier).contribute(task, 5.0 * unit(length, int(number)))
+        Device.sharing(pair).contribute(task, 5.0 * unit(length, int(number)))
     pair.settle(task)
     before = pair.totals(task)
     exact = FIELD64.to_integers(FIELD64.add(*before))
@@ -281,7 +281,7 @@ def sent(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Upload]:
     for name, items in histories.items():
         coins = Coins()
         vector = contribution("popularity", np.array(items, dtype=np.int64), task.length, None)
-        Device.sharing(pair.carrier, coins).contribute(task, vector)
+        Device.sharing(pair, coins).contribute(task, vector)
         measured = task.encoding.encode(vector[None, :], coins.again())[0]
         request = next(one for one in reversed(pair.carrier.requests) if _uploads(one))
         report = decode_upload(request.body, task.dap.dap)[0]
@@ -317,7 +317,7 @@ def refused(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Refusal
     vector = unit(length, 0)
     task = pair.opened(pair.task("refusals", length, epsilon, delta))
     for _ in range(3):
-        Device.sharing(pair.carrier).contribute(task, vector)
+        Device.sharing(pair).contribute(task, vector)
     yield Refusal(
         check="H1", tried="collecting 3 reports of 4", answers=(_said(lambda: pair.collect(task)),)
     )
@@ -325,7 +325,7 @@ def refused(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Refusal
     halved = Fraction(weak.sigma2) / 4
     weak = replace(weak, sigma2=written(halved))
     yield Refusal(check="H2", tried="noise halved", answers=(_problem(pair, weak),))
-    Device.sharing(pair.carrier).contribute(task, vector)
+    Device.sharing(pair).contribute(task, vector)
     answers = []
     for _ in range(2):
         total, count = pair.collect(task)
@@ -345,7 +345,7 @@ def refused(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Refusal
     )
     nan = vector * np.nan
     fresh = pair.opened(pair.task("nan", length, epsilon, delta))
-    said = _said(lambda: Device.sharing(pair.carrier).contribute(fresh, nan))
+    said = _said(lambda: Device.sharing(pair).contribute(fresh, nan))
     yield Refusal(check="H6", tried="NaN", answers=(said,))
 
 
@@ -369,7 +369,7 @@ def _problem(pair: StagingPair, task: Task) -> str:
 
 def _late(pair: StagingPair, task: Task, vector: Floats) -> str:
     try:
-        Device.sharing(pair.carrier).contribute(task, vector)
+        Device.sharing(pair).contribute(task, vector)
     except TactfulError as refusal:
         return str(refusal).partition("report: ")[2] or str(refusal)
     return "it was taken"

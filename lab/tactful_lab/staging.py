@@ -26,6 +26,7 @@ from tactful.device.contributor import Contributor, answer
 from tactful.device.device_key import HostKey
 from tactful.device.memory import Memory, recall
 from tactful.device.sending import SendingLock
+from tactful.device.settings import Aggregators
 from tactful.device.vault import Vault
 from tactful.errors import TactfulError
 from tactful.privacy.budget import Ledger
@@ -83,6 +84,17 @@ class StagingPair:
     carrier: InProcess
     service: app.Service  # the leader's
     placement: Placement
+
+    @property
+    def aggregators(self) -> Aggregators:
+        """What a device's settings need to know of the pair."""
+        return Aggregators(
+            model="staging",
+            leader=self.leader.settings.url,
+            helper=self.helper.settings.url,
+            leader_key=self.leader.card.signing_key,
+            helper_key=self.helper.card.signing_key,
+        )
 
     @property
     def peer(self) -> HttpPeer:
@@ -201,15 +213,15 @@ class Device:
     contributor: Contributor
 
     @classmethod
-    def sharing(cls, carrier: InProcess, coins: Coins | None = None) -> Device:
-        """A device whose person agreed to share."""
+    def sharing(cls, pair: StagingPair, coins: Coins | None = None) -> Device:
+        """A device whose person agreed to share with `pair`."""
         vault = Vault.open(None, KEY)
         occasion = Occasion(
             shown=Shown(), at=int(time.time()), policy_version="1", in_force=NOBODY.in_force
         )
         answer(vault, SendingLock(None), Memory(), SHARING, occasion, asked=False)
-        made = Contributor(vault, carrier) if coins is None else Contributor(vault, carrier, coins)
-        return cls(vault, made)
+        drawn = secrets.token_bytes if coins is None else coins
+        return cls(vault, Contributor(vault, pair.carrier, pair.aggregators, drawn))
 
     def contribute(self, task: Task, vector: NDArray[np.float64]) -> None:
         """Charge, and send one report."""

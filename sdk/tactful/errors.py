@@ -17,6 +17,7 @@ TactfulError
 │   ├── OpenError             a sealed share does not open
 │   ├── ProofRejected         a report's proof does not hold
 │   ├── TaskRejected          a task is unsigned, foreign, unsafe or out of its time
+│   ├── HpkeConfigRejected    an HPKE config is unsigned, foreign, out of its time or old
 │   └── ReportRejected        the aggregator refused a report, with its reason
 ├── TransportError            the aggregator cannot be reached
 ├── ModelRejected             a release is unsigned, foreign, stale or rolled back
@@ -37,6 +38,7 @@ __all__ = [
     "ConsentMissing",
     "DatasetError",
     "DecodeError",
+    "HpkeConfigRejected",
     "InvalidInput",
     "ModelRejected",
     "NotStored",
@@ -148,6 +150,10 @@ class ProofRejected(ProtocolError):
 
 class TaskRejected(ProtocolError):
     """A task is unsigned, foreign, unsafe or out of its time."""
+
+
+class HpkeConfigRejected(ProtocolError):
+    """An HPKE config is unsigned, foreign, out of its time, or older than one accepted before."""
 
 
 class ReportRejected(ProtocolError):

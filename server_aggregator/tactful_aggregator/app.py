@@ -232,7 +232,11 @@ def build(service: Service) -> Starlette:
             route("POST", "/tasks", service.sign_task, token),
             route("POST", "/releases", service.sign_release, token),
         ]
-    routes += [route("GET", "/hpke_config", resources.hpke_config), *resources.routes(token)]
+    routes += [
+        route("GET", "/hpke_config", resources.hpke_config),
+        route("GET", "/hpke_config/signed", resources.signed_hpke_config),
+        *resources.routes(token),
+    ]
     most = service.half.settings.max_body
     memory = BodyMemory(BODIES_AT_ONCE * most)
     app = Starlette(

@@ -10,12 +10,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tactful.errors import InvalidInput
 from tactful.protocol.messages import HpkeConfig
+from tactful.protocol.signed_config import VERSION, ConfigDocument
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.settings import Half
 
 CONFIG_ID = 1  # of a half's first key
 CACHE_SECONDS = 86_400  # how long a config may be used once it was fetched
 REFRESH_SECONDS = 5  # after which a worker notices another's new key
+EARLY_SECONDS = 86_400  # how far a device's clock may be behind ours
+VALID_SECONDS = 7 * 86_400  # how long a signed config is valid, and how far ahead its clock may be
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Keys:
     """
 
     config: HpkeConfig
+    epoch: int
     accepted: Set[int]
     openers: Mapping[int, X25519PrivateKey]
     read_at: int
@@ -35,10 +39,10 @@ class Keyring:
     """One half's keys, as they stand in its database; `clock` gives unix seconds."""
 
     def __init__(self, store: Datastore, half: Half, clock: Callable[[], int]) -> None:
-        self._store, self._clock = store, clock
+        self._store, self._half, self._clock = store, half, clock
         with store.transaction() as tx:
             if not tx.hpke_keys():
-                tx.add_hpke_key(CONFIG_ID, half.keys.hpke)
+                tx.add_hpke_key(CONFIG_ID, half.keys.hpke, self._least_epoch)
         self._held = self._read()
 
     @property
@@ -52,6 +56,24 @@ class Keyring:
             self._held = self._read()
         return self._held
 
+    def signed(self) -> bytes:
+        """Sign the config that is handed out now, valid from a day ago and for a week."""
+        keys, now = self.current(), self._clock()
+        document = ConfigDocument(
+            version=VERSION,
+            role=self._half.settings.role,
+            epoch=keys.epoch,
+            config=keys.config.encode().hex(),
+            not_before=now - EARLY_SECONDS,
+            not_after=now + VALID_SECONDS,
+        )
+        return document.signed(self._half.keys.signer)
+
+    @property
+    def _least_epoch(self) -> int:
+        """Minutes since 1970, so that a half that lost its database does not begin again at 0."""
+        return self._clock() // 60
+
     def rotate(self) -> HpkeConfig:
         """Hand out a new key. The old one opens for twice the time that a config may be cached."""
         with self._store.transaction() as tx:
@@ -60,18 +82,18 @@ class Keyring:
             if not free:
                 raise InvalidInput("key", "all 256 numbers are in use", "wait until one has ended")
             tx.retire_hpke_keys(self._clock() + 2 * CACHE_SECONDS)
-            tx.add_hpke_key(free[0], secrets.token_bytes(32))
+            tx.add_hpke_key(free[0], secrets.token_bytes(32), self._least_epoch)
         self._held = self._read()
         return self._held.config
 
     def _read(self) -> Keys:
         now = self._clock()
         with self._store.transaction() as tx:
-            keys = tx.hpke_keys()
+            keys, epoch = tx.hpke_keys(), tx.hpke_epoch()
         openers = {
             number: X25519PrivateKey.from_private_bytes(private) for number, private, _ in keys
         }
         accepted = {number for number, _, ends in keys if ends is None or now < ends}
         newest = next(config_id for config_id, _, expires in keys if expires is None)
         public = openers[newest].public_key().public_bytes_raw()
-        return Keys(HpkeConfig(newest, public), accepted, openers, now)
+        return Keys(HpkeConfig(newest, public), epoch, accepted, openers, now)

@@ -10,6 +10,7 @@ from tactful.errors import (
     TaskRejected,
     TransportError,
 )
+from tactful.protocol.address import require_protected
 from tactful.protocol.dap_task import DapTask, encoded
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.report import problem
@@ -39,6 +40,8 @@ class HttpPeer:
     """Asks the helper; what it refuses is raised here under the same name."""
 
     def __init__(self, card: Card, transport: Transport) -> None:
+        """Raise InvalidInput for a card whose address others on the network can listen to."""
+        require_protected("peer.url", card.url)
         self._card, self._transport = card, transport
 
     def sign_task(self, task: Task, signature: bytes) -> bytes:

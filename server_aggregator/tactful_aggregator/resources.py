@@ -52,6 +52,12 @@ class Resources:
         answer.headers["Content-Type"] = "application/dap-hpke-config-list"
         return answer
 
+    def signed_hpke_config(self, call: Call) -> Response:
+        """The same key with its epoch and times, signed with the key that devices pin."""
+        answer = plain(self.bench.keyring.signed(), kind="application/json")
+        answer.headers["Cache-Control"] = f"max-age={CACHE_SECONDS}"
+        return answer
+
     def _provision(self, call: Call) -> Provision:
         return self.provisions.of(unpadded(call.path["task"], ID))
 

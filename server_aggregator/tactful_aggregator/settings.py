@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import TypeAdapter, ValidationError
 
 from tactful.errors import InvalidInput
+from tactful.protocol.address import require_protected
 
 T = TypeVar("T")
 Role = Literal["leader", "helper"]
@@ -54,6 +55,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not _is_base_address(self.url):
             raise InvalidInput("url", f"{self.url!r} is no base address", "use https://host[:port]")
+        require_protected("url", self.url)
         for name in ("min_batch_floor", "min_count_floor", "max_body"):
             if getattr(self, name) < 1:
                 raise InvalidInput(name, "it is below 1", "leave it out if unsure")
@@ -116,6 +118,7 @@ class Card:
         fix = "ask the other operator for card.json again"
         if not _is_base_address(self.url):
             raise InvalidInput("url", f"{self.url!r} is no base address", fix)
+        require_protected("url", self.url)
         for name in ("signing_key", "collector_key"):
             if len(_decoded(getattr(self, name))) != 32:
                 raise InvalidInput(name, "it is not 32 bytes in base64", fix)

@@ -9,19 +9,23 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tactful.device import open_shares
+from tactful.device.config_epochs import accept
 from tactful.device.consent import PURPOSES, Answers, Consent, ConsentRecord, Occasion
 from tactful.device.memory import SETTLED, Disclosure, Memory, recall
 from tactful.device.sending import SendingLock
 from tactful.device.trust import Trust
 from tactful.device.vault import Vault
-from tactful.errors import VaultDamaged
+from tactful.errors import ReportRejected, VaultDamaged
 from tactful.privacy.budget import Charge
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tactful.protocol.messages import Report
+    from tactful.device.settings import Aggregators
+    from tactful.protocol.messages import HpkeConfig, Report
+    from tactful.protocol.report import OpenReport
     from tactful.protocol.task import Task
     from tactful.protocol.transport import Request, Response, Transport
 
@@ -74,12 +78,14 @@ class Contributor:
         self,
         vault: Vault,
         transport: Transport,
+        pair: Aggregators,
         coins: Callable[[int], bytes] = secrets.token_bytes,
         trust: Trust | None = None,
         ledger_now: int = 0,
     ) -> None:
         """`ledger_now` is the time of charges, unix seconds that no turned clock changes."""
         self._vault, self._transport, self._coins = vault, transport, coins
+        self._pair = pair
         self._trust, self._ledger_now = trust, ledger_now
 
     def contribute(
@@ -89,15 +95,18 @@ class Contributor:
 
         Charge and exact bytes are on the disk before a byte of the report leaves. Called again for
         the same task it charges nothing, and sends the same bytes if they were not accepted yet;
-        what was dropped when the person withdrew is not sent again.
-        `now` is in unix seconds. Raises BudgetExhausted, ReportRejected, TransportError.
+        if a key they were sealed to has ended, the same shares are sealed to the new one. What was
+        dropped when the person withdrew is not sent again.
+        `now` is in unix seconds. Raises BudgetExhausted, HpkeConfigRejected, ReportRejected,
+        TransportError.
         """
         return self._once(task, vector, memory, now, purpose_of(task))
 
     def cover(self, task: Task, memory: Memory, now: int) -> Contribution:
         """Send zeros in a report like any other: it says nothing of the person and costs nothing.
 
-        Once per task, in place of a contribution. Raises ReportRejected, TransportError.
+        Once per task, in place of a contribution. Raises HpkeConfigRejected, ReportRejected,
+        TransportError.
         """
         import numpy as np
 
@@ -110,8 +119,8 @@ class Contributor:
         disclosure = made or self._spent_and_recorded(task, vector, memory, now, purpose)
         if not (disclosure.accepted or disclosure.dropped):
             self._setting_out(disclosure, memory)
-            self._send(task, disclosure)
-            self._vault.append("receipt", {"task_id": disclosure.task_id, "at": now}, durable=True)
+            disclosure = self._delivered(task, disclosure, memory, now)
+            self._acknowledge(disclosure, now)
         return Contribution(task, disclosure, repeated=made is not None)
 
     def _spent_and_recorded(
@@ -126,16 +135,19 @@ class Contributor:
         )
         if purpose != COVER:
             memory.ledger.spend(charge)  # refuse before anything is fetched or made
-        report = self._report(task, vector, now)
+        made_open, configs = self._shared_out(task, vector, now), self._configs(task, memory, now)
+        report = made_open.sealed(task.dap, *configs)
         charge = replace(charge, report_id=report.metadata.report_id.hex())
         with self._vault.transaction(durable=True) as writing:
             newest = memory.after(writing.read(memory.position, SETTLED, tastes=False))
             made = newest.disclosures.get(task.id.hex())
             if made is not None:
                 return made  # another process of this device was first
-            body = {"bytes": base64.b64encode(report.encode(task.dap.dap)).decode()}
             grant = newest.answers.newest[purpose]
-            disclosure = _disclosure(task, report, now, writing.append("report", body), grant)
+            position = writing.append("report", _report_body(task, report))
+            disclosure = _disclosure(task, report, now, position, grant)
+            shares = made_open.leader_share, made_open.helper_share
+            open_shares.keep(writing, disclosure.report_id, shares, task.expires)
             if purpose != COVER:
                 newest.ledger.spend(charge)
                 writing.append("charge", charge.body())
@@ -155,12 +167,73 @@ class Contributor:
         if self._trust is not None and self._trust.anchor is not None:
             self._trust.keep(recall(self._vault, memory))
 
-    def _report(self, task: Task, vector: NDArray[np.float64], now: int) -> Report:
-        from tactful.protocol.report import fetch_hpke_config, make_report
+    def _shared_out(self, task: Task, vector: NDArray[np.float64], now: int) -> OpenReport:
+        from tactful.protocol.report import OpenReport
 
-        leader, helper = (fetch_hpke_config(self._transport, u) for u in (task.leader, task.helper))
         measurement = task.measurement(task.encoding.encode(vector[None, :], self._coins)[0])
-        return make_report(task.dap, measurement, leader=leader, helper=helper, now=now)
+        return OpenReport.of(task.dap, measurement, now)
+
+    def _configs(self, task: Task, memory: Memory, now: int) -> tuple[HpkeConfig, HpkeConfig]:
+        """The configs to seal to, each signed by its aggregator and no older than one before."""
+        from tactful.protocol.report import fetch_hpke_config, fetch_signed_config
+
+        carrier, pair = self._transport, self._pair
+        if pair.publisher is not None:  # foreign aggregators sign no configs
+            return fetch_hpke_config(carrier, task.leader), fetch_hpke_config(carrier, task.helper)
+        pinned = base64.b64decode(pair.leader_key), base64.b64decode(pair.helper_key)
+        leader = fetch_signed_config(carrier, task.leader, "leader", pinned[0], now)
+        helper = fetch_signed_config(carrier, task.helper, "helper", pinned[1], now)
+        accept(self._vault, memory, pair.leader_key, leader)
+        accept(self._vault, memory, pair.helper_key, helper)
+        return leader.hpke_config, helper.hpke_config
+
+    def _delivered(
+        self, task: Task, disclosure: Disclosure, memory: Memory, now: int
+    ) -> Disclosure:
+        """Send the report; once more in a new envelope if a key it was sealed to has ended."""
+        from tactful.protocol.report import is_outdated
+
+        try:
+            self._send(task, disclosure)
+        except ReportRejected as refused:
+            if not is_outdated(refused):
+                raise
+            resealed = self._sealed_anew(task, disclosure, memory, now)
+            if resealed is None:
+                raise
+            disclosure = resealed
+            self._send(task, disclosure)
+        return disclosure
+
+    def _sealed_anew(
+        self, task: Task, disclosure: Disclosure, memory: Memory, now: int
+    ) -> Disclosure | None:
+        """Put the same shares into a new envelope; None if they are not there any more.
+
+        It takes the place of the old one on the disk before it leaves, and costs nothing.
+        """
+        from tactful.protocol.messages import Report
+        from tactful.protocol.report import OpenReport
+
+        configs = self._configs(task, memory, now)
+        with self._vault.transaction(durable=True) as writing:
+            shares = open_shares.find(writing, disclosure.report_id)
+            if shares is None:
+                return None
+            sealed = Report.decode(report_bytes(self._vault, disclosure), task.dap.dap)
+            made_open = OpenReport(sealed.metadata, sealed.public_share, *shares)
+            report = made_open.sealed(task.dap, *configs)
+            writing.rewrite(disclosure.report, "report", _report_body(task, report))
+            sha256 = hashlib.sha256(report.encode(task.dap.dap)).hexdigest()
+            disclosure = replace(disclosure, sha256=sha256)
+            writing.append("disclosure", disclosure.body())
+        return disclosure
+
+    def _acknowledge(self, disclosure: Disclosure, now: int) -> None:
+        """Note that the report was taken; the open shares are needed no more."""
+        with self._vault.transaction(durable=True) as writing:
+            open_shares.drop(writing, disclosure.report_id)
+            writing.append("receipt", {"task_id": disclosure.task_id, "at": now})
 
     def _send(self, task: Task, disclosure: Disclosure) -> None:
         from tactful.protocol.report import upload
@@ -216,6 +289,7 @@ def _drop_unsent(vault: Vault, memory: Memory, purposes: Collection[str], now: i
         with vault.transaction(durable=True) as writing:
             writing.erase([disclosure.report for disclosure in waiting])
             for disclosure in waiting:
+                open_shares.drop(writing, disclosure.report_id)
                 writing.append("dropped", {"task_id": disclosure.task_id, "at": now})
 
 
@@ -230,6 +304,10 @@ def report_bytes(vault: Vault, disclosure: Disclosure) -> bytes:
     if record is None or record.position != disclosure.report:
         raise VaultDamaged(f"vault: the report at position {disclosure.report} is gone")
     return base64.b64decode(str(record.body["bytes"]))
+
+
+def _report_body(task: Task, report: Report) -> dict[str, object]:
+    return {"bytes": base64.b64encode(report.encode(task.dap.dap)).decode()}
 
 
 def _disclosure(

@@ -17,7 +17,11 @@ from tactful.device.profile import Profile
 from tactful.device.signals import Registry
 from tactful.device.vault import Record
 
-SECRETS = {"ledger_key": "key", "unit": "secret"}  # kind of record, and the field that is one
+SECRETS = {  # kind of record, and the fields that are
+    "ledger_key": {"key"},
+    "unit": {"secret"},
+    "shares": {"leader", "helper"},
+}
 WITHHELD = "stays in the vault"
 MOST = 1000  # entries of each kind, the newest ones
 
@@ -79,8 +83,8 @@ def _plain(what: Mapping[str, object]) -> dict[str, object]:
 
 
 def _open(record: Record) -> dict[str, object]:
-    secret = SECRETS.get(record.kind)
-    return {name: WITHHELD if name == secret else v for name, v in record.body.items()}
+    secrets = SECRETS.get(record.kind, set())
+    return {name: WITHHELD if name in secrets else v for name, v in record.body.items()}
 
 
 def _entry(record: Record, signals: Registry) -> Entry | None:

@@ -86,6 +86,7 @@ def erase(vault: Vault, part: Part) -> int:
             one.position for one in records if one.kind == "trace" and _tells(one, part, found)
         ]
         gone += [one.position for one in records if one.kind == "trace"]  # they name everything
+        gone += [one.position for one in records if one.kind == "shares"]  # they tell of all likes
         blanked = _blanked(writing, records, part, _hidden(records, set(gone)))
         writing.erase(gone)
         if gone or blanked:

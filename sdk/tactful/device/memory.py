@@ -86,6 +86,8 @@ class Memory:
     that repetition limits are kept. `restored_ms` is when, in ledger time, the vault was put back;
     None if it never was. `checkpoint` is the newest signed head of the pair's log that a model was
     adopted under, as JSON. `refreshed` is when a model was last asked for, unix seconds.
+    `config_epochs` holds, by aggregators' signing keys (base64), the highest epoch of an HPKE
+    config that was accepted, and the SHA-256 of that config in hex.
     """
 
     position: int = 0
@@ -106,6 +108,7 @@ class Memory:
     interests: Mapping[Key, float] = field(default_factory=dict)
     restored_ms: int | None = None
     checkpoint: str = ""
+    config_epochs: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
     @property
     def told(self) -> bool:
@@ -237,9 +240,9 @@ def forget(vault: Vault, hidden: Iterable[Sequence[object]] = ()) -> int:
 def outlive(vault: Vault, signals: Registry, now_ms: int) -> int:
     """Destroy every event that was kept for as long as its signal may be; how many those were.
 
-    Traces of lists are kept for 30 days.
+    Traces of lists are kept for 30 days, open shares of a report until its task is over.
     """
-    records = vault.read(0, ["event", "trace"])
+    records = vault.read(0, ["event", "trace", "shares"])
     gone = [r.position for r in records if _outlived(r, signals, now_ms)]
     if gone:
         with vault.transaction(durable=True) as writing:
@@ -250,6 +253,8 @@ def outlive(vault: Vault, signals: Registry, now_ms: int) -> int:
 
 
 def _outlived(record: Record, signals: Registry, now_ms: int) -> bool:
+    if record.kind == "shares":
+        return now_ms >= 1000 * _whole(record.body["expires"])
     if record.kind == "trace":
         return now_ms - _whole(record.body["at_ms"]) > TRACE_MS
     return signals.outlived(StoredEvent.from_body(record.body), now_ms)
@@ -350,6 +355,15 @@ def _forgotten(memory: Memory, body: Body) -> Memory:
     )
 
 
+def _config_epoch(memory: Memory, body: Body) -> Memory:
+    """Keep the highest epoch, in whatever order two processes wrote."""
+    key, newest = str(body["key"]), (_whole(body["epoch"]), str(body["sha256"]))
+    accepted = memory.config_epochs.get(key)
+    if accepted is not None and accepted[0] >= newest[0]:
+        return memory
+    return replace(memory, config_epochs={**memory.config_epochs, key: newest})
+
+
 def _restored(memory: Memory, body: Body) -> Memory:
     return replace(memory, restored_ms=_whole(body["waited_ms"]))
 
@@ -369,11 +383,12 @@ _READERS: Mapping[str, Callable[[Memory, Body], Memory]] = {
     "forgotten": _forgotten,
     "restored": _restored,
     "sent": _sent,
+    "config_epoch": _config_epoch,
 }
 SETTLED: Collection[str] = tuple(_READERS)
 REMEMBERED: Collection[str] = ("event", "undone", *SETTLED)
 KEPT: Collection[str] = (
     *("consent", "charge", "disclosure", "report", "receipt", "dropped", "setting", "forgotten"),
-    *("sent", "restored", "ledger_key"),
+    *("sent", "restored", "ledger_key", "config_epoch"),
     *("segment", "anchor"),  # time goes on, and waiting times with it
 )

@@ -12,6 +12,7 @@ from tactful.device import given
 from tactful.device.given import require as _require
 from tactful.device.wishes import BrandRules, Wishes
 from tactful.errors import InvalidInput
+from tactful.protocol.address import require_protected
 
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 Placement = Literal["aggregator", "devices", "local"]
@@ -37,7 +38,8 @@ class Aggregators:
     `placement` says whose noise the app promises to its people (docs/privacy.md): each half's, the
     devices' in shares, or `local`, all of it by each device, where one operator runs both halves.
     A task with another is refused. `publisher` is where signed tasks and models are found, None for
-    the leader: a foreign aggregator (docs/operating.md) knows neither, and signs nothing.
+    the leader: a foreign aggregator (docs/operating.md) knows neither, and signs nothing. Where
+    `publisher` is set, nobody signs the keys that reports are sealed to: TLS alone protects them.
     """
 
     model: str
@@ -158,7 +160,8 @@ def _require_budgets(budgets: object) -> None:
 
 def _require_address(name: str, url: object) -> None:
     address = isinstance(url, str) and re.match(r"https?://[^/]+", url)
-    _require(bool(address), name, f"{url!r} is no URL", "use http:// or https:// and a host")
+    _require(bool(address), name, f"{url!r} is no URL", "use https:// and a host")
+    require_protected(name, str(url))
 
 
 def _public_key(name: str, text: str) -> bytes:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tactful.device.catalog import Catalog
-    from tactful.device.contributor import ConsentedTransport, Contribution
+    from tactful.device.contributor import ConsentedTransport, Contribution, Contributor
     from tactful.device.memory import Memory
     from tactful.device.model_feed import ModelFeed
     from tactful.device.recollection import Recollection
     from tactful.device.sending import SendingLock
-    from tactful.device.settings import Settings
+    from tactful.device.settings import Aggregators, Settings
     from tactful.device.trust import Trust
     from tactful.device.vault import Vault
     from tactful.protocol.experiment import Experiment
@@ -49,7 +49,6 @@ class Sharing:
 
     def contribute(self, likes: Callable[[], Sequence[str]], catalog: Catalog) -> Contribution:
         """Send one report of `likes` for the open round, charged first; once for each round."""
-        from tactful.device.contributor import Contributor
         from tactful.device.measurement import measure
 
         self._require_sharing()
@@ -57,7 +56,7 @@ class Sharing:
         carrier = self._consented(self._require_sharing)
         here = self._feed(carrier).open_round(now)
         vector = measure(list(likes()), catalog, here.task, here.guide)
-        contributor = Contributor(self._vault, carrier, trust=self._trust, ledger_now=ledger_now)
+        contributor = self._contributor(carrier, ledger_now)
         return contributor.contribute(here.task, vector, memory, now)
 
     def cover(self) -> Contribution:
@@ -68,11 +67,10 @@ class Sharing:
         now, memory = self._now(), self._past.whole()
         carrier = self._consented(self._require_cover)
         task = self._feed(carrier).open_round(now).task
-        return Contributor(self._vault, carrier).cover(task, memory, now)
+        return Contributor(self._vault, carrier, self._pair).cover(task, memory, now)
 
     def contribute_to(self, experiment: Experiment) -> Contribution | None:
         """Add what this device counted to the open period, once; None until it was measured."""
-        from tactful.device.contributor import Contributor
         from tactful.device.experiments import claim, standing, vector
 
         self._require_metrics()
@@ -85,7 +83,7 @@ class Sharing:
         task = self._feed(carrier).open_period(experiment, now)
         if not claim(self._vault, experiment, task.id.hex()):
             return None
-        contributor = Contributor(self._vault, carrier, trust=self._trust, ledger_now=ledger_now)
+        contributor = self._contributor(carrier, ledger_now)
         return contributor.contribute(task, added, memory, now)
 
     def refresh(self, catalog: Catalog) -> ModelRelease:
@@ -132,15 +130,26 @@ class Sharing:
 
         return ConsentedTransport(self._carrier(), self.sending, require)
 
-    def _feed(self, carrier: Transport) -> ModelFeed:
-        from tactful.device.model_feed import ModelFeed
+    def _contributor(self, carrier: Transport, ledger_now: int) -> Contributor:
+        from tactful.device.contributor import Contributor
 
+        return Contributor(
+            self._vault, carrier, self._pair, trust=self._trust, ledger_now=ledger_now
+        )
+
+    @property
+    def _pair(self) -> Aggregators:
         pair = self._settings.aggregators
         if pair is None:
             raise InvalidInput(
                 "settings.aggregators", "there are none", "name the pair to share with"
             )
-        return ModelFeed(pair, carrier, self._settings.min_batch_size)
+        return pair
+
+    def _feed(self, carrier: Transport) -> ModelFeed:
+        from tactful.device.model_feed import ModelFeed
+
+        return ModelFeed(self._pair, carrier, self._settings.min_batch_size)
 
     def _carrier(self) -> Transport:
         from tactful.device.model_feed import default_transport

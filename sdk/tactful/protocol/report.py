@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tactful.errors import DecodeError, ReportRejected, TransportError
@@ -24,7 +25,39 @@ from tactful.protocol.messages import (
 from tactful.protocol.transport import Method, Request, Response, Transport
 
 if TYPE_CHECKING:
+    from tactful.protocol.signed_config import ConfigDocument, Role
     from tactful.vdaf.vdaf import Measurement
+
+
+@dataclass(frozen=True, repr=False)
+class OpenReport:
+    """A report before its shares are sealed: both together hold the measurement."""
+
+    metadata: ReportMetadata
+    public_share: bytes
+    leader_share: bytes
+    helper_share: bytes
+
+    @classmethod
+    def of(cls, task: DapTask, measurement: Measurement, now: int) -> OpenReport:
+        """Share out `measurement` at `now`, in unix seconds, under a fresh id.
+
+        Raise InvalidInput for a measurement that the task's type does not allow.
+        """
+        metadata = ReportMetadata(secrets.token_bytes(ID_BYTES), task.wire_time(now))
+        random = secrets.token_bytes(task.vdaf.random_bytes)
+        public, shares = task.vdaf.shard(measurement, metadata.report_id, random, task.context)
+        return cls(metadata, public, shares[0], shares[1])
+
+    def sealed(self, task: DapTask, leader: HpkeConfig, helper: HpkeConfig) -> Report:
+        """Seal the shares to these configs; each call gives the same report in another envelope."""
+        aad = input_share_aad(task, self.metadata, self.public_share)
+        return Report(
+            self.metadata,
+            self.public_share,
+            _sealed(task, leader, LEADER, aad, self.leader_share),
+            _sealed(task, helper, HELPER, aad, self.helper_share),
+        )
 
 
 def make_report(
@@ -39,16 +72,7 @@ def make_report(
 
     Raises InvalidInput for a measurement that the task's type does not allow.
     """
-    metadata = ReportMetadata(secrets.token_bytes(ID_BYTES), task.wire_time(now))
-    random = secrets.token_bytes(task.vdaf.random_bytes)
-    public, shares = task.vdaf.shard(measurement, metadata.report_id, random, task.context)
-    aad = input_share_aad(task, metadata, public)
-    return Report(
-        metadata,
-        public,
-        _sealed(task, leader, LEADER, aad, shares[0]),
-        _sealed(task, helper, HELPER, aad, shares[1]),
-    )
+    return OpenReport.of(task, measurement, now).sealed(task, leader, helper)
 
 
 def _sealed(
@@ -60,7 +84,10 @@ def _sealed(
 
 
 def fetch_hpke_config(transport: Transport, aggregator: str) -> HpkeConfig:
-    """The key that shares for `aggregator` (its base URL) are sealed to now."""
+    """The key that shares for `aggregator` (its base URL) are sealed to now.
+
+    It is unsigned, so that only TLS protects it; of our own pair use `fetch_signed_config`.
+    """
     url = f"{aggregator}/hpke_config"
     answer = transport.send(Request("GET", url))
     try:
@@ -72,18 +99,39 @@ def fetch_hpke_config(transport: Transport, aggregator: str) -> HpkeConfig:
     return configs[0]
 
 
+def fetch_signed_config(
+    transport: Transport, aggregator: str, role: Role, public_key: bytes, now: int
+) -> ConfigDocument:
+    """Fetch and verify the config that `aggregator` signed with the key that is pinned for it.
+
+    Raise HpkeConfigRejected naming what is wrong, or TransportError without an answer.
+    """
+    from tactful.protocol.signed_config import verified
+
+    url = f"{aggregator}/hpke_config/signed"
+    answer = transport.send(Request("GET", url))
+    if not answer.ok:
+        raise TransportError(f"{url}: status {answer.status}; is this a Tactful aggregator?")
+    return verified(answer.body, role, public_key, now)
+
+
+def is_outdated(refused: ReportRejected) -> bool:
+    """Return whether a report was refused because a key it was sealed to has ended."""
+    return refused.code in ("outdatedConfig", "outdated_config")
+
+
 def contribute(transport: Transport, task: DapTask, measurement: Measurement, now: int) -> bytes:
     """Report `measurement` once, and once more if a key was just replaced; the report's id.
 
-    A second try is a new report, for the leader took nothing of the first. Raises ReportRejected.
+    The second try is the same report, sealed anew. Raises ReportRejected.
     """
+    report = OpenReport.of(task, measurement, now)
     for last in (False, True):
         leader, helper = (fetch_hpke_config(transport, url) for url in (task.leader, task.helper))
-        report = make_report(task, measurement, leader=leader, helper=helper, now=now)
         try:
-            upload(transport, task, [report.encode(task.dap)])
+            upload(transport, task, [report.sealed(task, leader, helper).encode(task.dap)])
         except ReportRejected as refused:
-            if last or refused.code not in ("outdatedConfig", "outdated_config"):
+            if last or not is_outdated(refused):
                 raise
         else:
             break

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tactful.errors import TransportError
+from tactful.protocol.address import require_protected
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -58,9 +59,13 @@ class HttpTransport:
         self._pool: PoolManager | None = None
 
     def send(self, request: Request) -> Response:
-        """The answer; raises TransportError naming the address if there is none."""
+        """The answer; raises TransportError naming the address if there is none.
+
+        Raises InvalidInput for http:// to another machine.
+        """
         from urllib3.exceptions import HTTPError
 
+        require_protected("request.url", request.url)
         try:
             answer = self._connections().request(
                 request.method,

@@ -27,7 +27,7 @@ hpke_key = Table(
     "hpke_key",
     tables,
     Column("config_id", Integer, primary_key=True),
-    Column("number", Integer, unique=True),
+    Column("number", Integer, unique=True),  # its epoch: devices refuse a lower one
     Column("private", LargeBinary),
     Column("expires", BigInteger),  # unix seconds; null for the one that is handed out
 )

@@ -81,9 +81,13 @@ class TaskRows(Rows):
 
     # keys
 
-    def add_hpke_key(self, config_id: int, private: bytes) -> bool:
-        """Begin to hand out a key; False if the number is taken."""
+    def add_hpke_key(self, config_id: int, private: bytes, least_epoch: int = 0) -> bool:
+        """Begin to hand out a key; False if the number is taken.
+
+        Its epoch is above that of every key before, and at least `least_epoch`.
+        """
         number = self._run(select(func.coalesce(func.max(hpke_key.c.number), -1) + 1)).scalar_one()
+        number = max(number, least_epoch)
         row: dict[str, object] = {"config_id": config_id, "number": number, "private": private}
         return self._add(hpke_key, row)
 
@@ -97,6 +101,11 @@ class TaskRows(Rows):
         columns = select(hpke_key.c.config_id, hpke_key.c.private, hpke_key.c.expires)
         rows = self._run(columns.order_by(hpke_key.c.number.desc()))
         return [(row[0], row[1], row[2]) for row in rows]
+
+    def hpke_epoch(self) -> int:
+        """Return the epoch of the key that is handed out now."""
+        current = hpke_key.c.expires.is_(None)
+        return int(self._run(select(func.max(hpke_key.c.number)).where(current)).scalar_one())
 
     def drop_hpke_keys(self, now: int) -> int:
         """Forget what has ended; how many."""

@@ -131,10 +131,11 @@ def test_the_secrets_of_a_vault_are_not_taken_along(device) -> None:
     device.agree(Consent.to("experiments"))
     device.arm(EXPERIMENT)
     device.evidence()
+    device._vault.append("shares", {"leader": "b3Bl", "helper": "bi1z", "expires": 1})
     kept = {r.kind: r.body for r in device._vault.read(0, list(SECRETS))}
 
     export = json.dumps(device.export())
 
     assert set(kept) == set(SECRETS)
-    for kind, field in SECRETS.items():
-        assert str(kept[kind][field]) not in export
+    for kind, fields in SECRETS.items():
+        assert [str(kept[kind][name]) for name in fields if str(kept[kind][name]) in export] == []
