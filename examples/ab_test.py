@@ -14,15 +14,13 @@ from pathlib import Path
 
 from tactful import (
     Aggregators,
-    AnchorFile,
     Consent,
     Event,
     Experiment,
     HostKey,
     Personalizer,
-    Settings,
 )
-from tactful.testing import FrozenClock, small_catalog
+from tactful.testing import FrozenClock, NewDeviceSettings, small_catalog
 from tactful_aggregator.experiments import Opening
 from tactful_aggregator.testing import RunningPair, running_pair
 
@@ -36,8 +34,11 @@ EXPERIMENT = Experiment.parse("""
 PEOPLE = 120
 
 
-def settings(pair: RunningPair) -> Settings:
-    """What a device may ever spend, with whom, and in how small a crowd."""
+def settings(pair: RunningPair) -> NewDeviceSettings:
+    """What a device may ever spend, with whom, and in how small a crowd.
+
+    An app uses `Settings`, with which a device waits a week before it contributes.
+    """
     named = pair.aggregators(EXPERIMENT.id)
     shared = Aggregators(
         model=named["model"],
@@ -46,7 +47,9 @@ def settings(pair: RunningPair) -> Settings:
         leader_key=named["leader_key"],
         helper_key=named["helper_key"],
     )
-    return Settings(path=None, aggregators=shared, lifetime_epsilon=3.0, min_batch_size=100)
+    return NewDeviceSettings(
+        path=None, aggregators=shared, lifetime_epsilon=3.0, min_batch_size=100
+    )
 
 
 def live(me: Personalizer, clock: FrozenClock, chance: random.Random) -> str:
@@ -72,9 +75,9 @@ def main(folder: Path) -> None:
         pair.open_experiment(opening)
         for number in range(PEOPLE):
             clock = FrozenClock(datetime.now(UTC) - timedelta(days=3, minutes=-1))
-            key, anchor = HostKey(bytes([number]) * 32), AnchorFile(folder / f"{number}.anchor")
+            key = HostKey(bytes([number]) * 32)
             with Personalizer(
-                small_catalog(), settings(pair), key=key, consent=agreed, clock=clock, anchor=anchor
+                small_catalog(), settings(pair), key=key, consent=agreed, clock=clock
             ) as me:
                 drawn.append(live(me, clock, chance))
         print(f"{drawn.count('diverse')} of {PEOPLE} devices drew the diverse list")

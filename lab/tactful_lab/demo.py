@@ -29,6 +29,7 @@ from tactful.learning.model import Model
 from tactful.privacy.accountant import epsilon_for, mu_for, mu_from_rho
 from tactful.protocol.evidence import write
 from tactful.protocol.model import ModelRelease
+from tactful.testing import NewDeviceSettings
 from tactful_aggregator.refresh import Training
 from tactful_aggregator.testing import RunningPair, running_pair
 from tactful_lab import datasets
@@ -121,13 +122,12 @@ def tell(chosen: Options) -> Story:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         pair = stack.enter_context(running_pair(folder, min_batch_floor=MIN_BATCH))
         print(f"leader and helper run as two processes, at {pair.leader.url} and {pair.helper.url}")
-        settings = Settings(
+        settings = NewDeviceSettings(  # these devices are made anew, and nothing was spent before
             path=None,
             aggregators=_aggregators(pair),
             lifetime_epsilon=chosen.epsilon,
             delta=DELTA,
             min_batch_size=MIN_BATCH,
-            trust_days=0,  # these devices are made anew, and nothing was spent before
         )
         people = [int(user) for user in shop.people.train[: chosen.devices]]
         devices = [_device(shop, folder, settings, user, stack) for user in people]

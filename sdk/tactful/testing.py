@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from tactful.device.catalog import Catalog, Item
 from tactful.device.clock import ManualClock
 from tactful.device.consent import Consent
@@ -10,11 +13,29 @@ from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Settings
 from tactful.device.signals import Registry
 
-__all__ = ["FIXED_KEY", "LOCAL", "FrozenClock", "small_catalog", "small_device"]
+__all__ = [
+    "FIXED_KEY",
+    "LOCAL",
+    "FrozenClock",
+    "NewDeviceSettings",
+    "small_catalog",
+    "small_device",
+]
 
 FrozenClock = ManualClock
 FIXED_KEY = HostKey(bytes(range(32)))
 LOCAL = Consent.to("local_profile", "local_personalization")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewDeviceSettings(Settings):
+    """Settings of a device that the test knows to be new: it contributes without waiting.
+
+    In an app nobody knows this, so `Settings` refuses to wait less than a day.
+    """
+
+    trust_days: int = 0
+    least_trust_days: ClassVar[int] = 0
 
 
 def small_catalog(items: int = 30, categories: int = 5) -> Catalog:

@@ -12,7 +12,7 @@ from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators, Settings
 from tactful.protocol.transport import HttpTransport, Request, Response, Transport
-from tactful.testing import FIXED_KEY, LOCAL, small_catalog
+from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful_aggregator.refresh import Training
 from tactful_aggregator.testing import RunningPair, running_pair
 
@@ -71,9 +71,8 @@ class Town:
             "aggregators": Aggregators(**self.pair.aggregators(self.model)),
             "lifetime_epsilon": 20_000.0,
             "min_batch_size": 4,
-            "trust_days": 0,
         }
-        return Settings(**{**chosen, **changes})
+        return NewDeviceSettings(**{**chosen, **changes})
 
     def device(
         self,

@@ -18,7 +18,7 @@ from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators, Settings
 from tactful.protocol.transport import HttpTransport, Request, Response
-from tactful.testing import FIXED_KEY, small_catalog
+from tactful.testing import FIXED_KEY, NewDeviceSettings, small_catalog
 
 CATALOG = small_catalog()
 AGREED = Consent.to("local_profile", "local_personalization", "share_dp_updates")
@@ -92,12 +92,11 @@ def observe(folder: Path) -> None:
 
 def contribute(folder: Path, pair: dict[str, str]) -> None:
     def settings(at: int) -> Settings:
-        return Settings(
+        return NewDeviceSettings(
             path=str(folder / f"{at}.db"),
             aggregators=Aggregators(**pair),
             lifetime_epsilon=20_000.0,
             min_batch_size=4,
-            trust_days=0,
         )
 
     def run(death: Death, at: int) -> None:

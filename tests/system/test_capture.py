@@ -22,11 +22,11 @@ import pytest
 
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
-from tactful.device.settings import Aggregators, Settings
+from tactful.device.settings import Aggregators
 from tactful.protocol import hpke
 from tactful.protocol.task import Task
 from tactful.protocol.transport import HttpTransport, Request
-from tactful.testing import FIXED_KEY, LOCAL, small_catalog
+from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.settings import Half
 from tactful_aggregator.testing import _free_ports, made_pair
@@ -205,7 +205,7 @@ def _parts(name: str, content: bytes) -> dict[str, bytes]:
 
 def contributing(pair: Watched, number: int) -> Personalizer:
     leader_key, helper_key = (base64.b64encode(key).decode() for key in pair.leader.public_keys())
-    settings = Settings(
+    settings = NewDeviceSettings(
         path=None,
         aggregators=Aggregators(
             model=MODEL,
@@ -216,7 +216,6 @@ def contributing(pair: Watched, number: int) -> Personalizer:
         ),
         lifetime_epsilon=10.0,
         min_batch_size=DEVICES,
-        trust_days=0,
     )
     device = Personalizer(CATALOG, settings, key=FIXED_KEY, consent=SHARING)
     for step in range(5):

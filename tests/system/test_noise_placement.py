@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tactful.device.events import Event
 from tactful.device.measurement import measure
 from tactful.device.personalizer import Personalizer
-from tactful.device.settings import Aggregators, Settings
+from tactful.device.settings import Aggregators
 from tactful.errors import TactfulError, TaskRejected
 from tactful.person.render import LANGUAGES, render
 from tactful.person.story import story
@@ -24,7 +24,7 @@ from tactful.protocol.dap_task import encoded
 from tactful.protocol.encoding import Encoding
 from tactful.protocol.task import SIGNED_AS, SignedTask, Task
 from tactful.protocol.transport import HttpTransport, Request, Response
-from tactful.testing import FIXED_KEY, LOCAL, small_catalog
+from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful_aggregator.provision import OperatorTask
 
 CATALOG, SHARING = small_catalog(), LOCAL.grant("share_dp_updates")
@@ -250,12 +250,11 @@ class Publisher:
             placement="devices",
             publisher=self.url,
         )
-        settings = Settings(
+        settings = NewDeviceSettings(
             path=None,
             aggregators=aggregators,
             lifetime_epsilon=10.0,
             min_batch_size=4,
-            trust_days=0,
         )
         device = Personalizer(
             CATALOG, settings, key=FIXED_KEY, consent=SHARING, transport=wire(self.answer)

@@ -75,8 +75,8 @@ class Personalizer:
     ) -> None:
         """Open the device; `model` is one that the app ships, until a release is adopted.
 
-        `anchor` proves after a reinstall or restore what was spent before; without one a device
-        waits `settings.trust_days` before it contributes.
+        `anchor` tells after a reinstall or restore what was spent before. A device waits
+        `settings.trust_days` before it contributes, with one or without.
 
         `consent` answers what was not answered yet, and may take back; what the person refused
         here only `agree` grants. None leaves every answer as it is; if there is none yet, nothing

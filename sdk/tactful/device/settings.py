@@ -26,7 +26,6 @@ NUMBERS = (  # name, least, most, fix
     ("refresh_hours", TINY, given.FINITE, "use a number above 0, 24 if unsure"),
 )
 WHOLE = (  # name, least, fix
-    ("trust_days", 0, "use whole days, 7 if unsure"),
     ("min_batch_size", 1, "use a whole number, 1000 if unsure"),
 )
 
@@ -78,8 +77,8 @@ class Settings:
     0 is relevance alone, 1 variety alone. `aggregators`: None shares nothing.
     `lifetime_epsilon` (at `delta`): the most this device may ever spend; 0 shares nothing.
     `purpose_epsilon`: the most of it that one purpose may spend, by name; None limits none.
-    `trust_days`: how long a device waits before it contributes, where no anchor proves that its
-    ledger is whole (docs/privacy.md).
+    `trust_days`: how long a device waits before it contributes, after its vault was made or put
+    back, for nothing proves that its ledger is whole (docs/privacy.md); at least 1.
     `min_batch_size`: the smallest crowd this device joins or accepts a model from.
     `on_state_loss`: what a lost or damaged vault counts as, `half` of each limit or all of it
     (`closed`), for a day; lifetime limits until erased. `policy_version`: of the text that consent
@@ -104,6 +103,7 @@ class Settings:
     wishes: Wishes = field(default_factory=Wishes)
     brand: BrandRules = field(default_factory=BrandRules)
 
+    least_trust_days: ClassVar[int] = 1
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
@@ -114,6 +114,9 @@ class Settings:
             given.number(f"settings.{name}", getattr(self, name), least, most, fix)
         for name, least, fix in WHOLE:
             given.whole(f"settings.{name}", getattr(self, name), least, MOST_WHOLE, fix)
+        fix = "use whole days from 1 on, 7 if unsure"
+        least_days = self.least_trust_days
+        given.whole("settings.trust_days", self.trust_days, least_days, MOST_WHOLE, fix)
         given.text("settings.policy_version", self.policy_version)
         given.one_of("settings.on_state_loss", self.on_state_loss, ("half", "closed"))
         given.instance("settings.wishes", self.wishes, Wishes, "use tactful.Wishes(...)")

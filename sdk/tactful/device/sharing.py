@@ -52,11 +52,12 @@ class Sharing:
         from tactful.device.measurement import measure
 
         self._require_sharing()
-        now, (memory, ledger_now) = self._now(), self._trusted()
+        now, (memory, ledger_time) = self._now(), self._trusted()
         carrier = self._consented(self._require_sharing)
         here = self._feed(carrier).open_round(now)
+        self._trust.require_new(here.task.opens, memory, ledger_time, now)
         vector = measure(list(likes()), catalog, here.task, here.guide)
-        contributor = self._contributor(carrier, ledger_now)
+        contributor = self._contributor(carrier, ledger_time[1] // 1000)
         return contributor.contribute(here.task, vector, memory, now)
 
     def cover(self) -> Contribution:
@@ -74,16 +75,17 @@ class Sharing:
         from tactful.device.experiments import claim, standing, vector
 
         self._require_metrics()
-        now, (memory, ledger_now) = self._now(), self._trusted()
+        now, (memory, ledger_time) = self._now(), self._trusted()
         known = standing(self._vault, now)
         added = vector(self._past.events(), experiment, known, now // DAY_SECONDS)
         if added is None:
             return None
         carrier = self._consented(self._require_metrics)
         task = self._feed(carrier).open_period(experiment, now)
+        self._trust.require_new(task.opens, memory, ledger_time, now)
         if not claim(self._vault, experiment, task.id.hex()):
             return None
-        contributor = self._contributor(carrier, ledger_now)
+        contributor = self._contributor(carrier, ledger_time[1] // 1000)
         return contributor.contribute(task, added, memory, now)
 
     def refresh(self, catalog: Catalog) -> ModelRelease:
@@ -108,11 +110,11 @@ class Sharing:
         due = last + every * (1 + delay / 4) if last else self._now()
         return datetime.fromtimestamp(int(due), UTC)
 
-    def _trusted(self) -> tuple[Memory, int]:
-        """The memory, once its ledger may be relied on, and the ledger's time in seconds."""
+    def _trusted(self) -> tuple[Memory, tuple[int, int]]:
+        """The memory, once its ledger may be relied on, and the ledger's time."""
         waited_ms, now_ms = self._ledger_time()
         memory = self._trust.require(self._past.whole(), waited_ms, now_ms // 1000)
-        return memory, now_ms // 1000
+        return memory, (waited_ms, now_ms)
 
     def _require_cover(self) -> None:
         self._past.whole().consent.require("cover_traffic")

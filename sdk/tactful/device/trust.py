@@ -13,14 +13,18 @@ from tactful.errors import TrustPending
 from tactful.privacy.budget import CARRIED, Charge, Ledger
 
 MS_PER_DAY = 86_400_000
+CLOCK_MS = MS_PER_DAY  # how far behind a device's clock may be: a signed config refuses more
 
 
 @dataclass(frozen=True)
 class Trust:
-    """The waiting that `days` of ledger time impose, and the anchor that can shorten it.
+    """The waiting that `days` of ledger time impose, and the anchor that knows of lost charges.
 
+    Nothing proves that a vault is a device's first one: whoever wipes the vault can wipe the
+    anchor too. So every ledger waits from its beginning, or from when it was last put back, and
+    joins only tasks that opened since: an earlier one may hold a report of this device already.
     Ledger time is that of repetition caps' strictest timeline: no clock that app or operator can
-    turn hastens it.
+    turn hastens it. `days` of 0 is a test's word that there was no earlier ledger.
     """
 
     vault: Vault
@@ -33,18 +37,40 @@ class Trust:
         What an anchor knows to have been spent by a lost ledger is carried over first. `waited_ms`
         is ledger time since the vault began, `now` the same in unix seconds.
         """
-        since = memory.restored_ms
-        if self.anchor is None:
-            since = since or 0
-        elif not self._continues(mark := self.anchor.read(), memory):
-            memory, since = self._restored(mark, memory, waited_ms, now), waited_ms
-        if since is not None and waited_ms < since + self.days * MS_PER_DAY:
-            left = since + self.days * MS_PER_DAY - waited_ms
+        if self.anchor is not None and not self._continues(mark := self.anchor.read(), memory):
+            memory = self._restored(mark, memory, waited_ms, now)
+        left = (memory.restored_ms or 0) + self.days * MS_PER_DAY - waited_ms
+        if left > 0:
             raise TrustPending(
                 f"ledger: it may not be the whole of what was spent; this device contributes "
-                f"after {left / MS_PER_DAY:.1f} days of running, or with an anchor that proves it"
+                f"after {left / MS_PER_DAY:.1f} more days of running"
             )
         return memory
+
+    def require_new(
+        self, opens: int, memory: Memory, ledger_time: tuple[int, int], wall: int
+    ) -> None:
+        """Raise TrustPending for a task that opened (unix seconds) before this ledger began.
+
+        `ledger_time` is in milliseconds: since the vault began, and now. `wall` is the device's
+        clock in unix seconds.
+        """
+        if self.days and 1000 * opens < self._began_ms(memory, *ledger_time, 1000 * wall):
+            raise TrustPending(
+                "task.opens: it opened before this device's ledger began, and may hold a report "
+                "of this device already; wait for the next round"
+            )
+
+    def _began_ms(self, memory: Memory, waited_ms: int, now_ms: int, wall_ms: int) -> int:
+        """Return the latest time at which the ledger can have begun, in unix milliseconds.
+
+        The clock may have been wrong then: a beginning in the future is none, and one in the past
+        is compared with the time that passed since.
+        """
+        since = memory.restored_ms or 0
+        noted = now_ms - waited_ms + since
+        passed = wall_ms + CLOCK_MS - (waited_ms - since)
+        return max(noted, passed) if noted <= wall_ms else passed
 
     def put_back(self, waited_ms: int) -> None:
         """Note that the vault itself found it was put back, damaged or lost: the waiting starts."""

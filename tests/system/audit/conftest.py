@@ -16,10 +16,10 @@ from tactful.audit.run import CHECKS, judge
 from tactful.device.events import Event
 from tactful.device.ledger_export import SIGNED_AS
 from tactful.device.personalizer import Personalizer
-from tactful.device.settings import Aggregators, Settings
+from tactful.device.settings import Aggregators
 from tactful.privacy.budget import chain
 from tactful.protocol.evidence import Evidence
-from tactful.testing import FIXED_KEY, LOCAL, small_catalog
+from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful_aggregator import refresh
 from tactful_aggregator.refresh import Training
 from tactful_lab.evidence import joined, published, staged
@@ -89,7 +89,7 @@ def _device(
 ) -> Personalizer:
     keys = (base64.b64encode(key).decode() for key in pair.leader.public_keys())
     leader_key, helper_key = keys
-    settings = Settings(
+    settings = NewDeviceSettings(
         path=str(folder / f"{number}.db"),
         aggregators=Aggregators(
             model=MODEL,
@@ -101,7 +101,6 @@ def _device(
         ),
         lifetime_epsilon=2000.0,
         min_batch_size=4,
-        trust_days=0,
     )
     consent = LOCAL.grant("share_dp_updates")
     device = Personalizer(CATALOG, settings, key=FIXED_KEY, consent=consent, transport=pair.carrier)
