@@ -26,7 +26,8 @@ from tactful.device.ranking.picks import Picks
 from tactful.device.settings import Aggregators, Settings
 from tactful.errors import InvalidInput, TactfulError
 from tactful.learning.model import Model
-from tactful.privacy.accountant import epsilon_for, mu_for, mu_from_rho
+from tactful.privacy.accountant import mu_for
+from tactful.privacy.lifetime import spent_epsilon, spent_epsilons
 from tactful.protocol.evidence import write
 from tactful.protocol.model import ModelRelease
 from tactful.testing import NewDeviceSettings
@@ -182,14 +183,14 @@ def _train(
         told.contributions += [device.contribute() for device in devices]
         bar = Bar(f"round {here.task.round + 1} of {here.task.rounds}", len(crowd))
         size = send_crowd(pair, here, crowd, bar.at)
-        spent = devices[0].memory.ledger.spent
+        spent = devices[0].memory.ledger.charges
         told.rounds.append(
             Round(
                 name=f"{here.task.round + 1}: {here.task.kind}",
                 reports=len(users),
                 coordinates=here.task.encoding.padded,
                 upload_bytes=size,
-                epsilon=epsilon_for(mu_from_rho(spent), DELTA),
+                epsilon=spent_epsilon(spent, DELTA),
                 seconds=time.monotonic() - began,
             )
         )
@@ -293,10 +294,9 @@ def _adopted(device: Personalizer) -> Model:
 
 
 def _sent(device: Personalizer) -> list[Sent]:
-    spent, sent = Fraction(), []
-    memory = device.memory
-    for charge in memory.ledger.charges:
-        spent += charge.rho
+    sent, memory = [], device.memory
+    charges = memory.ledger.charges
+    for charge, after in zip(charges, spent_epsilons(charges, DELTA), strict=True):
         disclosure = memory.disclosures[charge.task_id]
         sent.append(
             Sent(
@@ -306,7 +306,7 @@ def _sent(device: Personalizer) -> list[Sent]:
                 first_bytes=device.sent_bytes(disclosure)[:48].hex(),
                 meaning=disclosure.meaning,
                 rho=f"{float(charge.rho):.5f}",
-                epsilon_after=epsilon_for(mu_from_rho(spent), DELTA),
+                epsilon_after=after,
             )
         )
     return sent

@@ -57,6 +57,17 @@ def test_the_same_task_again_has_the_same_signature(pair, safe: Task, following:
     assert sign(pair, following) == second
 
 
+def test_one_discrete_round_prices_the_whole_training_by_rho(
+    pair, safe: Task, following: Task
+) -> None:
+    """Both rounds fill the Gaussian's curve, which is not proved for the sum of these two."""
+    mixed = replace(safe, family="discrete_gaussian", sigma2=noise(safe, 0.5))
+    sign(pair, mixed)
+
+    with pytest.raises(TaskRejected, match=r"task\.sigma2: too little noise"):
+        sign(pair, following)
+
+
 CRIMES = {
     "a batch below the floor": ("min_batch_size", {"min_batch_size": 3}),
     "too little noise": ("sigma2", {"sigma2": "1/1"}),

@@ -82,7 +82,12 @@ def filtered(case: Case) -> Outcome:
     """F4: at every step the charges so far stay within the caps, whole and by purpose."""
     most = Fraction(0)
     for ledger in case.ledgers:
-        filling = Ledger(_cap(ledger), caps=_caps(ledger))
+        filling = Ledger(
+            _cap(ledger),
+            caps=_caps(ledger, "purpose_caps"),
+            zcdp_cap=_zcdp_cap(ledger),
+            zcdp_caps=_caps(ledger, "zcdp_purpose_caps"),
+        )
         for charge in ledger.charges:
             if charge.purpose == CARRIED:
                 filling = filling.recorded(charge)  # what a lost ledger spent is not asked again
@@ -151,14 +156,20 @@ def _cap(ledger: ShownLedger) -> Fraction:
     return read_fraction("ledger.cap_rho", ledger.document.get("cap_rho"))
 
 
-def _caps(ledger: ShownLedger) -> dict[str, Fraction]:
-    return dict(_purpose_caps(ledger))
+def _zcdp_cap(ledger: ShownLedger) -> Fraction | None:
+    """Return the cap for noise of which only rho is proved; None in an older export."""
+    cap = ledger.document.get("zcdp_cap_rho")
+    return None if cap is None else read_fraction("ledger.zcdp_cap_rho", cap)
 
 
-def _purpose_caps(ledger: ShownLedger) -> Iterator[tuple[str, Fraction]]:
-    caps = ledger.document.get("purpose_caps")
+def _caps(ledger: ShownLedger, field: str) -> dict[str, Fraction]:
+    return dict(_purpose_caps(ledger, field))
+
+
+def _purpose_caps(ledger: ShownLedger, field: str) -> Iterator[tuple[str, Fraction]]:
+    caps = ledger.document.get(field)
     for purpose, cap in caps.items() if isinstance(caps, dict) else ():
-        yield str(purpose), read_fraction(f"ledger.purpose_caps.{purpose}", cap)
+        yield str(purpose), read_fraction(f"ledger.{field}.{purpose}", cap)
 
 
 _PROVED = EvidenceClass.PROVED

@@ -20,6 +20,7 @@ from tactful.privacy import rdp
 from tactful.privacy.accountant import epsilon_for, epsilon_from_rho, mu_from_rho
 from tactful.privacy.calibration import epsilon_missing
 from tactful.privacy.discrete_gaussian import NoiseTable
+from tactful.privacy.lifetime import spent_epsilons
 from tactful.privacy.mechanism import read_fraction
 
 if TYPE_CHECKING:
@@ -183,10 +184,7 @@ def _missing(audit: Audit, axes: Axes) -> None:
 def _charges(audit: Audit, axes: Axes) -> None:
     delta = audit.case.claim.delta
     for ledger in audit.case.ledgers:
-        spent, curve = Fraction(0), [0.0]
-        for charge in ledger.charges:
-            spent += charge.rho
-            curve.append(epsilon_for(mu_from_rho(spent), delta))
+        curve = [0.0, *spent_epsilons(ledger.charges, delta)]
         axes.step(range(len(curve)), curve, where="post", color=OURS, alpha=0.5)
     cap = read_fraction("cap", audit.case.ledgers[0].document.get("cap_rho"))
     axes.axhline(epsilon_for(mu_from_rho(cap), delta), color=INK, linestyle="--", linewidth=1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 from tactful.device.events import StoredEvent
 from tactful.device.memory import Memory
@@ -159,13 +158,11 @@ def _sent(memory: Memory, delta: float) -> Iterable[Entry]:
 
 def _spent(memory: Memory, delta: float) -> dict[str, tuple[float, float]]:
     """Epsilon in all before and after each charge, by task."""
-    from tactful.privacy.accountant import epsilon_for, mu_from_rho
+    from tactful.privacy.lifetime import spent_epsilons
 
-    rho, found = Fraction(), dict[str, tuple[float, float]]()
-    before = 0.0
-    for charge in memory.ledger.charges:
-        rho += charge.rho
-        after = epsilon_for(mu_from_rho(rho), delta)
+    found, before = dict[str, tuple[float, float]](), 0.0
+    charges = memory.ledger.charges
+    for charge, after in zip(charges, spent_epsilons(charges, delta), strict=True):
         found[charge.task_id], before = (before, after), after
     return found
 

@@ -35,6 +35,8 @@ def _document(vault: Vault, memory: Memory) -> dict[str, object]:
         "ledger": vault.id,
         "cap_rho": written(ledger.cap),
         "purpose_caps": {purpose: written(cap) for purpose, cap in ledger.caps.items()},
+        "zcdp_cap_rho": written(ledger.cap if ledger.zcdp_cap is None else ledger.zcdp_cap),
+        "zcdp_purpose_caps": {name: written(cap) for name, cap in ledger.zcdp_caps.items()},
         "entries": list(ledger.lines),
         "head": ledger.head,
         "disclosures": [

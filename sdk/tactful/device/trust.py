@@ -108,13 +108,21 @@ def caps(settings: Settings) -> Ledger:
     """An empty ledger with what the app lets a device spend in its life, and for each purpose."""
     if not settings.lifetime_epsilon:
         return Ledger(Fraction(0))
-    from tactful.privacy.accountant import mu_for
+    from tactful.privacy.accountant import mu_for, rho_for
 
-    def rho(epsilon: float) -> Fraction:
+    def gaussian(epsilon: float) -> Fraction:
         return Fraction(mu_for(epsilon, settings.delta)) ** 2 / 2 if epsilon else Fraction(0)
 
-    purposes = {name: rho(most) for name, most in (settings.purpose_epsilon or {}).items()}
-    return Ledger(rho(settings.lifetime_epsilon), caps=purposes)
+    def zcdp(epsilon: float) -> Fraction:
+        return Fraction(rho_for(epsilon, settings.delta)) if epsilon else Fraction(0)
+
+    purposes = settings.purpose_epsilon or {}
+    return Ledger(
+        gaussian(settings.lifetime_epsilon),
+        caps={name: gaussian(most) for name, most in purposes.items()},
+        zcdp_cap=zcdp(settings.lifetime_epsilon),
+        zcdp_caps={name: zcdp(most) for name, most in purposes.items()},
+    )
 
 
 def _charge_lost(writing: Transaction, memory: Memory, mark: Mark | None, now: int) -> None:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
 
 from tactful.device.catalog import Catalog, Item
 from tactful.device.consent import PURPOSES
@@ -97,6 +96,8 @@ def story(device: Personalizer, *, asked: str = "", lists: bool = True) -> Story
 
     `lists` False: the app's items are not at hand, so that no list of it can be told.
     """
+    from tactful.privacy.lifetime import spent_epsilon
+
     memory, catalog, pair = device.memory, device.catalog, device.settings.aggregators
     kinds = Counter(str(one["kind"]) for one in _records(device))
     return Story(
@@ -105,7 +106,7 @@ def story(device: Personalizer, *, asked: str = "", lists: bool = True) -> Story
         switches=tuple(_switch(memory, purpose) for purpose in ASKED),
         sent=_sent(memory, device.settings.delta),
         budget=device.settings.lifetime_epsilon,
-        spent=_epsilon(memory.ledger.spent, device.settings.delta),
+        spent=spent_epsilon(memory.ledger.charges, device.settings.delta),
         model=_model(memory),
         placement="" if pair is None else pair.placement,
         balance=memory.balance,
@@ -216,10 +217,11 @@ def _switch(memory: Memory, purpose: str) -> Switch:
 
 
 def _sent(memory: Memory, delta: float) -> tuple[Sent, ...]:
-    spent, after = Fraction(), {}
-    for charge in memory.ledger.charges:
-        spent += charge.rho
-        after[charge.task_id] = _epsilon(spent, delta)
+    from tactful.privacy.lifetime import spent_epsilons
+
+    charges = memory.ledger.charges
+    tasks = (charge.task_id for charge in charges)
+    after = dict(zip(tasks, spent_epsilons(charges, delta), strict=True))
     return tuple(
         Sent(_day(one.at), one, after.get(one.task_id)) for one in memory.disclosures.values()
     )
@@ -236,12 +238,6 @@ def _weekly(limits: dict[str, object] | None) -> int | None:
     if not isinstance(rules, list):
         return None
     return next((int(one["limit"]) for one in rules if one.get("id") == "own-week"), None)
-
-
-def _epsilon(rho: Fraction, delta: float) -> float:
-    from tactful.privacy.accountant import epsilon_for, mu_from_rho
-
-    return epsilon_for(mu_from_rho(rho), delta) if rho else 0.0
 
 
 def _title(catalog: Catalog, item_id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
@@ -40,6 +40,15 @@ class Charge:
             raise InvalidInput(
                 "charge.rho", f"{self.rho!r} is not a fraction above 0", "use the task's rho"
             )
+
+    @property
+    def is_gaussian(self) -> bool:
+        """Whether the Gaussian's own curve is proved for the release; else only its rho is.
+
+        Rounding a Gaussian costs nothing. Of discrete Gaussians, of their sums, and of what an
+        earlier ledger spent, rho is all that is known.
+        """
+        return self.event.get("family") == "rounded_gaussian"
 
     def body(self) -> dict[str, object]:
         """The charge as plain values for JSON; rho is written \"numerator/denominator\"."""
@@ -103,14 +112,19 @@ class Ledger:
     """All charges against one cap in rho; whatever happens later, nothing is refunded.
 
     `caps` are what each purpose may spend of it; a purpose without one has only the whole.
+    The same epsilon allows less rho where the Gaussian's own curve is not proved for every charge:
+    `zcdp_cap` and `zcdp_caps` are the most then, None and absent for the same as `cap` and `caps`.
     """
 
     cap: Fraction
     entries: tuple[Entry, ...] = ()
     caps: Mapping[str, Fraction] = field(default_factory=dict)
+    zcdp_cap: Fraction | None = None
+    zcdp_caps: Mapping[str, Fraction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, cap in (("cap", self.cap), *self.caps.items()):
+        whole = [("cap", self.cap), ("zcdp_cap", self.zcdp_cap or Fraction(0))]
+        for name, cap in (*whole, *self.caps.items(), *self.zcdp_caps.items()):
             if not isinstance(cap, Fraction | int) or cap < 0:
                 raise InvalidInput(f"budget.{name}", f"{cap!r} is below 0", "use a fraction >= 0")
 
@@ -130,28 +144,44 @@ class Ledger:
 
     @property
     def left(self) -> Fraction:
-        """The rho that may still be charged, never below 0."""
-        return max(self.cap - self.spent, Fraction(0))
+        """The rho that may still be charged for noise of the kinds so far, never below 0."""
+        return max(self._most(self.charges) - self.spent, Fraction(0))
 
     def spend(self, charge: Charge) -> Ledger:
         """The ledger with `charge` in it; raises BudgetExhausted if a cap would be passed.
 
         The comparison sees public numbers only, so neither ledger nor refusal depends on data.
         """
-        if self.spent + charge.rho > self.cap:
-            raise BudgetExhausted(_refusal("privacy budget", charge, self.spent, self.cap))
-        cap = self.caps.get(charge.purpose)
-        if cap is not None and (spent := self.spent_on(charge.purpose)) + charge.rho > cap:
-            raise BudgetExhausted(_refusal(f"budget for {charge.purpose}", charge, spent, cap))
+        most = self._most((*self.charges, charge))
+        if self.spent + charge.rho > most:
+            raise BudgetExhausted(_refusal("privacy budget", charge, self.spent, most))
+        purpose, spent = charge.purpose, self.spent_on(charge.purpose)
+        most_on = self._most_on(purpose, charge)
+        if most_on is not None and spent + charge.rho > most_on:
+            raise BudgetExhausted(_refusal(f"budget for {purpose}", charge, spent, most_on))
         return self.recorded(charge)
+
+    def _most(self, charges: Iterable[Charge]) -> Fraction:
+        """Return the most rho of these charges together, by what is proved of their noise."""
+        if self.zcdp_cap is None or all(charge.is_gaussian for charge in charges):
+            return self.cap
+        return min(self.cap, self.zcdp_cap)
+
+    def _most_on(self, purpose: str, charge: Charge) -> Fraction | None:
+        """Return the same for one purpose with `charge`; None if it has no cap of its own."""
+        cap = self.caps.get(purpose)
+        earlier = (one for one in self.charges if one.purpose == purpose)
+        if cap is None or all(one.is_gaussian for one in (*earlier, charge)):
+            return cap
+        return min(cap, self.zcdp_caps.get(purpose, cap))
 
     def recorded(self, entry: Entry) -> Ledger:
         """The ledger with an `entry` that was committed before: read back, not asked again."""
-        return Ledger(self.cap, (*self.entries, entry), self.caps)
+        return replace(self, entries=(*self.entries, entry))
 
     def with_cap(self, cap: Fraction) -> Ledger:
         """The same charges under another cap; lowering it below `spent` only stops spending."""
-        return Ledger(cap, self.entries, self.caps)
+        return replace(self, cap=cap)
 
     @cached_property
     def lines(self) -> tuple[str, ...]:

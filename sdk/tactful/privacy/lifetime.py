@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tactful.privacy.accountant import epsilon_for, mu_from_rho
+from tactful.privacy.accountant import epsilon_for, epsilon_from_rho, mu_from_rho
 from tactful.privacy.budget import Charge, Ledger, total
 
 YEAR_SECONDS = 365 * 86_400
@@ -44,17 +44,38 @@ def lifetime(ledger: Ledger, delta: float, now: int) -> Lifetime:
             for purpose in sorted({charge.purpose for charge in charges})
         },
         tasks={charge.task_id: _spent([charge], delta) for charge in charges},
-        cap=epsilon_of(ledger.cap, delta),
+        cap=epsilon_of(ledger.cap, delta, gaussian=True),
         delta=delta,
     )
 
 
-def epsilon_of(rho: Fraction, delta: float) -> float:
-    """The epsilon that `rho` reads as at `delta`; nothing is nothing."""
-    return epsilon_for(mu_from_rho(rho), delta) if rho else 0.0
+def epsilon_of(rho: Fraction, delta: float, *, gaussian: bool) -> float:
+    """Return the epsilon that `rho` proves at `delta`; 0 for nothing.
+
+    Only where all of it is `gaussian` is that the Gaussian's own curve; a Gaussian satisfies its
+    rho too, so a mixture is converted from the sum.
+    """
+    if not rho:
+        return 0.0
+    return epsilon_for(mu_from_rho(rho), delta) if gaussian else epsilon_from_rho(rho, delta)
+
+
+def spent_epsilons(charges: Iterable[Charge], delta: float) -> Iterator[float]:
+    """Yield, after each charge, the epsilon of all charges so far."""
+    rho, gaussian = Fraction(0), True
+    for charge in charges:
+        rho, gaussian = rho + charge.rho, gaussian and charge.is_gaussian
+        yield epsilon_of(rho, delta, gaussian=gaussian)
+
+
+def spent_epsilon(charges: Iterable[Charge], delta: float) -> float:
+    """Return the epsilon of all `charges` together; 0 for none."""
+    listed = list(charges)
+    gaussian = all(charge.is_gaussian for charge in listed)
+    return epsilon_of(total(listed), delta, gaussian=gaussian)
 
 
 def _spent(charges: Iterable[Charge], delta: float) -> Spent:
-    kept = list(charges)
-    rho = total(kept)
-    return Spent(charges=len(kept), rho=rho, epsilon=epsilon_of(rho, delta))
+    listed = list(charges)
+    epsilon = spent_epsilon(listed, delta)
+    return Spent(charges=len(listed), rho=total(listed), epsilon=epsilon)

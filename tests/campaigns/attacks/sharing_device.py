@@ -9,7 +9,7 @@ from tactful.device.anchor import AnchorFile
 from tactful.device.clock import Clock
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
-from tactful.device.settings import Aggregators, Settings
+from tactful.device.settings import Aggregators, Placement, Settings
 from tactful.protocol.transport import HttpTransport, Request, Response
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful_aggregator.refresh import Training
@@ -53,7 +53,13 @@ class SharingTown:
     folder: Path
     relay: Relay
 
-    def opened(self, model: str, epsilon: float = 8.0, seconds: int = 7 * 86_400) -> None:
+    def opened(
+        self,
+        model: str,
+        epsilon: float = 8.0,
+        seconds: int = 7 * 86_400,
+        placement: Placement = "aggregator",
+    ) -> None:
         """Open the first round of a training."""
         training = Training(
             model=model,
@@ -64,6 +70,7 @@ class SharingTown:
             delta=1e-6,
             min_batch_size=4,
             round_seconds=seconds,
+            placement=placement,
         )
         self.pair.start(training)
         self.pair.refresh(model)
@@ -77,11 +84,12 @@ class SharingTown:
         anchor: AnchorFile | None = None,
         clock: Clock | None = None,
         lifetime_epsilon: float = 1_000.0,
+        placement: Placement = "aggregator",
     ) -> Personalizer:
         """A device on `name`.db that likes one item and shares with the pair."""
         settings = kind(
             path=str(self.folder / f"{name}.db"),
-            aggregators=Aggregators(**self.pair.aggregators(model)),
+            aggregators=Aggregators(**self.pair.aggregators(model), placement=placement),
             lifetime_epsilon=lifetime_epsilon,
             min_batch_size=4,
         )

@@ -14,7 +14,13 @@ DAY = 86_400
 def ledger(count: int, every: int, epsilon: float = 1.0) -> Ledger:
     rho = Fraction(mu_for(epsilon, 1e-5)) ** 2 / 2
     charges = [
-        Charge(task_id=f"{n}", purpose="a" if n % 2 else "b", rho=rho, time=n * every)
+        Charge(
+            task_id=f"{n}",
+            purpose="a" if n % 2 else "b",
+            rho=rho,
+            time=n * every,
+            event={"family": "rounded_gaussian"},
+        )
         for n in range(count)
     ]
     return Ledger(rho * count, tuple(charges))
