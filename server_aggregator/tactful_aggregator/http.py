@@ -8,7 +8,7 @@ import binascii
 import hmac
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -63,6 +63,8 @@ class Call:
     body: bytes
     method: str = "GET"
     media: str = ""
+    accept: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 Work = Callable[[Call], Response]
@@ -126,7 +128,8 @@ async def read(request: Request, reservation: Reservation, token: str | None = N
     media = request.headers.get("content-type", "")
     most = SMALL_BODY if token is None else request.app.state.max_body
     body = await body_of(request.receive, most, reservation)
-    return Call(dict(request.path_params), body, request.method, media)
+    accept, query = request.headers.get("accept", ""), dict(request.query_params)
+    return Call(dict(request.path_params), body, request.method, media, accept, query)
 
 
 async def body_of(receive: Receive, most: int, reservation: Reservation) -> bytes:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from tactful.errors import BatchCollected
 from tactful.protocol.codec import Reader, u64
 from tactful.protocol.collect_messages import AggregateShareReq, CollectionReq
-from tactful.protocol.dap import ReportError
+from tactful.protocol.dap import CONFIG_LIST, ReportError, config_list_version
 from tactful.protocol.dap_task import DapTask, encoded
 from tactful.protocol.messages import decode_upload, encode_config_list, encode_upload_errors
 from tactful_aggregator import aggregation, collection, upload
@@ -49,7 +49,9 @@ class Resources:
         """The key that shares for this half are sealed to, for any task and version."""
         answer = plain(encode_config_list([self.bench.keyring.config]))
         answer.headers["Cache-Control"] = f"max-age={CACHE_SECONDS}"
-        answer.headers["Content-Type"] = "application/dap-hpke-config-list"
+        dap = config_list_version(call.accept, names_task="task_id" in call.query)
+        answer.headers["Content-Type"] = dap.media_type(CONFIG_LIST, CONFIG_LIST)
+        answer.headers["Vary"] = "Accept"
         return answer
 
     def signed_hpke_config(self, call: Call) -> Response:
@@ -193,8 +195,10 @@ class LeaderUploads:
             reason = refused[0][1]
             code = UPLOAD_PROBLEMS.get(reason, "reportRejected")
             raise Problem(code, 400, f"the report was not taken: {reason.name.lower()}")
+        if not refused:
+            return plain(b"", 201)
         kind = dap.media_type("", "upload-errors")
-        return plain(encode_upload_errors(refused, dap), 200 if refused else 201, kind)
+        return plain(encode_upload_errors(refused, dap), 200, kind)
 
     def _arrivals(self, call: Call, provision: Provision) -> list[Arrival]:
         task, now = provision.task, self.resources.bench.clock()
@@ -281,7 +285,8 @@ class HelperResources(Resources):
             if call.method == "DELETE":
                 tx.delete_share(provision.task.id, first, last)
                 return plain(b"", 204)
-        return plain(released.share, 200, provision.task.dap.media_type("", "aggregate-share"))
+        kind = provision.task.dap.media_type("aggregate-share", "aggregate-share")
+        return plain(released.share, 200, kind)
 
 
 def _require(call: Call, task: DapTask, method: str) -> None:
@@ -291,8 +296,8 @@ def _require(call: Call, task: DapTask, method: str) -> None:
 
 def _require_media(call: Call, task: DapTask, old: str, new: str) -> None:
     """Refuse what says that it is another message, or one of another version."""
-    due = task.dap.media_type(old, new)
-    if call.media.replace(" ", "").lower() != due:
+    if not task.dap.is_media_type(call.media, old, new):
+        due = task.dap.media_type(old, new)
         raise Problem("invalidMessage", 415, f"the content type is not {due}")
 
 

@@ -76,6 +76,18 @@ class DapVersion:
         """The media type of a message: -09's name for it, and -18's."""
         return self.media + (new if self.configured else old)
 
+    def is_media_type(self, text: str, old: str, new: str) -> bool:
+        """Return whether a request's content type is that of this message.
+
+        In -18 it may also say which draft it follows, if it is this one ("Protocol Message Media
+        Type" in the draft).
+        """
+        parts = [part.strip().lower().replace('"', "") for part in text.split(";")]
+        hint = f"version={self.tag[-2:]}"
+        if self.configured and hint in parts[1:]:
+            parts.remove(hint)
+        return ";".join(parts) == self.media_type(old, new)
+
     def input_share_info(self, role: int) -> bytes:
         """What a share for `role` is sealed for."""
         return f"{self.tag} input share".encode() + bytes([CLIENT, role])
@@ -91,4 +103,33 @@ class DapVersion:
 
 DAP_09 = DapVersion("dap-09", "application/dap-", True, False, VDAF_08, _09)
 DAP_18 = DapVersion("dap-18", "application/ppm-dap;message=", False, True, VDAF_18, _18)
+CONFIG_LIST = "hpke-config-list"
 VERSIONS: Mapping[str, DapVersion] = MappingProxyType({one.tag: one for one in (DAP_09, DAP_18)})
+
+
+def config_list_version(accept: str, *, names_task: bool) -> DapVersion:
+    """Return the version whose media type answers a request for HPKE configs.
+
+    The resource has no task, so it follows what is accepted. Where that says nothing, only a
+    client of -09 names a task in the query, and clients of -18 insist on their type.
+    """
+    quality = {dap: _quality(accept, dap.media_type(CONFIG_LIST, CONFIG_LIST)) for dap in _NEWEST}
+    best = max(quality.values())
+    if best > 0:
+        return next(dap for dap in _NEWEST if quality[dap] == best)
+    return DAP_09 if names_task else DAP_18
+
+
+_NEWEST = (DAP_18, DAP_09)
+
+
+def _quality(accept: str, media: str) -> float:
+    """Return how much a client wants exactly this type (RFC 9110, section 12.4.2); 0 if not."""
+    for listed in accept.lower().replace(" ", "").replace('"', "").split(","):
+        named, _, weight = listed.partition(";q=")
+        if named == media:
+            try:
+                return float(weight or 1)
+            except ValueError:
+                return 0.0
+    return 0.0
