@@ -135,6 +135,7 @@ def test_a_retry_after_the_key_has_ended_seals_the_same_shares_anew_and_costs_no
         assert device.memory.ledger.spent == spent
         assert done.disclosure.sha256 == device.memory.disclosures[done.disclosure.task_id].sha256
         assert device.sent_bytes(done.disclosure) == town.uploads[-1]
+        device._vault.verify()
 
     first, second = (Report.decode(body, done.task.dap.dap) for body in town.uploads)
     assert (first.metadata, first.public_share) == (second.metadata, second.public_share)
