@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
@@ -34,6 +34,14 @@ from tactful_aggregator.published_log import PublishedLog
 from tactful_aggregator.resources import HelperResources, LeaderResources
 from tactful_aggregator.settings import Half, refused
 from tactful_aggregator.worker import Worker, collect_garbage
+
+
+@dataclass(frozen=True)
+class Advance:
+    """What the operator asks of a training: the step that it is at, None for any."""
+
+    step: int | None = None
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
 
 
 @dataclass(frozen=True)
@@ -117,10 +125,15 @@ class Service:
         return self._status(refresh.start(self.store, self.half, training, self.clock()))
 
     def advance(self, call: Call) -> Response:
-        """Take the next step of a training."""
+        """Take the next step of a training, if it is at the step that the request names."""
         model = call.path["model"]
-        standing = refresh.step(self.store, self.half, self._peer, model, self.clock())
+        asked = _parsed(Advance, "refresh", call.body) if call.body else Advance()
+        standing = refresh.step(self.store, self.half, self._peer, model, self.clock(), asked.step)
         return self._status(standing)
+
+    def abandon(self, call: Call) -> Response:
+        """End a training that is not released."""
+        return self._status(refresh.abandon(self.store, call.path["model"]))
 
     def open_experiment(self, call: Call) -> Response:
         """Open a period of an experiment."""
@@ -193,6 +206,7 @@ class Service:
         return {
             "model": standing.training.model,
             "state": standing.state,
+            "step": standing.step,
             "rounds": standing.plan.rounds,
             "round": None if standing.task is None else len(standing.tasks),
             "reports": reports,
@@ -222,6 +236,7 @@ def build(service: Service) -> Starlette:
             route("GET", "/transcript/proofs/{sha256}/{since}", service.proof),
             route("POST", "/operator/trainings", service.start, token),
             route("POST", "/operator/trainings/{model}/refresh", service.advance, token),
+            route("POST", "/operator/trainings/{model}/abandon", service.abandon, token),
             route("POST", "/operator/experiments", service.open_experiment, token),
             route("POST", "/operator/experiments/{experiment}", service.read_experiment, token),
             route("GET", "/operator/status", service.status, token),

@@ -26,6 +26,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+training_app = typer.Typer(help="Work on a training as a whole.", no_args_is_help=True)
+app.add_typer(training_app, name="training")
 Folder = Annotated[Path, typer.Option("--dir", help="the half's folder")]
 
 
@@ -90,6 +92,7 @@ def serve(
     with store.transaction() as tx:
         if store.is_local:
             tx.release_leases()  # their holder is the process that was here before
+            tx.drop_locks()
     service = Service(half, store, HttpTransport())
     chosen = port or urlsplit(half.settings.url).port or 8080
     config = uvicorn.Config(
@@ -173,7 +176,17 @@ def described(training: bytes, items: bytes) -> bytes:
 def refresh(folder: Folder, model: str) -> None:
     """Take the next step of a training: collect the open round, open the next, or release."""
     _require_name("model", model)
-    _show(_ask(folder, "POST", f"/operator/trainings/{model}/refresh"))
+    # the request names the step, so that two timers at once, or a retry, take it once
+    step = _step_of(_parsed(_ask(folder, "GET", "/operator/status")), model)
+    body = b"" if step is None else json.dumps({"step": step}).encode()
+    _show(_ask(folder, "POST", f"/operator/trainings/{model}/refresh", body))
+
+
+@training_app.command()
+def abandon(folder: Folder, model: str) -> None:
+    """End a training that is not released; charges stay, and the model can be trained again."""
+    _require_name("model", model)
+    _show(_ask(folder, "POST", f"/operator/trainings/{model}/abandon"))
 
 
 @app.command()
@@ -260,11 +273,22 @@ def _reason(answer: Response) -> str:
 
 
 def _show(body: bytes) -> None:
+    print(json.dumps(_parsed(body), indent=1))
+
+
+def _parsed(body: bytes) -> object:
     try:
-        told = json.loads(body)
+        return json.loads(body)
     except ValueError as other:
         raise TactfulError("url: the answer is no JSON; is a Tactful leader there?") from other
-    print(json.dumps(told, indent=1))
+
+
+def _step_of(status: object, model: str) -> int | None:
+    """The step that a model's training is at; None if the status names no such training."""
+    for training in status if isinstance(status, list) else []:
+        if isinstance(training, dict) and training.get("model") == model:
+            return int(training["step"])
+    return None
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from tactful_aggregator.datastore import Datastore, Period
 from tactful_aggregator.promised import BOX, LEVELS, check_honest, fresh_nonce, round_noise
 from tactful_aggregator.refresh import Peer, log, record_batch, too_few_came
 from tactful_aggregator.settings import Half
+from tactful_aggregator.steps import exclusive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,34 @@ def model_of(experiment: Experiment) -> str:
 
 
 def start(store: Datastore, half: Half, peer: Peer, opening: Opening, now: int) -> Task:
-    """Open a period; raises InvalidInput while one is open, TaskRejected if a half refuses."""
+    """Open a period; raises InvalidInput while one is open, TaskRejected if a half refuses.
+
+    If another caller opened just this period meanwhile, return its task and open none.
+    """
+    model = model_of(opening.experiment)
+    before = _unread(store, model)
+    with exclusive(store, model) as held:
+        unread = _unread(held, model)
+        if unread is not None and unread != before and _is_same(unread, opening):
+            return unread
+        return _opened(held, half, peer, opening, now)
+
+
+def _unread(store: Datastore, model: str) -> Task | None:
+    with store.transaction() as tx:
+        signed = tx.unread_task(model)
+    return None if signed is None else signed.task
+
+
+def _is_same(task: Task, opening: Opening) -> bool:
+    """Whether the task is of a period that was asked for with this opening."""
+    seconds = task.expires - task.opens
+    promised = ("epsilon", "delta", "min_batch_size", "placement", "honest")
+    alike = all(getattr(task, name) == getattr(opening, name) for name in promised)
+    return alike and (task.guide, seconds) == (opening.experiment.sha256, opening.period_seconds)
+
+
+def _opened(store: Datastore, half: Half, peer: Peer, opening: Opening, now: int) -> Task:
     task = _task(half, opening, now)
     with store.transaction() as tx:
         unread = tx.unread_task(task.model)
@@ -113,6 +141,11 @@ def read(store: Datastore, half: Half, peer: Peer, experiment_id: str, now: int)
     Raises BatchTooSmall while too few reports have come, InvalidInput for an unknown experiment. A
     period that ended with too few is left out.
     """
+    with exclusive(store, f"experiment-{experiment_id}") as held:
+        return _read(held, half, peer, experiment_id, now)
+
+
+def _read(store: Datastore, half: Half, peer: Peer, experiment_id: str, now: int) -> Result:
     model = f"experiment-{experiment_id}"
     with store.transaction() as tx:
         pending = tx.unread_task(model)

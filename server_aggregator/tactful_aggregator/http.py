@@ -31,6 +31,7 @@ from tactful.errors import (
     VaultError,
 )
 from tactful.protocol.dap_task import encoded
+from tactful_aggregator.datastore import LockLost
 from tactful_aggregator.problems import URN, Problem, invalid
 
 CODES: dict[type[TactfulError], tuple[str, int]] = {
@@ -42,6 +43,7 @@ CODES: dict[type[TactfulError], tuple[str, int]] = {
     ModelRejected: ("modelRejected", 400),
     ProtocolError: ("invalidMessage", 400),
     InvalidInput: ("invalidInput", 400),
+    LockLost: ("stepInProgress", 409),
     StorageFull: ("storageFull", 507),
     VaultError: ("storageUnavailable", 503),
     TransportError: ("peerUnreachable", 502),

@@ -67,6 +67,7 @@ def newest_training(tasks: Sequence[Task]) -> list[Task]:
 def countersign_task(store: Datastore, half: Half, task: Task, leader_signature: bytes) -> bytes:
     """The helper's signature over a task that is safe and by its leader; the helper keeps it."""
     with store.transaction() as tx:
+        tx.hold_order()  # two tasks at once must not both be the next round
         check(task, tx.tasks(task.model), half)
         mine = half.keys.signer.sign(TASK_SIGNED_AS + task.document)
         signed = SignedTask(task, {"leader": leader_signature, "helper": mine})

@@ -30,10 +30,11 @@ from tactful.protocol.model import ModelRelease, SignedRelease, pack, unpack
 from tactful.protocol.task import SIGNED_AS as TASK_SIGNED_AS
 from tactful.protocol.task import SignedTask, Task
 from tactful_aggregator import preflight
-from tactful_aggregator.datastore import Datastore, Transaction
+from tactful_aggregator.datastore import ABANDONED, CLOSING, OPEN, Datastore, Transaction
 from tactful_aggregator.preflight import known
 from tactful_aggregator.promised import BOX, LEVELS, check_honest, fresh_nonce, round_noise
 from tactful_aggregator.settings import Half
+from tactful_aggregator.steps import exclusive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,13 @@ class Standing:
     guide: str | None = None
     tasks: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
-    state: Literal["waiting", "open", "released"] = "waiting"
+    state: Literal["waiting", "open", "released", "abandoned"] = "waiting"
     proposed: str | None = None
+
+    @property
+    def step(self) -> int:
+        """The number of steps taken: opening a round is a step, collecting it the next."""
+        return 2 * len(self.tasks) + (self.state == "open")
 
     def json(self) -> dict[str, object]:
         """As the datastore keeps it."""
@@ -129,14 +135,14 @@ def start(store: Datastore, half: Half, training: Training, now: int) -> Standin
     )
     standing = Standing(training=training, plan=plan)
     first = _task(half, standing, now)
-    with store.transaction() as tx:
+    with exclusive(store, training.model) as held, held.transaction() as tx:
         preflight.check(first, tx.tasks(training.model), half)
         kept = tx.training(training.model)
         if kept is not None and not _is_over(tx, Standing.from_json(kept), now):
             raise InvalidInput(
                 "model",
                 f"{training.model!r} is in training already",
-                "refresh it to its end, or wait until its open round has ended with too few",
+                "refresh it to its end, or end it: tactful-aggregator training abandon MODEL",
             )
         tx.keep_training(training.model, standing.json())
     return standing
@@ -148,7 +154,7 @@ def _is_over(tx: Transaction, standing: Standing, now: int) -> bool:
         return too_few_came(tx, known(tx, standing.task), now)
     if standing.proposed is not None:
         return now >= Task.parse(standing.proposed.encode()).expires
-    return standing.state == "released" or not standing.tasks
+    return standing.state in ("released", "abandoned") or not standing.tasks
 
 
 def too_few_came(tx: Transaction, task: Task, now: int) -> bool:
@@ -156,17 +162,58 @@ def too_few_came(tx: Transaction, task: Task, now: int) -> bool:
     return now >= task.expires and tx.count_reports(task.id) < task.min_batch_size
 
 
-def step(store: Datastore, half: Half, peer: Peer, model: str, now: int) -> Standing:
+def step(
+    store: Datastore, half: Half, peer: Peer, model: str, now: int, expected: int | None = None
+) -> Standing:
     """Take the next step: open the round, or collect it and open the next, or release.
 
-    Raises BatchTooSmall while too few reports have come, TaskRejected if a half refuses.
+    If the training is not at step `expected`, or another caller took the step meanwhile, return
+    where it stands and take none. Raises BatchTooSmall while too few reports have come,
+    TaskRejected if a half refuses.
     """
-    standing = standing_of(store, model)
-    if standing.state == "released":
-        raise InvalidInput("model", f"{model!r} is released", "start a new training")
+    before = standing_of(store, model)
+    with exclusive(store, model) as held:
+        standing = standing_of(held, model)
+        as_expected = (
+            before.step == standing.step if expected is None else expected == standing.step
+        )
+        if not as_expected:
+            return standing
+        return _stepped(held, half, peer, standing, now)
+
+
+def _stepped(store: Datastore, half: Half, peer: Peer, standing: Standing, now: int) -> Standing:
+    if standing.state in ("released", "abandoned"):
+        model = standing.training.model
+        raise InvalidInput("model", f"{model!r} is {standing.state}", "start a new training")
     if standing.task is not None:
         standing = _collected(store, half, peer, standing, now)
     return standing if standing.state == "released" else _opened(store, half, peer, standing, now)
+
+
+def abandon(store: Datastore, model: str) -> Standing:
+    """End a training that is not released, so that its model can be trained again.
+
+    Its rounds take no more reports. What devices were charged stays charged, and its tasks stay in
+    the transcript. Raises InvalidInput if the model is released or not in training.
+    """
+    with exclusive(store, model) as held:
+        standing = standing_of(held, model)
+        if standing.state == "released":
+            raise InvalidInput("model", f"{model!r} is released", "start a new training")
+        ended = replace(standing, state="abandoned", task=None, proposed=None)
+        with held.transaction() as tx:
+            for task in tx.tasks(model):
+                _end_round(tx, task)
+            tx.keep_training(model, ended.json())
+    return ended
+
+
+def _end_round(tx: Transaction, task: Task) -> None:
+    tx.hold_task(task.id, alone=True)
+    if tx.task_state(task.id) in (OPEN, CLOSING):
+        tx.close_batch(task.id, 0, 1)
+        tx.set_task_state(task.id, ABANDONED)
 
 
 def standing_of(store: Datastore, model: str) -> Standing:
@@ -350,6 +397,7 @@ def _lead(store: Datastore, standing: Standing) -> Lead | None:
 
 def log(tx: Transaction, kind: transcript.Kind, document: bytes, now: int) -> None:
     """Publish a document in the transcript, in the transaction that publishes it."""
+    tx.hold_order()
     written = tx.transcript()
     latest = transcript.parse(written[-1]).time if written else 0  # a clock may have gone back
     entry = transcript.follow(len(written), kind, document, max(now, latest))

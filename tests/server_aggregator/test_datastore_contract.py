@@ -5,7 +5,10 @@
 
 import os
 import secrets
+import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -18,6 +21,7 @@ from tactful_aggregator.datastore import (
     SHARDS,
     Datastore,
     Kept,
+    LockLost,
     Part,
     Released,
 )
@@ -292,3 +296,67 @@ def test_of_two_who_answer_one_job_the_later_waits_and_reads_what_the_first_kept
     thread.join()
 
     assert found == [False, (b"hash", b"answer")]
+
+
+def test_a_lock_has_one_holder_until_it_is_dropped_or_expires(store) -> None:
+    with store.transaction() as tx:
+        assert tx.take_lock("films", b"a", 0, 60)
+        assert not tx.take_lock("films", b"b", 59, 120)
+        assert tx.take_lock("books", b"b", 59, 120)
+        assert tx.renew_lock("films", b"a", 90)
+        assert tx.take_lock("films", b"b", 90, 150)
+        assert not tx.renew_lock("films", b"a", 200)
+        tx.drop_lock("films", b"a")
+        assert tx.holds_lock("films", b"b")
+        assert not tx.holds_lock("films", b"a")
+        tx.drop_lock("films", b"b")
+        assert tx.take_lock("films", b"a", 0, 60)
+
+
+def test_of_many_who_want_a_lock_at_once_one_gets_it(store) -> None:
+    def take(number: int) -> bool:
+        with store.transaction() as tx:
+            return tx.take_lock("films", bytes([number]), 0, 60)
+
+    with ThreadPoolExecutor(8) as callers:
+        assert sum(callers.map(take, range(8))) == 1
+
+
+def test_a_store_whose_lock_was_taken_over_writes_nothing(store) -> None:
+    with store.transaction() as tx:
+        tx.take_lock("films", b"a", 0, 60)
+    held = store.fenced("films", b"a")
+    with held.transaction() as tx:
+        tx.keep_training("films", {"step": 1})
+    with store.transaction() as tx:
+        tx.take_lock("films", b"b", 60, 120)
+
+    with pytest.raises(LockLost), held.transaction() as tx:
+        tx.keep_training("films", {"step": 2})
+
+    with store.transaction() as tx:
+        assert tx.training("films") == {"step": 1}
+
+
+def test_tasks_that_are_added_at_once_are_all_there(store) -> None:
+    def add(number: int) -> bool:
+        with store.transaction() as tx:
+            return tx.add_provision(bytes([number]) * 32, b"", 1)
+
+    with ThreadPoolExecutor(8) as callers:
+        assert all(callers.map(add, range(8)))
+
+    with store.transaction() as tx:
+        assert sorted(tx.task_ids()) == [bytes([number]) * 32 for number in range(8)]
+        assert not tx.add_provision(bytes(32), b"other", 1)
+
+
+def test_a_database_without_the_newest_table_gets_it(tmp_path) -> None:
+    Datastore(tmp_path / "aggregator.db", "leader").close()
+    with closing(sqlite3.connect(tmp_path / "aggregator.db")) as raw:
+        raw.execute("drop table step_lock")
+
+    store = Datastore(tmp_path / "aggregator.db", "leader")
+    with store.transaction() as tx:
+        assert tx.take_lock("films", b"a", 0, 60)
+    store.close()

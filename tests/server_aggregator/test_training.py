@@ -1,5 +1,10 @@
 """A training goes on after whatever was lost between the halves, with tasks of its own."""
 
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -7,11 +12,26 @@ from tactful.errors import BatchTooSmall, InvalidInput, TaskRejected, TransportE
 from tactful.protocol.experiment import Arm, Experiment, Metric
 from tactful.protocol.model import ModelRelease
 from tactful.protocol.task import Task
-from tactful_aggregator import experiments, refresh
+from tactful_aggregator import experiments, refresh, steps
+from tactful_aggregator.datastore import Datastore, LockLost
 from tactful_aggregator.experiments import Opening
+from tactful_aggregator.problems import Problem
 from tactful_aggregator.refresh import Training
 
 ROUNDS = {"users": 10_000, "epsilon": 8.0}  # enough for more rounds than one
+
+
+TRIAL = Experiment(
+    id="colours",
+    layer="ranking",
+    first=0,
+    slots=100,
+    opens=0,
+    closes=1 << 40,
+    days=3,
+    arms=(Arm(name="control", share="1/2"), Arm(name="varied", share="1/2")),
+    metrics=(Metric(name="clicks", counts="click", low=0, high=8, effect=2),),
+)
 
 
 class Losing:
@@ -157,17 +177,7 @@ def test_two_alike_trainings_at_one_moment_have_two_tasks(pair, now: int) -> Non
 
 
 def test_a_period_that_ended_with_too_few_is_left_out_and_not_the_end(pair, now: int) -> None:
-    trial = Experiment(
-        id="colours",
-        layer="ranking",
-        first=0,
-        slots=100,
-        opens=0,
-        closes=1 << 40,
-        days=3,
-        arms=(Arm(name="control", share="1/2"), Arm(name="varied", share="1/2")),
-        metrics=(Metric(name="clicks", counts="click", low=0, high=8, effect=2),),
-    )
+    trial = TRIAL
     opening = Opening(experiment=trial, epsilon=1000.0, delta=1e-6, min_batch_size=4)
     both = (pair.leader_store, pair.leader, pair)
     experiments.start(*both, opening, now)
@@ -186,3 +196,141 @@ def test_a_period_that_ended_with_too_few_is_left_out_and_not_the_end(pair, now:
             experiments.read(*both, trial.id, over)
     with pair.leader_store.transaction() as tx:
         assert [one.people for one in tx.periods(task.model)] == [4]
+
+
+def at_once(*calls: Callable[[], object]) -> list[object]:
+    """The answers of calls that run at the same time."""
+    with ThreadPoolExecutor(len(calls)) as callers:
+        return [answer.result() for answer in [callers.submit(call) for call in calls]]
+
+
+class Slow(Losing):
+    """The pair, whose helper takes its time to sign."""
+
+    def __init__(self, pair) -> None:
+        super().__init__(pair, 0)
+
+    def sign_task(self, task: Task, signature: bytes) -> bytes:
+        time.sleep(0.2)
+        return super().sign_task(task, signature)
+
+
+def test_the_same_step_requested_at_once_is_taken_once_with_one_answer(pair, now: int) -> None:
+    store, peer = pair.leader_store, Slow(pair)
+    refresh.start(store, pair.leader, training(), now)
+
+    answers = at_once(*[lambda: refresh.step(store, pair.leader, peer, "films", now)] * 4)
+
+    assert answers == [refresh.standing_of(store, "films")] * 4
+    for published in pair.asked(lambda tx: len(tx.tasks("films"))):
+        assert published == 1
+    contributed(pair, newest(pair))
+    answers = at_once(*[lambda: refresh.step(store, pair.leader, peer, "films", now)] * 4)
+    assert {answer.step for answer in answers} == {3}
+    with store.transaction() as tx:
+        assert [task.round for task in tx.tasks("films")] == [0, 1]
+
+
+def test_a_step_that_is_named_is_taken_once_however_often_it_is_requested(pair, now: int) -> None:
+    store = pair.leader_store
+    refresh.start(store, pair.leader, training(), now)
+    first = refresh.step(store, pair.leader, pair, "films", now, 0)
+    contributed(pair, newest(pair))
+
+    assert refresh.step(store, pair.leader, pair, "films", now, 0) == first
+    assert refresh.step(store, pair.leader, pair, "films", now, first.step).step == 3
+
+
+def test_a_step_whose_lease_was_taken_over_writes_nothing(pair, now: int) -> None:
+    store = pair.leader_store
+    refresh.start(store, pair.leader, training(), now)
+
+    class Frozen(Losing):
+        """Its helper answers after the lease expired and another process holds the lock."""
+
+        def sign_task(self, task: Task, signature: bytes) -> bytes:
+            with store.transaction() as tx:
+                late = int(time.time()) + steps.LEASE_SECONDS + 1
+                assert tx.take_lock("step films", b"other", late, late + 1)
+            return super().sign_task(task, signature)
+
+    with pytest.raises(LockLost):
+        refresh.step(store, pair.leader, Frozen(pair, 0), "films", now)
+
+    with store.transaction() as tx:
+        assert tx.tasks("films") == []
+        assert tx.transcript() == []
+        tx.drop_locks()
+    assert refresh.step(store, pair.leader, pair, "films", now).state == "open"
+    mine, theirs = pair.asked(lambda tx: [task.id for task in tx.tasks("films")])
+    assert mine == theirs
+
+
+def test_a_step_that_takes_too_long_is_named_to_who_waits(pair, now: int, monkeypatch) -> None:
+    store = pair.leader_store
+    refresh.start(store, pair.leader, training(), now)
+    monkeypatch.setattr(steps, "WAIT_SECONDS", 0.0)
+
+    with steps.exclusive(store, "films"), pytest.raises(Problem, match="a step of 'films' runs"):
+        refresh.step(store, pair.leader, pair, "films", now)
+
+
+def test_an_abandoned_training_can_be_begun_again_and_refunds_nothing(pair, now: int) -> None:
+    store = pair.leader_store
+    refresh.start(store, pair.leader, training(), now)
+    refresh.step(store, pair.leader, pair, "films", now)
+    contributed(pair, newest(pair))
+    refresh.step(store, pair.leader, pair, "films", now)
+    late, before = newest(pair), published(store)
+
+    assert refresh.abandon(store, "films").state == "abandoned"
+
+    with pytest.raises(InvalidInput, match="'films' is abandoned; start a new training"):
+        refresh.step(store, pair.leader, pair, "films", now)
+    with store.transaction() as tx:
+        assert tx.open_task("films") is None
+    rows = np.full((4, late.encoding.padded), 7)
+    assert len(pair.receive(late, *pair.reports(late, rows))) == 4
+    assert published(store) == before  # its tasks stay: whoever was charged can see for what
+
+    refresh.start(store, pair.leader, training(epsilon=0.01), now)
+    refresh.step(store, pair.leader, pair, "films", now)
+    contributed(pair, newest(pair))
+    assert refresh.step(store, pair.leader, pair, "films", now).state == "released"
+    with pytest.raises(InvalidInput, match="is released"):
+        refresh.abandon(store, "films")
+    assert published(store)[: len(before)] == before
+
+
+def published(store: Datastore) -> list[str]:
+    with store.transaction() as tx:
+        return tx.transcript()
+
+
+def test_two_openings_of_a_period_at_once_are_one(pair, now: int) -> None:
+    opening = Opening(experiment=TRIAL, epsilon=1000.0, delta=1e-6, min_batch_size=4)
+    both = (pair.leader_store, pair.leader, Slow(pair))
+
+    tasks = at_once(*[lambda: experiments.start(*both, opening, now)] * 3)
+
+    assert len({task.id for task in tasks}) == 1
+    with pair.leader_store.transaction() as tx:
+        assert [task.id for task in tx.tasks(tasks[0].model)] == [tasks[0].id]
+
+
+def test_two_readings_of_a_period_at_once_collect_it_once(pair, now: int) -> None:
+    opening = Opening(experiment=TRIAL, epsilon=1000.0, delta=1e-6, min_batch_size=4)
+    both = (pair.leader_store, pair.leader, pair)
+    task = experiments.start(*both, opening, now)
+    contributed(pair, task)
+
+    def read() -> str:
+        with pytest.raises(InvalidInput, match="people") as refused:  # nobody was in an arm
+            experiments.read(*both, TRIAL.id, now)
+        return str(refused.value)
+
+    assert len(set(at_once(read, read, read))) == 1
+    with pair.leader_store.transaction() as tx:
+        assert [one.people for one in tx.periods(task.model)] == [4]
+        kinds = [json.loads(line)["kind"] for line in tx.transcript()]
+    assert kinds == ["task", "result"]

@@ -6,6 +6,7 @@ any point. The statements are in groups, and a transaction has all of them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from tactful.errors import InvalidInput, StorageFull, VaultError, VaultForeign
 from tactful_aggregator.datastore.batches import BatchRows, Part, Released
+from tactful_aggregator.datastore.locks import LockLost, LockRows
 from tactful_aggregator.datastore.published import Period, PublishedRows
 from tactful_aggregator.datastore.reports import Kept, ReportRows
 from tactful_aggregator.datastore.schema import (
@@ -49,6 +51,7 @@ __all__ = [
     "WAITING",
     "Datastore",
     "Kept",
+    "LockLost",
     "Part",
     "Period",
     "Released",
@@ -59,7 +62,7 @@ URL = "use postgresql+psycopg://user@host/name"
 SHARDS = 32  # of a sum, where several can write at once
 
 
-class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows):
+class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows, LockRows):
     """The statements, each by the name of what it does."""
 
     def claim(self, where: str, role: str) -> None:
@@ -82,6 +85,7 @@ class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows):
             raise VaultForeign(f"{where}: written by an older version; begin in a new folder")
         if known["role"] != role:
             raise VaultForeign(f"{where}: it belongs to a {known['role']}, not a {role}")
+        tables.create_all(self._connection)  # tables that were added without a new version
 
 
 class Datastore:
@@ -93,6 +97,7 @@ class Datastore:
     def __init__(self, place: Path | str, role: str) -> None:
         self._engine, self._shown = _engine(place), _shown(place)
         self._shards = 1 if self._engine.dialect.name == "sqlite" else SHARDS
+        self._fence: tuple[str, bytes] | None = None
         try:
             with self.transaction() as tx:
                 tx.claim(self._shown, role)
@@ -104,6 +109,12 @@ class Datastore:
         """Whether this half is one machine's: its file, and the folder beside it."""
         return self._shards == 1
 
+    def fenced(self, name: str, holder: bytes) -> Datastore:
+        """The same database for who holds a lock: else each transaction raises LockLost."""
+        fenced = copy.copy(self)
+        fenced._fence = name, holder
+        return fenced
+
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """All or nothing, in SQLite one writer at a time.
@@ -112,7 +123,10 @@ class Datastore:
         """
         try:
             with self._engine.begin() as connection:
-                yield Transaction(connection, self._shards)
+                tx = Transaction(connection, self._shards)
+                if self._fence is not None and not tx.holds_lock(*self._fence):
+                    raise LockLost(f"{self._fence[0]}: another process took it over; ask again")
+                yield tx
         except DatabaseError as refused:
             if "disk is full" in str(refused.orig) or "No space left" in str(refused.orig):
                 raise StorageFull("database: the disk is full; free some space") from refused

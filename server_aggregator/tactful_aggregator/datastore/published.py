@@ -30,6 +30,7 @@ class PublishedRows(Rows):
 
     def add_period(self, model: str, kept: Period) -> bool:
         """Keep what a period summed to; False if it was kept before."""
+        self.hold_order()
         number = self._run(select(func.count()).select_from(period)).scalar_one()
         return self._add(period, {"number": number, "model": model, **vars(kept)})
 

@@ -58,6 +58,14 @@ report = Table(
 Index("report_waiting", report.c.task_id, report.c.state, report.c.bucket)
 Index("report_job", report.c.job_id)
 Index("report_state", report.c.state, report.c.task_id)
+# who takes a step that only one process may take at a time, and until when
+step_lock = Table(
+    "step_lock",
+    tables,
+    Column("name", String, primary_key=True),
+    Column("holder", LargeBinary),  # the holder's token: only who shows it may write
+    Column("leased_until", BigInteger),
+)
 # which reports the halves take together: leased by one worker, the same answer on every repeat
 job = Table(
     "job",

@@ -22,6 +22,7 @@ class TaskRows(Rows):
         return self._add_task(task_id, "", document, expires)
 
     def _add_task(self, task_id: bytes, model: str, body: bytes, expires: int) -> bool:
+        self.hold_order()
         number = self._run(select(func.coalesce(func.max(task.c.number), -1) + 1)).scalar_one()
         row = {"id": task_id, "number": number, "model": model, "body": body}
         return self._add(task, {**row, "state": OPEN, "expires": expires})
@@ -86,6 +87,7 @@ class TaskRows(Rows):
 
         Its epoch is above that of every key before, and at least `least_epoch`.
         """
+        self.hold_order()
         number = self._run(select(func.coalesce(func.max(hpke_key.c.number), -1) + 1)).scalar_one()
         number = max(number, least_epoch)
         row: dict[str, object] = {"config_id": config_id, "number": number, "private": private}
