@@ -18,7 +18,8 @@ TactfulError
 │   ├── ProofRejected         a report's proof does not hold
 │   ├── TaskRejected          a task is unsigned, foreign, unsafe or out of its time
 │   ├── HpkeConfigRejected    an HPKE config is unsigned, foreign, out of its time or old
-│   └── ReportRejected        the aggregator refused a report, with its reason
+│   ├── ReportRejected        the aggregator refused a report, with its reason
+│   └── CollectionDeleted     the collection job was deleted before it was answered
 ├── TransportError            the aggregator cannot be reached
 ├── ModelRejected             a release is unsigned, foreign, stale or rolled back
 └── BatchError                a batch cannot be released
@@ -35,6 +36,7 @@ __all__ = [
     "BatchMismatch",
     "BatchTooSmall",
     "BudgetExhausted",
+    "CollectionDeleted",
     "ConsentMissing",
     "DatasetError",
     "DecodeError",
@@ -166,6 +168,10 @@ class ReportRejected(ProtocolError):
     def __reduce__(self) -> tuple[type[ReportRejected], tuple[str, str]]:
         """As InvalidInput does."""
         return type(self), (self.code, self.detail)
+
+
+class CollectionDeleted(ProtocolError):
+    """The collection job was deleted before it was answered; the batch can be collected again."""
 
 
 class TransportError(TactfulError):

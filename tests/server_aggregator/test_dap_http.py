@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tactful.errors import BatchTooSmall, ProtocolError, ReportRejected, TransportError
+from tactful.errors import (
+    BatchTooSmall,
+    CollectionDeleted,
+    ProtocolError,
+    ReportRejected,
+    TransportError,
+)
 from tactful.protocol import report as client
 from tactful.protocol.collect_messages import CollectionReq, Interval, Query
 from tactful.protocol.collector import Sum
@@ -143,17 +149,96 @@ def test_overlapping_intervals_are_refused_and_repeats_are_not(
     assert (collected(pair, task, query).total == first.total).all()
 
 
-def test_a_second_job_for_a_batch_is_refused_in_dap_09(pair: DapPair) -> None:
-    task = served(pair, "dap-09")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("state", ["pending", "finished", "deleted"])
+def test_a_second_job_for_a_query_has_the_same_answer_in_dap_09(
+    pair: DapPair, mode: str, state: str
+) -> None:
+    task = served(
+        pair, "dap-09", batch_mode=mode, noise=Noise(family="rounded_gaussian", sigma2="100/1")
+    )
     sent(pair, task, 1)
-    query = pair.collector(task).everything()
-    collected(pair, task, query)
-    url = f"{task.leader}/tasks/{task.encoded_id}/collection_jobs/{encoded(bytes(16))}"
-    body, token = CollectionReq(query).encode(task), pair.leader.keys.token
+    collector = pair.collector(task)
+    query = collector.everything()
+    first = collector.create(pair.network, query)
+    if state != "pending":
+        pair.work()
+    totals = [] if state == "pending" else [collector.poll(pair.network, first, query)]
+    token = pair.leader.keys.token
+    if state == "deleted":
+        assert asked(pair, "DELETE", first, token=token).status == 204
+    second = f"{task.leader}/tasks/{task.encoded_id}/collection_jobs/{encoded(bytes(16))}"
+    body = CollectionReq(query).encode(task)
 
-    answer = asked(pair, "PUT", url, body, "application/dap-collect-req", token)
+    assert asked(pair, "PUT", second, body, "application/dap-collect-req", token).status == 201
+    pair.work()
+    totals += [collector.poll(pair.network, second, query)]
+    if state == "pending":
+        totals += [collector.poll(pair.network, first, query)]
 
-    assert code(answer) == "batchQueriedTooManyTimes"
+    assert all(isinstance(one, Sum) for one in totals)
+    assert len({str(one.total) for one in totals}) == 1
+    assert len(totals) == 2
+
+
+@versions
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_whose_pending_job_was_deleted_is_collected_by_another(
+    pair: DapPair, protocol: str, mode: str
+) -> None:
+    task = served(pair, protocol, batch_mode=mode, min_batch_size=2)
+    sent(pair, task, 1)
+    collector = pair.collector(task)
+    query = collector.everything()
+    job = collector.create(pair.network, query)
+    pair.work()
+    assert asked(pair, "DELETE", job, token=pair.leader.keys.token).status == 204
+    with pytest.raises(CollectionDeleted, match="begin another one"):
+        collector.poll(pair.network, job, query)
+    sent(pair, task, 1)
+
+    assert collected(pair, task).count == 2
+
+
+@versions
+def test_a_job_that_is_deleted_while_it_is_answered_stays_deleted(
+    pair: DapPair, protocol: str
+) -> None:
+    task = served(pair, protocol)
+    sent(pair, task, 1)
+    collector = pair.collector(task)
+    query = collector.everything()
+    job = collector.create(pair.network, query)
+    token = pair.leader.keys.token
+
+    def delete(request: Request) -> str:
+        if request.url.endswith("/aggregate_shares"):
+            asked(pair, "DELETE", job, token=token)
+        return ""
+
+    pair.network.lose = delete
+    pair.work()
+    pair.network.lose = lambda request: ""
+
+    with pytest.raises(CollectionDeleted):
+        collector.poll(pair.network, job, query)
+    assert collected(pair, task).count == 1
+
+
+@versions
+def test_a_collector_ends_when_its_job_is_deleted_or_fails(pair: DapPair, protocol: str) -> None:
+    task = served(pair, protocol, min_batch_size=2)
+    sent(pair, task, 1)
+    collector, token = pair.collector(task), pair.leader.keys.token
+    query = collector.everything()
+    job = collector.create(pair.network, query)
+
+    with pytest.raises(CollectionDeleted):
+        collector.collect(
+            pair.network, query, lambda _: asked(pair, "DELETE", job, token=token) and None
+        )
+    with pytest.raises(BatchTooSmall):
+        collector.collect(pair.network, query, lambda _: setattr(pair, "now", task.expires))
 
 
 @versions

@@ -231,7 +231,6 @@ def test_a_collection_keeps_its_first_request_and_its_answer(store) -> None:
     with store.transaction() as tx:
         assert tx.add_collection(TASK, b"job", b"request") == b"request"
         assert tx.add_collection(TASK, b"job", b"other") == b"request"
-        assert tx.collections(TASK, b"request") == [b"job"]
         assert tx.pending_collections() == [(TASK, b"job", b"request")]
         tx.answer_collection(TASK, b"job", b"body")
         assert tx.collection(TASK, b"job") == (b"request", "finished", b"body")
@@ -240,6 +239,13 @@ def test_a_collection_keeps_its_first_request_and_its_answer(store) -> None:
         assert not tx.delete_collection(TASK, b"job")
         assert tx.collection(TASK, b"job") == (b"request", "deleted", None)
         assert tx.collection(OTHER, b"job") is None
+        tx.answer_collection(TASK, b"job", b"late")
+        tx.fail_collection(TASK, b"job", "late", "")
+        assert tx.collection(TASK, b"job") == (b"request", "deleted", None)
+        assert tx.add_collection(TASK, b"job", b"other") == b"request"
+        assert tx.pending_collections() == []
+        assert tx.add_collection(TASK, b"job", b"request") == b"request"
+        assert tx.pending_collections() == [(TASK, b"job", b"request")]
 
 
 def test_one_key_is_handed_out_and_old_ones_end(store) -> None:

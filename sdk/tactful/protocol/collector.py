@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tactful.errors import BatchTooSmall, ProtocolError
+from tactful.errors import BatchTooSmall, CollectionDeleted, ProtocolError
 from tactful.protocol import hpke
 from tactful.protocol.collect_messages import (
     Collection,
@@ -80,16 +80,22 @@ class Collector:
     def poll(self, transport: Transport, job: str, query: Query) -> Sum | float:
         """The sum, or after how many seconds to ask again.
 
-        Raises BatchTooSmall or ProtocolError with the leader's reason.
+        Raises BatchTooSmall or ProtocolError with the leader's reason, CollectionDeleted for a job
+        that was deleted.
         """
         method: Method = "POST" if self.task.dap.counted else "GET"
         answer = self._sent(transport, method, job)
+        if answer.status == 204:
+            raise CollectionDeleted("collection: its job was deleted; begin another one")
         if not answer.body:
             return float(answer.header("retry-after") or 1)
         return self.open(query, Collection.decode(answer.body, self.task))
 
     def collect(self, transport: Transport, query: Query, wait: Callable[[float], None]) -> Sum:
-        """Create, poll and open; `wait` sleeps that many seconds."""
+        """Create, poll and open; `wait` sleeps that many seconds.
+
+        Raises what `poll` raises, as soon as the job can no longer be answered.
+        """
         job = self.create(transport, query)
         while isinstance(answer := self.poll(transport, job, query), float):
             wait(answer)

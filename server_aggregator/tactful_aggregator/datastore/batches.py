@@ -12,6 +12,7 @@ from tactful_aggregator.datastore.rows import Rows
 from tactful_aggregator.datastore.schema import (
     CLOSING,
     COLLECTED,
+    DELETED,
     FAILED,
     FINISHED,
     PENDING,
@@ -122,16 +123,16 @@ class BatchRows(Rows):
     # what collectors asked for
 
     def add_collection(self, task_id: bytes, job_id: bytes, request: bytes) -> bytes:
-        """Begin a collection; the request of the one that has this id, perhaps an earlier one."""
+        """Begin a collection; the request of the one that has this id, perhaps an earlier one.
+
+        One that was deleted or has failed begins anew: the batch does not depend on it.
+        """
         row = {"id": job_id, "task_id": task_id, "request": request, "state": PENDING}
         self._add(collection, {**row, "leased_until": 0, "attempts": 0})
         mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
+        ended = mine & (collection.c.request == request) & collection.c.state.in_([DELETED, FAILED])
+        self._run(update(collection).where(ended).values(state=PENDING, body=None))
         return bytes(self._run(select(collection.c.request).where(mine)).scalar_one())
-
-    def collections(self, task_id: bytes, request: bytes) -> list[bytes]:
-        """The ids of collections with this request."""
-        mine = (collection.c.task_id == task_id) & (collection.c.request == request)
-        return list(self._run(select(collection.c.id).where(mine)).scalars())
 
     def collection(self, task_id: bytes, job_id: bytes) -> tuple[bytes, str, bytes | None] | None:
         """(request, state, answer) of a collection."""
@@ -147,21 +148,23 @@ class BatchRows(Rows):
         return [(row[0], row[1], row[2]) for row in rows]
 
     def answer_collection(self, task_id: bytes, job_id: bytes, body: bytes) -> None:
-        """Keep the answer: each poll gets the same bytes."""
+        """Keep the answer, unless the job was deleted meanwhile: each poll gets the same bytes."""
         mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
-        self._run(update(collection).where(mine).values(state=FINISHED, body=body))
+        waits = mine & (collection.c.state == PENDING)
+        self._run(update(collection).where(waits).values(state=FINISHED, body=body))
 
     def fail_collection(self, task_id: bytes, job_id: bytes, code: str, detail: str) -> None:
-        """Keep why a collection can never be answered."""
+        """Keep why a collection was not answered, unless the job was deleted meanwhile."""
         mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
+        waits = mine & (collection.c.state == PENDING)
         body = f"{code} {detail}".encode()
-        self._run(update(collection).where(mine).values(state=FAILED, body=body))
+        self._run(update(collection).where(waits).values(state=FAILED, body=body))
 
     def delete_collection(self, task_id: bytes, job_id: bytes) -> bool:
-        """Forget the answer; what was collected stays collected. False if there is none."""
+        """Forget the job and its answer, not the batch. False if there is none."""
         mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
-        done = update(collection).where(mine & (collection.c.state != "deleted"))
-        return self._run(done.values(state="deleted", body=None)).rowcount == 1
+        done = update(collection).where(mine & (collection.c.state != DELETED))
+        return self._run(done.values(state=DELETED, body=None)).rowcount == 1
 
     # what is over
 
