@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections import defaultdict
@@ -12,7 +13,15 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tactful.errors import DecodeError, OpenError, ProofRejected, ProtocolError, TransportError
+from tactful.errors import (
+    DecodeError,
+    OpenError,
+    ProofRejected,
+    ProtocolError,
+    TactfulError,
+    TransportError,
+    VaultError,
+)
 from tactful.protocol import hpke
 from tactful.protocol.dap import HELPER, LEADER, ReportError
 from tactful.protocol.dap_task import DapTask
@@ -37,6 +46,7 @@ from tactful_aggregator import problems
 from tactful_aggregator.bodies import Bodies
 from tactful_aggregator.datastore import COUNTED, REFUSED, Datastore, Part, Transaction
 from tactful_aggregator.keyring import Keyring
+from tactful_aggregator.peer import HelperRefused, HelperUnready
 from tactful_aggregator.provision import Provision
 from tactful_aggregator.upload import untimely
 
@@ -44,8 +54,12 @@ MOST_PER_JOB = 64
 EARLY = (ReportError.REPORT_TOO_EARLY, ReportError.TASK_NOT_STARTED)  # taken, if asked later
 JOB_BYTES = 32 << 20  # of shares in memory at a time, however many reports wait
 LEASE_SECONDS = 120  # longer than a job takes; after it another worker may take the job
-MOST_ATTEMPTS = 20
+MOST_ATTEMPTS = 20  # of a job; with the pauses between them about eight hours
+MOST_DELAY_SECONDS = 3600  # between two attempts; it doubles from two seconds
 PATIENCE_SECONDS, PAUSE_SECONDS = 300.0, 0.02  # while other workers finish their jobs
+ALL = (0, 1 << 62)  # buckets
+
+logger = logging.getLogger(__name__)
 
 Verified = tuple[State, bytes] | ReportError
 """A report's state and verifier share, or why it is not counted."""
@@ -80,15 +94,28 @@ class Counted:
 # the leader's side
 
 
-def drive(bench: Bench, peer: JobPeer, provision: Provision) -> None:
-    """Settle every report that was kept so far; picks up what a crash left, waits for others."""
+def drive(
+    bench: Bench, peer: JobPeer, provision: Provision, buckets: tuple[int, int] = ALL
+) -> None:
+    """Settle every report of these buckets that was kept so far; waits for other workers.
+
+    Raises TransportError if some of them are put off, as the helper did not answer as it should.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         if work(bench, peer, provision):
             continue
         with bench.store.transaction() as tx:
-            if not tx.pending_jobs(provision.task.id):
-                return
+            now = bench.clock()
+            busy, put_off = tx.unsettled(provision.task.id, *buckets, now)
+            busy += tx.pending_jobs(provision.task.id, now)
+        if put_off:
+            raise TransportError(
+                f"helper: it did not take {put_off} reports, which wait; see its log, then "
+                "tactful-aggregator jobs resume"
+            )
+        if not busy:
+            return
         if time.monotonic() > deadline:
             raise TransportError("helper: another worker does not finish its job; try again later")
         time.sleep(PAUSE_SECONDS)
@@ -106,11 +133,8 @@ def work(bench: Bench, peer: JobPeer, provision: Provision) -> bool:
     job_id, attempts = leased
     try:
         _settle(bench, peer, provision, job_id, token)
-    except ProtocolError:
-        _give_back(bench, job_id, token, attempts + 1)
-        raise
-    except BaseException:
-        _give_back(bench, job_id, token, attempts)  # it was not the job's fault
+    except Exception as failed:
+        _put_off(bench, job_id, token, attempts, failed)
         raise
     return True
 
@@ -130,14 +154,37 @@ def _begin(tx: Transaction, provision: Provision) -> bool:
     return True
 
 
-def _give_back(bench: Bench, job_id: bytes, token: bytes, attempts: int) -> None:
+def _put_off(bench: Bench, job_id: bytes, token: bytes, attempts: int, failed: Exception) -> None:
+    """Let the job be tried again later; park it, never drop it, once that does not help.
+
+    Where nobody answered, or this half's own disk failed, the job is free at once.
+    """
+    answered = isinstance(failed, HelperUnready)
+    counts = answered or not isinstance(failed, (TransportError, VaultError, OSError))
+    attempts += counts
+    is_parked = isinstance(failed, HelperRefused) or attempts >= MOST_ATTEMPTS
+    due = bench.clock() + _delay(attempts) if counts else 0
     with bench.store.transaction() as tx:
         if not tx.holds_job(job_id, token):
             return
-        if attempts >= MOST_ATTEMPTS:
-            tx.abandon_job(job_id)
+        if is_parked:
+            tx.park_job(job_id, attempts)
         else:
-            tx.return_job(job_id, attempts)
+            tx.return_job(job_id, attempts, due)
+    if counts:
+        then = "it is parked: tactful-aggregator jobs resume" if is_parked else f"again at {due}"
+        logger.warning("job %s failed: %s; %s", job_id.hex(), _reason(failed), then)
+
+
+def _delay(attempts: int) -> int:
+    """How many seconds to wait after so many attempts; at random, so that not all come at once."""
+    longest = min(1 << attempts, MOST_DELAY_SECONDS)
+    return longest - secrets.randbelow(longest // 2 + 1)
+
+
+def _reason(failed: Exception) -> str:
+    """Why, without what other errors may quote of a report."""
+    return str(failed) if isinstance(failed, TactfulError) else type(failed).__name__
 
 
 def _settle(bench: Bench, peer: JobPeer, provision: Provision, job_id: bytes, token: bytes) -> None:

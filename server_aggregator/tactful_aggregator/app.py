@@ -22,7 +22,7 @@ from tactful.protocol.transport import Transport
 from tactful_aggregator import experiments, preflight, refresh
 from tactful_aggregator.aggregation import Bench
 from tactful_aggregator.bodies import Bodies
-from tactful_aggregator.datastore import Datastore
+from tactful_aggregator.datastore import PARKED, Datastore, Unfinished
 from tactful_aggregator.door import UploadDoor
 from tactful_aggregator.http import BODIES_AT_ONCE, BodyMemory, Call, plain, problem, route
 from tactful_aggregator.keyring import Keyring
@@ -67,6 +67,17 @@ class Service:
         """Forget what is over."""
         collect_garbage(self.bench)
         return JSONResponse({})
+
+    def jobs(self, call: Call) -> Response:
+        """The jobs that the helper did not answer as it should."""
+        with self.store.transaction() as tx:
+            waiting = tx.jobs_put_off(self.clock())
+        return JSONResponse([_shown(one) for one in waiting])
+
+    def resume_jobs(self, call: Call) -> Response:
+        """Try all of them again now."""
+        with self.store.transaction() as tx:
+            return JSONResponse({"resumed": tx.resume_jobs(self.clock())})
 
     # the leader, to devices
 
@@ -240,6 +251,8 @@ def build(service: Service) -> Starlette:
             route("POST", "/operator/experiments", service.open_experiment, token),
             route("POST", "/operator/experiments/{experiment}", service.read_experiment, token),
             route("GET", "/operator/status", service.status, token),
+            route("GET", "/operator/jobs", service.jobs, token),
+            route("POST", "/operator/jobs/resume", service.resume_jobs, token),
         ]
     else:
         resources = HelperResources(service.bench, service.provisions)
@@ -262,6 +275,16 @@ def build(service: Service) -> Starlette:
     )
     app.state.max_body, app.state.body_memory = most, memory
     return app
+
+
+def _shown(waiting: Unfinished) -> dict[str, object]:
+    return {
+        "job": waiting.job_id.hex(),
+        "task": waiting.task_id.hex(),
+        "state": waiting.state,
+        "attempts": waiting.attempts,
+        "again_at": None if waiting.state == PARKED else waiting.due,
+    }
 
 
 def _door(

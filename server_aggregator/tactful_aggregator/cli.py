@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 training_app = typer.Typer(help="Work on a training as a whole.", no_args_is_help=True)
 app.add_typer(training_app, name="training")
+jobs_app = typer.Typer(help="Reports that the helper did not take.", no_args_is_help=True)
+app.add_typer(jobs_app, name="jobs")
 Folder = Annotated[Path, typer.Option("--dir", help="the half's folder")]
 
 
@@ -211,6 +213,18 @@ def experiment(
 def status(folder: Folder) -> None:
     """Where each training of the running leader stands."""
     _show(_ask(folder, "GET", "/operator/status"))
+
+
+@jobs_app.command("list")
+def list_jobs(folder: Folder) -> None:
+    """List the jobs that are parked, or that the leader tries again later."""
+    _show(_ask(folder, "GET", "/operator/jobs"))
+
+
+@jobs_app.command("resume")
+def resume_jobs(folder: Folder) -> None:
+    """Try all of these jobs again now, once what made them fail is repaired."""
+    _show(_ask(folder, "POST", "/operator/jobs/resume"))
 
 
 @app.command()

@@ -68,7 +68,7 @@ def collect(bench: Bench, peer: SumPeer, provision: Provision, query: Query) -> 
     """
     batch = Batch.of(provision, query)
     _close(bench, provision, batch)
-    drive(bench, peer, provision)
+    drive(bench, peer, provision, (batch.first, batch.last))
     mine = _mine_or_open_again(bench, provision, batch)
     request = AggregateShareReq(query, mine.count, mine.checksum)
     theirs = peer.aggregate_share(provision.task, request.encode(provision.task))

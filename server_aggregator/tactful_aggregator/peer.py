@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tactful.errors import (
     BatchCollected,
     BatchMismatch,
@@ -17,7 +19,17 @@ from tactful.protocol.report import problem
 from tactful.protocol.signed import encode_signed
 from tactful.protocol.task import Task
 from tactful.protocol.transport import Method, Request, Response, Transport
+from tactful_aggregator.problems import URN
 from tactful_aggregator.settings import Card
+
+
+class HelperUnready(TransportError):
+    """The helper, or something in front of it, answered what is no answer: ask again later."""
+
+
+class HelperRefused(ProtocolError):
+    """The helper itself says that it will never take the message."""
+
 
 ERRORS: dict[str, type[Exception]] = {
     "invalidBatchSize": BatchTooSmall,
@@ -79,7 +91,21 @@ class HttpPeer:
 def _refused(answer: Response) -> Exception:
     """A message that the helper will never take, or a helper that cannot take any just now."""
     code, detail = problem(answer)
+    if not _is_dap_problem(answer):
+        fix = MENDED_BY.get(answer.status, "is something in front of it in the way?")
+        return HelperUnready(f"helper: status {answer.status} and no DAP problem; {fix}")
     if answer.status >= 500 or answer.status in MENDED_BY:
         fix = MENDED_BY.get(answer.status, "see its log")
-        return TransportError(f"helper: {detail or code}; {fix}")
-    return ERRORS.get(code, ProtocolError)(f"helper: {detail or code}")
+        return HelperUnready(f"helper: {detail or code}; {fix}")
+    return ERRORS.get(code, HelperRefused)(f"helper: {detail or code}")
+
+
+def _is_dap_problem(answer: Response) -> bool:
+    """Whether an aggregator refused, and not a proxy or another program in front of it."""
+    media = answer.header("content-type").partition(";")[0].strip()
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        return False
+    kind = document.get("type") if isinstance(document, dict) else None
+    return media == "application/problem+json" and str(kind).startswith(URN)

@@ -103,6 +103,10 @@ class RunningPair:
         """Collect its open period and read all of them."""
         return self._operate(f"/operator/experiments/{name}")
 
+    def resume_jobs(self) -> Mapping[str, object]:
+        """Try again what the helper did not take."""
+        return self._operate("/operator/jobs/resume")
+
     def _operate(self, path: str, body: bytes = b"") -> Mapping[str, object]:
         headers = {"Authorization": f"Bearer {self.leader.half.keys.token}"}
         answer = self.transport.send(Request("POST", self.leader.url + path, body, headers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from tactful.errors import (
 )
 from tactful.protocol.collect_messages import CollectionReq
 from tactful_aggregator import collection
-from tactful_aggregator.aggregation import MOST_PER_JOB, Bench, most_per_job, work
+from tactful_aggregator.aggregation import ALL, MOST_PER_JOB, Bench, most_per_job, work
 from tactful_aggregator.collection import SumPeer
 from tactful_aggregator.http import described
 from tactful_aggregator.provision import Provisions
@@ -27,9 +28,12 @@ SETTLE_SECONDS = 3600.0  # a report waits no longer for others, or its key might
 THREADS = 2  # one waits for the helper while the other opens shares
 KEEP_SECONDS = 30 * 86_400  # how long the ids of a task that is over are kept
 
+logger = logging.getLogger(__name__)
 
-def answer_collections(bench: Bench, peer: SumPeer, provisions: Provisions) -> None:
-    """Answer what can be answered now; the rest stays pending."""
+
+def answer_collections(bench: Bench, peer: SumPeer, provisions: Provisions) -> bool:
+    """Answer what can be answered now; the rest stays pending. False if the helper failed."""
+    answered = True
     with bench.store.transaction() as tx:
         pending = tx.pending_collections()
     for task_id, job_id, request in pending:
@@ -37,7 +41,10 @@ def answer_collections(bench: Bench, peer: SumPeer, provisions: Provisions) -> N
         query = CollectionReq.decode(request, provision.task).query
         try:
             found = collection.collect(bench, peer, provision, query)
-        except (BatchTooSmall, TransportError, ProtocolError):
+        except BatchTooSmall:
+            continue
+        except (TransportError, ProtocolError):
+            answered = False
             continue  # of this batch; others must not wait for it
         except (BatchMismatch, BatchCollected) as refused:
             code, _, _ = described(refused)
@@ -46,6 +53,7 @@ def answer_collections(bench: Bench, peer: SumPeer, provisions: Provisions) -> N
             continue
         with bench.store.transaction() as tx:
             tx.answer_collection(task_id, job_id, found.encode(provision.task))
+    return answered
 
 
 def settle_jobs(
@@ -80,7 +88,9 @@ def collect_garbage(bench: Bench) -> None:
     now = bench.clock()
     with bench.store.transaction() as tx:
         for task_id in tx.tasks_over(now - KEEP_SECONDS):
-            tx.forget_reports(task_id)
+            unsettled = sum(tx.unsettled(task_id, *ALL, now))
+            if tx.forget_reports(task_id) and unsettled:
+                logger.warning("task %s: %d reports were never settled", task_id.hex(), unsettled)
         if not tx.bodies(b""):
             tx.drop_hpke_keys(now)
         waiting = tx.bodies(b"\1")
@@ -123,18 +133,19 @@ class Worker:
         reached = True
         for step in (self._settle, self._answer):
             try:
-                step()
+                reached = step() and reached
             except (TransportError, VaultError, OSError):
                 reached = False  # a full disk or a database that is away: later, like the helper
             except TactfulError:
                 continue  # it is tried again; a job that always fails is given up
         return reached
 
-    def _settle(self) -> None:
+    def _settle(self) -> bool:
         all_due = time.monotonic() >= self._all_due
         settle_jobs(self.bench, self.peer, self.provisions, only_full=not all_due)
         if all_due:
             self._all_due = time.monotonic() + SETTLE_SECONDS
+        return True
 
-    def _answer(self) -> None:
-        answer_collections(self.bench, self.peer, self.provisions)
+    def _answer(self) -> bool:
+        return answer_collections(self.bench, self.peer, self.provisions)

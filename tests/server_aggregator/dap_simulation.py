@@ -250,6 +250,8 @@ class Simulation:
             assert self.found.setdefault(hours, total) == total, "two answers to one collection"
 
     def _settle_all(self) -> None:
+        with self.pair.leader_service.store.transaction() as tx:
+            tx.resume_jobs(self.pair.now)
         for _ in range(3):
             self.do_work(Step("work"))
 

@@ -24,6 +24,7 @@ from tactful_aggregator.datastore import (
     LockLost,
     Part,
     Released,
+    Unfinished,
 )
 
 TASK, OTHER = b"t" * 32, b"o" * 32
@@ -130,14 +131,14 @@ def test_a_job_is_leased_to_one_worker_until_the_lease_ends(store) -> None:
         assert tx.lease_job(TASK, b"two", now=20, until=30) == (b"job", 1)
         assert not tx.holds_job(b"job", b"one")
         assert tx.holds_job(b"job", b"two")
-        assert tx.pending_jobs(TASK) == 1
+        assert tx.pending_jobs(TASK, 25) == 1
         tx.finish_job(b"job")
         assert not tx.holds_job(b"job", b"two")
-        assert tx.pending_jobs(TASK) == 0
+        assert tx.pending_jobs(TASK, 25) == 0
         assert tx.lease_job(TASK, b"two", now=99, until=100) is None
 
 
-def test_a_returned_job_can_be_taken_at_once_and_an_abandoned_one_never(store) -> None:
+def test_a_returned_job_can_be_taken_when_it_is_due_and_a_parked_one_when_resumed(store) -> None:
     with store.transaction() as tx:
         tx.add_reports(TASK, [kept(1)])
         tx.take_reports(TASK, b"job", 1)
@@ -148,9 +149,23 @@ def test_a_returned_job_can_be_taken_at_once_and_an_abandoned_one_never(store) -
         assert tx.lease_job(TASK, b"two", now=11, until=20) == (b"job", 1)
         tx.release_leases()
         assert tx.lease_job(TASK, b"three", now=11, until=20) == (b"job", 2)
-        tx.abandon_job(b"job")
-        assert tx.lease_job(TASK, b"four", now=99, until=100) is None
-        assert tx.count_reports(TASK) == 0
+        assert tx.unsettled(TASK, 0, 1, 11) == (1, 0)
+        tx.return_job(b"job", 3, due=50)
+        tx.release_leases()
+        assert tx.unsettled(TASK, 0, 1, 49) == (0, 1)
+        assert tx.unsettled(TASK, 1, 9, 49) == tx.unsettled(OTHER, 0, 1, 49) == (0, 0)
+        assert tx.jobs_put_off(49) == [Unfinished(b"job", TASK, "pending", 3, 50)]
+        assert tx.lease_job(TASK, b"four", now=49, until=100) is None
+        assert tx.unsettled(TASK, 0, 1, 50) == (1, 0)
+        assert tx.lease_job(TASK, b"four", now=50, until=100) == (b"job", 3)
+        tx.park_job(b"job", 4)
+        assert not tx.holds_job(b"job", b"four")
+        assert tx.lease_job(TASK, b"five", now=999, until=1000) is None
+        assert tx.jobs_put_off(999) == [Unfinished(b"job", TASK, "parked", 4, 0)]
+        assert (tx.count_reports(TASK), tx.unsettled(TASK, 0, 1, 999)) == (1, (0, 1))
+        assert tx.resume_jobs(999) == 1
+        assert tx.jobs_put_off(0) == []
+        assert tx.lease_job(TASK, b"five", now=999, until=1000) == (b"job", 0)
 
 
 def test_the_first_answer_to_a_job_stays(store) -> None:

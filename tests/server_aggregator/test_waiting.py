@@ -10,14 +10,15 @@ import pytest
 
 from tactful.errors import ProtocolError, StorageFull, TransportError
 from tactful.protocol import report as client
-from tactful.protocol.collect_messages import Query
+from tactful.protocol.collect_messages import Interval, Query
 from tactful.protocol.collector import Sum
 from tactful.protocol.dap_task import DapTask
 from tactful.protocol.transport import Request, Response
 from tactful.protocol.vdaf_config import VdafConfig
-from tactful_aggregator import keyring, worker
-from tactful_aggregator.aggregation import MOST_ATTEMPTS
+from tactful_aggregator import aggregation, keyring, worker
+from tactful_aggregator.aggregation import MOST_ATTEMPTS, MOST_DELAY_SECONDS
 from tactful_aggregator.collection import SumPeer
+from tactful_aggregator.datastore import PARKED, Unfinished
 from tactful_aggregator.peer import HttpPeer
 from tactful_aggregator.worker import Worker, answer_collections, collect_garbage, settle_jobs
 
@@ -46,6 +47,24 @@ def settle(pair: DapPair, peer: SumPeer | None = None) -> None:
     settle_jobs(service.bench, asked, service.provisions, only_full=False)
 
 
+def put_off(pair: DapPair) -> list[Unfinished]:
+    with pair.leader_service.store.transaction() as tx:
+        return tx.jobs_put_off(pair.now)
+
+
+def resume(pair: DapPair) -> None:
+    with pair.leader_service.store.transaction() as tx:
+        assert tx.resume_jobs(pair.now) == 1
+
+
+def failed(pair: DapPair, peer: SumPeer, match: str, times: int = MOST_ATTEMPTS) -> None:
+    """Settle in vain so often, each time as late as a job may be put off."""
+    for _ in range(times):
+        pair.now += MOST_DELAY_SECONDS
+        with pytest.raises((TransportError, ProtocolError), match=match):
+            settle(pair, peer)
+
+
 def counted(pair: DapPair, task: DapTask) -> tuple[int, int]:
     found = pair.collector(task).collect(
         pair.network, pair.collector(task).everything(), lambda seconds: pair.work()
@@ -54,25 +73,108 @@ def counted(pair: DapPair, task: DapTask) -> tuple[int, int]:
 
 
 class Refusing:
-    """The network, but for a while the helper answers with a status of its own."""
+    """The network, but something in front of the helper answers with a status of its own."""
 
     def __init__(self, pair: DapPair, status: int) -> None:
         self._pair, self._status = pair, status
 
     def send(self, request: Request) -> Response:
-        return Response(self._status, b"") if self._status else self._pair.network.send(request)
+        return Response(self._status, b"")
+
+
+class Replacing(Refusing):
+    """The same, but the request reaches the helper first: only its answer is replaced."""
+
+    def send(self, request: Request) -> Response:
+        assert self._pair.network.send(request).ok
+        return super().send(request)
 
 
 @versions
-@pytest.mark.parametrize("status", [401, 404, 413, 500, 507])
-def test_what_operators_can_mend_loses_no_report(pair: DapPair, protocol: str, status: int) -> None:
+@pytest.mark.parametrize("answering", [Refusing, Replacing])
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 500, 507])
+def test_an_answer_of_something_in_front_of_the_helper_loses_no_report(
+    pair: DapPair, protocol: str, status: int, answering: type[Refusing]
+) -> None:
+    """Whether the helper had counted the reports or not, both halves agree in the end."""
     task = pair.task(protocol, COUNT).provision.task
     sent(pair, task)
-    peer = HttpPeer(pair.leader.paired, Refusing(pair, status))
+    peer = HttpPeer(pair.leader.paired, answering(pair, status))
 
-    for _ in range(30):  # more often than a job that can never be settled is tried
-        with pytest.raises(TransportError, match=r"^helper: "):
+    failed(pair, peer, r"^helper: status \d+ and no DAP problem")
+    [parked] = put_off(pair)
+    assert (parked.state, parked.attempts) == (PARKED, MOST_ATTEMPTS)
+    pair.now += 24 * HOUR
+    settle(pair, peer)  # nothing is tried any more
+    resume(pair)
+
+    assert counted(pair, task) == (3, 3)
+
+
+def test_the_pauses_between_attempts_double_up_to_an_hour_and_outlast_a_restart(
+    pair: DapPair,
+) -> None:
+    task = pair.task("dap-18", COUNT).provision.task
+    sent(pair, task)
+    peer = HttpPeer(pair.leader.paired, Refusing(pair, 400))
+    for attempt in range(1, MOST_ATTEMPTS):
+        with pytest.raises(TransportError):
             settle(pair, peer)
+        [waiting] = put_off(pair)
+        longest = min(2**attempt, MOST_DELAY_SECONDS)
+        assert longest / 2 <= waiting.due - pair.now <= longest
+        settle(pair, peer)  # it is not due
+        pair.restart()
+        assert put_off(pair) == [waiting]
+        pair.now = waiting.due
+
+    assert counted(pair, task) == (3, 3)
+
+
+@versions
+def test_a_batch_waits_for_the_reports_that_are_put_off_and_others_do_not(
+    pair: DapPair, protocol: str
+) -> None:
+    task = pair.task(protocol, COUNT).provision.task
+    unit, collector = task.dap.unit(HOUR), pair.collector(task)
+    queries = [Query(Interval((START + h * HOUR) // unit, HOUR // unit)) for h in (0, 1)]
+    sent(pair, task)
+    failed(pair, HttpPeer(pair.leader.paired, Refusing(pair, 400)), "no DAP problem", 1)
+    sent(pair, task, 2)
+    jobs = [collector.create(pair.network, query) for query in queries]
+    pair.work()
+
+    found = [collector.poll(pair.network, *one) for one in zip(jobs, queries, strict=True)]
+
+    assert isinstance(found[0], float)
+    assert isinstance(found[1], Sum)
+    resume(pair)
+    pair.work()
+    assert collector.poll(pair.network, jobs[0], queries[0]).count == 3
+
+
+@versions
+def test_a_job_that_the_helper_itself_refuses_is_parked_at_once(
+    pair: DapPair, protocol: str
+) -> None:
+    task = pair.task(protocol, COUNT).provision.task
+    sent(pair, task)
+
+    class Other(HttpPeer):
+        """A leader of another version."""
+
+        def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
+            return super().aggregate(task, job_id, request + b"odd")
+
+    failed(pair, Other(pair.leader.paired, pair.network), "^helper: ", 1)
+    assert [one.state for one in put_off(pair)] == [PARKED]
+    with pytest.raises(TransportError, match=r"did not take 3 reports.*jobs resume"):
+        aggregation.drive(
+            pair.leader_service.bench,
+            pair.leader_service.worker.peer,
+            pair.leader_service.provisions.of(task.id),
+        )
+    resume(pair)
 
     assert counted(pair, task) == (3, 3)
 
@@ -85,9 +187,8 @@ def test_a_token_of_yesterday_loses_no_report(pair: DapPair, protocol: str) -> N
         replace(pair.leader.paired, token="the token of yesterday!".replace(" ", "-")), pair.network
     )
 
-    for _ in range(30):
-        with pytest.raises(TransportError, match="pair again, with its newest card"):
-            settle(pair, old)
+    failed(pair, old, "pair again, with its newest card")
+    resume(pair)
 
     assert counted(pair, task) == (3, 3)
 
@@ -106,33 +207,29 @@ def test_a_task_that_the_helper_learns_of_later_loses_no_report(
     task = written.provision.task
     sent(pair, task)
 
-    for _ in range(30):
-        with pytest.raises(TransportError, match="does its operator know the task"):
-            settle(pair)
+    failed(pair, pair.leader_service.worker.peer, "does its operator know the task", 5)
+    pair.now += MOST_DELAY_SECONDS
     keep(pair.helper, pair.helper.database, written, pair.now)
 
     assert counted(pair, task) == (3, 3)
 
 
-def test_a_job_that_always_fails_is_given_up_after_failures_of_its_own_only(pair: DapPair) -> None:
-    task = pair.task("dap-18", COUNT).provision.task
+def test_a_job_that_always_fails_is_parked_and_holds_up_no_other(pair: DapPair) -> None:
+    task = pair.task("dap-18", COUNT, expires=START + 100 * HOUR).provision.task
     sent(pair, task, 1)
 
     class Odd(HttpPeer):
         def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
             return b"nonsense"
 
-    for _ in range(MOST_ATTEMPTS):
-        with pytest.raises(TransportError):
-            settle(pair, HttpPeer(pair.leader.paired, Refusing(pair, 500)))
-    for _ in range(MOST_ATTEMPTS):
-        assert _unsettled(pair, task) == 1
-        with pytest.raises(ProtocolError):
-            settle(pair, Odd(pair.leader.paired, pair.network))
-    assert _unsettled(pair, task) == 0
+    failed(pair, Odd(pair.leader.paired, pair.network), "AggregationJobResp|other reports")
+    assert [one.state for one in put_off(pair)] == [PARKED]
     sent(pair, task, 2)
+    settle(pair)
+    assert _unsettled(pair, task) == 1
+    resume(pair)
 
-    assert counted(pair, task) == (2, 2)
+    assert counted(pair, task) == (3, 3)
 
 
 def test_one_batch_that_cannot_be_collected_holds_up_no_other(pair: DapPair) -> None:
@@ -212,7 +309,7 @@ def test_reports_that_fill_no_job_are_settled_all_the_same(pair: DapPair) -> Non
     service.worker._stepped()
 
     with service.store.transaction() as tx:
-        assert tx.waiting_reports(task.id) == tx.pending_jobs(task.id) == 0
+        assert tx.waiting_reports(task.id) == tx.pending_jobs(task.id, pair.now) == 0
 
 
 @pytest.mark.parametrize("broken", [StorageFull("full"), OSError(28, "No space left on device")])
@@ -243,7 +340,7 @@ def test_a_worker_outlives_a_full_disk(
 
 def _unsettled(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return tx.waiting_reports(task.id) + tx.pending_jobs(task.id)
+        return sum(tx.unsettled(task.id, *aggregation.ALL, pair.now))
 
 
 def test_a_strangers_file_among_the_segments_stops_no_garbage(pair: DapPair) -> None:

@@ -20,7 +20,7 @@ from tactful.errors import InvalidInput, StorageFull, VaultError, VaultForeign
 from tactful_aggregator.datastore.batches import BatchRows, Part, Released
 from tactful_aggregator.datastore.locks import LockLost, LockRows
 from tactful_aggregator.datastore.published import Period, PublishedRows
-from tactful_aggregator.datastore.reports import Kept, ReportRows
+from tactful_aggregator.datastore.reports import Kept, ReportRows, Unfinished
 from tactful_aggregator.datastore.schema import (
     ABANDONED,
     CLOSING,
@@ -28,6 +28,7 @@ from tactful_aggregator.datastore.schema import (
     COUNTED,
     FINISHED,
     OPEN,
+    PARKED,
     PENDING,
     REFUSED,
     SCHEMA,
@@ -45,6 +46,7 @@ __all__ = [
     "COUNTED",
     "FINISHED",
     "OPEN",
+    "PARKED",
     "PENDING",
     "REFUSED",
     "TAKEN",
@@ -56,6 +58,7 @@ __all__ = [
     "Period",
     "Released",
     "Transaction",
+    "Unfinished",
 ]
 
 URL = "use postgresql+psycopg://user@host/name"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 
 from tactful_aggregator.datastore.rows import Rows
 from tactful_aggregator.datastore.schema import (
-    ABANDONED,
     FINISHED,
+    PARKED,
     PENDING,
     REFUSED,
     TAKEN,
@@ -28,6 +28,17 @@ class Kept:
     bucket: int
     sha256: bytes
     body: bytes
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A job that the helper did not answer as it should: parked, or tried again at `due`."""
+
+    job_id: bytes
+    task_id: bytes
+    state: str
+    attempts: int
+    due: int
 
 
 class ReportRows(Rows):
@@ -106,10 +117,33 @@ class ReportRows(Rows):
         row = {"id": job_id, "task_id": task_id, "state": PENDING, "leased_until": 0}
         self._add(job, {**row, "attempts": 0})
 
-    def pending_jobs(self, task_id: bytes) -> int:
-        """How many jobs of a task are not finished."""
-        mine = (job.c.task_id == task_id) & (job.c.state == PENDING)
+    def pending_jobs(self, task_id: bytes, now: int) -> int:
+        """How many jobs of a task are worked on, or can be taken."""
+        mine = (job.c.task_id == task_id) & (job.c.state == PENDING) & ~_put_off(now)
         return self._run(select(func.count()).select_from(job).where(mine)).scalar_one()
+
+    def unsettled(self, task_id: bytes, first: int, last: int, now: int) -> tuple[int, int]:
+        """How many reports of these buckets wait or are worked on, and how many are put off.
+
+        What is put off is in a job that is parked or that is tried again later.
+        """
+        mine = (report.c.task_id == task_id) & (report.c.bucket >= first) & (report.c.bucket < last)
+        some = mine & report.c.state.in_([WAITING, TAKEN])
+        joined = select(func.count()).select_from(report)
+        off = joined.join(job, job.c.id == report.c.job_id).where(some & _put_off(now))
+        put_off = self._run(off).scalar_one()
+        return self._run(joined.where(some)).scalar_one() - put_off, put_off
+
+    def jobs_put_off(self, now: int) -> list[Unfinished]:
+        """The jobs that are parked, or that are tried again later."""
+        columns = select(job.c.id, job.c.task_id, job.c.state, job.c.attempts, job.c.leased_until)
+        rows = self._run(columns.where(_put_off(now)).order_by(job.c.leased_until, job.c.id))
+        return [Unfinished(*row) for row in rows]
+
+    def resume_jobs(self, now: int) -> int:
+        """Let all of them be taken now, with all their attempts before them; how many."""
+        anew = {"state": PENDING, "leased_until": 0, "lease": b"", "attempts": 0}
+        return self._run(update(job).where(_put_off(now)).values(anew)).rowcount
 
     def lease_job(
         self, task_id: bytes, token: bytes, now: int, until: int
@@ -129,24 +163,24 @@ class ReportRows(Rows):
         mine = (job.c.id == job_id) & (job.c.state == PENDING) & (job.c.lease == token)
         return self._run(select(job.c.id).where(mine).with_for_update()).one_or_none() is not None
 
-    def return_job(self, job_id: bytes, attempts: int) -> None:
-        """Let another worker take the job now, after so many attempts that the job made fail."""
-        free = {"leased_until": 0, "lease": b"", "attempts": attempts}
+    def return_job(self, job_id: bytes, attempts: int, due: int = 0) -> None:
+        """Let another worker take the job at `due`, after so many attempts that failed."""
+        free = {"leased_until": due, "lease": b"", "attempts": attempts}
         self._run(update(job).where(job.c.id == job_id).values(free))
 
     def finish_job(self, job_id: bytes) -> None:
         """The job is done."""
         self._run(update(job).where(job.c.id == job_id).values(state=FINISHED))
 
-    def abandon_job(self, job_id: bytes) -> None:
-        """The job fails every time; its reports are refused with it."""
-        self._run(update(job).where(job.c.id == job_id).values(state=ABANDONED))
-        mine = report.c.job_id == job_id
-        self._run(update(report).where(mine).values(state=REFUSED, body=b""))
+    def park_job(self, job_id: bytes, attempts: int) -> None:
+        """Keep the job and its reports until the operator resumes it."""
+        parked = {"state": PARKED, "leased_until": 0, "lease": b"", "attempts": attempts}
+        self._run(update(job).where(job.c.id == job_id).values(parked))
 
     def release_leases(self) -> None:
-        """Let everything be taken again: its holder died. Who did not may not finish."""
-        self._run(update(job).where(job.c.state == PENDING).values(leased_until=0, lease=b""))
+        """Let what was worked on be taken again: its holder died. Who did not may not finish."""
+        leased = (job.c.state == PENDING) & (job.c.lease != b"")
+        self._run(update(job).where(leased).values(leased_until=0, lease=b""))
 
     def begin_answer(self, job_id: bytes, task_id: bytes, sha256: bytes) -> bool:
         """Be the one who answers a job, which is known by the hash of its request.
@@ -170,3 +204,10 @@ class ReportRows(Rows):
         """Forget the answer, not what was counted; False if there was none."""
         mine = (job.c.id == job_id) & job.c.response.is_not(None)
         return self._run(update(job).where(mine).values(response=None)).rowcount == 1
+
+
+def _put_off(now: int) -> ColumnElement[bool]:
+    """Of a job: parked, or failed before and not due yet."""
+    is_free = func.coalesce(job.c.lease, b"") == b""
+    later = (job.c.state == PENDING) & is_free & (job.c.leased_until > now)
+    return or_(job.c.state == PARKED, later)

@@ -18,6 +18,7 @@ SCHEMA = 2
 OPEN, CLOSING, COLLECTED = "open", "closing", "collected"  # states of a task and a batch
 WAITING, TAKEN, COUNTED, REFUSED = 0, 1, 2, 3  # states of a report
 PENDING, FINISHED, ABANDONED, FAILED = "pending", "finished", "abandoned", "failed"  # of a job
+PARKED = "parked"  # of a job that waits for the operator
 DELETED = "deleted"  # of a collection
 
 tables = MetaData()
