@@ -68,7 +68,7 @@ fuzz: $(VENV)/dev.stamp ## every decoder under coverage-guided fuzzing, SECONDS=
 	else echo "fuzz: atheris is not installed; $(BIN)/python -m pip install 'atheris>=2.3' (Linux, macOS)"; fi
 
 test-postgres: $(VENV)/dev.stamp ## the datastore's contract and some faults on a PostgreSQL server of its own
-	@.ci/postgres.sh $(BIN)/python -m pytest -q tests/server_aggregator/test_datastore_contract.py
+	@.ci/postgres.sh $(BIN)/python -m pytest -q tests/server_aggregator/test_datastore_contract.py tests/server_aggregator/test_worker.py
 	@.ci/postgres.sh $(BIN)/python tests/campaigns/dap_campaign.py $(or $(N),40)
 
 test-clusters: $(VENV)/dev.stamp ## simulations on Ray and on Dask, in an environment of their own

@@ -8,7 +8,8 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -47,6 +48,7 @@ from tactful_aggregator.bodies import Bodies
 from tactful_aggregator.datastore import COUNTED, REFUSED, Datastore, Part, Transaction
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.peer import HelperRefused, HelperUnready
+from tactful_aggregator.problems import reason_of
 from tactful_aggregator.provision import Provision
 from tactful_aggregator.upload import untimely
 
@@ -72,14 +74,30 @@ class JobPeer(Protocol):
         """The helper's answer to a job; the same job again has the same answer."""
 
 
+def _no_beat() -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class PutOff:
+    """A job that failed while `token` held it: tried again at `due`, or parked if that is None."""
+
+    job_id: bytes
+    token: bytes
+    attempts: int
+    due: int | None
+
+
 @dataclass(frozen=True)
 class Bench:
-    """What a half works with; `clock` gives unix seconds."""
+    """What a half works with; `clock` gives unix seconds, `beat` tells that the work goes on."""
 
     store: Datastore
     bodies: Bodies
     keyring: Keyring
     clock: Callable[[], int]
+    beat: Callable[[], None] = _no_beat
+    late: list[PutOff] = field(default_factory=list)  # jobs that could not be given back yet
 
 
 @dataclass(frozen=True)
@@ -123,6 +141,8 @@ def drive(
 
 def work(bench: Bench, peer: JobPeer, provision: Provision) -> bool:
     """Take one job, an old one or a new one, and settle it; False if there is none to take."""
+    bench.beat()
+    _give_back(bench)
     token, now, task_id = secrets.token_bytes(16), bench.clock(), provision.task.id
     with bench.store.transaction() as tx:
         leased = tx.lease_job(task_id, token, now, now + LEASE_SECONDS)
@@ -164,27 +184,31 @@ def _put_off(bench: Bench, job_id: bytes, token: bytes, attempts: int, failed: E
     attempts += counts
     is_parked = isinstance(failed, HelperRefused) or attempts >= MOST_ATTEMPTS
     due = bench.clock() + _delay(attempts) if counts else 0
-    with bench.store.transaction() as tx:
-        if not tx.holds_job(job_id, token):
-            return
-        if is_parked:
-            tx.park_job(job_id, attempts)
-        else:
-            tx.return_job(job_id, attempts, due)
+    bench.late.append(PutOff(job_id, token, attempts, None if is_parked else due))
+    with suppress(TactfulError):  # a database that is away now is asked again before the next job
+        _give_back(bench)
     if counts:
         then = "it is parked: tactful-aggregator jobs resume" if is_parked else f"again at {due}"
-        logger.warning("job %s failed: %s; %s", job_id.hex(), _reason(failed), then)
+        logger.warning("job %s failed: %s; %s", job_id.hex(), reason_of(failed), then)
+
+
+def _give_back(bench: Bench) -> None:
+    """Give back every job that failed, unless its lease ended and another worker took it."""
+    for one in tuple(bench.late):
+        with bench.store.transaction() as tx:
+            if tx.holds_job(one.job_id, one.token):
+                if one.due is None:
+                    tx.park_job(one.job_id, one.attempts)
+                else:
+                    tx.return_job(one.job_id, one.attempts, one.due)
+        with suppress(ValueError):  # another thread may have given it back meanwhile
+            bench.late.remove(one)
 
 
 def _delay(attempts: int) -> int:
     """How many seconds to wait after so many attempts; at random, so that not all come at once."""
     longest = min(1 << attempts, MOST_DELAY_SECONDS)
     return longest - secrets.randbelow(longest // 2 + 1)
-
-
-def _reason(failed: Exception) -> str:
-    """Why, without what other errors may quote of a report."""
-    return str(failed) if isinstance(failed, TactfulError) else type(failed).__name__
 
 
 def _settle(bench: Bench, peer: JobPeer, provision: Provision, job_id: bytes, token: bytes) -> None:

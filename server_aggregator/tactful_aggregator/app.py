@@ -31,6 +31,7 @@ from tactful_aggregator.peer import HttpPeer
 from tactful_aggregator.problems import Problem
 from tactful_aggregator.provision import Provisions
 from tactful_aggregator.published_log import PublishedLog
+from tactful_aggregator.readiness import Readiness
 from tactful_aggregator.resources import HelperResources, LeaderResources
 from tactful_aggregator.settings import Half, refused
 from tactful_aggregator.worker import Worker, collect_garbage
@@ -58,6 +59,11 @@ class Service:
     def health(self, call: Call) -> Response:
         """That this half runs, and which one it is."""
         return JSONResponse({"role": self.half.settings.role})
+
+    def ready(self, call: Call) -> Response:
+        """Whether this half can do its work now: status 503 and the reason if not."""
+        problem = self.readiness.problem()
+        return JSONResponse({"ready": not problem, "reason": problem}, 503 if problem else 200)
 
     def rotate(self, call: Call) -> Response:
         """Hand out a new key from now on."""
@@ -202,6 +208,12 @@ class Service:
         return Provisions(self.store, self.half)
 
     @cached_property
+    def readiness(self) -> Readiness:
+        """What says whether this half can do its work."""
+        leads = self.half.settings.role == "leader"
+        return Readiness(self.store, self.worker if leads else None)
+
+    @cached_property
     def worker(self) -> Worker:
         """What the leader does by itself."""
         return Worker(self.bench, self._peer.helper, self.provisions)
@@ -232,6 +244,7 @@ def build(service: Service) -> Starlette:
     token = service.half.keys.token
     routes = [
         route("GET", "/healthz", service.health),
+        route("GET", "/readyz", service.ready),
         route("POST", "/operator/keys", service.rotate, token),
         route("POST", "/operator/garbage", service.collect_garbage, token),
     ]

@@ -81,6 +81,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="the port; else the one of --url")] = None,
 ) -> None:
     """Run this half until it is told to stop. Put TLS in front of it."""
+    import logging
+
     import uvicorn
 
     from tactful.protocol.transport import HttpTransport
@@ -88,6 +90,7 @@ def serve(
     from tactful_aggregator.connections import BoundedHttpProtocol
     from tactful_aggregator.datastore import Datastore
 
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     half = settings.load(folder)
     half.public_keys()  # raises InvalidInput before the halves are paired
     store = Datastore(half.database, half.settings.role)

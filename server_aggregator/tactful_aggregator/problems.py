@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tactful.errors import ProtocolError
+import traceback
+from pathlib import Path
+
+from tactful.errors import ProtocolError, TactfulError
 
 URN = "urn:ietf:params:ppm:dap:error:"
 
@@ -23,3 +26,12 @@ def unrecognized_task() -> Problem:
 def invalid(detail: str) -> Problem:
     """The message cannot be."""
     return Problem("invalidMessage", 400, detail)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, for a log: of other errors only where, as they may quote a report."""
+    if isinstance(error, TactfulError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"

@@ -49,8 +49,14 @@ class RunningHalf:
         """End it; `signal.SIGKILL` ends it in the middle of whatever it does."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(PATIENCE_SECONDS)
-            self.process = None
+            try:
+                self.process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()  # nothing stays behind
+                self.process.wait()
+                raise
+            finally:
+                self.process = None
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it and run it again on the same folder."""
@@ -128,8 +134,10 @@ def running_pair(
         leader.start()
         yield RunningPair(leader, helper, HttpTransport())
     finally:
-        leader.stop()
-        helper.stop()
+        try:
+            leader.stop()
+        finally:
+            helper.stop()
 
 
 def made_pair(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tactful.errors import (
     BatchCollected,
@@ -14,17 +14,18 @@ from tactful.errors import (
     ProtocolError,
     TactfulError,
     TransportError,
-    VaultError,
 )
 from tactful.protocol.collect_messages import CollectionReq
 from tactful_aggregator import collection
 from tactful_aggregator.aggregation import ALL, MOST_PER_JOB, Bench, most_per_job, work
 from tactful_aggregator.collection import SumPeer
 from tactful_aggregator.http import described
+from tactful_aggregator.problems import reason_of
 from tactful_aggregator.provision import Provisions
 
 PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.1, 10.0  # it doubles while the helper cannot be reached
 SETTLE_SECONDS = 3600.0  # a report waits no longer for others, or its key might have ended
+HEARTBEAT_SECONDS = 180.0  # longer than a job and its transactions may take
 THREADS = 2  # one waits for the helper while the other opens shares
 KEEP_SECONDS = 30 * 86_400  # how long the ids of a task that is over are kept
 
@@ -108,14 +109,25 @@ class Worker:
     provisions: Provisions
     _stopped: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+    _beats: dict[str, float] = field(default_factory=dict)  # by thread, the monotonic clock
     _all_due: float = 0.0  # when reports are settled that fill no job; by the monotonic clock
+
+    def __post_init__(self) -> None:
+        self.bench = replace(self.bench, beat=self._beat)
 
     def start(self) -> None:
         """Begin."""
         for number in range(THREADS):
             thread = threading.Thread(target=self._run, name=f"worker-{number}", daemon=True)
             self._threads.append(thread)
+            self._beats[thread.name] = time.monotonic()
             thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether it was started and all its threads gave a sign of life lately."""
+        oldest = time.monotonic() - HEARTBEAT_SECONDS
+        alive = [one.is_alive() and self._beats[one.name] >= oldest for one in self._threads]
+        return bool(alive) and all(alive)
 
     def stop(self) -> None:
         """Finish the jobs at hand and end."""
@@ -123,21 +135,28 @@ class Worker:
         for thread in self._threads:
             thread.join()
 
+    def _beat(self) -> None:
+        """Note that the work goes on; raise TransportError in a thread that has to end."""
+        thread = threading.current_thread()
+        self._beats[thread.name] = time.monotonic()
+        if self._stopped.is_set() and thread in self._threads:
+            raise TransportError("worker: this half stops; the rest is done after its next start")
+
     def _run(self) -> None:
         pause = PAUSE_SECONDS
         while not self._stopped.wait(pause):
+            self._beat()
             pause = PAUSE_SECONDS if self._stepped() else min(2 * pause, MOST_PAUSE_SECONDS)
 
     def _stepped(self) -> bool:
-        """Whether the helper could be reached, if it was asked: a job opened in vain costs much."""
+        """Whether nothing failed: a job opened in vain costs much. Whatever fails, work goes on."""
         reached = True
         for step in (self._settle, self._answer):
             try:
                 reached = step() and reached
-            except (TransportError, VaultError, OSError):
-                reached = False  # a full disk or a database that is away: later, like the helper
-            except TactfulError:
-                continue  # it is tried again; a job that always fails is given up
+            except Exception as failed:  # a thread that ended here would settle nothing any more
+                logger.warning("worker: %s; it goes on", reason_of(failed))
+                reached = False
         return reached
 
     def _settle(self) -> bool:

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tactful.errors import InvalidInput, StorageFull, VaultError, VaultForeign
@@ -62,11 +69,16 @@ __all__ = [
 ]
 
 URL = "use postgresql+psycopg://user@host/name"
+AWAY = (OperationalError, InternalError, InterfaceError)  # not there, or read-only
 SHARDS = 32  # of a sum, where several can write at once
 
 
 class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows, LockRows):
     """The statements, each by the name of what it does."""
+
+    def write_again(self) -> None:
+        """Write a row as it is."""
+        self._run(update(meta).where(meta.c.name == "schema").values(name="schema"))
 
     def claim(self, where: str, role: str) -> None:
         """Make the tables of a new database, or check that an old one is ours."""
@@ -89,6 +101,10 @@ class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows, LockRows):
         if known["role"] != role:
             raise VaultForeign(f"{where}: it belongs to a {known['role']}, not a {role}")
         tables.create_all(self._connection)  # tables that were added without a new version
+
+
+class _Undone(Exception):
+    """A transaction that is rolled back on purpose."""
 
 
 class Datastore:
@@ -130,22 +146,28 @@ class Datastore:
                 if self._fence is not None and not tx.holds_lock(*self._fence):
                     raise LockLost(f"{self._fence[0]}: another process took it over; ask again")
                 yield tx
-        except DatabaseError as refused:
+        except DBAPIError as refused:
             if "disk is full" in str(refused.orig) or "No space left" in str(refused.orig):
                 raise StorageFull("database: the disk is full; free some space") from refused
-            if isinstance(refused, OperationalError):
+            if isinstance(refused, AWAY):
                 problem = f"{self._shown}: {_told(refused)}"
                 raise VaultError(
                     f"{problem}; is it there, and may this half write it?"
                 ) from refused
             raise
 
+    def require_writable(self) -> None:
+        """Raise VaultError unless the database can be written; nothing is changed."""
+        with suppress(_Undone), self.transaction() as tx:
+            tx.write_again()
+            raise _Undone
+
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
 
 
-def _told(refused: DatabaseError) -> str:
+def _told(refused: DBAPIError) -> str:
     """What the database says, in one line and without any value that was on its way there."""
     return " ".join(str(refused.orig).split())
 
