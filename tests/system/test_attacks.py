@@ -1,6 +1,7 @@
 """Each attack of `make attacks`, as a test of its own."""
 
 import importlib.util
+import io
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -33,5 +34,5 @@ def test_an_attack_that_succeeds_makes_the_command_fail(monkeypatch, capsys) -> 
     module.__dict__.update(TITLE="A planted attack", attack=lambda folder: "everything")
     monkeypatch.setattr(RUNNER, "attacks", lambda: iter([module]))
 
-    assert RUNNER.main() == 1
+    assert RUNNER.main(io.StringIO()) == 1
     assert "A planted attack: everything" in capsys.readouterr().out
