@@ -145,7 +145,7 @@ class Worker:
     def _run(self) -> None:
         pause = PAUSE_SECONDS
         while not self._stopped.wait(pause):
-            self._beat()
+            self._beats[threading.current_thread().name] = time.monotonic()
             pause = PAUSE_SECONDS if self._stepped() else min(2 * pause, MOST_PAUSE_SECONDS)
 
     def _stepped(self) -> bool:
