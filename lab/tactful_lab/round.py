@@ -179,7 +179,7 @@ def _collected(
     asked = {
         "task": written.document.decode(),
         "key": key.private_bytes_raw().hex(),
-        "token": pair.leader.half.keys.token,
+        "token": pair.leader.half.keys.collector_token,
         "out": str(folder / "sum.npy"),
     }
     command = [sys.executable, "-m", "tactful_lab.round", COLLECTOR]

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from tactful.errors import TactfulError
 from tactful.protocol.model import ModelRelease
@@ -239,14 +240,12 @@ class Service:
 
 
 def build(service: Service) -> Starlette:
-    """The application of one half; the leader's worker runs as long as it is served."""
+    """The public application of one half; the leader's worker runs as long as it is served."""
     leads = service.half.settings.role == "leader"
-    token = service.half.keys.token
+    keys = service.half.keys
     routes = [
         route("GET", "/healthz", service.health),
         route("GET", "/readyz", service.ready),
-        route("POST", "/operator/keys", service.rotate, token),
-        route("POST", "/operator/garbage", service.collect_garbage, token),
     ]
     resources: LeaderResources | HelperResources
     if leads:
@@ -258,6 +257,34 @@ def build(service: Service) -> Starlette:
             route("GET", "/transcript", service.transcript),
             route("GET", "/transcript/checkpoint", service.checkpoint),
             route("GET", "/transcript/proofs/{sha256}/{since}", service.proof),
+        ]
+    else:
+        resources = HelperResources(service.bench, service.provisions)
+        routes += [
+            route("POST", "/tasks", service.sign_task, keys.token),
+            route("POST", "/releases", service.sign_release, keys.token),
+        ]
+    shown = keys.collector_token if leads else keys.token
+    routes += [
+        route("GET", "/hpke_config", resources.hpke_config),
+        route("GET", "/hpke_config/signed", resources.signed_hpke_config),
+        *resources.routes(shown),
+    ]
+    most = service.half.settings.max_body
+    memory = BodyMemory(BODIES_AT_ONCE * most)
+    uploads = _door(resources, most, memory)
+    return _application(service, routes, uploads, memory, _working(service, leads))
+
+
+def build_operator(service: Service) -> Starlette:
+    """What only the operator of this half may ask for, on a listener of its own."""
+    token = service.half.keys.admin_token
+    routes = [
+        route("POST", "/operator/keys", service.rotate, token),
+        route("POST", "/operator/garbage", service.collect_garbage, token),
+    ]
+    if service.half.settings.role == "leader":
+        routes += [
             route("POST", "/operator/trainings", service.start, token),
             route("POST", "/operator/trainings/{model}/refresh", service.advance, token),
             route("POST", "/operator/trainings/{model}/abandon", service.abandon, token),
@@ -267,26 +294,26 @@ def build(service: Service) -> Starlette:
             route("GET", "/operator/jobs", service.jobs, token),
             route("POST", "/operator/jobs/resume", service.resume_jobs, token),
         ]
-    else:
-        resources = HelperResources(service.bench, service.provisions)
-        routes += [
-            route("POST", "/tasks", service.sign_task, token),
-            route("POST", "/releases", service.sign_release, token),
-        ]
-    routes += [
-        route("GET", "/hpke_config", resources.hpke_config),
-        route("GET", "/hpke_config/signed", resources.signed_hpke_config),
-        *resources.routes(token),
-    ]
-    most = service.half.settings.max_body
-    memory = BodyMemory(BODIES_AT_ONCE * most)
+    return _application(service, routes, [], BodyMemory(service.half.settings.max_body), None)
+
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+
+def _application(
+    service: Service,
+    routes: list[Route],
+    middleware: list[Middleware],
+    memory: BodyMemory,
+    lifespan: Lifespan | None,
+) -> Starlette:
     app = Starlette(
         routes=routes,
-        middleware=_door(resources, most, memory),
+        middleware=middleware,
         exception_handlers={TactfulError: problem},
-        lifespan=_working(service) if leads else None,
+        lifespan=lifespan,
     )
-    app.state.max_body, app.state.body_memory = most, memory
+    app.state.max_body, app.state.body_memory = service.half.settings.max_body, memory
     return app
 
 
@@ -309,7 +336,10 @@ def _door(
     return [Middleware(UploadDoor, uploads=resources.uploads(most), memory=memory)]
 
 
-def _working(service: Service) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+def _working(service: Service, leads: bool) -> Lifespan | None:
+    if not leads:
+        return None
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         service.worker.start()

@@ -18,7 +18,7 @@ from tactful_aggregator import settings
 if TYPE_CHECKING:
     import socket
 
-    from tactful.protocol.transport import Response
+    from tactful.protocol.transport import Method, Response
 
 app = typer.Typer(
     help="One half of the pair that sums contributions without seeing any of them.",
@@ -83,16 +83,16 @@ def serve(
     """Run this half until it is told to stop. Put TLS in front of it."""
     import logging
 
-    import uvicorn
-
     from tactful.protocol.transport import HttpTransport
-    from tactful_aggregator.app import Service, build
-    from tactful_aggregator.connections import BoundedHttpProtocol
+    from tactful_aggregator import admin
+    from tactful_aggregator.app import Service
     from tactful_aggregator.datastore import Datastore
+    from tactful_aggregator.serving import run
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     half = settings.load(folder)
     half.public_keys()  # raises InvalidInput before the halves are paired
+    operator = admin.listen(folder)
     store = Datastore(half.database, half.settings.role)
     with store.transaction() as tx:
         if store.is_local:
@@ -100,11 +100,7 @@ def serve(
             tx.drop_locks()
     service = Service(half, store, HttpTransport())
     chosen = port or urlsplit(half.settings.url).port or 8080
-    config = uvicorn.Config(
-        build(service), http=BoundedHttpProtocol, log_level="warning", access_log=False
-    )
-    with _listening(host, chosen) as door:
-        uvicorn.Server(config).run([door])
+    run(service, _listening(host, chosen), operator)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -133,6 +129,15 @@ def task(
     print(f"{dap_task.dap.tag} task {dap_task.encoded_id}, {written.vdaf.kind}")
     if written.noise == "none":
         print("no noise: sums are exact, and promise no differential privacy")
+
+
+@app.command("renew-tokens")
+def renew_tokens(folder: Folder) -> None:
+    """Replace this half's tokens, then restart it; a helper's new card goes to the leader."""
+    half = settings.renew_tokens(folder)
+    print(f"new tokens in {folder / settings.KEYS_FILE}; restart this half")
+    if half.settings.role == "helper":
+        print(f"hand {folder / settings.CARD_FILE} to the leader's operator, to pair again")
 
 
 @app.command("rotate-key")
@@ -236,8 +241,8 @@ def transcript(folder: Folder) -> None:
     from tactful.errors import ProtocolError
     from tactful.protocol.transcript import SignedCheckpoint, checkpoint, parse
 
-    lines = _ask(folder, "GET", "/transcript").decode().splitlines()
-    signed = SignedCheckpoint.decode(_ask(folder, "GET", "/transcript/checkpoint"))
+    lines = _fetch(folder, "/transcript").decode().splitlines()
+    signed = SignedCheckpoint.decode(_fetch(folder, "/transcript/checkpoint"))
     signed.verify(settings.load(folder).keys.signer.public_key().public_bytes_raw())
     if checkpoint([parse(line) for line in lines]) != signed.checkpoint:
         raise ProtocolError("transcript: it is not the log whose head is signed")
@@ -268,18 +273,34 @@ def _document(option: str, path: Path) -> bytes:
         raise InvalidInput(option, f"{path} cannot be read", "name a file") from absent
 
 
-def _ask(folder: Path, method: str, path: str, body: bytes = b"", *, leads: bool = True) -> bytes:
-    from tactful.protocol.transport import HttpTransport, Request
+def _ask(
+    folder: Path, method: Method, path: str, body: bytes = b"", *, leads: bool = True
+) -> bytes:
+    """What the running half answers its operator."""
+    from tactful_aggregator import admin
 
-    half = settings.load(folder)
-    if leads and half.settings.role != "leader":
-        raise InvalidInput("dir", f"{folder} is a helper", "trainings are led by the leader")
-    headers = {"Authorization": f"Bearer {half.keys.token}"}
-    request = Request("GET" if method == "GET" else "POST", half.settings.url + path, body, headers)
-    answer = HttpTransport().send(request)
+    answer = admin.ask(_half(folder, leads), method, path, body)
     if not answer.ok:
         raise TactfulError(_reason(answer))
     return answer.body
+
+
+def _fetch(folder: Path, path: str) -> bytes:
+    """What the leader tells everybody, at its public address."""
+    from tactful.protocol.transport import HttpTransport, Request
+
+    url = _half(folder, leads=True).settings.url
+    answer = HttpTransport().send(Request("GET", url + path))
+    if not answer.ok:
+        raise TactfulError(_reason(answer))
+    return answer.body
+
+
+def _half(folder: Path, leads: bool) -> settings.Half:
+    half = settings.load(folder)
+    if leads and half.settings.role != "leader":
+        raise InvalidInput("dir", f"{folder} is a helper", "trainings are led by the leader")
+    return half
 
 
 def _reason(answer: Response) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -30,8 +30,10 @@ SETTINGS_FILE, KEYS_FILE, CARD_FILE, PEER_FILE = (
     "card.json",
     "peer.json",
 )
+SOCKET_FILE, PORT_FILE = "operator.sock", "operator.json"  # where the operator's requests come in
 
 SHOWABLE = "[!-~]{16,}"  # an empty or a short one would let anybody in
+TOKENS = ("token", "admin_token", "collector_token")  # each lets in who shows it, for one purpose
 SECRETS = ("signing", "hpke", "collector", "verify")  # 32 bytes each, in the file of keys
 
 
@@ -63,13 +65,15 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """The secrets of one half; they leave its folder never, its token only on its card."""
+    """The secrets of one half; they leave its folder never, a helper's `token` only on its card."""
 
     signing: bytes = field(repr=False)
     hpke: bytes = field(repr=False)
     collector: bytes = field(repr=False)  # opens sums, if this half leads
     verify: bytes = field(repr=False)  # this half's part of what proofs are checked with
-    token: str = field(repr=False)  # what the other half, or the operator, must show
+    token: str = field(repr=False)  # what the leader shows to this helper
+    admin_token: str = field(repr=False)  # what this half's operator shows
+    collector_token: str = field(repr=False)  # what collectors show to this leader
 
     @classmethod
     def fresh(cls) -> Keys:
@@ -79,7 +83,7 @@ class Keys:
             hpke=secrets.token_bytes(32),
             collector=secrets.token_bytes(32),
             verify=secrets.token_bytes(32),
-            token=secrets.token_urlsafe(32),
+            **{name: secrets.token_urlsafe(32) for name in TOKENS},
         )
 
     @property
@@ -100,10 +104,10 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What one half hands the other: address, public keys (base64), and two secrets.
+    """What one half hands the other: address, public keys (base64), and what is secret.
 
-    The helper's token lets the leader ask for sums, and both `verify` parts together let a client
-    cheat: hand the card over as a secret.
+    The helper's `token` lets the leader ask for sums; a leader is asked for nothing, so its card
+    holds none. Both `verify` parts together let a client cheat: hand the card over as a secret.
     """
 
     role: Role
@@ -111,7 +115,7 @@ class Card:
     signing_key: str
     collector_key: str
     verify: str = field(repr=False)
-    token: str = field(repr=False)
+    token: str = field(default="", repr=False)
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
@@ -124,7 +128,9 @@ class Card:
                 raise InvalidInput(name, "it is not 32 bytes in base64", fix)
         if not re.fullmatch("[0-9a-f]{64}", self.verify):
             raise InvalidInput("verify", "it is not 32 bytes in hex", fix)
-        if not re.fullmatch(SHOWABLE, self.token):
+        if self.role == "leader" and self.token:
+            raise InvalidInput("token", "a leader's card needs none", f"{fix}, made anew")
+        if self.role == "helper" and not re.fullmatch(SHOWABLE, self.token):
             raise InvalidInput("token", "it is too short, or not of printable characters", fix)
 
 
@@ -152,7 +158,7 @@ class Half:
             signing_key=base64.b64encode(signing.public_bytes_raw()).decode(),
             collector_key=base64.b64encode(collector.public_bytes_raw()).decode(),
             verify=self.keys.verify.hex(),
-            token=self.keys.token,
+            token=self.keys.token if self.settings.role == "helper" else "",
         )
 
     @property
@@ -194,26 +200,54 @@ def create(folder: Path, settings: Settings) -> Half:
     half = Half(folder, settings, Keys.fresh(), None)
     lines = (f"{name} = {json.dumps(value)}\n" for name, value in asdict(settings).items())
     (folder / SETTINGS_FILE).write_text("".join(lines))
-    secret = {name: getattr(half.keys, name).hex() for name in SECRETS}
-    secret["token"] = half.keys.token
-    _write_private(folder / KEYS_FILE, json.dumps(secret))
-    _write_private(folder / CARD_FILE, json.dumps(asdict(half.card), indent=1))
+    _write_secrets(half)
     return half
+
+
+def renew_tokens(folder: Path) -> Half:
+    """Replace all tokens of the half in `folder`, also those of an earlier version, and its card.
+
+    A helper's new card must be handed to the leader.
+    """
+    settings, secret = _files(folder)
+    fresh = {name: secrets.token_urlsafe(32) for name in TOKENS}
+    half = Half(folder, settings, _keys({**secret, **fresh}), None)
+    _write_secrets(half)
+    return half
+
+
+def _write_secrets(half: Half) -> None:
+    secret = {name: getattr(half.keys, name).hex() for name in SECRETS}
+    tokens = {name: getattr(half.keys, name) for name in TOKENS}
+    write_private(half.folder / KEYS_FILE, json.dumps({**secret, **tokens}))
+    write_private(half.folder / CARD_FILE, json.dumps(asdict(half.card), indent=1))
 
 
 def pair(folder: Path, card_file: Path) -> Half:
     """Tell the half in `folder` who the other one is."""
-    half, card = load(folder), _card(card_file)
+    half, card = _unpaired(folder), _card(card_file)
     if card.role == half.settings.role:
         raise InvalidInput("card", f"both are {card.role}", "pair a leader with a helper")
     if card.url == half.settings.url or card.signing_key == half.card.signing_key:
         raise InvalidInput("card", "both halves are the same", "use two separate operators")
-    _write_private(folder / PEER_FILE, json.dumps(asdict(card), indent=1))
+    write_private(folder / PEER_FILE, json.dumps(asdict(card), indent=1))
     return load(folder)
 
 
 def load(folder: Path) -> Half:
     """The half in `folder`; raises InvalidInput naming the file and field that is wrong."""
+    half = _unpaired(folder)
+    peer = folder / PEER_FILE
+    return replace(half, peer=_card(peer)) if peer.exists() else half
+
+
+def _unpaired(folder: Path) -> Half:
+    """The half without what it knows of the other one, which may be of an earlier version."""
+    settings, secret = _files(folder)
+    return Half(folder, settings, _keys(secret), None)
+
+
+def _files(folder: Path) -> tuple[Settings, dict[str, str]]:
     try:
         document = tomllib.loads((folder / SETTINGS_FILE).read_text())
         secret = json.loads((folder / KEYS_FILE).read_text())
@@ -226,8 +260,7 @@ def load(folder: Path) -> Half:
             "dir", f"a file in {folder} is damaged ({wrong})", "restore it"
         ) from wrong
     settings = _checked(Settings, json.dumps(document, default=str), SETTINGS_FILE)
-    peer = _card(folder / PEER_FILE) if (folder / PEER_FILE).exists() else None
-    return Half(folder, settings, _keys(secret), peer)
+    return settings, secret
 
 
 def _is_base_address(url: str) -> bool:
@@ -252,17 +285,31 @@ def _keys(secret: dict[str, str]) -> Keys:
     try:
         parts = {name: bytes.fromhex(secret[name]) for name in SECRETS}
         whole = all(len(part) == 32 for part in parts.values())
-        if not (whole and re.fullmatch(SHOWABLE, secret["token"])):
+        if not whole:
             raise ValueError
+        tokens = _tokens(secret)
         return Keys(
             signing=parts["signing"],
             hpke=parts["hpke"],
             collector=parts["collector"],
             verify=parts["verify"],
-            token=secret["token"],
+            **tokens,
         )
+    except InvalidInput:
+        raise
     except (KeyError, ValueError, TypeError) as wrong:
         raise InvalidInput(KEYS_FILE, "it holds no keys", "restore it from a backup") from wrong
+
+
+def _tokens(secret: dict[str, str]) -> dict[str, str]:
+    if any(name not in secret for name in TOKENS[1:]) and "token" in secret:
+        fix = "tactful-aggregator renew-tokens --dir DIR, and pair again"
+        raise InvalidInput(KEYS_FILE, "it is of an earlier version, with one token for all", fix)
+    tokens = {name: secret[name] for name in TOKENS}
+    showable = all(re.fullmatch(SHOWABLE, token) for token in tokens.values())
+    if not showable or len(set(tokens.values())) < len(TOKENS):
+        raise ValueError
+    return tokens
 
 
 def _card(path: Path) -> Card:
@@ -290,7 +337,7 @@ def refused(where: str, wrong: ValidationError) -> InvalidInput:
     return InvalidInput(f"{where}{place}", first["msg"], "correct it")
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """All of it or, on a full disk, what was there before; for the owner's eyes."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

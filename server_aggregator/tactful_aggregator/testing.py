@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tactful.errors import TactfulError, TransportError
 from tactful.protocol.transport import HttpTransport, Request, Transport
+from tactful_aggregator import admin
 from tactful_aggregator.experiments import Opening
 from tactful_aggregator.provision import OperatorTask, keep
 from tactful_aggregator.refresh import Training
@@ -114,8 +115,7 @@ class RunningPair:
         return self._operate("/operator/jobs/resume")
 
     def _operate(self, path: str, body: bytes = b"") -> Mapping[str, object]:
-        headers = {"Authorization": f"Bearer {self.leader.half.keys.token}"}
-        answer = self.transport.send(Request("POST", self.leader.url + path, body, headers))
+        answer = admin.ask(self.leader.half, "POST", path, body)
         document: dict[str, object] = json.loads(answer.body)
         if not answer.ok:
             raise TactfulError(str(document.get("detail")))

@@ -93,7 +93,7 @@ def test_the_collector_gets_the_exact_sum_of_what_the_client_sent(
 
     reports = uploaded(written, case)
     task = written.provision.task
-    collector = Collector(task, 9, key, pair.leader.half.keys.token)
+    collector = Collector(task, 9, key, pair.leader.half.keys.collector_token)
     found = collector.collect(HttpTransport(), collector.everything(), time.sleep)
 
     assert found.count == len(case.measurements)

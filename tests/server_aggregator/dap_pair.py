@@ -128,7 +128,7 @@ class DapPair:
         return written
 
     def collector(self, task: DapTask) -> Collector:
-        return Collector(task, CONFIG_ID, self.collecting, self.leader.keys.token)
+        return Collector(task, CONFIG_ID, self.collecting, self.leader.keys.collector_token)
 
     # what happens by itself
 

@@ -128,7 +128,7 @@ class Life:
             made = make_report(task, row, leader=keys[0], helper=keys[1], now=int(time.time()))
             body = made.encode(task.dap)
             self._kept_asking(lambda body=body: upload(transport, task, [body]))
-        collector = Collector(task, 5, self.key, self.leader.half.keys.token)
+        collector = Collector(task, 5, self.key, self.leader.half.keys.collector_token)
         query = collector.everything()
         job = self._kept_asking(lambda: collector.create(transport, query))
         sums = [self._kept_asking(lambda: _ready(collector.poll(transport, job, query)))]

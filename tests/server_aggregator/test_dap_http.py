@@ -164,7 +164,7 @@ def test_a_second_job_for_a_query_has_the_same_answer_in_dap_09(
     if state != "pending":
         pair.work()
     totals = [] if state == "pending" else [collector.poll(pair.network, first, query)]
-    token = pair.leader.keys.token
+    token = pair.leader.keys.collector_token
     if state == "deleted":
         assert asked(pair, "DELETE", first, token=token).status == 204
     second = f"{task.leader}/tasks/{task.encoded_id}/collection_jobs/{encoded(bytes(16))}"
@@ -192,7 +192,7 @@ def test_a_batch_whose_pending_job_was_deleted_is_collected_by_another(
     query = collector.everything()
     job = collector.create(pair.network, query)
     pair.work()
-    assert asked(pair, "DELETE", job, token=pair.leader.keys.token).status == 204
+    assert asked(pair, "DELETE", job, token=pair.leader.keys.collector_token).status == 204
     with pytest.raises(CollectionDeleted, match="begin another one"):
         collector.poll(pair.network, job, query)
     sent(pair, task, 1)
@@ -209,7 +209,7 @@ def test_a_job_that_is_deleted_while_it_is_answered_stays_deleted(
     collector = pair.collector(task)
     query = collector.everything()
     job = collector.create(pair.network, query)
-    token = pair.leader.keys.token
+    token = pair.leader.keys.collector_token
 
     def delete(request: Request) -> str:
         if request.url.endswith("/aggregate_shares"):
@@ -229,7 +229,7 @@ def test_a_job_that_is_deleted_while_it_is_answered_stays_deleted(
 def test_a_collector_ends_when_its_job_is_deleted_or_fails(pair: DapPair, protocol: str) -> None:
     task = served(pair, protocol, min_batch_size=2)
     sent(pair, task, 1)
-    collector, token = pair.collector(task), pair.leader.keys.token
+    collector, token = pair.collector(task), pair.leader.keys.collector_token
     query = collector.everything()
     job = collector.create(pair.network, query)
 
@@ -525,7 +525,7 @@ def test_a_deleted_collection_answers_nothing_and_stays_collected(
     job = collector.create(pair.network, query)
     pair.work()
     method = "POST" if task.dap.counted else "GET"
-    token = pair.leader.keys.token
+    token = pair.leader.keys.collector_token
 
     assert asked(pair, "DELETE", job, token=token).status == 204
     assert asked(pair, method, job, token=token).status == 204
@@ -535,7 +535,7 @@ def test_a_deleted_collection_answers_nothing_and_stays_collected(
 
 def test_a_job_of_another_request_under_the_same_name_is_refused(pair: DapPair) -> None:
     task = served(pair, "dap-09")
-    collector, token = pair.collector(task), pair.leader.keys.token
+    collector, token = pair.collector(task), pair.leader.keys.collector_token
     job = collector.create(pair.network, Query(Interval(START, HOUR)))
     other = CollectionReq(Query(Interval(START + HOUR, HOUR))).encode(task)
 
@@ -576,7 +576,7 @@ def test_a_collection_that_is_not_ready_says_when_to_ask_again(
     job = collector.create(pair.network, collector.everything())
     method = "POST" if task.dap.counted else "GET"
 
-    answer = asked(pair, method, job, token=pair.leader.keys.token)
+    answer = asked(pair, method, job, token=pair.leader.keys.collector_token)
 
     assert answer.status == (202 if task.dap.counted else 200)
     assert float(answer.header("retry-after")) > 0

@@ -13,10 +13,12 @@ from tactful_aggregator.settings import (
     KEYS_FILE,
     PEER_FILE,
     SETTINGS_FILE,
+    TOKENS,
     Settings,
     create,
     load,
     pair,
+    renew_tokens,
 )
 
 LEADER = Settings(role="leader", url="https://leader.example", min_batch_floor=7)
@@ -58,7 +60,8 @@ def test_no_secret_is_shown(folders) -> None:
 
     shown = repr(half) + repr(half.card)
 
-    for secret in (half.keys.token, half.keys.signing.hex(), half.keys.hpke.hex()):
+    tokens = (half.keys.token, half.keys.admin_token, half.keys.collector_token)
+    for secret in (*tokens, half.keys.signing.hex(), half.keys.hpke.hex()):
         assert secret not in shown
         assert secret[:12] not in shown
 
@@ -68,7 +71,69 @@ def test_every_half_has_its_own_keys(folders) -> None:
 
     assert leader.signing != helper.signing
     assert leader.hpke != helper.hpke
-    assert leader.token != helper.token
+    tokens = {getattr(keys, name) for keys in (leader, helper) for name in TOKENS}
+    assert len(tokens) == 6
+
+
+def test_a_card_holds_no_credential_that_the_other_half_does_not_need(folders) -> None:
+    leader, helper = (load(folder) for folder in folders)
+    cards = [(folder / CARD_FILE).read_text() for folder in folders]
+
+    assert leader.card.token == ""
+    assert helper.card.token == helper.keys.token
+    for half, card in zip((leader, helper), cards, strict=True):
+        assert half.keys.admin_token not in card
+        assert half.keys.collector_token not in card
+    assert leader.keys.token not in cards[0]
+
+
+def test_a_leaders_card_with_a_token_is_refused(folders) -> None:
+    card = {**asdict(load(folders[0]).card), "token": "t" * 43}
+    (folders[0] / CARD_FILE).write_text(json.dumps(card))
+
+    with pytest.raises(InvalidInput, match="a leader's card needs none"):
+        pair(folders[1], folders[0] / CARD_FILE)
+
+
+def test_tokens_are_renewed_and_nothing_else(folders) -> None:
+    pair(folders[0], folders[1] / CARD_FILE)
+    before = load(folders[1])
+
+    after = renew_tokens(folders[1])
+
+    assert after == load(folders[1])
+    assert all(getattr(after.keys, name) != getattr(before.keys, name) for name in TOKENS)
+    assert (after.keys.signing, after.keys.verify) == (before.keys.signing, before.keys.verify)
+    assert pair(folders[0], folders[1] / CARD_FILE).paired.token == after.keys.token
+    assert stat.S_IMODE((folders[1] / KEYS_FILE).stat().st_mode) == 0o600
+
+
+def test_a_peer_of_an_earlier_version_can_be_paired_again(folders) -> None:
+    old = {**asdict(load(folders[0]).card), "token": "t" * 43}
+    (folders[1] / PEER_FILE).write_text(json.dumps(old))
+    with pytest.raises(InvalidInput, match=r"peer\.json: token: "):
+        load(folders[1])
+
+    assert pair(folders[1], folders[0] / CARD_FILE).paired == load(folders[0]).card
+
+
+def test_keys_of_an_earlier_version_are_named_and_can_be_renewed(folders) -> None:
+    keys = json.loads((folders[0] / KEYS_FILE).read_text())
+    old = {name: value for name, value in keys.items() if name not in TOKENS[1:]}
+    (folders[0] / KEYS_FILE).write_text(json.dumps(old))
+
+    with pytest.raises(InvalidInput, match=r"keys\.json: .*one token for all.*renew-tokens"):
+        load(folders[0])
+
+    assert renew_tokens(folders[0]) == load(folders[0])
+
+
+def test_two_tokens_that_are_the_same_are_refused(folders) -> None:
+    keys = json.loads((folders[0] / KEYS_FILE).read_text())
+    (folders[0] / KEYS_FILE).write_text(json.dumps({**keys, "admin_token": keys["token"]}))
+
+    with pytest.raises(InvalidInput, match="holds no keys"):
+        load(folders[0])
 
 
 def test_a_card_holds_the_public_key_and_nothing_private(folders) -> None:
@@ -167,10 +232,13 @@ def test_a_card_of_bytes_is_refused(folders, tmp_path) -> None:
         pair(folders[0], tmp_path / "card")
 
 
+@pytest.mark.parametrize("name", ["token", "admin_token", "collector_token"])
 @pytest.mark.parametrize("token", ["", "short", 5, "with a space in it"])
-def test_a_half_whose_token_anybody_could_show_is_not_loaded(folders, token: object) -> None:
+def test_a_half_whose_token_anybody_could_show_is_not_loaded(
+    folders, token: object, name: str
+) -> None:
     keys = json.loads((folders[0] / KEYS_FILE).read_text())
-    (folders[0] / KEYS_FILE).write_text(json.dumps({**keys, "token": token}))
+    (folders[0] / KEYS_FILE).write_text(json.dumps({**keys, name: token}))
 
     with pytest.raises(InvalidInput, match="holds no keys"):
         load(folders[0])
@@ -220,8 +288,8 @@ DAMAGES = {
     "settings that are no TOML": (SETTINGS_FILE, "role =", "damaged"),
     "keys that are no JSON": (KEYS_FILE, "{", "damaged"),
     "keys that are missing": (KEYS_FILE, "{}", "holds no keys"),
-    "keys cut short": (KEYS_FILE, '{"signing": "00", "hpke": "00", "token": ""}', "holds no keys"),
-    "keys not in hex": (KEYS_FILE, '{"signing": "x", "hpke": "00", "token": ""}', "holds no keys"),
+    "keys cut short": (KEYS_FILE, '{"signing": "00", "hpke": "00"}', "holds no keys"),
+    "keys not in hex": (KEYS_FILE, '{"signing": "x", "hpke": "00"}', "holds no keys"),
     "an unknown setting": (SETTINGS_FILE, 'role="leader"\nurl="https://x"\nfloor=1', "floor"),
     "a setting of another type": (SETTINGS_FILE, 'role="leader"\nurl=1', "url"),
     "a floor as text": (
@@ -244,7 +312,7 @@ def test_a_damaged_folder_is_named(folders, name: str, text: str | None, sentenc
         load(folders[0])
 
 
-@pytest.mark.parametrize("text", ["[]", '{"signing": 1, "hpke": 1, "token": ""}'])
+@pytest.mark.parametrize("text", ["[]", '{"signing": 1, "hpke": 1}'])
 def test_keys_of_another_type_are_named(folders, text: str) -> None:
     (folders[0] / KEYS_FILE).write_text(text)
 

@@ -28,6 +28,7 @@ from tactful.protocol.task import Task
 from tactful.protocol.transport import HttpTransport, Request
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful.vdaf.field64 import FIELD64
+from tactful_aggregator import admin
 from tactful_aggregator.settings import Half
 from tactful_aggregator.testing import _free_ports, made_pair
 
@@ -93,10 +94,8 @@ class Watched:
     relays: list[Relay]
 
     def operate(self, path: str, body: object = None) -> dict[str, object]:
-        headers = {"Authorization": f"Bearer {self.leader.keys.token}"}
         content = b"" if body is None else json.dumps(body).encode()
-        url = self.leader.settings.url + path
-        answer = HttpTransport().send(Request("POST", url, content, headers))
+        answer = admin.ask(self.leader, "POST", path, content)
         assert answer.ok, answer.body
         found: dict[str, object] = json.loads(answer.body)
         return found

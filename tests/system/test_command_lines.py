@@ -1,6 +1,7 @@
 """At a command line, what is wrong is one sentence that names it, and exit status 2."""
 
 import http.server
+import json
 import os
 import secrets
 import signal
@@ -89,7 +90,7 @@ WRONG = {
     "tactful-aggregator pair --dir leader --card leader/card.json": "both are leader",
     "tactful-aggregator pair --dir leader --card broken.json": "broken.json: document",
     "tactful-aggregator serve --dir none": "none holds no aggregator",
-    "tactful-aggregator status --dir leader": "is the aggregator running?",
+    "tactful-aggregator status --dir leader": "nobody serves leader",
     "tactful-aggregator status --dir helper": "trainings are led by the leader",
     "tactful-aggregator pair --dir leader --card wrong.key": "card: wrong.key cannot be read",
     "tactful-aggregator serve --dir leader --port 70000": "--host, --port: 127.0.0.1:70000",
@@ -172,6 +173,9 @@ def test_an_address_of_another_program_is_named(folder: Path, elsewhere: str, co
     settings.write_text(
         "\n".join(f'url = "{elsewhere}"' if one.startswith("url") else one for one in lines)
     )
+
+    port = int(elsewhere.rpartition(":")[2])
+    (folder / "leader" / "operator.json").write_text(json.dumps({"port": port}))
 
     done = run(folder, f"tactful-aggregator {command} --dir leader")
 

@@ -144,7 +144,7 @@ def test_aggregators_that_know_nothing_of_noise_sum_what_devices_made_noisy(
     for device in devices:
         device.contribute()
         assert "noise in shares" in next(iter(device.memory.disclosures.values())).meaning
-    collector = Collector(task.dap, 5, key, pair.leader.half.keys.token)
+    collector = Collector(task.dap, 5, key, pair.leader.half.keys.collector_token)
     found = collector.collect(HttpTransport(), collector.everything(), time.sleep)
 
     total = np.array(task.dap.vdaf.field.signed(found.total))
