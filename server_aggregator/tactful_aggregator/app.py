@@ -34,7 +34,7 @@ from tactful_aggregator.provision import Provisions
 from tactful_aggregator.published_log import PublishedLog
 from tactful_aggregator.readiness import Readiness
 from tactful_aggregator.resources import HelperResources, LeaderResources
-from tactful_aggregator.settings import Half, refused
+from tactful_aggregator.settings import REPORTS_FOLDER, Half, refused
 from tactful_aggregator.worker import Worker, collect_garbage
 
 
@@ -194,7 +194,7 @@ class Service:
     def bench(self) -> Bench:
         """What reports are settled with."""
         # several machines share a database server, but no disk
-        folder = self.half.folder / "reports" if self.store.is_local else None
+        folder = self.half.folder / REPORTS_FOLDER if self.store.is_local else None
         keyring = Keyring(self.store, self.half, self.clock)
         return Bench(self.store, Bodies(folder), keyring, self.clock)
 

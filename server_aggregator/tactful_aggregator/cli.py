@@ -64,8 +64,9 @@ def pair(
 
 @app.command()
 def preflight(folder: Folder) -> None:
-    """Check that this half could run: files, keys, pairing, database."""
+    """Check that this half could run: files and who may read them, keys, pairing, database."""
     half = settings.load(folder)
+    settings.require_private(folder)
     peer = half.paired
     from tactful_aggregator.datastore import Datastore
 
@@ -91,6 +92,7 @@ def serve(
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     half = settings.load(folder)
+    settings.require_private(folder)
     half.public_keys()  # raises InvalidInput before the halves are paired
     operator = admin.listen(folder)
     store = Datastore(half.database, half.settings.role)

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tactful.errors import InvalidInput
 from tactful.protocol.address import require_protected
+from tactful_aggregator import private
 
 T = TypeVar("T")
 Role = Literal["leader", "helper"]
@@ -31,6 +32,13 @@ SETTINGS_FILE, KEYS_FILE, CARD_FILE, PEER_FILE = (
     "peer.json",
 )
 SOCKET_FILE, PORT_FILE = "operator.sock", "operator.json"  # where the operator's requests come in
+
+DATABASE_FILE, REPORTS_FOLDER = "aggregator.db", "reports"
+# everything in a half's folder that holds secrets, or what people sent
+PRIVATE = (
+    *(SETTINGS_FILE, KEYS_FILE, CARD_FILE, PEER_FILE, SOCKET_FILE, PORT_FILE, REPORTS_FOLDER),
+    *(f"{DATABASE_FILE}{suffix}" for suffix in ("", "-wal", "-shm", "-journal")),
+)
 
 SHOWABLE = "[!-~]{16,}"  # an empty or a short one would let anybody in
 TOKENS = ("token", "admin_token", "collector_token")  # each lets in who shows it, for one purpose
@@ -146,7 +154,7 @@ class Half:
     @property
     def database(self) -> Path | str:
         """Where this half keeps its sums: a file, unless a database server was chosen."""
-        return self.settings.database or self.folder / "aggregator.db"
+        return self.settings.database or self.folder / DATABASE_FILE
 
     @property
     def card(self) -> Card:
@@ -193,13 +201,17 @@ class Half:
 
 
 def create(folder: Path, settings: Settings) -> Half:
-    """Write settings, keys (0600) and card of a new half; an existing one is never overwritten."""
+    """Write settings, keys and card of a new half; an existing one is never overwritten.
+
+    Only the owner can read them. Raises InvalidInput if others can enter the folder.
+    """
     if (folder / KEYS_FILE).exists():
         raise InvalidInput("dir", f"{folder} holds a half already", "name an empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private.require(folder, [])
     half = Half(folder, settings, Keys.fresh(), None)
     lines = (f"{name} = {json.dumps(value)}\n" for name, value in asdict(settings).items())
-    (folder / SETTINGS_FILE).write_text("".join(lines))
+    write_private(folder / SETTINGS_FILE, "".join(lines))
     _write_secrets(half)
     return half
 
@@ -221,6 +233,11 @@ def _write_secrets(half: Half) -> None:
     tokens = {name: getattr(half.keys, name) for name in TOKENS}
     write_private(half.folder / KEYS_FILE, json.dumps({**secret, **tokens}))
     write_private(half.folder / CARD_FILE, json.dumps(asdict(half.card), indent=1))
+
+
+def require_private(folder: Path) -> None:
+    """Raise InvalidInput naming every file of the half that others can read, and the fix."""
+    private.require(folder, PRIVATE)
 
 
 def pair(folder: Path, card_file: Path) -> Half:
@@ -340,7 +357,7 @@ def refused(where: str, wrong: ValidationError) -> InvalidInput:
 def write_private(path: Path, text: str) -> None:
     """All of it or, on a full disk, what was there before; for the owner's eyes."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    handle = private.create(beside)
     try:
         with open(handle, "w") as file:
             file.write(text)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tactful.errors import TactfulError, TransportError
 from tactful.protocol.transport import HttpTransport, Request, Transport
@@ -28,6 +29,7 @@ PATIENCE_SECONDS = 30.0
 class RunningHalf:
     """One half as a process of its own."""
 
+    COMMAND: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "tactful_aggregator.cli", "serve")
     half: Half
     process: subprocess.Popen[bytes] | None = None
 
@@ -38,8 +40,7 @@ class RunningHalf:
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
-        command = [sys.executable, "-m", "tactful_aggregator.cli", "serve"]
-        self.process = subprocess.Popen([*command, "--dir", str(self.half.folder)])
+        self.process = subprocess.Popen([*self.COMMAND, "--dir", str(self.half.folder)])
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:

@@ -7,6 +7,7 @@ any point. The statements are in groups, and a transaction has all of them.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tactful.errors import InvalidInput, StorageFull, VaultError, VaultForeign
+from tactful_aggregator import private
 from tactful_aggregator.datastore.batches import BatchRows, Part, Released
 from tactful_aggregator.datastore.locks import LockLost, LockRows
 from tactful_aggregator.datastore.published import Period, PublishedRows
@@ -182,6 +184,8 @@ def _engine(place: Path | str) -> Engine:
         if not place.startswith("postgresql+psycopg://"):
             raise InvalidInput("database", "no known address", URL)
         return _server(place)
+    with suppress(OSError):  # a place that cannot be is named by what follows
+        os.close(private.create(place))  # what SQLite writes beside it has the same mode
     engine = create_engine(
         f"sqlite:///{place}",
         connect_args={"timeout": 30, "isolation_level": None},
