@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from urllib3 import PoolManager
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
+CONNECTIONS = 16  # kept open to one aggregator: each worker thread of a leader uses one
 MAX_BODY = 64 << 20  # bytes read of an answer
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
@@ -91,5 +92,5 @@ class HttpTransport:
 
         if self._pool is None:
             patience = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-            self._pool = PoolManager(timeout=patience, retries=False)
+            self._pool = PoolManager(maxsize=CONNECTIONS, timeout=patience, retries=False)
         return self._pool
