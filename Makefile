@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PROJECTS := pyproject.toml server_aggregator/pyproject.toml lab/pyproject.toml
 DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign attacks fuzz test-postgres clean test-clusters
+.PHONY: wheels sbom test-pythons walks help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign attacks fuzz test-postgres clean test-clusters
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,13 +69,27 @@ fuzz: $(VENV)/dev.stamp ## every decoder under coverage-guided fuzzing, SECONDS=
 	else echo "fuzz: atheris is not installed; $(BIN)/python -m pip install 'atheris>=2.3' (Linux, macOS)"; fi
 
 test-postgres: $(VENV)/dev.stamp ## the datastore's contract and some faults on a PostgreSQL server of its own
-	@.ci/postgres.sh $(BIN)/python -m pytest -q tests/server_aggregator/test_datastore_contract.py tests/server_aggregator/test_worker.py
+	@.ci/postgres.sh $(BIN)/python -m pytest -q tests/server_aggregator/datastore/test_datastore_contract.py tests/server_aggregator/jobs/test_worker.py
 	@.ci/postgres.sh $(BIN)/python tests/campaigns/dap_campaign.py $(or $(N),40)
 
 test-clusters: $(VENV)/dev.stamp ## simulations on Ray and on Dask, in an environment of their own
 	@$(PYTHON) -m venv out/clusters
-	@out/clusters/bin/python -m pip install -q -e '.[ray,dask]' pytest hypothesis
-	@out/clusters/bin/python -m pytest -q tests/lab/test_cohorts.py -k cluster
+	@out/clusters/bin/python -m pip install -q -e . -e server_aggregator -e 'lab[ray,dask]' pytest hypothesis
+	@out/clusters/bin/python -m pytest -q tests/lab/simulation/test_cohorts.py -k cluster
+
+wheels: $(VENV)/dev.stamp ## build the three distributions into dist/
+	@rm -rf dist && for folder in . server_aggregator lab; do \
+	  $(BIN)/python -m build --no-isolation --outdir dist $$folder >/dev/null || exit 1; done; ls -l dist
+
+sbom: $(VENV)/dev.stamp ## a CycloneDX list of the pinned dependencies: dist/sbom.json
+	@mkdir -p dist && $(PYTHON) -m venv out/sbom && out/sbom/bin/python -m pip install -q 'cyclonedx-bom>=4'
+	@out/sbom/bin/cyclonedx-py requirements constraints.txt --of JSON -o dist/sbom.json
+
+test-pythons: $(VENV)/dev.stamp ## run the README program on every interpreter from 3.11 on that is here
+	@$(BIN)/python .ci/test_pythons.py
+
+walks: $(VENV)/dev.stamp ## how many files one call of the API enters, beside the targets
+	@$(BIN)/python benchmarks/call_paths.py
 
 constraints: $(VENV)/dev.stamp ## pin every dependency again, hashed and host-free
 	@$(BIN)/python .ci/pin.py
@@ -83,10 +98,10 @@ clean: ## remove what was built, not the environment
 	rm -rf build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The environment is built again only when the pins or the project file change.
-$(VENV)/run.stamp: constraints.txt pyproject.toml .ci/setup.sh
+$(VENV)/run.stamp: constraints.txt $(PROJECTS) .ci/setup.sh
 	@PYTHON=$(PYTHON) sh .ci/setup.sh constraints.txt $(VENV) run
 
-$(VENV)/dev.stamp: constraints-dev.txt pyproject.toml .ci/setup.sh
+$(VENV)/dev.stamp: constraints-dev.txt $(PROJECTS) .ci/setup.sh
 	@PYTHON=$(PYTHON) sh .ci/setup.sh constraints-dev.txt $(VENV) dev
 
 $(VENV)/bench.stamp: $(VENV)/dev.stamp constraints-bench.txt

@@ -9,7 +9,7 @@ refuse() { echo "setup: $1" >&2; exit 2; }
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     refuse "Python 3.11 or newer is needed; install it, or name it: make PYTHON=/path/to/python3"
-sums=$(cat "$constraints" pyproject.toml | cksum)
+sums=$(cat "$constraints" pyproject.toml server_aggregator/pyproject.toml lab/pyproject.toml | cksum)
 stamp=$venv/$kind.stamp
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$sums" ]; then touch "$stamp"; exit 0; fi
 
@@ -21,6 +21,7 @@ fi
 echo "setup: installing from $constraints (hashes checked)"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$constraints" ||
     refuse "the packages could not be installed; check the network and the disk, then run the command again"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ||
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+    -e . -e server_aggregator -e lab ||
     refuse "tactful itself could not be installed; see the message above"
 echo "$sums" > "$stamp"

@@ -22,7 +22,11 @@ from tactful.device.vault import Vault
 
 KEY, MINUTE, HOUR, DAY = HostKey(b"k" * 32), 60_000, 3_600_000, 86_400_000
 SLOTS = 10  # shows of one decision
-PAUSE_MS, NIGHT_MS, IN_A_ROW = 4 * MINUTE, 4 * HOUR, 28  # four sessions a day, 1,120 shows
+PAUSE_MS, NIGHT_MS, IN_A_ROW = (
+    4 * MINUTE,
+    4 * HOUR,
+    28,
+)  # four sessions a day, 1,120 shows
 ITEMS = tuple(
     Item(
         id=f"item-{n}",
@@ -69,7 +73,12 @@ def rules(most_a_week: int) -> Rules:
     ]
     documents: list[dict[str, object]] = []
     for number, (key, window, limit) in enumerate(parts):
-        rule = {"id": f"r{number}", "key": key, "window": window, "reason_code": f"R{number}"}
+        rule = {
+            "id": f"r{number}",
+            "key": key,
+            "window": window,
+            "reason_code": f"R{number}",
+        }
         if limit is not None:
             rule["limit"] = limit
         if key == ["tag:survey"]:
@@ -150,9 +159,13 @@ def opening_ms(path: Path, clock: ManualClock, by: Rules) -> float:
 
 def main(sizes: tuple[int, ...]) -> None:
     """Print one line per size and setting, and how the cost grows with history."""
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
+    print(
+        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    )
     print("decide: 1,000 candidates, 20 rules, 10 slots, warm; milliseconds")
-    print(f"{'events':>10}{'rules':>8}{'synchronous':>13}{'p50':>8}{'p99':>8}{'CPU p50':>9}")
+    print(
+        f"{'events':>10}{'rules':>8}{'synchronous':>13}{'p50':>8}{'p99':>8}{'CPU p50':>9}"
+    )
     p50 = {}
     with tempfile.TemporaryDirectory() as folder:
         for events in sizes:
@@ -163,7 +176,9 @@ def main(sizes: tuple[int, ...]) -> None:
                 middle, late, cpu = decide_ms(path, clock, by, durable=durable)
                 p50[events, name, durable] = cpu
                 sync = "FULL" if durable else "NORMAL"
-                row = f"{events:10,}{name:>8}{sync:>13}{middle:8.2f}{late:8.2f}{cpu:9.2f}"
+                row = (
+                    f"{events:10,}{name:>8}{sync:>13}{middle:8.2f}{late:8.2f}{cpu:9.2f}"
+                )
                 print(row, flush=True)
             again = opening_ms(path, clock, TIGHT)
             size = stored / events * 10_000 / 1e6
@@ -171,7 +186,9 @@ def main(sizes: tuple[int, ...]) -> None:
                 f"{events:10,}  opens in {again:.0f} ms CPU; 10,000 impressions are {size:.2f} MB"
             )
     first, last = ((p50[size, "usual", False]) for size in (sizes[0], sizes[-1]))
-    print(f"{sizes[-1]:,} events against {sizes[0]:,}: {last / first:.2f} times the CPU p50")
+    print(
+        f"{sizes[-1]:,} events against {sizes[0]:,}: {last / first:.2f} times the CPU p50"
+    )
 
 
 SETTINGS = (

@@ -15,7 +15,7 @@ from tactful.privacy.accountant import claim, epsilon_for
 from tactful.privacy.budget import Charge, chain, line
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.privacy.mechanism import GaussianRelease
-from tactful.protocol import merkle
+from tactful.protocol.log import merkle
 
 SIGMA, DRAWS, ENTRIES = 100, 1 << 20, 100_000
 REPEATS = 5
@@ -38,7 +38,9 @@ def sampler() -> None:
     ours = best(lambda: draw(table, DRAWS)) / DRAWS * 1e6
     floats = best(lambda: generator.normal(0, SIGMA, DRAWS)) / DRAWS * 1e6
     print(f"discrete Gaussian, sigma {SIGMA}: {ours:.3f} us a draw (goal 0.15)")
-    print(f"  numpy's float normal {floats:.3f} us: ours takes {ours / floats:.1f} times as long")
+    print(
+        f"  numpy's float normal {floats:.3f} us: ours takes {ours / floats:.1f} times as long"
+    )
     try:
         import opendp.prelude as dp
     except ImportError:
@@ -68,7 +70,9 @@ def accountant() -> None:
     grid = best(lambda: pairs.gaussian(math.sqrt(2 * rho)).epsilon(1e-6), 3) * 1e3
     table = NoiseTable.of("discrete_gaussian", Fraction(25))
     discrete = best(lambda: pairs.noise(table, 1).epsilon(1e-6, 10), 3) * 1e3
-    print(f"a claim of four releases: {exact:.2f} ms (goal 50); the same on a grid {grid:.0f} ms")
+    print(
+        f"a claim of four releases: {exact:.2f} ms (goal 50); the same on a grid {grid:.0f} ms"
+    )
     print(f"ten steps of a discrete Gaussian, sigma 5: {discrete:.0f} ms")
     looser = sum(
         epsilon_for(mu, 1e-6) > rdp.epsilon(rdp.gaussian(Fraction(mu) ** 2 / 2), 1e-6)
@@ -89,14 +93,23 @@ def accountant() -> None:
         return found
 
     sigma = 1 / math.sqrt(2 * float(rho))
-    pld = best(lambda: losses.from_gaussian_mechanism(sigma).get_epsilon_for_delta(1e-6), 3) * 1e3
+    pld = (
+        best(
+            lambda: losses.from_gaussian_mechanism(sigma).get_epsilon_for_delta(1e-6), 3
+        )
+        * 1e3
+    )
     other = best(renyi, 3) * 1e3
     ten = best(
         lambda: losses.from_discrete_gaussian_mechanism(5.0).self_compose(10)
         .get_epsilon_for_delta(1e-6), 3
     ) * 1e3  # fmt: skip
-    print(f"  dp-accounting: PLD {pld:.0f} ms ({pld / exact:.0f} times ours), Renyi {other:.1f} ms")
-    print(f"  its ten steps of a discrete Gaussian: {ten:.0f} ms, {ten / discrete:.1f} times ours")
+    print(
+        f"  dp-accounting: PLD {pld:.0f} ms ({pld / exact:.0f} times ours), Renyi {other:.1f} ms"
+    )
+    print(
+        f"  its ten steps of a discrete Gaussian: {ten:.0f} ms, {ten / discrete:.1f} times ours"
+    )
 
 
 def books() -> None:
@@ -116,8 +129,12 @@ def books() -> None:
     chained = best(lambda: chain(entries), 3)
     print(f"hash chain of {ENTRIES:,} entries: {chained:.2f} s (goal 0.3)")
     leaves = [merkle.leaf(text.encode()) for text in entries]
-    print(f"Merkle head of {ENTRIES:,} entries: {best(lambda: merkle.root(leaves), 3):.2f} s")
-    print(f"consistency proof of them: {best(lambda: merkle.consistency(leaves, 70_001), 1):.2f} s")
+    print(
+        f"Merkle head of {ENTRIES:,} entries: {best(lambda: merkle.root(leaves), 3):.2f} s"
+    )
+    print(
+        f"consistency proof of them: {best(lambda: merkle.consistency(leaves, 70_001), 1):.2f} s"
+    )
 
 
 if __name__ == "__main__":

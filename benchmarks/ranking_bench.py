@@ -58,7 +58,9 @@ def model_of(count: int) -> Model:
         popularity=popularity,
         weights=np.sqrt(popularity).astype(np.float32),
         head=np.arange(count, dtype=np.int32),
-        basis=(draws.standard_normal((count, FACTORS)) / np.sqrt(count)).astype(np.float32),
+        basis=(draws.standard_normal((count, FACTORS)) / np.sqrt(count)).astype(
+            np.float32
+        ),
         scale=np.ones(FACTORS, dtype=np.float32),
         popularity_share=0.2,
         gain=np.full(count, 0.7, dtype=np.float32),
@@ -93,7 +95,12 @@ def rules() -> dict[str, object]:
     ]
     documents = []
     for number, (key, window, limit) in enumerate(parts):
-        rule = {"id": f"r{number}", "key": [key], "window": window, "reason_code": f"R{number}"}
+        rule = {
+            "id": f"r{number}",
+            "key": [key],
+            "window": window,
+            "reason_code": f"R{number}",
+        }
         documents.append(rule if limit is None else {**rule, "limit": limit})
     return {"schema": 1, "rules": documents}
 
@@ -101,13 +108,17 @@ def rules() -> dict[str, object]:
 def device_of(catalog: Catalog, model: Model, clock: ManualClock) -> Personalizer:
     """A device in memory of a person who liked thirty items."""
     settings = Settings(path=None, caps=rules())
-    device = Personalizer(catalog, settings, key=FIXED_KEY, consent=LOCAL, model=model, clock=clock)
+    device = Personalizer(
+        catalog, settings, key=FIXED_KEY, consent=LOCAL, model=model, clock=clock
+    )
     for number in np.random.default_rng(1).choice(len(catalog), LIKED, replace=False):
         device.observe(Event(kind="like", item_id=catalog.items[int(number)].id))
     return device
 
 
-def p50(work: Callable[[], object], between: Callable[[], object] = lambda: None) -> float:
+def p50(
+    work: Callable[[], object], between: Callable[[], object] = lambda: None
+) -> float:
     """The median of `work` in milliseconds, warm; `between` is not timed."""
     taken = []
     for _ in range(CALLS):
@@ -161,7 +172,9 @@ def other(count: int) -> float | None:
     als.item_factors = draws.standard_normal((count, FACTORS)).astype(np.float32)
     als.user_factors = draws.standard_normal((1, FACTORS)).astype(np.float32)
     liked = np.random.default_rng(1).choice(count, LIKED, replace=False)
-    row = csr_matrix((np.ones(LIKED), (np.zeros(LIKED, dtype=int), liked)), shape=(1, count))
+    row = csr_matrix(
+        (np.ones(LIKED), (np.zeros(LIKED, dtype=int), liked)), shape=(1, count)
+    )
     return p50(lambda: als.recommend(0, row, N=LENGTH, filter_already_liked_items=True))
 
 
@@ -185,7 +198,9 @@ with bench.device_of(catalog, model, bench.ManualClock()) as device:
 def memory_mb(what: str) -> float:
     """What 100,000 items with 32 factors add to an interpreter with numpy, in MB."""
     command = [sys.executable, "-c", MEMORY, what]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return float(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    )
 
 
 def main() -> None:
@@ -203,8 +218,12 @@ def main() -> None:
         print(f"{'  floor':24}{least:8.2f}")
         if theirs is not None:
             print(f"{'  implicit':24}{theirs:8.2f}")
-    print(f"memory for 100,000 items: {memory_mb('VmRSS'):.0f} MB (peak {memory_mb('VmHWM'):.0f})")
-    print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB")
+    print(
+        f"memory for 100,000 items: {memory_mb('VmRSS'):.0f} MB (peak {memory_mb('VmHWM'):.0f})"
+    )
+    print(
+        f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB"
+    )
 
 
 if __name__ == "__main__":

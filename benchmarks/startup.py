@@ -45,7 +45,9 @@ def _printed(command: list[str], env: dict[str, str]) -> str:
 
 def main() -> None:
     """Print one line per program."""
-    print(f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}")
+    print(
+        f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         measured = {name: cpu_ms(program, folder) for name, program in PROGRAMS.items()}
     bare = measured.pop("a bare interpreter")

@@ -24,11 +24,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tactful.protocol.dap_task import DapTask, encoded
-from tactful.protocol.report import fetch_hpke_config, make_report
-from tactful.protocol.vdaf_config import VdafConfig
+from tactful.protocol.dap.dap_task import DapTask, encoded
+from tactful.protocol.dap.report_upload import fetch_hpke_config, make_report
+from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.vdaf.instances import best_chunk
-from tactful_aggregator.provision import OperatorTask
+from tactful_aggregator.task_registry import OperatorTask
 from tactful_aggregator.testing import RunningPair, running_pair
 
 CLIENTS = 64  # connections at once, for short reports
@@ -99,17 +99,23 @@ def measured(pair: RunningPair, load: Load, seconds: float) -> Rates:
     refusals: list[str] = []
 
     def send(client: int) -> None:
-        with socket.create_connection((str(address.hostname), address.port or 80)) as leader:
+        with socket.create_connection(
+            (str(address.hostname), address.port or 80)
+        ) as leader:
             leader.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while time.perf_counter() < until and not refusals:
-                leader.sendall(head + b"".join(os.urandom(16) + body for _ in range(load.together)))
+                leader.sendall(
+                    head + b"".join(os.urandom(16) + body for _ in range(load.together))
+                )
                 answer = leader.recv(1 << 16)
                 if not answer.startswith(b"HTTP/1.1 201 "):
                     refusals.append(answer.decode("latin-1"))
                     return
                 taken[client] += load.together
 
-    threads = [threading.Thread(target=send, args=(client,)) for client in range(clients)]
+    threads = [
+        threading.Thread(target=send, args=(client,)) for client in range(clients)
+    ]
     started = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -117,10 +123,16 @@ def measured(pair: RunningPair, load: Load, seconds: float) -> Rates:
         thread.join()
     wall = time.perf_counter() - started
     if refusals or not all(taken):
-        raise SystemExit(f"{load.name}: a report was refused: {refusals[:1] or 'no answer'}")
-    busy = {name: used - idle.get(name, 0.0) for name, used in _threads(process.pid).items()}
+        raise SystemExit(
+            f"{load.name}: a report was refused: {refusals[:1] or 'no answer'}"
+        )
+    busy = {
+        name: used - idle.get(name, 0.0) for name, used in _threads(process.pid).items()
+    }
     # those that were there before any request, but for the first, are the workers
-    workers = sum(used for name, used in busy.items() if name in idle and name != process.pid)
+    workers = sum(
+        used for name, used in busy.items() if name in idle and name != process.pid
+    )
     whole, total = sum(busy.values()), sum(taken)
     return Rates(total / wall, total / (whole - workers), total / whole)
 
@@ -130,13 +142,17 @@ def _threads(pid: int) -> dict[int, float]:
     used = {}
     for folder in Path(f"/proc/{pid}/task").iterdir():
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        used[int(folder.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        used[int(folder.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf(
+            "SC_CLK_TCK"
+        )
     return used
 
 
 def report_without_id(pair: RunningPair, task: DapTask) -> bytes:
     """Make a real report; under another id it still has the right length, and is stored."""
-    leader, helper = (fetch_hpke_config(pair.transport, url) for url in (task.leader, task.helper))
+    leader, helper = (
+        fetch_hpke_config(pair.transport, url) for url in (task.leader, task.helper)
+    )
     measurement = np.zeros(task.vdaf.output_length, dtype=np.int64)
     now = int(time.time())
     report = make_report(task, measurement, leader=leader, helper=helper, now=now)
@@ -159,7 +175,9 @@ def provided(pair: RunningPair, length: int) -> DapTask:
         info="upload bench",
         verify_key=encoded(secrets.token_bytes(32)),
         collector_config_id=1,
-        collector_key=encoded(X25519PrivateKey.generate().public_key().public_bytes_raw()),
+        collector_key=encoded(
+            X25519PrivateKey.generate().public_key().public_bytes_raw()
+        ),
         noise="none",
     )
     pair.serve(written)

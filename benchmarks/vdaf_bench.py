@@ -17,17 +17,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 
 from tactful.errors import ProofRejected
-from tactful.protocol.dap import DAP_18
-from tactful.protocol.encoding import Encoding
-from tactful.protocol.messages import report_bytes
-from tactful.protocol.vdaf_config import VdafConfig, pine64_for, sum_vec_field64_for
+from tactful.protocol.dap.messages import report_bytes
+from tactful.protocol.dap.vdaf_config import VdafConfig, pine64_for, sum_vec_field64_for
+from tactful.protocol.dap.versions import DAP_18
+from tactful.protocol.vector_encoding import Encoding
 from tactful.vdaf.vdaf import Received
 
 T = TypeVar("T")
 LEVELS, BOX, REPEATS = 14, 3, 5
-HEADER = (
-    f"{'':24}{'length':>8}{'shard':>9}{'leader':>9}{'helper':>9}{'report kB':>11}{'shard/hash':>12}"
-)
+HEADER = f"{'':24}{'length':>8}{'shard':>9}{'leader':>9}{'helper':>9}{'report kB':>11}{'shard/hash':>12}"
 
 
 def main(lengths: list[int]) -> None:
@@ -41,11 +39,18 @@ def main(lengths: list[int]) -> None:
 
 def measure(name: str, config: VdafConfig, length: int) -> None:
     """One line of the table."""
-    vdaf, key, nonce, context = config.vdaf(DAP_18.vdaf), bytes(32), bytes(16), b"dap-18"
+    vdaf, key, nonce, context = (
+        config.vdaf(DAP_18.vdaf),
+        bytes(32),
+        bytes(16),
+        b"dap-18",
+    )
     levels = np.random.default_rng(1).integers(6, 9, length)
     measurement = levels - LEVELS // 2 if config.kind == "pine64" else levels
     random = secrets.token_bytes(vdaf.random_bytes)
-    shard, (public, shares) = least(lambda: vdaf.shard(measurement, nonce, random, context))
+    shard, (public, shares) = least(
+        lambda: vdaf.shard(measurement, nonce, random, context)
+    )
     received = [Received(nonce, public, share) for share in shares]
     halves = [
         least(lambda agg=agg: vdaf.verify_init(key, agg, [received[agg]], context)[0])

@@ -21,8 +21,8 @@ from tactful import (
     Personalizer,
 )
 from tactful.testing import FrozenClock, NewDeviceSettings, small_catalog
-from tactful_aggregator.experiments import Opening
 from tactful_aggregator.testing import RunningPair, running_pair
+from tactful_aggregator.training.experiments import Opening
 
 EXPERIMENT = Experiment.parse("""
 {"id": "diverse", "layer": "home", "first": 0, "slots": 10000,
@@ -54,15 +54,17 @@ def settings(pair: RunningPair) -> NewDeviceSettings:
 
 def live(me: Personalizer, clock: FrozenClock, chance: random.Random) -> str:
     """Three days with the app: whoever sees the diverse list clicks more, in this simulation."""
-    arm = me.arm(EXPERIMENT)
+    arm = me.experiments.variant(EXPERIMENT)
     for _ in range(EXPERIMENT.days):
         for pick in me.recommend(3, balance=arm.balance, diversity=arm.diversity):
             me.observe(pick.impression())
             if chance.random() < (0.6 if arm.name == "diverse" else 0.2):
                 me.observe(Event(kind="click", item_id=pick.item.id))
-        me.expose(EXPERIMENT)
+        me.experiments.log_exposure(EXPERIMENT)
         clock.advance(86_400_000)
-    me.contribute_to(EXPERIMENT)  # once the days are over: charged, then sent, once
+    me.experiments.contribute(
+        EXPERIMENT
+    )  # once the days are over: charged, then sent, once
     return arm.name
 
 
@@ -71,7 +73,9 @@ def main(folder: Path) -> None:
     agreed = Consent.to("local_profile", "experiments", "share_dp_metrics")
     chance, drawn = random.Random(7), list[str]()
     with running_pair(folder, min_batch_floor=100) as pair:
-        opening = Opening(experiment=EXPERIMENT, epsilon=3.0, delta=1e-6, min_batch_size=100)
+        opening = Opening(
+            experiment=EXPERIMENT, epsilon=3.0, delta=1e-6, min_batch_size=100
+        )
         pair.open_experiment(opening)
         for number in range(PEOPLE):
             clock = FrozenClock(datetime.now(UTC) - timedelta(days=3, minutes=-1))

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tactful import Catalog, Consent, Event, Item, KeyFile, Personalizer, Settings
 
-DATA = Path(__file__).parent.parent / "lab/tactful_lab/data/online-retail/products.csv.xz"
+DATA = (
+    Path(__file__).parent.parent / "lab/tactful_lab/data/online-retail/products.csv.xz"
+)
 
 
 def products() -> Catalog:
@@ -34,7 +36,9 @@ def opened(folder: Path) -> Personalizer:
         products(),
         Settings(path=str(folder / "taste.db")),
         key=KeyFile(folder / "taste.key"),
-        consent=Consent.to("local_profile", "local_personalization"),  # what the person said yes to
+        consent=Consent.to(
+            "local_profile", "local_personalization"
+        ),  # what the person said yes to
     )
 
 
@@ -42,7 +46,9 @@ def show(me: Personalizer, n: int = 4) -> list[str]:
     """One screen of the feed; what was drawn is told, what was not may come back at once."""
     drawn = []
     for pick in me.recommend(n, surface="home"):
-        print(f"  {pick.item.title} - {', '.join(str(reason) for reason in pick.reasons)}")
+        print(
+            f"  {pick.item.title} - {', '.join(str(reason) for reason in pick.reasons)}"
+        )
         me.observe(pick.impression())
         drawn.append(pick.item.id)
     return drawn
@@ -55,7 +61,9 @@ def main(folder: Path) -> None:
         show(me)
 
         me.observe(Event(kind="purchase", item_id="22423"))  # Regency cakestand 3 tier
-        me.observe(Event(kind="like", item_id="85123A"))  # White hanging heart t-light holder
+        me.observe(
+            Event(kind="like", item_id="85123A")
+        )  # White hanging heart t-light holder
         print("One thing bought, one liked:")
         first = show(me)
 
@@ -68,7 +76,7 @@ def main(folder: Path) -> None:
         me.observe(Event(kind="dislike", item_id=unwanted.id, scope="category"))
         print(f"Less of {unwanted.category}, please:")
         show(me)
-        print(f"Why not {unwanted.title}? {me.why_not(unwanted.id)}")
+        print(f"Why not {unwanted.title}? {me.explain.why_not(unwanted.id)}")
 
 
 if __name__ == "__main__":

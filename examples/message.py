@@ -15,7 +15,12 @@ from tactful import Catalog, Consent, Item, KeyFile, Personalizer, Settings
 
 MESSAGES = Catalog(
     [
-        Item(id="spring", title="Spring sale: 20 % off bulbs", campaign="spring", tags=("promo",)),
+        Item(
+            id="spring",
+            title="Spring sale: 20 % off bulbs",
+            campaign="spring",
+            tags=("promo",),
+        ),
         Item(id="watering", title="Your tomatoes want water", campaign="care"),
         Item(id="club", title="Join the garden club", campaign="club", tags=("promo",)),
     ]

@@ -40,14 +40,18 @@ def _news(archives: Path) -> Iterator[Row]:
 def _campaigns(archives: Path) -> Iterator[Row]:
     """Each campaign sent to a household, on its first day; a click where a coupon was redeemed."""
     starts = {
-        row["campaign_id"]: row["start_date"] for row in _table(archives, "campaign_descriptions")
+        row["campaign_id"]: row["start_date"]
+        for row in _table(archives, "campaign_descriptions")
     }
     redeemed = {
-        (r["household_id"], r["campaign_id"]) for r in _table(archives, "coupon_redemptions")
+        (r["household_id"], r["campaign_id"])
+        for r in _table(archives, "coupon_redemptions")
     }
     for sent in _table(archives, "campaigns"):
         person, campaign = sent["household_id"], sent["campaign_id"]
-        begins = datetime.combine(date.fromisoformat(starts[campaign]), time()) + timedelta(hours=9)
+        begins = datetime.combine(
+            date.fromisoformat(starts[campaign]), time()
+        ) + timedelta(hours=9)
         yield person, campaign, begins.isoformat(), int((person, campaign) in redeemed)
 
 

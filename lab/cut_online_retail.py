@@ -11,7 +11,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from tactful_lab import retail
+from tactful_lab.data_sets import online_retail_subset
 
 BUNDLE = Path(__file__).parent / "tactful_lab" / "data"
 HARDEST = 9 | lzma.PRESET_EXTREME
@@ -19,9 +19,16 @@ HARDEST = 9 | lzma.PRESET_EXTREME
 
 def main(archives: Path) -> None:
     """Write both bundled sets from the folder of packed `archives`."""
-    products, lines = retail.cut(_member(archives, "online-retail", "online_retail.csv").decode())
-    _write("online-retail/products.csv.xz", retail.write_products(products).encode())
-    _write("online-retail/lines.csv.xz", retail.write_lines(lines).encode())
+    products, lines = online_retail_subset.cut(
+        _member(archives, "online-retail", "online_retail.csv").decode()
+    )
+    _write(
+        "online-retail/products.csv.xz",
+        online_retail_subset.write_products(products).encode(),
+    )
+    _write(
+        "online-retail/lines.csv.xz", online_retail_subset.write_lines(lines).encode()
+    )
     visits = "anonymous-msweb.data"
     _write(f"msweb/{visits}.xz", _member(archives, "msweb", visits))
 

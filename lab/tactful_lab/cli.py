@@ -1,4 +1,4 @@
-"""`tactful-lab`: every room that offers a command adds its own parser."""
+"""The command `tactful-lab`: each module with a command adds its own parser."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from importlib import import_module
 from tactful.errors import TactfulError
 
 COMMANDS = (
-    "demo",
-    "simulate",
-    "compare",
-    "stress",
-    "crossover",
-    "upload",
-    "drift",
-    "catalogue",
-    "experiment",
-    "exposures",
-    "evaluate",
-    "offpolicy",
-    "budget",
-    "evidence",
-    "round",
+    "demo.run",
+    "simulation.training",
+    "studies.compare",
+    "studies.stress",
+    "studies.crossover",
+    "studies.upload_limit",
+    "studies.drift",
+    "data_sets.command",
+    "studies.experiment",
+    "studies.exposures",
+    "studies.evaluate",
+    "studies.off_policy",
+    "studies.budget",
+    "evidence.bundle",
+    "studies.timed_round",
 )  # modules of this package with an `add_parser`
 
 
@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tactful-lab", description="Try Tactful on real data.")
+    parser = argparse.ArgumentParser(
+        prog="tactful-lab", description="Try Tactful on real data."
+    )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         import_module(f"tactful_lab.{name}").add_parser(subparsers)

@@ -15,16 +15,24 @@ if TYPE_CHECKING:
 OURS, OTHER, INK = "#0b7a75", "#9aa5b1", "#1f2933"
 RIVALS = ("#b45309", "#4f6bb5", "#a23b72", "#6b7280", "#8a7a1f", "#b91c5c", "#5b4b8a")
 LOOK = Path(__file__).with_name("tactful.mplstyle")
-APART = 1.5  # times as far along a log axis: labels of ticks that are nearer would overlap
+APART = (
+    1.5  # times as far along a log axis: labels of ticks that are nearer would overlap
+)
 
 
-def bars(values: Mapping[str, float], *, ours: str, label: str, form: str = "{:.3f}") -> str:
+def bars(
+    values: Mapping[str, float], *, ours: str, label: str, form: str = "{:.3f}"
+) -> str:
     """Horizontal bars, one a name, with the value printed; `ours` stands out."""
     figure, axes = _figure(0.42 * len(values) + 0.7)
     names = list(values)[::-1]
     colours = [OURS if name == ours else OTHER for name in names]
-    drawn = axes.barh(names, [values[name] for name in names], color=colours, height=0.62)
-    axes.bar_label(drawn, labels=[form.format(values[name]) for name in names], padding=4)
+    drawn = axes.barh(
+        names, [values[name] for name in names], color=colours, height=0.62
+    )
+    axes.bar_label(
+        drawn, labels=[form.format(values[name]) for name in names], padding=4
+    )
     axes.set_xlabel(label)
     axes.margins(x=0.14)
     return _svg(figure)
@@ -42,9 +50,14 @@ def paired_bars(
     figure, axes = _figure(2.9)
     width = 0.8 / len(values)
     for place, (name, heights) in enumerate(values.items()):
-        at = [column + (place - (len(values) - 1) / 2) * width for column in range(len(columns))]
+        at = [
+            column + (place - (len(values) - 1) / 2) * width
+            for column in range(len(columns))
+        ]
         drawn = axes.bar(at, heights, width, label=name, color=(OTHER, OURS)[place % 2])
-        axes.bar_label(drawn, labels=[form.format(height) for height in heights], fontsize=8)
+        axes.bar_label(
+            drawn, labels=[form.format(height) for height in heights], fontsize=8
+        )
     axes.set_xticks(range(len(columns)), columns)
     axes.set_ylabel(label)
     axes.set_xlabel(across)
@@ -52,13 +65,17 @@ def paired_bars(
     return _svg(figure)
 
 
-def steps(spent: Sequence[float], *, cap: float, names: Sequence[str], label: str) -> str:
+def steps(
+    spent: Sequence[float], *, cap: float, names: Sequence[str], label: str
+) -> str:
     """What was spent after each named step, as a staircase below its cap."""
     figure, axes = _figure(2.6)
     axes.step(range(len(spent)), spent, where="post", color=OURS, linewidth=2)
     axes.plot(range(len(spent)), spent, "o", color=OURS)
     for place, value in enumerate(spent):
-        axes.annotate(f"{value:.2f}", (place, value), (0, 7), textcoords="offset points")
+        axes.annotate(
+            f"{value:.2f}", (place, value), (0, 7), textcoords="offset points"
+        )
     axes.axhline(cap, color=INK, linestyle="--", linewidth=1)
     axes.annotate(f"cap {cap:.2f}", (0, cap), (0, 4), textcoords="offset points")
     axes.set_xticks(range(len(names)), names)
@@ -84,7 +101,10 @@ def curves(
     here = min(range(len(places)), key=lambda place: abs(places[place] - at))
     axes.plot(places[here], first[here], "o", color=OURS)
     axes.annotate(
-        f"{first[here]:.2f}", (places[here], first[here]), (6, -12), textcoords="offset points"
+        f"{first[here]:.2f}",
+        (places[here], first[here]),
+        (6, -12),
+        textcoords="offset points",
     )
     axes.set_xlabel(across)
     axes.set_ylabel(label)
@@ -119,7 +139,9 @@ def readings(curves: Mapping[tuple[str, str], Curve]) -> str:
     return _svg(figure)
 
 
-def _grid(rows: int, columns: int, *, alike: bool = True) -> tuple[Figure, list[list[Axes]]]:
+def _grid(
+    rows: int, columns: int, *, alike: bool = True
+) -> tuple[Figure, list[list[Axes]]]:
     import matplotlib
 
     matplotlib.use("svg")
@@ -152,11 +174,15 @@ def _svg(figure: Figure) -> str:
     from matplotlib import pyplot
 
     text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    figure.savefig(
+        text, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
+    )
     pyplot.close(figure)
     drawing = text.getvalue()
     return re.sub(
-        r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", drawing[drawing.index("<svg") :]
+        r'(<svg [^>]*?)width="[^"]*" height="[^"]*"',
+        r"\1",
+        drawing[drawing.index("<svg") :],
     )
 
 
@@ -196,7 +222,9 @@ def with_intervals(
         x, y, spread = zip(*points, strict=True)
         ours = name.startswith("ours")
         colour = OURS if ours else RIVALS[place % len(RIVALS)]
-        beside = 1.015 ** (place - len(curves) / 2)  # so that intervals do not hide each other
+        beside = 1.015 ** (
+            place - len(curves) / 2
+        )  # so that intervals do not hide each other
         axes.errorbar(
             [here * beside for here in x],
             y,
@@ -226,7 +254,9 @@ def with_intervals(
     return _svg(figure)
 
 
-def by_day(days: Sequence[int], values: Mapping[str, Sequence[float]], *, label: str) -> str:
+def by_day(
+    days: Sequence[int], values: Mapping[str, Sequence[float]], *, label: str
+) -> str:
     """Named curves over days; names stand at the right."""
     figure, axes = _figure(3.6)
     ends = []

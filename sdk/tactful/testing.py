@@ -9,9 +9,9 @@ from tactful.device.catalog import Catalog, Item
 from tactful.device.clock import ManualClock
 from tactful.device.consent import Consent
 from tactful.device.device_key import HostKey
+from tactful.device.event_schema import EventSchema
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Settings
-from tactful.device.signals import Registry
 
 __all__ = [
     "FIXED_KEY",
@@ -52,7 +52,7 @@ def small_device(
     *,
     consent: Consent = LOCAL,
     clock: ManualClock | None = None,
-    signals: Registry | None = None,
+    event_schema: EventSchema | None = None,
 ) -> Personalizer:
     """A device in memory whose time moves only when `clock` is told to."""
     return Personalizer(
@@ -61,5 +61,5 @@ def small_device(
         key=FIXED_KEY,
         consent=consent,
         clock=clock or ManualClock(),
-        signals=signals,
+        event_schema=event_schema,
     )

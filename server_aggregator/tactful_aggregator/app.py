@@ -16,26 +16,33 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tactful.errors import TactfulError
-from tactful.protocol.model import ModelRelease
-from tactful.protocol.signed import decode_signed
-from tactful.protocol.task import Task
+from tactful.protocol.documents.model_release import ModelRelease
+from tactful.protocol.documents.task import Task
+from tactful.protocol.signed_json import decode_signed
 from tactful.protocol.transport import Transport
-from tactful_aggregator import experiments, preflight, refresh
-from tactful_aggregator.aggregation import Bench
-from tactful_aggregator.bodies import Bodies
+from tactful_aggregator.dap_routes import HelperResources, LeaderResources
 from tactful_aggregator.datastore import PARKED, Datastore, Unfinished
-from tactful_aggregator.door import UploadDoor
-from tactful_aggregator.http import BODIES_AT_ONCE, BodyMemory, Call, plain, problem, route
+from tactful_aggregator.helper_client import HelperClient
+from tactful_aggregator.http import (
+    BODIES_AT_ONCE,
+    ApiRequest,
+    BodyMemory,
+    plain,
+    problem,
+    route,
+)
+from tactful_aggregator.jobs.aggregation import Dependencies
+from tactful_aggregator.jobs.readiness import Readiness
+from tactful_aggregator.jobs.worker import Worker, collect_garbage
 from tactful_aggregator.keyring import Keyring
-from tactful_aggregator.leading import Leading
-from tactful_aggregator.peer import HttpPeer
 from tactful_aggregator.problems import Problem
-from tactful_aggregator.provision import Provisions
 from tactful_aggregator.published_log import PublishedLog
-from tactful_aggregator.readiness import Readiness
-from tactful_aggregator.resources import HelperResources, LeaderResources
-from tactful_aggregator.settings import REPORTS_FOLDER, Half, refused
-from tactful_aggregator.worker import Worker, collect_garbage
+from tactful_aggregator.settings import REPORTS_FOLDER, Aggregator, refused
+from tactful_aggregator.task_registry import TaskRegistry
+from tactful_aggregator.training import countersign, experiments, steps
+from tactful_aggregator.training.coordinator import Coordinator
+from tactful_aggregator.upload.asgi_fast_path import UploadFastPath
+from tactful_aggregator.upload.report_store import ReportStore
 
 
 @dataclass(frozen=True)
@@ -43,160 +50,189 @@ class Advance:
     """What the operator asks of a training: the step that it is at, None for any."""
 
     step: int | None = None
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = {
+        "extra": "forbid",
+        "strict": True,
+    }
 
 
 @dataclass(frozen=True)
 class Service:
     """What the routes of one half work on; `clock` gives unix seconds."""
 
-    half: Half
+    half: Aggregator
     store: Datastore
     transport: Transport
     clock: Callable[[], int] = lambda: int(time.time())
 
     # both halves
 
-    def health(self, call: Call) -> Response:
+    def health(self, call: ApiRequest) -> Response:
         """That this half runs, and which one it is."""
         return JSONResponse({"role": self.half.settings.role})
 
-    def ready(self, call: Call) -> Response:
+    def ready(self, call: ApiRequest) -> Response:
         """Whether this half can do its work now: status 503 and the reason if not."""
         problem = self.readiness.problem()
-        return JSONResponse({"ready": not problem, "reason": problem}, 503 if problem else 200)
+        return JSONResponse(
+            {"ready": not problem, "reason": problem}, 503 if problem else 200
+        )
 
-    def rotate(self, call: Call) -> Response:
+    def rotate(self, call: ApiRequest) -> Response:
         """Hand out a new key from now on."""
         return JSONResponse({"config_id": self.bench.keyring.rotate().config_id})
 
-    def collect_garbage(self, call: Call) -> Response:
+    def collect_garbage(self, call: ApiRequest) -> Response:
         """Forget what is over."""
         collect_garbage(self.bench)
         return JSONResponse({})
 
-    def jobs(self, call: Call) -> Response:
+    def jobs(self, call: ApiRequest) -> Response:
         """The jobs that the helper did not answer as it should."""
         with self.store.transaction() as tx:
             waiting = tx.jobs_put_off(self.clock())
         return JSONResponse([_shown(one) for one in waiting])
 
-    def resume_jobs(self, call: Call) -> Response:
+    def resume_jobs(self, call: ApiRequest) -> Response:
         """Try all of them again now."""
         with self.store.transaction() as tx:
             return JSONResponse({"resumed": tx.resume_jobs(self.clock())})
 
     # the leader, to devices
 
-    def current_task(self, call: Call) -> Response:
+    def current_task(self, call: ApiRequest) -> Response:
         """The open round of a model."""
         with self.store.transaction() as tx:
             signed = tx.open_task(call.path["model"])
         if signed is None:
-            raise Problem("unrecognizedTask", 404, "no round is open for this model now")
+            raise Problem(
+                "unrecognizedTask", 404, "no round is open for this model now"
+            )
         return plain(signed.encode(), kind="application/json")
 
-    def release(self, call: Call) -> Response:
+    def release(self, call: ApiRequest) -> Response:
         """The newest release of a model."""
         with self.store.transaction() as tx:
             newest = tx.newest_release(call.path["model"])
         if newest is None:
-            raise Problem("unrecognizedModel", 404, "nothing is released for this model yet")
+            raise Problem(
+                "unrecognizedModel", 404, "nothing is released for this model yet"
+            )
         return plain(newest[1], kind="application/json")
 
-    def file(self, call: Call) -> Response:
+    def file(self, call: ApiRequest) -> Response:
         """A guide or a model, by its SHA-256."""
         with self.store.transaction() as tx:
             content = tx.file(call.path["sha256"])
         if content is None:
-            raise Problem("unrecognizedFile", 404, "no file with this hash is published")
+            raise Problem(
+                "unrecognizedFile", 404, "no file with this hash is published"
+            )
         return plain(content)
 
-    def transcript(self, call: Call) -> Response:
+    def transcript(self, call: ApiRequest) -> Response:
         """Everything published, one entry a line."""
         with self.store.transaction() as tx:
             lines = tx.transcript()
-        return plain("".join(f"{line}\n" for line in lines).encode(), kind="application/jsonl")
+        return plain(
+            "".join(f"{line}\n" for line in lines).encode(), kind="application/jsonl"
+        )
 
-    def checkpoint(self, call: Call) -> Response:
+    def checkpoint(self, call: ApiRequest) -> Response:
         """The signed head of everything published."""
         head = self.published_log.read(lambda log: log.signed(self.half.keys.signer))
         return plain(head.encode().encode(), kind="application/json")
 
-    def proof(self, call: Call) -> Response:
+    def proof(self, call: ApiRequest) -> Response:
         """That a document, named by its SHA-256, is in the log, and that the log only grew."""
         since = call.path["since"]
-        size = int(since) if since.isascii() and since.isdigit() and len(since) < 12 else -1
+        size = (
+            int(since)
+            if since.isascii() and since.isdigit() and len(since) < 12
+            else -1
+        )
         sha256, signer = call.path["sha256"], self.half.keys.signer
         proof = self.published_log.read(lambda log: log.prove(sha256, size, signer))
         if proof is None:
             raise Problem(
-                "unrecognizedDocument", 404, "the log holds no such document, or is shorter"
+                "unrecognizedDocument",
+                404,
+                "the log holds no such document, or is shorter",
             )
         return plain(proof.encode(), kind="application/json")
 
     # the leader, to its operator
 
-    def start(self, call: Call) -> Response:
+    def start(self, call: ApiRequest) -> Response:
         """Begin a training."""
-        training = _parsed(refresh.Training, "training", call.body)
-        return self._status(refresh.start(self.store, self.half, training, self.clock()))
+        training = _parsed(steps.Training, "training", call.body)
+        return self._status(steps.start(self.store, self.half, training, self.clock()))
 
-    def advance(self, call: Call) -> Response:
+    def advance(self, call: ApiRequest) -> Response:
         """Take the next step of a training, if it is at the step that the request names."""
         model = call.path["model"]
         asked = _parsed(Advance, "refresh", call.body) if call.body else Advance()
-        standing = refresh.step(self.store, self.half, self._peer, model, self.clock(), asked.step)
+        standing = steps.step(
+            self.store, self.half, self._peer, model, self.clock(), asked.step
+        )
         return self._status(standing)
 
-    def abandon(self, call: Call) -> Response:
+    def abandon(self, call: ApiRequest) -> Response:
         """End a training that is not released."""
-        return self._status(refresh.abandon(self.store, call.path["model"]))
+        return self._status(steps.abandon(self.store, call.path["model"]))
 
-    def open_experiment(self, call: Call) -> Response:
+    def open_experiment(self, call: ApiRequest) -> Response:
         """Open a period of an experiment."""
         opening = _parsed(experiments.Opening, "opening", call.body)
-        task = experiments.start(self.store, self.half, self._peer, opening, self.clock())
-        return JSONResponse({"experiment": opening.experiment.id, "expires": task.expires})
+        task = experiments.start(
+            self.store, self.half, self._peer, opening, self.clock()
+        )
+        return JSONResponse(
+            {"experiment": opening.experiment.id, "expires": task.expires}
+        )
 
-    def read_experiment(self, call: Call) -> Response:
+    def read_experiment(self, call: ApiRequest) -> Response:
         """Collect the open period of an experiment and read all of them."""
         name = call.path["experiment"]
         read = experiments.read(self.store, self.half, self._peer, name, self.clock())
         return JSONResponse(read.json())
 
-    def status(self, call: Call) -> Response:
+    def status(self, call: ApiRequest) -> Response:
         """Where each training stands."""
         with self.store.transaction() as tx:
             models = tx.models()
-        standings = [refresh.standing_of(self.store, model) for model in models]
+        standings = [steps.standing_of(self.store, model) for model in models]
         return JSONResponse([self._described(standing) for standing in standings])
 
     # the helper, to its leader
 
-    def sign_task(self, call: Call) -> Response:
+    def sign_task(self, call: ApiRequest) -> Response:
         """Countersign a task that is safe."""
         document, signatures = decode_signed(call.body)
         task, signed = Task.parse(document), signatures.get("leader", b"")
-        return plain(preflight.countersign_task(self.store, self.half, task, signed))
+        return plain(countersign.countersign_task(self.store, self.half, task, signed))
 
-    def sign_release(self, call: Call) -> Response:
+    def sign_release(self, call: ApiRequest) -> Response:
         """Countersign a release that is true."""
         document, signatures = decode_signed(call.body)
         release, signed = ModelRelease.parse(document), signatures.get("leader", b"")
-        return plain(preflight.countersign_release(self.store, self.half, release, signed))
+        return plain(
+            countersign.countersign_release(self.store, self.half, release, signed)
+        )
 
     @property
-    def _peer(self) -> Leading:
-        return Leading(self.bench, self.half, HttpPeer(self.half.paired, self.transport))
+    def _peer(self) -> Coordinator:
+        return Coordinator(
+            self.bench, self.half, HelperClient(self.half.paired, self.transport)
+        )
 
     @cached_property
-    def bench(self) -> Bench:
+    def bench(self) -> Dependencies:
         """What reports are settled with."""
         # several machines share a database server, but no disk
         folder = self.half.folder / REPORTS_FOLDER if self.store.is_local else None
         keyring = Keyring(self.store, self.half, self.clock)
-        return Bench(self.store, Bodies(folder), keyring, self.clock)
+        return Dependencies(self.store, ReportStore(folder), keyring, self.clock)
 
     @cached_property
     def published_log(self) -> PublishedLog:
@@ -204,9 +240,9 @@ class Service:
         return PublishedLog(self.store)
 
     @cached_property
-    def provisions(self) -> Provisions:
+    def provisions(self) -> TaskRegistry:
         """The tasks of this half."""
-        return Provisions(self.store, self.half)
+        return TaskRegistry(self.store, self.half)
 
     @cached_property
     def readiness(self) -> Readiness:
@@ -219,10 +255,10 @@ class Service:
         """What the leader does by itself."""
         return Worker(self.bench, self._peer.helper, self.provisions)
 
-    def _status(self, standing: refresh.Standing) -> JSONResponse:
+    def _status(self, standing: steps.TrainingState) -> JSONResponse:
         return JSONResponse(self._described(standing))
 
-    def _described(self, standing: refresh.Standing) -> dict[str, object]:
+    def _described(self, standing: steps.TrainingState) -> dict[str, object]:
         reports = 0
         if standing.task is not None:
             with self.store.transaction() as tx:
@@ -286,15 +322,26 @@ def build_operator(service: Service) -> Starlette:
     if service.half.settings.role == "leader":
         routes += [
             route("POST", "/operator/trainings", service.start, token),
-            route("POST", "/operator/trainings/{model}/refresh", service.advance, token),
-            route("POST", "/operator/trainings/{model}/abandon", service.abandon, token),
+            route(
+                "POST", "/operator/trainings/{model}/refresh", service.advance, token
+            ),
+            route(
+                "POST", "/operator/trainings/{model}/abandon", service.abandon, token
+            ),
             route("POST", "/operator/experiments", service.open_experiment, token),
-            route("POST", "/operator/experiments/{experiment}", service.read_experiment, token),
+            route(
+                "POST",
+                "/operator/experiments/{experiment}",
+                service.read_experiment,
+                token,
+            ),
             route("GET", "/operator/status", service.status, token),
             route("GET", "/operator/jobs", service.jobs, token),
             route("POST", "/operator/jobs/resume", service.resume_jobs, token),
         ]
-    return _application(service, routes, [], BodyMemory(service.half.settings.max_body), None)
+    return _application(
+        service, routes, [], BodyMemory(service.half.settings.max_body), None
+    )
 
 
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -333,7 +380,7 @@ def _door(
     """Where uploads come in, at a leader."""
     if not isinstance(resources, LeaderResources):
         return []
-    return [Middleware(UploadDoor, uploads=resources.uploads(most), memory=memory)]
+    return [Middleware(UploadFastPath, uploads=resources.uploads(most), memory=memory)]
 
 
 def _working(service: Service, leads: bool) -> Lifespan | None:

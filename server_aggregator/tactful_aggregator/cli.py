@@ -28,7 +28,9 @@ app = typer.Typer(
 )
 training_app = typer.Typer(help="Work on a training as a whole.", no_args_is_help=True)
 app.add_typer(training_app, name="training")
-jobs_app = typer.Typer(help="Reports that the helper did not take.", no_args_is_help=True)
+jobs_app = typer.Typer(
+    help="Reports that the helper did not take.", no_args_is_help=True
+)
 app.add_typer(jobs_app, name="jobs")
 Folder = Annotated[Path, typer.Option("--dir", help="the half's folder")]
 
@@ -45,8 +47,10 @@ def init(
     """Make a half: its settings, keys, and the card to hand to the other operator."""
     if role not in ("leader", "helper"):
         raise InvalidInput("role", f"{role!r} is not known", "use leader or helper")
-    chosen = settings.Settings(
-        role="leader" if role == "leader" else "helper", url=url, min_batch_floor=min_batch_floor
+    chosen = settings.AggregatorSettings(
+        role="leader" if role == "leader" else "helper",
+        url=url,
+        min_batch_floor=min_batch_floor,
     )
     half = settings.create(folder, chosen)
     print(f"{role} made in {folder}\nsigning key {half.card.signing_key}")
@@ -55,7 +59,8 @@ def init(
 
 @app.command()
 def pair(
-    folder: Folder, card: Annotated[Path, typer.Option(help="card.json of the other half")]
+    folder: Folder,
+    card: Annotated[Path, typer.Option(help="card.json of the other half")],
 ) -> None:
     """Tell this half who the other one is."""
     half = settings.pair(folder, card)
@@ -71,7 +76,9 @@ def preflight(folder: Folder) -> None:
     from tactful_aggregator.datastore import Datastore
 
     Datastore(half.database, half.settings.role).close()
-    print(f"{half.settings.role} at {half.settings.url}, paired with {peer.role} at {peer.url}")
+    print(
+        f"{half.settings.role} at {half.settings.url}, paired with {peer.role} at {peer.url}"
+    )
     print(f"no batch below {half.settings.min_batch_floor} is released; ready to serve")
 
 
@@ -79,22 +86,26 @@ def preflight(folder: Folder) -> None:
 def serve(
     folder: Folder,
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="the port; else the one of --url")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="the port; else the one of --url")
+    ] = None,
 ) -> None:
     """Run this half until it is told to stop. Put TLS in front of it."""
     import logging
 
     from tactful.protocol.transport import HttpTransport
-    from tactful_aggregator import admin
     from tactful_aggregator.app import Service
     from tactful_aggregator.datastore import Datastore
-    from tactful_aggregator.serving import run
+    from tactful_aggregator.serve import operator_socket
+    from tactful_aggregator.serve.server import run
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
     half = settings.load(folder)
     settings.require_private(folder)
     half.public_keys()  # raises InvalidInput before the halves are paired
-    operator = admin.listen(folder)
+    operator = operator_socket.listen(folder)
     store = Datastore(half.database, half.settings.role)
     with store.transaction() as tx:
         if store.is_local:
@@ -124,7 +135,7 @@ def task(
     """Serve a task that both operators wrote themselves, for any DAP client and collector."""
     import time
 
-    from tactful_aggregator.provision import OperatorTask, keep
+    from tactful_aggregator.task_registry import OperatorTask, keep
 
     written = OperatorTask.parse(_document("file", file))
     dap_task = keep(settings.load(folder), written, int(time.time())).task
@@ -139,7 +150,9 @@ def renew_tokens(folder: Folder) -> None:
     half = settings.renew_tokens(folder)
     print(f"new tokens in {folder / settings.KEYS_FILE}; restart this half")
     if half.settings.role == "helper":
-        print(f"hand {folder / settings.CARD_FILE} to the leader's operator, to pair again")
+        print(
+            f"hand {folder / settings.CARD_FILE} to the leader's operator, to pair again"
+        )
 
 
 @app.command("rotate-key")
@@ -157,9 +170,12 @@ def collect_garbage(folder: Folder) -> None:
 @app.command()
 def start(
     folder: Folder,
-    training: Annotated[Path, typer.Option(help="a JSON file: model, catalog, items, users, ...")],
+    training: Annotated[
+        Path, typer.Option(help="a JSON file: model, catalog, items, users, ...")
+    ],
     items: Annotated[
-        Path | None, typer.Option(help="the app's catalog: its words help where people are few")
+        Path | None,
+        typer.Option(help="the app's catalog: its words help where people are few"),
     ] = None,
 ) -> None:
     """Begin a training at the running leader."""
@@ -171,16 +187,20 @@ def start(
 
 def described(training: bytes, items: bytes) -> bytes:
     """The training with what the catalog says of its items, if it is for this catalog."""
-    from tactful.learning.features import catalog_words
+    from tactful.learning.item_features import catalog_words
 
     digest, told = catalog_words(items)
     try:
         asked = dict(json.loads(training))
     except (ValueError, TypeError) as wrong:
-        raise InvalidInput("training", f"it is no JSON object ({wrong})", "correct it") from wrong
+        raise InvalidInput(
+            "training", f"it is no JSON object ({wrong})", "correct it"
+        ) from wrong
     if asked.get("catalog") != digest:
         fix = f"give the items of the training's catalog, or say catalog {digest}"
-        raise InvalidInput("items", "their ids are not those of the training's catalog", fix)
+        raise InvalidInput(
+            "items", "their ids are not those of the training's catalog", fix
+        )
     return json.dumps({**asked, "words": told}).encode()
 
 
@@ -205,13 +225,18 @@ def abandon(folder: Folder, model: str) -> None:
 def experiment(
     folder: Folder,
     opening: Annotated[
-        Path | None, typer.Option("--open", help="a JSON file: experiment, epsilon, delta, ...")
+        Path | None,
+        typer.Option("--open", help="a JSON file: experiment, epsilon, delta, ..."),
     ] = None,
-    name: Annotated[str | None, typer.Option("--read", help="the id of an experiment")] = None,
+    name: Annotated[
+        str | None, typer.Option("--read", help="the id of an experiment")
+    ] = None,
 ) -> None:
     """Open a period of an experiment, or collect the open one and read them all."""
     if (opening is None) == (name is None):
-        raise InvalidInput("--open, --read", "one of them is needed", "open a period, or read")
+        raise InvalidInput(
+            "--open, --read", "one of them is needed", "open a period, or read"
+        )
     if opening is not None:
         _show(_ask(folder, "POST", "/operator/experiments", _document("open", opening)))
     elif name is not None:
@@ -241,7 +266,7 @@ def resume_jobs(folder: Folder) -> None:
 def transcript(folder: Folder) -> None:
     """Print and check everything the running leader has published."""
     from tactful.errors import ProtocolError
-    from tactful.protocol.transcript import SignedCheckpoint, checkpoint, parse
+    from tactful.protocol.log.transcript import SignedCheckpoint, checkpoint, parse
 
     lines = _fetch(folder, "/transcript").decode().splitlines()
     signed = SignedCheckpoint.decode(_fetch(folder, "/transcript/checkpoint"))
@@ -249,7 +274,10 @@ def transcript(folder: Folder) -> None:
     if checkpoint([parse(line) for line in lines]) != signed.checkpoint:
         raise ProtocolError("transcript: it is not the log whose head is signed")
     print("\n".join(lines))
-    print(f"{len(lines)} entries under the signed head {signed.checkpoint.root}", file=sys.stderr)
+    print(
+        f"{len(lines)} entries under the signed head {signed.checkpoint.root}",
+        file=sys.stderr,
+    )
 
 
 def main() -> None:
@@ -279,9 +307,9 @@ def _ask(
     folder: Path, method: Method, path: str, body: bytes = b"", *, leads: bool = True
 ) -> bytes:
     """What the running half answers its operator."""
-    from tactful_aggregator import admin
+    from tactful_aggregator.serve import operator_socket
 
-    answer = admin.ask(_half(folder, leads), method, path, body)
+    answer = operator_socket.ask(_half(folder, leads), method, path, body)
     if not answer.ok:
         raise TactfulError(_reason(answer))
     return answer.body
@@ -298,10 +326,12 @@ def _fetch(folder: Path, path: str) -> bytes:
     return answer.body
 
 
-def _half(folder: Path, leads: bool) -> settings.Half:
+def _half(folder: Path, leads: bool) -> settings.Aggregator:
     half = settings.load(folder)
     if leads and half.settings.role != "leader":
-        raise InvalidInput("dir", f"{folder} is a helper", "trainings are led by the leader")
+        raise InvalidInput(
+            "dir", f"{folder} is a helper", "trainings are led by the leader"
+        )
     return half
 
 
@@ -320,7 +350,9 @@ def _parsed(body: bytes) -> object:
     try:
         return json.loads(body)
     except ValueError as other:
-        raise TactfulError("url: the answer is no JSON; is a Tactful leader there?") from other
+        raise TactfulError(
+            "url: the answer is no JSON; is a Tactful leader there?"
+        ) from other
 
 
 def _step_of(status: object, model: str) -> int | None:

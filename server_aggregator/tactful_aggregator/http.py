@@ -30,7 +30,7 @@ from tactful.errors import (
     TransportError,
     VaultError,
 )
-from tactful.protocol.dap_task import encoded
+from tactful.protocol.dap.dap_task import encoded
 from tactful_aggregator.datastore import LockLost
 from tactful_aggregator.problems import URN, Problem, invalid
 
@@ -51,14 +51,22 @@ CODES: dict[type[TactfulError], tuple[str, int]] = {
 
 
 SMALL_BODY = 1024  # bytes of a request that anyone may send and that needs no body
-BODIES_AT_ONCE = 4  # times the largest body: what all requests together may hold in memory
-SKIPPED_BODY = 1 << 20  # bytes of a refused body that are read and dropped to keep the connection
-BODY_SECONDS = 300  # for the slowest of honest lines; who dribbles holds a place no longer
-UNAVAILABLE = "this half's database is away; try again later"  # where it is, is nobody's business
+BODIES_AT_ONCE = (
+    4  # times the largest body: what all requests together may hold in memory
+)
+SKIPPED_BODY = (
+    1 << 20
+)  # bytes of a refused body that are read and dropped to keep the connection
+BODY_SECONDS = (
+    300  # for the slowest of honest lines; who dribbles holds a place no longer
+)
+UNAVAILABLE = (
+    "this half's database is away; try again later"  # where it is, is nobody's business
+)
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiRequest:
     """One request, read to its end."""
 
     path: Mapping[str, str]
@@ -69,7 +77,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-Work = Callable[[Call], Response]
+Work = Callable[[ApiRequest], Response]
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -78,7 +86,9 @@ def route(methods: str, path: str, work: Work, token: str | None = None) -> Rout
 
     async def endpoint(request: Request) -> Response:
         with request.app.state.body_memory.reservation() as reservation:
-            return await run_in_threadpool(work, await read(request, reservation, token))
+            return await run_in_threadpool(
+                work, await read(request, reservation, token)
+            )
 
     answer: Answer = endpoint
     return Route(path, answer, methods=methods.split())
@@ -102,7 +112,9 @@ class BodyMemory:
     def take(self, size: int) -> None:
         """Count `size` more bytes; raise Problem (503) if all requests hold too much."""
         if self._used + size > self._limit:
-            raise Problem("serverBusy", 503, "too many large requests at once; try again later")
+            raise Problem(
+                "serverBusy", 503, "too many large requests at once; try again later"
+            )
         self._used += size
 
 
@@ -118,7 +130,9 @@ class Reservation:
         self.size += size
 
 
-async def read(request: Request, reservation: Reservation, token: str | None = None) -> Call:
+async def read(
+    request: Request, reservation: Reservation, token: str | None = None
+) -> ApiRequest:
     """Return the request, once it showed `token`; raise Problem.
 
     Whoever shows no token can make this process hold no more than a small body.
@@ -131,7 +145,9 @@ async def read(request: Request, reservation: Reservation, token: str | None = N
     most = SMALL_BODY if token is None else request.app.state.max_body
     body = await body_of(request.receive, most, reservation)
     accept, query = request.headers.get("accept", ""), dict(request.query_params)
-    return Call(dict(request.path_params), body, request.method, media, accept, query)
+    return ApiRequest(
+        dict(request.path_params), body, request.method, media, accept, query
+    )
 
 
 async def body_of(receive: Receive, most: int, reservation: Reservation) -> bytes:
@@ -143,7 +159,9 @@ async def body_of(receive: Receive, most: int, reservation: Reservation) -> byte
         async with asyncio.timeout(BODY_SECONDS):
             return await _whole(receive, most, reservation)
     except TimeoutError as slow:
-        raise Problem("invalidMessage", 408, f"no body within {BODY_SECONDS} seconds") from slow
+        raise Problem(
+            "invalidMessage", 408, f"no body within {BODY_SECONDS} seconds"
+        ) from slow
 
 
 async def _whole(receive: Receive, most: int, reservation: Reservation) -> bytes:
@@ -156,7 +174,9 @@ async def _whole(receive: Receive, most: int, reservation: Reservation) -> bytes
         part, more = event.get("body", b""), event.get("more_body", False)
         size += len(part)
         if size > most:
-            raise Problem("invalidMessage", 413, f"the body is larger than {most} bytes")
+            raise Problem(
+                "invalidMessage", 413, f"the body is larger than {most} bytes"
+            )
         reservation.add(len(part))
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -189,11 +209,15 @@ def described(error: Exception) -> tuple[str, int, str]:
     """(code, status, detail) of a refusal."""
     if isinstance(error, Problem):
         return error.code, error.status, str(error)
-    code, status = next((CODES[k] for k in type(error).__mro__ if k in CODES), ("internal", 500))
+    code, status = next(
+        (CODES[k] for k in type(error).__mro__ if k in CODES), ("internal", 500)
+    )
     return code, status, UNAVAILABLE if code == "storageUnavailable" else str(error)
 
 
-def plain(body: bytes, status: int = 200, kind: str = "application/octet-stream") -> Response:
+def plain(
+    body: bytes, status: int = 200, kind: str = "application/octet-stream"
+) -> Response:
     """Bytes as an answer."""
     return Response(body, status, media_type=kind)
 

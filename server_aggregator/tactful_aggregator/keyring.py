@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tactful.errors import InvalidInput
-from tactful.protocol.messages import HpkeConfig
-from tactful.protocol.signed_config import VERSION, ConfigDocument
+from tactful.protocol.dap.messages import HpkeConfig
+from tactful.protocol.dap.signed_hpke_config import VERSION, ConfigDocument
 from tactful_aggregator.datastore import Datastore
-from tactful_aggregator.settings import Half
+from tactful_aggregator.settings import Aggregator
 
 CONFIG_ID = 1  # of a half's first key
 CACHE_SECONDS = 86_400  # how long a config may be used once it was fetched
 REFRESH_SECONDS = 5  # after which a worker notices another's new key
 EARLY_SECONDS = 86_400  # how far a device's clock may be behind ours
-VALID_SECONDS = 7 * 86_400  # how long a signed config is valid, and how far ahead its clock may be
+VALID_SECONDS = (
+    7 * 86_400
+)  # how long a signed config is valid, and how far ahead its clock may be
 
 
 @dataclass(frozen=True)
-class Keys:
+class HpkeKeys:
     """The keys at one moment: what is handed out, what new reports may name, and what opens.
 
     A key that has ended opens what came before, until garbage is collected.
@@ -38,7 +40,9 @@ class Keys:
 class Keyring:
     """One half's keys, as they stand in its database; `clock` gives unix seconds."""
 
-    def __init__(self, store: Datastore, half: Half, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, store: Datastore, half: Aggregator, clock: Callable[[], int]
+    ) -> None:
         self._store, self._half, self._clock = store, half, clock
         with store.transaction() as tx:
             if not tx.hpke_keys():
@@ -50,7 +54,7 @@ class Keyring:
         """The key that is handed out now."""
         return self.current().config
 
-    def current(self) -> Keys:
+    def current(self) -> HpkeKeys:
         """The keys as they are now; it may read the database, so never within a transaction."""
         if self._clock() >= self._held.read_at + REFRESH_SECONDS:
             self._held = self._read()
@@ -80,20 +84,23 @@ class Keyring:
             used = {config_id for config_id, _, _ in tx.hpke_keys()}
             free = [number for number in range(256) if number not in used]
             if not free:
-                raise InvalidInput("key", "all 256 numbers are in use", "wait until one has ended")
+                raise InvalidInput(
+                    "key", "all 256 numbers are in use", "wait until one has ended"
+                )
             tx.retire_hpke_keys(self._clock() + 2 * CACHE_SECONDS)
             tx.add_hpke_key(free[0], secrets.token_bytes(32), self._least_epoch)
         self._held = self._read()
         return self._held.config
 
-    def _read(self) -> Keys:
+    def _read(self) -> HpkeKeys:
         now = self._clock()
         with self._store.transaction() as tx:
             keys, epoch = tx.hpke_keys(), tx.hpke_epoch()
         openers = {
-            number: X25519PrivateKey.from_private_bytes(private) for number, private, _ in keys
+            number: X25519PrivateKey.from_private_bytes(private)
+            for number, private, _ in keys
         }
         accepted = {number for number, _, ends in keys if ends is None or now < ends}
         newest = next(config_id for config_id, _, expires in keys if expires is None)
         public = openers[newest].public_key().public_bytes_raw()
-        return Keys(HpkeConfig(newest, public), epoch, accepted, openers, now)
+        return HpkeKeys(HpkeConfig(newest, public), epoch, accepted, openers, now)

@@ -33,5 +33,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, TactfulError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    where = (
+        f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    )
     return f"{type(error).__name__}{where}"

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from tactful.protocol.transcript import ProvableLog
+from tactful.protocol.log.transcript import ProvableLog
 from tactful_aggregator.datastore import Datastore
 
 Answer = TypeVar("Answer")

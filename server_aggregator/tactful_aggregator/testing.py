@@ -16,21 +16,34 @@ from typing import ClassVar
 
 from tactful.errors import TactfulError, TransportError
 from tactful.protocol.transport import HttpTransport, Request, Transport
-from tactful_aggregator import admin
-from tactful_aggregator.experiments import Opening
-from tactful_aggregator.provision import OperatorTask, keep
-from tactful_aggregator.refresh import Training
-from tactful_aggregator.settings import CARD_FILE, Half, Role, Settings, create, load, pair
+from tactful_aggregator.serve import operator_socket
+from tactful_aggregator.settings import (
+    CARD_FILE,
+    Aggregator,
+    AggregatorSettings,
+    Role,
+    create,
+    load,
+    pair,
+)
+from tactful_aggregator.task_registry import OperatorTask, keep
+from tactful_aggregator.training.experiments import Opening
+from tactful_aggregator.training.steps import Training
 
 PATIENCE_SECONDS = 30.0
 
 
 @dataclass
-class RunningHalf:
+class RunningAggregator:
     """One half as a process of its own."""
 
-    COMMAND: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "tactful_aggregator.cli", "serve")
-    half: Half
+    COMMAND: ClassVar[tuple[str, ...]] = (
+        sys.executable,
+        "-m",
+        "tactful_aggregator.cli",
+        "serve",
+    )
+    half: Aggregator
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,7 +57,9 @@ class RunningHalf:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise TransportError(f"{self.url}: the {self.half.settings.role} did not start")
+                raise TransportError(
+                    f"{self.url}: the {self.half.settings.role} did not start"
+                )
             time.sleep(0.05)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -76,8 +91,8 @@ class RunningHalf:
 class RunningPair:
     """Leader and helper, and the operator's hand on the leader."""
 
-    leader: RunningHalf
-    helper: RunningHalf
+    leader: RunningAggregator
+    helper: RunningAggregator
     transport: Transport
 
     def aggregators(self, model: str) -> dict[str, str]:
@@ -97,7 +112,9 @@ class RunningPair:
 
     def start(self, training: Training) -> Mapping[str, object]:
         """Begin a training."""
-        return self._operate("/operator/trainings", json.dumps(asdict(training)).encode())
+        return self._operate(
+            "/operator/trainings", json.dumps(asdict(training)).encode()
+        )
 
     def refresh(self, model: str) -> Mapping[str, object]:
         """Take its next step; raises TactfulError with the leader's reason if it cannot."""
@@ -105,7 +122,9 @@ class RunningPair:
 
     def open_experiment(self, opening: Opening) -> Mapping[str, object]:
         """Open a period of an experiment."""
-        return self._operate("/operator/experiments", json.dumps(asdict(opening)).encode())
+        return self._operate(
+            "/operator/experiments", json.dumps(asdict(opening)).encode()
+        )
 
     def read_experiment(self, name: str) -> Mapping[str, object]:
         """Collect its open period and read all of them."""
@@ -116,7 +135,7 @@ class RunningPair:
         return self._operate("/operator/jobs/resume")
 
     def _operate(self, path: str, body: bytes = b"") -> Mapping[str, object]:
-        answer = admin.ask(self.leader.half, "POST", path, body)
+        answer = operator_socket.ask(self.leader.half, "POST", path, body)
         document: dict[str, object] = json.loads(answer.body)
         if not answer.ok:
             raise TactfulError(str(document.get("detail")))
@@ -128,8 +147,10 @@ def running_pair(
     folder: Path, *, min_batch_floor: int, min_count_floor: int = 100
 ) -> Iterator[RunningPair]:
     """A leader and a helper that run until the block ends, in two folders below `folder`."""
-    halves = made_pair(folder, min_batch_floor=min_batch_floor, min_count_floor=min_count_floor)
-    leader, helper = (RunningHalf(half) for half in halves)
+    halves = made_pair(
+        folder, min_batch_floor=min_batch_floor, min_count_floor=min_count_floor
+    )
+    leader, helper = (RunningAggregator(half) for half in halves)
     try:
         helper.start()
         leader.start()
@@ -143,14 +164,14 @@ def running_pair(
 
 def made_pair(
     folder: Path, *, min_batch_floor: int, min_count_floor: int = 100
-) -> tuple[Half, Half]:
+) -> tuple[Aggregator, Aggregator]:
     """A leader and a helper on free loopback ports, paired, not running."""
     roles: tuple[Role, Role] = ("leader", "helper")
     for role, port in zip(roles, _free_ports(2), strict=True):
         url = f"http://127.0.0.1:{port}"
         create(
             folder / role,
-            Settings(
+            AggregatorSettings(
                 role=role,
                 url=url,
                 min_batch_floor=min_batch_floor,

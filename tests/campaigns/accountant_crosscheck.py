@@ -76,7 +76,9 @@ def conversions(count: int, seed: int) -> float:
     for _ in range(count):
         rho = 10 ** generator.uniform(-4, 1)
         domain = dp.vector_domain(dp.atom_domain(T=int))
-        noisy = dp.m.make_gaussian(domain, dp.l2_distance(T=float), (1 / (2 * rho)) ** 0.5)
+        noisy = dp.m.make_gaussian(
+            domain, dp.l2_distance(T=float), (1 / (2 * rho)) ** 0.5
+        )
         found = dp.c.make_zCDP_to_approxDP(noisy).map(1.0).epsilon(1e-6)
         worst = max(worst, abs(found / epsilon_from_rho(rho, 1e-6) - 1))
     return worst
@@ -98,17 +100,23 @@ def main() -> int:
         if gap > max(LIMIT, RELATIVE * other):
             failed += 1
             print(f"{history} at {delta}: {mine:.6f} against {other:.6f}")
-    print(f"{count} mixed histories: largest gap {worst:.2e}, {failed} beyond the tolerance")
+    print(
+        f"{count} mixed histories: largest gap {worst:.2e}, {failed} beyond the tolerance"
+    )
     print(
         f"CPU: ours {took[0]:.1f} s, dp-accounting {took[1]:.1f} s, {took[1] / took[0]:.1f} times"
     )
     gap = conversions(count, 7)
-    print(f"{count} conversions from rho against OpenDP: largest relative gap {gap:.1e}")
+    print(
+        f"{count} conversions from rho against OpenDP: largest relative gap {gap:.1e}"
+    )
     generator = random.Random(3)
     above = 0
     for _ in range(count):
         rho = Fraction(generator.randint(1, 10**6), 10**6)
-        above += epsilon_for(float(2 * rho) ** 0.5, 1e-6) > rdp.epsilon(rdp.gaussian(rho), 1e-6)
+        above += epsilon_for(float(2 * rho) ** 0.5, 1e-6) > rdp.epsilon(
+            rdp.gaussian(rho), 1e-6
+        )
     print(f"{count} Gaussian histories: {above} looser than Renyi")
     return 1 if failed or above or gap > 1e-6 else 0
 

@@ -9,14 +9,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from tactful.audit.case import Case
+from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
 from tactful.audit.run import CHECKS, judge
 from tactful.privacy.accountant import mu_for, sigma2_for
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.privacy.mechanism import written
-from tactful.protocol.encoding import Encoding
-from tactful.protocol.evidence import Canaries, Documents, Evidence, Residuals
+from tactful.protocol.documents.evidence import Canaries, Documents, Evidence, Residuals
+from tactful.protocol.vector_encoding import Encoding
 from tactful.vdaf.field64 import FIELD64
 
 STATISTICAL = ("C2", "C3", "C5", "D1", "D2", "D3")
@@ -43,7 +43,9 @@ def evidence(residuals: tuple[int, int, int] = (4, 2, 16_384)) -> Evidence:
     return Evidence(
         documents=Documents(canaries=flown),
         sums={hashlib.sha256(total.tobytes()).hexdigest(): total},
-        residuals=Residuals(family="rounded_gaussian", sigma2=written(sigma2), values=noise),
+        residuals=Residuals(
+            family="rounded_gaussian", sigma2=written(sigma2), values=noise
+        ),
     )
 
 
@@ -54,7 +56,8 @@ def _scored(blank: Canaries, encoding: Encoding, table: NoiseTable) -> Canaries:
     total = encoding.encode(vectors, secrets.token_bytes).sum(axis=0, dtype=np.int64)
     noisy = FIELD64.to_integers(
         FIELD64.add(
-            FIELD64.from_integers(total), FIELD64.from_integers(draw(table, encoding.padded))
+            FIELD64.from_integers(total),
+            FIELD64.from_integers(draw(table, encoding.padded)),
         )
     )
     scores = encoding.decode(noisy, len(sent))[:COUNT]
@@ -65,7 +68,7 @@ def alarms(audits: int, names: tuple[str, ...] = STATISTICAL) -> dict[str, int]:
     """How often each statistical check refuted correct code."""
     found = dict.fromkeys(names, 0)
     for number in range(audits):
-        case = Case(evidence())
+        case = AuditCase(evidence())
         for check in CHECKS:
             if check.id in names:
                 status, outcome = judge(check, case)
@@ -79,7 +82,9 @@ def main() -> int:
     audits, began = int(sys.argv[1]) if len(sys.argv) > 1 else 200, time.monotonic()
     found = alarms(audits)
     total, seconds = sum(found.values()), time.monotonic() - began
-    print(f"{audits} audits of correct code, {total} false alarms: {found}; {seconds:.0f} s")
+    print(
+        f"{audits} audits of correct code, {total} false alarms: {found}; {seconds:.0f} s"
+    )
     return 0 if total <= max(1, audits // 100) else 1
 
 

@@ -34,7 +34,9 @@ def main(count: int, first: int = 0, processes: int = 2) -> int:
             mismatches += len(found)
             for line in found:
                 print(line, flush=True)
-    print(f"{count} schedules, {mismatches} mismatches, {time.monotonic() - started:.0f} s")
+    print(
+        f"{count} schedules, {mismatches} mismatches, {time.monotonic() - started:.0f} s"
+    )
     return mismatches
 
 

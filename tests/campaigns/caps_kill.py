@@ -19,7 +19,11 @@ def main(kills: int) -> int:
             path = Path(folder) / f"kill-{number}.db"
             found += crimes(path, chance.randint(1, statements))[0]
             path.unlink(missing_ok=True)
-    print(*found, f"{kills} kills among {statements} statements, {len(found)} crimes", sep="\n")
+    print(
+        *found,
+        f"{kills} kills among {statements} statements, {len(found)} crimes",
+        sep="\n",
+    )
     return len(found)
 
 

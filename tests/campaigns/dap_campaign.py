@@ -49,7 +49,9 @@ def main(count: int) -> None:
     schedules()
     print(f"{done} schedules: nothing counted twice, mixed, made up or lost")
     spoilt = kills(max(count // 10, 10))
-    taken = attempts(9_000, seed=secrets.randbits(32)) + norms(1_000, seed=secrets.randbits(32))
+    taken = attempts(9_000, seed=secrets.randbits(32)) + norms(
+        1_000, seed=secrets.randbits(32)
+    )
     print(f"{taken} of 10,000 hostile reports were accepted")
     sys.exit(taken > 0 or spoilt > 0)
 

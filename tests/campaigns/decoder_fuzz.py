@@ -16,15 +16,20 @@ import atheris
 from hypothesis import find
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "sdk" / "protocol"))
+sys.path.insert(0, str(ROOT / "tests" / "sdk" / "protocol" / "dap"))
 
 with atheris.instrument_imports(include=["tactful"]):
     from test_messages import KINDS, TASKS
 
     from tactful.errors import TactfulError
-    from tactful.protocol import evidence, transcript
-    from tactful.protocol.model import ModelRelease, SignedRelease, unpack
-    from tactful.protocol.task import SignedTask, Task
+    from tactful.protocol.documents import evidence
+    from tactful.protocol.documents.model_release import (
+        ModelRelease,
+        SignedRelease,
+        unpack,
+    )
+    from tactful.protocol.documents.task import SignedTask, Task
+    from tactful.protocol.log import transcript
     from tactful.vdaf import instances
     from tactful.vdaf.vdaf import Received
     from tactful.vdaf.version import VDAF_08, VDAF_18
@@ -96,7 +101,9 @@ def seed(corpus: Path) -> None:
     """Begin with messages that are whole: bytes found by chance seldom pass a length."""
     for number, (kind, task) in enumerate(product(KINDS.values(), TASKS.values())):
         value = find(kind.values(task), lambda _: True)
-        (corpus / f"seed-{number}").write_bytes(bytes([number]) + kind.encode(value, task))
+        (corpus / f"seed-{number}").write_bytes(
+            bytes([number]) + kind.encode(value, task)
+        )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ import importlib.metadata as metadata
 import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import tactful
 
 HEAVY = [
     "pydantic",
@@ -28,7 +31,9 @@ HEAVY = [
 
 
 def python(*arguments: str, cwd: Path | None = None) -> str:
-    done = subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -42,27 +47,64 @@ def test_importing_the_sdk_loads_nothing_heavy() -> None:
     assert python("-c", program).strip() == "[]"
 
 
-@pytest.fixture(scope="session")
-def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    python("-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(root))
+MOST_BYTES = 500_000  # of the client's wheel
+
+DISTRIBUTIONS = {
+    ".": ("tactful", "tactful"),
+    "server_aggregator": ("tactful-aggregator", "tactful_aggregator"),
+    "lab": ("tactful-lab", "tactful_lab"),
+}
+
+
+def built(root: Path, folder: str, out: Path) -> Path:
+    """Build the wheel of one distribution."""
+    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(out)]
+    python(*command, str(root / folder))
     return next(out.glob("*.whl"))
 
 
-def test_the_wheel_holds_the_three_packages_and_their_licences(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
+@pytest.fixture(scope="session")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(root, ".", tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.mark.parametrize("folder", DISTRIBUTIONS)
+def test_each_wheel_holds_its_own_package_and_licence_only(
+    root: Path, tmp_path: Path, folder: str
+) -> None:
+    package = DISTRIBUTIONS[folder][1]
+    names = zipfile.ZipFile(built(root, folder, tmp_path)).namelist()
 
     tops = {name.split("/")[0] for name in names}
-    assert {"tactful", "tactful_aggregator", "tactful_lab"} <= tops
-    assert not tops & {"tests", "docs", "sdk", "lab", "server_aggregator", "shared"}
-    assert any(name.endswith("tactful/py.typed") for name in names)
+    assert {top for top in tops if not top.endswith(".dist-info")} == {package}
+    assert f"{package}/py.typed" in names
     assert any("licenses/LICENSE" in name for name in names)
+
+
+def test_the_wheel_of_the_client_is_small(wheel: Path) -> None:
+    assert wheel.stat().st_size <= MOST_BYTES
+
+
+def test_the_three_distributions_have_one_version(root: Path) -> None:
+    projects = {
+        folder: tomllib.loads((root / folder / "pyproject.toml").read_text())["project"]
+        for folder in DISTRIBUTIONS
+    }
+
+    assert {project["version"] for project in projects.values()} == {
+        tactful.__version__
+    }
+    for folder in ("server_aggregator", "lab"):
+        pinned = f"tactful=={tactful.__version__}"
+        assert pinned in projects[folder]["dependencies"]
 
 
 def closure(wheel: Path) -> set[str]:
     """The distributions that `pip install tactful` would bring here, as installed metadata say."""
     with zipfile.ZipFile(wheel) as opened:
-        name = next(one for one in opened.namelist() if one.endswith(".dist-info/METADATA"))
+        name = next(
+            one for one in opened.namelist() if one.endswith(".dist-info/METADATA")
+        )
         text = opened.read(name).decode()
     wanted = re.findall(r"^Requires-Dist: (.*)$", text, re.MULTILINE)
     found: set[str] = set()
@@ -112,7 +154,7 @@ agreed = Consent.to("local_profile", "local_personalization")
 with Personalizer(catalog, Settings(path="t.db"), key=KeyFile("t.key"), consent=agreed) as me:
     me.observe(Event(kind="like", item_id="i4"))
     print(len(me.recommend(5, surface="home")))
-import tactful.cli, tactful.device.contributor, tactful.device.model_feed, tactful.protocol.report
+import tactful.cli, tactful.device.network.contributor, tactful.device.network.model_updates
 servers = {"sqlalchemy", "starlette", "uvicorn", "typer", "matplotlib", "tactful_aggregator"}
 print(sorted(servers & set(sys.modules)))
 """
@@ -128,11 +170,18 @@ def code_of(document: Path) -> str:
     return "".join(re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL))
 
 
-PAGES = {"README.md": 2, "docs/quickstart.md": 3, "docs/consent.md": 0, "docs/recommendation.md": 0}
+PAGES = {
+    "README.md": 2,
+    "docs/quickstart.md": 3,
+    "docs/consent.md": 0,
+    "docs/recommendation.md": 0,
+}
 
 
 @pytest.mark.parametrize(("document", "lines"), PAGES.items())
-def test_the_code_of_a_page_runs(root: Path, tmp_path: Path, document: str, lines: int) -> None:
+def test_the_code_of_a_page_runs(
+    root: Path, tmp_path: Path, document: str, lines: int
+) -> None:
     printed = python("-W", "error", "-c", code_of(root / document), cwd=tmp_path)
 
     assert len(printed.splitlines()) == lines

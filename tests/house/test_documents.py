@@ -8,17 +8,20 @@ import pytest
 
 import tactful
 from tactful import Experiment
+from tactful.caps_tools.lint import lint
 from tactful.device.caps import Rules
-from tactful.device.caps.lint import lint
 
 
 def documents(page: Path) -> list[object]:
     return [
-        json.loads(one) for one in re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL)
+        json.loads(one)
+        for one in re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL)
     ]
 
 
-def test_every_recipe_for_limits_is_a_document_of_rules_without_an_odd_one(root: Path) -> None:
+def test_every_recipe_for_limits_is_a_document_of_rules_without_an_odd_one(
+    root: Path,
+) -> None:
     found = documents(root / "docs" / "caps.md")
 
     assert len(found) >= 4

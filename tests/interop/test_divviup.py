@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tactful.protocol.collector import Collector
-from tactful.protocol.dap_task import encoded
+from tactful.protocol.dap.collector import Collector
+from tactful.protocol.dap.dap_task import encoded
+from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import HttpTransport
-from tactful.protocol.vdaf_config import VdafConfig
-from tactful_aggregator.provision import OperatorTask
+from tactful_aggregator.task_registry import OperatorTask
 from tactful_aggregator.testing import RunningPair, running_pair
 
 INSTALLED = os.environ.get("TACTFUL_INTEROP", "")
@@ -28,7 +28,9 @@ CAPTURE = os.environ.get("TACTFUL_CAPTURE", "")
 UPLOAD = Path(__file__).with_name("upload.mjs")
 HOUR = 3600
 
-pytestmark = pytest.mark.skipif(not INSTALLED, reason="make interop installs the npm client")
+pytestmark = pytest.mark.skipif(
+    not INSTALLED, reason="make interop installs the npm client"
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,15 @@ class Case:
 
 
 CASES = {
-    "count": Case(VdafConfig(kind="count"), {"type": "count"}, [True, False, True, True], 3),
-    "sum": Case(VdafConfig(kind="sum", most=255), {"type": "sum", "bits": 8}, [1, 255, 99, 0], 355),
+    "count": Case(
+        VdafConfig(kind="count"), {"type": "count"}, [True, False, True, True], 3
+    ),
+    "sum": Case(
+        VdafConfig(kind="sum", most=255),
+        {"type": "sum", "bits": 8},
+        [1, 255, 99, 0],
+        355,
+    ),
     "sum_vec": Case(
         VdafConfig(kind="sum_vec", length=32, most=255, chunk=16),
         {"type": "sumVec", "length": 32, "bits": 8, "chunkLength": 16},
@@ -127,7 +136,11 @@ def uploaded(written: OperatorTask, case: Case) -> list[str]:
 
 
 def capture(
-    pair: RunningPair, name: str, written: OperatorTask, case: Case, reports: Sequence[str]
+    pair: RunningPair,
+    name: str,
+    written: OperatorTask,
+    case: Case,
+    reports: Sequence[str],
 ) -> None:
     path = Path(CAPTURE)
     captured = json.loads(path.read_text()) if path.exists() else {}

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tactful.errors import DatasetError
-from tactful.learning.plan import Plan
-from tactful_lab.baselines import scorer
+from tactful.learning.training_plan import Plan
+from tactful_lab.baselines.simple import scorer
 from tactful_lab.cli import main
-from tactful_lab.datasets import Dataset, load
-from tactful_lab.population import Fidelity, Population
+from tactful_lab.data_sets.loading import Dataset, load
+from tactful_lab.simulation.population import Fidelity, Population
 
 
 def _dataset(histories: list[list[int]], items: int) -> Dataset:
@@ -52,11 +52,17 @@ def _no_overlap(user: int) -> list[int]:
     personal=st.booleans(),
 )
 def test_no_released_model_has_a_nan_in_it(
-    items: int, people: list[set[int]], epsilon: float, fidelity: Fidelity, personal: bool
+    items: int,
+    people: list[set[int]],
+    epsilon: float,
+    fidelity: Fidelity,
+    personal: bool,
 ) -> None:
     known = [sorted(item for item in one if item < items) for one in people]
     dataset = _dataset(known, items)
-    plan = Plan(items=items, head=items, rank=max(items // 2, 1), shares=(0.1, 0.4, 0.5))
+    plan = Plan(
+        items=items, head=items, rank=max(items // 2, 1), shares=(0.1, 0.4, 0.5)
+    )
 
     training = Population(dataset, np.arange(len(people))).train(
         epsilon,
@@ -69,26 +75,41 @@ def test_no_released_model_has_a_nan_in_it(
 
     for values in training.model.arrays().values():
         assert np.isfinite(values.astype(np.float64)).all()
-    assert np.isfinite(scorer(training.model)([np.array(one, dtype=int) for one in known])).all()
+    assert np.isfinite(
+        scorer(training.model)([np.array(one, dtype=int) for one in known])
+    ).all()
 
 
 @pytest.mark.parametrize("shape", [_all_alike, _no_overlap])
 def test_people_who_say_nothing_of_each_other_get_finite_figures(
-    shape: Callable[[int], list[int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shape: Callable[[int], list[int]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     lines = [f"p{user},i{item}" for user in range(60) for item in shape(user)]
     path = _write(tmp_path / "shop.csv", lines)
 
-    for command in (["simulate", path, "--epsilon", "1"], ["compare", path, "--seeds", "1"]):
+    for command in (
+        ["simulate", path, "--epsilon", "1"],
+        ["compare", path, "--seeds", "1"],
+    ):
         assert (
-            main([*command, *(["--methods", "ease", "ours"] if "compare" in command else [])]) == 0
+            main(
+                [
+                    *command,
+                    *(["--methods", "ease", "ours"] if "compare" in command else []),
+                ]
+            )
+            == 0
         )
         told = capsys.readouterr().out
         assert "shop.csv" in told
         assert "nan" not in told
 
 
-def test_ids_need_no_order_and_a_pair_that_stands_twice_counts_once(tmp_path: Path) -> None:
+def test_ids_need_no_order_and_a_pair_that_stands_twice_counts_once(
+    tmp_path: Path,
+) -> None:
     tidy = [f"{user},{item}" for user in range(20) for item in range(5 + user % 3)]
     odd = [
         f"{10**12 - 7 * user},'x{item * 1000}'"
@@ -105,9 +126,13 @@ def test_ids_need_no_order_and_a_pair_that_stands_twice_counts_once(tmp_path: Pa
     assert other.item_ids[1] == "'x1000'"
 
 
-def test_ratings_below_four_stars_are_no_liking_and_times_are_kept(tmp_path: Path) -> None:
+def test_ratings_below_four_stars_are_no_liking_and_times_are_kept(
+    tmp_path: Path,
+) -> None:
     lines = [
-        f"u{user},i{item},{item % 2 * 4},{1_000 + item}" for user in range(9) for item in range(12)
+        f"u{user},i{item},{item % 2 * 4},{1_000 + item}"
+        for user in range(9)
+        for item in range(12)
     ]
 
     dataset = load(_write(tmp_path / "films.csv", lines, "user,item,rating,time"))
@@ -135,12 +160,20 @@ def test_ratings_below_four_stars_are_no_liking_and_times_are_kept(tmp_path: Pat
         (["1,2,-5"], "user,item,time", "the time '-5' is no date"),
         (['1,"2'], "user,item", "it cannot be read"),
         (["1,7"], "user,item", "nobody took to 5 items"),
-        ([f"1,{item}" for item in range(9)], "user,item", "1 people and 9 items are too few"),
+        (
+            [f"1,{item}" for item in range(9)],
+            "user,item",
+            "1 people and 9 items are too few",
+        ),
         ([f"{user},7" for user in range(99)], "user,item", "nobody took to 5 items"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(
-    lines: list[str], header: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lines: list[str],
+    header: str,
+    problem: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = _write(tmp_path / "mine.csv", lines, header)
 

@@ -24,7 +24,11 @@ MADE = [
 def test_an_error_comes_out_of_a_worker_as_it_went_in(error: TactfulError) -> None:
     again = copy.copy(error)  # by the same protocol as pickle
 
-    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+    assert (type(again), str(again), vars(again)) == (
+        type(error),
+        str(error),
+        vars(error),
+    )
 
 
 def test_no_error_is_forgotten() -> None:

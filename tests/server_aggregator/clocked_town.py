@@ -9,14 +9,20 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from dap_pair import DapPair
 
-from tactful.device.anchor import AnchorFile
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators
-from tactful.protocol.signed_config import ConfigDocument, verified
+from tactful.device.vault.rollback_anchor import RollbackAnchorFile
+from tactful.protocol.dap.signed_hpke_config import ConfigDocument, verified
 from tactful.protocol.transport import Request, Response
-from tactful.testing import FIXED_KEY, LOCAL, FrozenClock, NewDeviceSettings, small_catalog
-from tactful_aggregator.http import Call
+from tactful.testing import (
+    FIXED_KEY,
+    LOCAL,
+    FrozenClock,
+    NewDeviceSettings,
+    small_catalog,
+)
+from tactful_aggregator.http import ApiRequest
 
 DAY = 86_400
 SIGNED = "/hpke_config/signed"
@@ -45,8 +51,8 @@ class Town:
             "min_batch_size": 1,
         }
         service = self.pair.leader_service
-        service.start(Call({}, json.dumps({**training, **changes}).encode()))
-        service.advance(Call({"model": model}, b""))
+        service.start(ApiRequest({}, json.dumps({**training, **changes}).encode()))
+        service.advance(ApiRequest({"model": model}, b""))
 
     def send(self, request: Request) -> Response:
         self.seen.append(request)
@@ -63,7 +69,7 @@ class Town:
         self,
         model: str = "shop",
         clock: FrozenClock | None = None,
-        anchor: AnchorFile | None = None,
+        anchor: RollbackAnchorFile | None = None,
         **changes: object,
     ) -> Personalizer:
         halves = self.pair.leader, self.pair.helper
@@ -86,7 +92,7 @@ class Town:
             consent=LOCAL.grant("share_dp_updates"),
             transport=self,
             clock=clock or self.clock(),
-            anchor=anchor,
+            rollback_anchor=anchor,
         )
         device.observe(Event(kind="like", item_id="item-3"))
         return device
@@ -98,9 +104,13 @@ class Town:
     def document(self, role: str = "leader") -> ConfigDocument:
         half = getattr(self.pair, role)
         body = self.pair.network.send(Request("GET", half.settings.url + SIGNED)).body
-        return verified(body, role, base64.b64decode(half.card.signing_key), self.pair.now)
+        return verified(
+            body, role, base64.b64decode(half.card.signing_key), self.pair.now
+        )
 
-    def replaced(self, document: ConfigDocument, key: Ed25519PrivateKey | None = None) -> None:
+    def replaced(
+        self, document: ConfigDocument, key: Ed25519PrivateKey | None = None
+    ) -> None:
         """Answer with `document` where the half of its role is asked for its config."""
         half = getattr(self.pair, document.role)
         body = document.signed(key or half.keys.signer)

@@ -1,6 +1,7 @@
 """A leader and a helper in one process, each on its own file, and small tasks between them."""
 
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,24 +10,28 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tactful.protocol.collect_messages import AggregateShareReq, Query
-from tactful.protocol.dap import HELPER, LEADER, ReportError
-from tactful.protocol.dap_task import DapTask
-from tactful.protocol.job_messages import VerifyInit, decode_job_answer, encode_job
-from tactful.protocol.messages import Report, ReportMetadata, input_share_aad
-from tactful.protocol.model import ModelRelease
-from tactful.protocol.report import _sealed, make_report
-from tactful.protocol.task import SIGNED_AS, SignedTask, Task
+from tactful.protocol.dap.collect_messages import AggregateShareReq, Query
+from tactful.protocol.dap.dap_task import DapTask
+from tactful.protocol.dap.job_messages import VerifyInit, decode_job_answer, encode_job
+from tactful.protocol.dap.messages import Report, ReportMetadata, input_share_aad
+from tactful.protocol.dap.report_upload import _sealed, make_report
+from tactful.protocol.dap.versions import HELPER, LEADER, ReportError
+from tactful.protocol.documents.model_release import ModelRelease
+from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful.vdaf.field64 import FIELD64
 from tactful.vdaf.vdaf import Vdaf
-from tactful_aggregator import aggregation, collection, leading, preflight, upload
-from tactful_aggregator.aggregation import Bench
-from tactful_aggregator.bodies import Bodies
-from tactful_aggregator.datastore import Datastore, Transaction
+from tactful_aggregator.datastore import Datastore, StoreTransaction
+from tactful_aggregator.jobs import aggregation, collection
+from tactful_aggregator.jobs.aggregation import Dependencies
 from tactful_aggregator.keyring import Keyring
-from tactful_aggregator.provision import Provision, of_round
-from tactful_aggregator.settings import Half
+from tactful_aggregator.settings import Aggregator
+from tactful_aggregator.task_registry import ProvisionedTask, of_round
 from tactful_aggregator.testing import made_pair
+from tactful_aggregator.training import coordinator, countersign
+from tactful_aggregator.upload import accept
+from tactful_aggregator.upload.report_store import ReportStore
+
+sys.path.insert(0, str(Path(__file__).parent))  # the helper modules beside this file
 
 NOW = 1_700_000_000
 
@@ -46,9 +51,9 @@ class Pair:
         self.helper_store = Datastore(self.helper.database, "helper")
         stores = (self.leader_store, self.helper_store)
         self.leader_bench, self.helper_bench = (
-            Bench(
+            Dependencies(
                 store,
-                Bodies(half.folder / "reports"),
+                ReportStore(half.folder / "reports"),
                 Keyring(store, half, lambda: self.now),
                 lambda: self.now,
             )
@@ -68,10 +73,14 @@ class Pair:
     # the helper, as the leader reaches it
 
     def sign_task(self, task: Task, signature: bytes) -> bytes:
-        return preflight.countersign_task(self.helper_store, self.helper, task, signature)
+        return countersign.countersign_task(
+            self.helper_store, self.helper, task, signature
+        )
 
     def sign_release(self, release: ModelRelease, signature: bytes) -> bytes:
-        return preflight.countersign_release(self.helper_store, self.helper, release, signature)
+        return countersign.countersign_release(
+            self.helper_store, self.helper, release, signature
+        )
 
     def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
         provision = self.helper_provision(task.id)
@@ -79,9 +88,11 @@ class Pair:
 
     def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
         asked = AggregateShareReq.decode(request, task)
-        return collection.share(self.helper_bench, self.helper_provision(task.id), asked)
+        return collection.share(
+            self.helper_bench, self.helper_provision(task.id), asked
+        )
 
-    def helper_provision(self, task_id: bytes) -> Provision:
+    def helper_provision(self, task_id: bytes) -> ProvisionedTask:
         """What the helper knows of a task."""
         with self.helper_store.transaction() as tx:
             return of_round(tx.task(task_id).task, self.helper)
@@ -122,24 +133,32 @@ class Pair:
         task = self.task(**changes)
         message = SIGNED_AS + task.document
         signers = {"leader": self.leader.keys.signer, "helper": self.helper.keys.signer}
-        signed = SignedTask(task, {role: key.sign(message) for role, key in signers.items()})
+        signed = SignedTask(
+            task, {role: key.sign(message) for role, key in signers.items()}
+        )
         for store in (self.leader_store, self.helper_store):
             with store.transaction() as tx:
                 tx.add_task(signed)
         return task
 
-    def report(self, task: Task, measurement: NDArray[np.integer], now: int = NOW) -> Report:
+    def report(
+        self, task: Task, measurement: NDArray[np.integer], now: int = NOW
+    ) -> Report:
         """One sealed report."""
         benches = (self.leader_bench, self.helper_bench)
         leader, helper = (bench.keyring.config for bench in benches)
         measurement = task.measurement(np.asarray(measurement))
         return make_report(task.dap, measurement, leader=leader, helper=helper, now=now)
 
-    def shared_by(self, task: Task, vdaf: Vdaf, measurement: NDArray[np.integer]) -> Report:
+    def shared_by(
+        self, task: Task, vdaf: Vdaf, measurement: NDArray[np.integer]
+    ) -> Report:
         """A report whose shares a client made as it liked, sealed as they should be."""
         metadata = ReportMetadata(secrets.token_bytes(16), task.dap.wire_time(NOW))
         random = secrets.token_bytes(vdaf.random_bytes)
-        public, shares = vdaf.shard(measurement, metadata.report_id, random, task.dap.context)
+        public, shares = vdaf.shard(
+            measurement, metadata.report_id, random, task.dap.context
+        )
         return self.sealed(task, metadata, public, shares)
 
     def sealed(
@@ -147,10 +166,14 @@ class Pair:
     ) -> Report:
         """Any shares as a report."""
         aad = input_share_aad(task.dap, metadata, public)
-        configs = [bench.keyring.config for bench in (self.leader_bench, self.helper_bench)]
+        configs = [
+            bench.keyring.config for bench in (self.leader_bench, self.helper_bench)
+        ]
         ciphertexts = [
             _sealed(task.dap, config, role, aad, share)
-            for config, role, share in zip(configs, (LEADER, HELPER), shares, strict=True)
+            for config, role, share in zip(
+                configs, (LEADER, HELPER), shares, strict=True
+            )
         ]
         return Report(metadata, public, *ciphertexts)
 
@@ -164,9 +187,9 @@ class Pair:
         dap = task.dap.dap
         read = [Report.decode(report.encode(dap), dap) for report in reports]
         provision = of_round(task, self.leader)
-        arrivals = [upload.Arrival.of(provision, report, self.now) for report in read]
+        arrivals = [accept.Arrival.of(provision, report, self.now) for report in read]
         bench = self.leader_bench
-        outcomes = upload.receive(bench.store, bench.bodies, bench.keyring, arrivals)
+        outcomes = accept.receive(bench.store, bench.bodies, bench.keyring, arrivals)
         return [
             (one.metadata.report_id, reason)
             for one, reason in zip(reports, outcomes, strict=True)
@@ -180,24 +203,35 @@ class Pair:
         verified = aggregation._verified(self.leader_bench, provision, LEADER, parts)
         entries = [
             VerifyInit(
-                one.metadata, one.public_share, one.helper, b"" if isinstance(v, int) else v[1]
+                one.metadata,
+                one.public_share,
+                one.helper,
+                b"" if isinstance(v, int) else v[1],
             )
             for one, v in zip(reports, verified, strict=True)
         ]
         return encode_job(task.dap, entries)
 
-    def answered(self, task: Task, job_id: bytes, request: bytes) -> list[ReportError | None]:
+    def answered(
+        self, task: Task, job_id: bytes, request: bytes
+    ) -> list[ReportError | None]:
         """Why the helper refuses each report of a job, if it does."""
-        answer = decode_job_answer(self.aggregate(task.dap, job_id, request), task.dap.dap)
+        answer = decode_job_answer(
+            self.aggregate(task.dap, job_id, request), task.dap.dap
+        )
         return [one.outcome if isinstance(one.outcome, int) else None for one in answer]
 
     def drive(self, task: Task) -> None:
         """Settle what was kept."""
         aggregation.drive(self.leader_bench, self, of_round(task, self.leader))
 
-    def collect(self, task: Task, helper: object = None) -> tuple[NDArray[np.int64], int]:
+    def collect(
+        self, task: Task, helper: object = None
+    ) -> tuple[NDArray[np.int64], int]:
         """The released sum and count; `helper` stands in for the helper's code."""
-        return leading.Leading(self.leader_bench, self.leader, helper or self).collect(task)
+        return coordinator.Coordinator(
+            self.leader_bench, self.leader, helper or self
+        ).collect(task)
 
     def share(self, task: Task, count: int, checksum: bytes) -> bytes:
         """What the helper answers when the leader claims these reports."""
@@ -205,12 +239,15 @@ class Pair:
         return self.aggregate_share(task.dap, asked.encode(task.dap))
 
     @property
-    def halves(self) -> tuple[Half, Half]:
+    def halves(self) -> tuple[Aggregator, Aggregator]:
         return self.leader, self.helper
 
-    def asked(self, ask: Callable[[Transaction], object]) -> tuple[object, object]:
+    def asked(self, ask: Callable[[StoreTransaction], object]) -> tuple[object, object]:
         """What each half's file answers."""
-        with self.leader_store.transaction() as one, self.helper_store.transaction() as other:
+        with (
+            self.leader_store.transaction() as one,
+            self.helper_store.transaction() as other,
+        ):
             return ask(one), ask(other)
 
     def total(self, task: Task) -> tuple[list[int], int]:

@@ -14,17 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from starlette.testclient import TestClient
 
 from tactful.errors import TransportError
-from tactful.protocol.collector import Collector
-from tactful.protocol.dap_task import DapTask, encoded
+from tactful.protocol.dap.collector import Collector
+from tactful.protocol.dap.dap_task import DapTask, encoded
+from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request, Response
-from tactful.protocol.vdaf_config import VdafConfig
 from tactful.vdaf.version import VDAF_08, VDAF_18
 from tactful_aggregator.app import Service, build
 from tactful_aggregator.datastore import Datastore
-from tactful_aggregator.provision import OperatorTask, keep
-from tactful_aggregator.settings import Half
+from tactful_aggregator.jobs.worker import answer_collections, collect_garbage
+from tactful_aggregator.settings import Aggregator
+from tactful_aggregator.task_registry import OperatorTask, keep
 from tactful_aggregator.testing import made_pair
-from tactful_aggregator.worker import answer_collections, collect_garbage
 
 HOUR = 3600
 START = 1_700_000_000 // HOUR * HOUR
@@ -66,7 +66,9 @@ class DapPair:
         self.behind = 0  # seconds, the helper's clock
         self.network = Network()
         self.collecting = X25519PrivateKey.generate()
-        self.leader, self.helper = made_pair(folder, min_batch_floor=1, min_count_floor=1)
+        self.leader, self.helper = made_pair(
+            folder, min_batch_floor=1, min_count_floor=1
+        )
         self._places = places or (self.leader.database, self.helper.database)
         self.start()
 
@@ -75,10 +77,12 @@ class DapPair:
         self._open = ExitStack()
         self.leader_service, self.helper_service = (
             self._served(half, place)
-            for half, place in zip((self.leader, self.helper), self._places, strict=True)
+            for half, place in zip(
+                (self.leader, self.helper), self._places, strict=True
+            )
         )
 
-    def _served(self, half: Half, place: Path | str) -> Service:
+    def _served(self, half: Aggregator, place: Path | str) -> Service:
         store = Datastore(place, half.settings.role)
         self._open.callback(store.close)
         with store.transaction() as tx:
@@ -88,7 +92,9 @@ class DapPair:
         service = Service(half, store, self.network, clock)
         app = build(service)
         app.router.lifespan_context = _no_worker
-        client = TestClient(app, base_url=half.settings.url, raise_server_exceptions=False)
+        client = TestClient(
+            app, base_url=half.settings.url, raise_server_exceptions=False
+        )
         self.network.clients[half.settings.url] = self._open.enter_context(client)
         return service
 
@@ -102,7 +108,9 @@ class DapPair:
 
     # tasks
 
-    def task(self, protocol: str, config: VdafConfig, **changes: object) -> OperatorTask:
+    def task(
+        self, protocol: str, config: VdafConfig, **changes: object
+    ) -> OperatorTask:
         """A task of an hour's precision that lasts ten hours, exact, known to both halves."""
         version = VDAF_18 if protocol == "dap-18" else VDAF_08
         chosen = {
@@ -116,7 +124,9 @@ class DapPair:
             "expires": START + 10 * HOUR,
             "vdaf": config,
             "info": secrets.token_hex(8),
-            "verify_key": encoded(secrets.token_bytes(config.vdaf(version).verify_key_bytes)),
+            "verify_key": encoded(
+                secrets.token_bytes(config.vdaf(version).verify_key_bytes)
+            ),
             "collector_config_id": CONFIG_ID,
             "collector_key": encoded(self.collecting.public_key().public_bytes_raw()),
             "noise": "none",
@@ -128,7 +138,9 @@ class DapPair:
         return written
 
     def collector(self, task: DapTask) -> Collector:
-        return Collector(task, CONFIG_ID, self.collecting, self.leader.keys.collector_token)
+        return Collector(
+            task, CONFIG_ID, self.collecting, self.leader.keys.collector_token
+        )
 
     # what happens by itself
 
@@ -147,7 +159,7 @@ class DapPair:
             service.bench.keyring.rotate()
 
 
-def _keep(half: Half, place: Path | str, written: OperatorTask, now: int) -> None:
+def _keep(half: Aggregator, place: Path | str, written: OperatorTask, now: int) -> None:
     if isinstance(place, Path):
         keep(half, written, now)
         return

@@ -17,20 +17,22 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from tactful.errors import BatchTooSmall, ProtocolError, ReportRejected, TransportError
-from tactful.protocol import report as client
-from tactful.protocol.collect_messages import Interval, Query
-from tactful.protocol.collector import Sum
-from tactful.protocol.messages import Report
+from tactful.protocol.dap import report_upload as client
+from tactful.protocol.dap.collect_messages import Interval, Query
+from tactful.protocol.dap.collector import AggregateResult
+from tactful.protocol.dap.messages import Report
+from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request
-from tactful.protocol.vdaf_config import VdafConfig
-from tactful_aggregator.aggregation import work
 from tactful_aggregator.app import Service
-from tactful_aggregator.worker import answer_collections
+from tactful_aggregator.jobs.aggregation import work
+from tactful_aggregator.jobs.worker import answer_collections
 
 REPORTS = 40  # at most, each with its own place
 HOURS = 4
 CONFIG = VdafConfig(kind="sum_vec_field64", length=REPORTS, most=1, chunk=7, proofs=3)
-FAULTS = st.sampled_from(["", "", "", "request", "answer", "kill leader", "kill helper"])
+FAULTS = st.sampled_from(
+    ["", "", "", "request", "answer", "kill leader", "kill helper"]
+)
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,13 @@ REFUSALS = {
     "internal",
 }
 STEPS = "upload upload upload replay early unrounded wait settle settle start start poll poll"
-names = st.sampled_from([*STEPS.split(), "work", "work", "rotate", "garbage", "restart"])
+names = st.sampled_from(
+    [*STEPS.split(), "work", "work", "rotate", "garbage", "restart"]
+)
 steps = st.lists(
-    st.builds(Step, name=names, number=st.integers(0, 5), fault=FAULTS, at=st.integers(1, 14)),
+    st.builds(
+        Step, name=names, number=st.integers(0, 5), fault=FAULTS, at=st.integers(1, 14)
+    ),
     min_size=1,
     max_size=30,
 )
@@ -66,7 +72,9 @@ class Killed(Exception):
 class Simulation:
     """A task, and everything that was said about it."""
 
-    def __init__(self, folder: Path, protocol: str, places: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, protocol: str, places: tuple[str, str] | None = None
+    ) -> None:
         self.pair = DapPair(folder, places)
         written = self.pair.task(protocol, CONFIG, expires=START + HOURS * HOUR)
         self.task = written.provision.task
@@ -105,7 +113,9 @@ class Simulation:
         if not step.fault.startswith("kill"):
             yield
             return
-        service: Service = getattr(self.pair, f"{step.fault.removeprefix('kill ')}_service")
+        service: Service = getattr(
+            self.pair, f"{step.fault.removeprefix('kill ')}_service"
+        )
         statements = 0
 
         def count(*_: object) -> None:
@@ -163,12 +173,18 @@ class Simulation:
     def do_start(self, step: Step) -> None:
         first = step.number % HOURS
         hours = (first, first + 1 + step.number // HOURS)
-        before = {place for place, hour in self.acknowledged.items() if hours[0] <= hour < hours[1]}
+        before = {
+            place
+            for place, hour in self.acknowledged.items()
+            if hours[0] <= hour < hours[1]
+        }
         if hours in self.jobs:
             return
         self.asked.add(hours)
         try:
-            url = self.pair.collector(self.task).create(self.pair.network, self._query(hours))
+            url = self.pair.collector(self.task).create(
+                self.pair.network, self._query(hours)
+            )
         except BatchTooSmall:
             if before or self.pair.now < self.task.expires:
                 raise
@@ -244,10 +260,12 @@ class Simulation:
                 raise
             self.overlapped.add(hours)
             return
-        if isinstance(found, Sum):
+        if isinstance(found, AggregateResult):
             total = self.task.vdaf.field.signed(found.total)
             assert found.count == sum(total)
-            assert self.found.setdefault(hours, total) == total, "two answers to one collection"
+            assert self.found.setdefault(hours, total) == total, (
+                "two answers to one collection"
+            )
 
     def _settle_all(self) -> None:
         with self.pair.leader_service.store.transaction() as tx:
@@ -261,7 +279,9 @@ class Simulation:
         mine = {
             place
             for place, report in enumerate(self.made)
-            if hours[0] <= (self.task.seconds(report.metadata.time) - START) // HOUR < hours[1]
+            if hours[0]
+            <= (self.task.seconds(report.metadata.time) - START) // HOUR
+            < hours[1]
         }
         assert counted <= mine, "a report of nobody's, or of another time, was counted"
         assert self.jobs[hours][1] <= counted, "an acknowledged report was lost"
@@ -277,7 +297,9 @@ def _losing(step: Step) -> object:
     def lose(request: Request) -> str:
         nonlocal seen
         seen += 1
-        return step.fault if seen == 1 + step.at % 3 and "kill" not in step.fault else ""
+        return (
+            step.fault if seen == 1 + step.at % 3 and "kill" not in step.fault else ""
+        )
 
     return lose
 

@@ -27,16 +27,16 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import Engine, event
 
 from tactful.errors import TactfulError, TransportError
-from tactful.protocol.collector import Collector, Sum
-from tactful.protocol.dap_task import encoded
-from tactful.protocol.report import fetch_hpke_config, make_report, upload
+from tactful.protocol.dap.collector import AggregateResult, Collector
+from tactful.protocol.dap.dap_task import encoded
+from tactful.protocol.dap.report_upload import fetch_hpke_config, make_report, upload
+from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import HttpTransport
-from tactful.protocol.vdaf_config import VdafConfig
-from tactful_aggregator import aggregation
 from tactful_aggregator.app import Service, build
-from tactful_aggregator.datastore import Datastore, Transaction
-from tactful_aggregator.provision import OperatorTask, Provision
-from tactful_aggregator.settings import Half
+from tactful_aggregator.datastore import Datastore, StoreTransaction
+from tactful_aggregator.jobs import aggregation
+from tactful_aggregator.settings import Aggregator
+from tactful_aggregator.task_registry import OperatorTask, ProvisionedTask
 from tactful_aggregator.testing import made_pair
 
 REPORTS = 6
@@ -49,7 +49,7 @@ T = TypeVar("T")
 class Process:
     """One half as a forked process; `die_at` counts its statements from the first of its start."""
 
-    def __init__(self, half: Half, place: Place) -> None:
+    def __init__(self, half: Aggregator, place: Place) -> None:
         self.half, self.place, self.child, self.forgetful = half, place, 0, False
 
     def start(self, die_at: int = 0) -> None:
@@ -64,8 +64,8 @@ class Process:
         if die_at:
             _die_at(die_at)
         if self.forgetful:
-            setattr(Transaction, "answered_job", lambda tx, job_id: None)  # noqa: B010 - a fault
-            setattr(Transaction, "add_report_id", lambda *_: True)  # noqa: B010 - a fault
+            setattr(StoreTransaction, "answered_job", lambda tx, job_id: None)  # noqa: B010 - a fault
+            setattr(StoreTransaction, "add_report_id", lambda *_: True)  # noqa: B010 - a fault
         aggregation.LEASE_SECONDS = 1  # in production a lease outlives a slow job
         store = Datastore(self.place, self.half.settings.role)
         if store.is_local:
@@ -104,9 +104,14 @@ class Life:
     def __init__(self, folder: Path, places: tuple[Place, Place] | None) -> None:
         halves = made_pair(folder, min_batch_floor=1, min_count_floor=1)
         where = places or (halves[0].database, halves[1].database)
-        self.leader, self.helper = (Process(*one) for one in zip(halves, where, strict=True))
+        self.leader, self.helper = (
+            Process(*one) for one in zip(halves, where, strict=True)
+        )
         self.kills = 0
-        self.key, self.until = X25519PrivateKey.generate(), time.monotonic() + PATIENCE_SECONDS
+        self.key, self.until = (
+            X25519PrivateKey.generate(),
+            time.monotonic() + PATIENCE_SECONDS,
+        )
         self.provision = self._provided()
 
     def run(self, role: str, die_at: int) -> list[str]:
@@ -125,19 +130,29 @@ class Life:
                 (task.leader, task.helper)]  # fmt: skip
         for place in range(REPORTS):
             row = (np.arange(REPORTS) == place).astype(int)
-            made = make_report(task, row, leader=keys[0], helper=keys[1], now=int(time.time()))
+            made = make_report(
+                task, row, leader=keys[0], helper=keys[1], now=int(time.time())
+            )
             body = made.encode(task.dap)
             self._kept_asking(lambda body=body: upload(transport, task, [body]))
         collector = Collector(task, 5, self.key, self.leader.half.keys.collector_token)
         query = collector.everything()
         job = self._kept_asking(lambda: collector.create(transport, query))
-        sums = [self._kept_asking(lambda: _ready(collector.poll(transport, job, query)))]
-        sums.append(self._kept_asking(lambda: _ready(collector.poll(transport, job, query))))
+        sums = [
+            self._kept_asking(lambda: _ready(collector.poll(transport, job, query)))
+        ]
+        sums.append(
+            self._kept_asking(lambda: _ready(collector.poll(transport, job, query)))
+        )
         totals = [task.vdaf.field.signed(one.total) for one in sums]
         wrong = [] if totals[0] == [1] * REPORTS else [f"the sum is {totals[0]}"]
         if totals[0] != totals[1]:
             wrong.append("asked again, the sum is another")
-        return wrong if sums[0].count == REPORTS else [*wrong, f"{sums[0].count} were counted"]
+        return (
+            wrong
+            if sums[0].count == REPORTS
+            else [*wrong, f"{sums[0].count} were counted"]
+        )
 
     def _kept_asking(self, ask: Callable[[], T]) -> T:
         """The answer, once whoever has died runs again."""
@@ -156,7 +171,7 @@ class Life:
                 self.kills += 1
                 one.start()
 
-    def _provided(self) -> Provision:
+    def _provided(self) -> ProvisionedTask:
         now, processes = int(time.time()), (self.leader, self.helper)
         leader, helper = (one.half for one in processes)
         written = OperatorTask(
@@ -178,19 +193,25 @@ class Life:
         for one in processes:
             store = Datastore(one.place, one.half.settings.role)
             with store.transaction() as tx:
-                tx.add_provision(written.provision.task.id, written.document, written.expires)
+                tx.add_provision(
+                    written.provision.task.id, written.document, written.expires
+                )
             store.close()
         return written.provision
 
 
-def _ready(answer: Sum | float) -> Sum:
+def _ready(answer: AggregateResult | float) -> AggregateResult:
     if isinstance(answer, float):
         raise TransportError("not yet")
     return answer
 
 
 def crimes(
-    role: str, die_at: int, places: tuple[Place, Place] | None = None, *, forgetful: bool = False
+    role: str,
+    die_at: int,
+    places: tuple[Place, Place] | None = None,
+    *,
+    forgetful: bool = False,
 ) -> list[str]:
     """What a kill of `role` at its statement `die_at` spoilt, or that there was none."""
     with tempfile.TemporaryDirectory() as folder:

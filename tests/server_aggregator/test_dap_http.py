@@ -1,12 +1,12 @@
 """DAP's resources in both versions, over HTTP: the draft's answers, and the draft's refusals."""
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dap_pair import HOUR, START, DapPair
 
 from tactful.errors import (
     BatchTooSmall,
@@ -15,18 +15,15 @@ from tactful.errors import (
     ReportRejected,
     TransportError,
 )
-from tactful.protocol import report as client
-from tactful.protocol.collect_messages import CollectionReq, Interval, Query
-from tactful.protocol.collector import Sum
-from tactful.protocol.dap_task import DapTask, encoded
-from tactful.protocol.messages import HpkeConfig, Report
+from tactful.protocol.dap import report_upload as client
+from tactful.protocol.dap.collect_messages import CollectionReq, Interval, Query
+from tactful.protocol.dap.collector import AggregateResult
+from tactful.protocol.dap.dap_task import DapTask, encoded
+from tactful.protocol.dap.messages import HpkeConfig, Report
+from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request, Response
-from tactful.protocol.vdaf_config import VdafConfig
 from tactful_aggregator.keyring import CACHE_SECONDS
-from tactful_aggregator.provision import Noise
-
-sys.path.insert(0, str(Path(__file__).parent))
-from dap_pair import HOUR, START, DapPair
+from tactful_aggregator.task_registry import Noise
 
 VERSIONS = ["dap-09", "dap-18"]
 MODES = ["time_interval", "leader_selected"]
@@ -40,7 +37,11 @@ TYPES = {
         [[7, 0, 1], [7, 7, 0]],
         [14, 7, 1],
     ),
-    "histogram": (VdafConfig(kind="histogram", length=4, chunk=2), [0, 3, 3], [1, 0, 0, 2]),
+    "histogram": (
+        VdafConfig(kind="histogram", length=4, chunk=2),
+        [0, 3, 3],
+        [1, 0, 0, 2],
+    ),
     "sum_vec_field64": (
         VdafConfig(kind="sum_vec_field64", length=3, most=7, chunk=3, proofs=3),
         [[7, 0, 1], [7, 7, 0]],
@@ -61,12 +62,19 @@ def pair(tmp_path: Path) -> Iterator[DapPair]:
     pair.close()
 
 
-def served(pair: DapPair, protocol: str, config: VdafConfig = COUNT, **changes: object) -> DapTask:
+def served(
+    pair: DapPair, protocol: str, config: VdafConfig = COUNT, **changes: object
+) -> DapTask:
     return pair.task(protocol, config, **changes).provision.task
 
 
-def made(pair: DapPair, task: DapTask, measurement: object = 1, now: int | None = None) -> Report:
-    configs = [client.fetch_hpke_config(pair.network, url) for url in (task.leader, task.helper)]
+def made(
+    pair: DapPair, task: DapTask, measurement: object = 1, now: int | None = None
+) -> Report:
+    configs = [
+        client.fetch_hpke_config(pair.network, url)
+        for url in (task.leader, task.helper)
+    ]
     return client.make_report(
         task, measurement, leader=configs[0], helper=configs[1], now=now or pair.now
     )
@@ -77,7 +85,9 @@ def sent(pair: DapPair, task: DapTask, *measurements: object) -> None:
         client.contribute(pair.network, task, measurement, pair.now)
 
 
-def collected(pair: DapPair, task: DapTask, query: Query | None = None) -> Sum:
+def collected(
+    pair: DapPair, task: DapTask, query: Query | None = None
+) -> AggregateResult:
     collector = pair.collector(task)
     return collector.collect(
         pair.network, query or collector.everything(), lambda seconds: pair.work()
@@ -119,7 +129,9 @@ def test_what_clients_report_is_what_the_collector_gets(
 
 
 @versions
-def test_a_collection_covers_its_interval_and_no_other(pair: DapPair, protocol: str) -> None:
+def test_a_collection_covers_its_interval_and_no_other(
+    pair: DapPair, protocol: str
+) -> None:
     task = served(pair, protocol)
     for hours in (0, 1, 2):
         pair.now = START + hours * HOUR
@@ -127,7 +139,9 @@ def test_a_collection_covers_its_interval_and_no_other(pair: DapPair, protocol: 
     unit = task.dap.unit(HOUR)
 
     found = collected(pair, task, Query(Interval((START + HOUR) // unit, HOUR // unit)))
-    rest = collected(pair, task, Query(Interval((START + 2 * HOUR) // unit, 2 * HOUR // unit)))
+    rest = collected(
+        pair, task, Query(Interval((START + 2 * HOUR) // unit, 2 * HOUR // unit))
+    )
 
     assert (found.count, task.vdaf.decode(found.total)) == (2, 2)
     assert found.interval == Interval((START + HOUR) // unit, HOUR // unit)
@@ -155,7 +169,10 @@ def test_a_second_job_for_a_query_has_the_same_answer_in_dap_09(
     pair: DapPair, mode: str, state: str
 ) -> None:
     task = served(
-        pair, "dap-09", batch_mode=mode, noise=Noise(family="rounded_gaussian", sigma2="100/1")
+        pair,
+        "dap-09",
+        batch_mode=mode,
+        noise=Noise(family="rounded_gaussian", sigma2="100/1"),
     )
     sent(pair, task, 1)
     collector = pair.collector(task)
@@ -167,16 +184,21 @@ def test_a_second_job_for_a_query_has_the_same_answer_in_dap_09(
     token = pair.leader.keys.collector_token
     if state == "deleted":
         assert asked(pair, "DELETE", first, token=token).status == 204
-    second = f"{task.leader}/tasks/{task.encoded_id}/collection_jobs/{encoded(bytes(16))}"
+    second = (
+        f"{task.leader}/tasks/{task.encoded_id}/collection_jobs/{encoded(bytes(16))}"
+    )
     body = CollectionReq(query).encode(task)
 
-    assert asked(pair, "PUT", second, body, "application/dap-collect-req", token).status == 201
+    assert (
+        asked(pair, "PUT", second, body, "application/dap-collect-req", token).status
+        == 201
+    )
     pair.work()
     totals += [collector.poll(pair.network, second, query)]
     if state == "pending":
         totals += [collector.poll(pair.network, first, query)]
 
-    assert all(isinstance(one, Sum) for one in totals)
+    assert all(isinstance(one, AggregateResult) for one in totals)
     assert len({str(one.total) for one in totals}) == 1
     assert len(totals) == 2
 
@@ -192,7 +214,9 @@ def test_a_batch_whose_pending_job_was_deleted_is_collected_by_another(
     query = collector.everything()
     job = collector.create(pair.network, query)
     pair.work()
-    assert asked(pair, "DELETE", job, token=pair.leader.keys.collector_token).status == 204
+    assert (
+        asked(pair, "DELETE", job, token=pair.leader.keys.collector_token).status == 204
+    )
     with pytest.raises(CollectionDeleted, match="begin another one"):
         collector.poll(pair.network, job, query)
     sent(pair, task, 1)
@@ -226,7 +250,9 @@ def test_a_job_that_is_deleted_while_it_is_answered_stays_deleted(
 
 
 @versions
-def test_a_collector_ends_when_its_job_is_deleted_or_fails(pair: DapPair, protocol: str) -> None:
+def test_a_collector_ends_when_its_job_is_deleted_or_fails(
+    pair: DapPair, protocol: str
+) -> None:
     task = served(pair, protocol, min_batch_size=2)
     sent(pair, task, 1)
     collector, token = pair.collector(task), pair.leader.keys.collector_token
@@ -235,15 +261,23 @@ def test_a_collector_ends_when_its_job_is_deleted_or_fails(pair: DapPair, protoc
 
     with pytest.raises(CollectionDeleted):
         collector.collect(
-            pair.network, query, lambda _: asked(pair, "DELETE", job, token=token) and None
+            pair.network,
+            query,
+            lambda _: asked(pair, "DELETE", job, token=token) and None,
         )
     with pytest.raises(BatchTooSmall):
-        collector.collect(pair.network, query, lambda _: setattr(pair, "now", task.expires))
+        collector.collect(
+            pair.network, query, lambda _: setattr(pair, "now", task.expires)
+        )
 
 
 @versions
-def test_each_poll_of_a_collection_gets_the_same_bytes(pair: DapPair, protocol: str) -> None:
-    task = served(pair, protocol, noise=Noise(family="rounded_gaussian", sigma2="100/1"))
+def test_each_poll_of_a_collection_gets_the_same_bytes(
+    pair: DapPair, protocol: str
+) -> None:
+    task = served(
+        pair, protocol, noise=Noise(family="rounded_gaussian", sigma2="100/1")
+    )
     sent(pair, task, 1, 1)
     collector = pair.collector(task)
     query = collector.everything()
@@ -254,7 +288,7 @@ def test_each_poll_of_a_collection_gets_the_same_bytes(pair: DapPair, protocol: 
     totals = []
     for _ in range(3):
         found = collector.poll(pair.network, job, query)
-        assert isinstance(found, Sum)
+        assert isinstance(found, AggregateResult)
         totals.append(found.total.tolist())
         pair.restart()
 
@@ -296,12 +330,14 @@ def test_an_hour_that_is_over_can_be_collected_once_its_late_reports_have_come(
     pair.work()
 
     found = collector.poll(pair.network, job, query)
-    assert isinstance(found, Sum)
+    assert isinstance(found, AggregateResult)
     assert found.count == 2
 
 
 @versions
-def test_a_late_report_to_a_collected_batch_is_refused(pair: DapPair, protocol: str) -> None:
+def test_a_late_report_to_a_collected_batch_is_refused(
+    pair: DapPair, protocol: str
+) -> None:
     task = served(pair, protocol)
     sent(pair, task, 1)
     collected(pair, task)
@@ -309,7 +345,9 @@ def test_a_late_report_to_a_collected_batch_is_refused(pair: DapPair, protocol: 
     with pytest.raises(ReportRejected) as refused:
         sent(pair, task, 1)
 
-    assert refused.value.code == ("reportRejected" if protocol == "dap-09" else "batch_collected")
+    assert refused.value.code == (
+        "reportRejected" if protocol == "dap-09" else "batch_collected"
+    )
 
 
 TIMES = {
@@ -320,7 +358,9 @@ TIMES = {
 
 @versions
 @pytest.mark.parametrize("when", TIMES)
-def test_a_report_out_of_its_time_is_refused(pair: DapPair, protocol: str, when: str) -> None:
+def test_a_report_out_of_its_time_is_refused(
+    pair: DapPair, protocol: str, when: str
+) -> None:
     task = served(pair, protocol)
     moved, old, new = TIMES[when]
     body = made(pair, task, now=pair.now + moved).encode(task.dap)
@@ -334,7 +374,9 @@ def test_a_report_out_of_its_time_is_refused(pair: DapPair, protocol: str, when:
 def test_a_time_that_was_not_rounded_is_refused(pair: DapPair) -> None:
     task = served(pair, "dap-09")
     report = made(pair, task)
-    odd = replace(report, metadata=replace(report.metadata, time=report.metadata.time + 1))
+    odd = replace(
+        report, metadata=replace(report.metadata, time=report.metadata.time + 1)
+    )
 
     with pytest.raises(ReportRejected, match="invalidMessage"):
         client.upload(pair.network, task, [odd.encode(task.dap)])
@@ -376,7 +418,9 @@ def test_a_client_with_an_ended_key_reports_once_more_with_a_new_one(
 
 
 @versions
-def test_the_same_report_again_is_taken_and_counted_once(pair: DapPair, protocol: str) -> None:
+def test_the_same_report_again_is_taken_and_counted_once(
+    pair: DapPair, protocol: str
+) -> None:
     task = served(pair, protocol)
     body = made(pair, task).encode(task.dap)
     for _ in range(3):
@@ -414,7 +458,9 @@ def test_a_message_of_another_kind_version_or_length_is_refused(
         "longer": asked(pair, method, url, body + b"\0", kind),
         "of the other version": asked(pair, method, url, foreign, kind),
         "of another media type": asked(pair, method, url, body, "application/json"),
-        "by another method": asked(pair, "POST" if method == "PUT" else "PUT", url, body, kind),
+        "by another method": asked(
+            pair, "POST" if method == "PUT" else "PUT", url, body, kind
+        ),
         "too large": asked(pair, method, url, bytes((64 << 20) + 1), kind),
     }
 
@@ -435,9 +481,13 @@ def test_an_unknown_task_is_named_as_such(pair: DapPair, protocol: str) -> None:
 
 
 @versions
-def test_nobody_collects_or_aggregates_without_the_token(pair: DapPair, protocol: str) -> None:
+def test_nobody_collects_or_aggregates_without_the_token(
+    pair: DapPair, protocol: str
+) -> None:
     task = served(pair, protocol)
-    leader, helper = (f"{url}/tasks/{task.encoded_id}" for url in (task.leader, task.helper))
+    leader, helper = (
+        f"{url}/tasks/{task.encoded_id}" for url in (task.leader, task.helper)
+    )
     name = encoded(bytes(16))
     for token in ("", "wrong", pair.helper.keys.token[:-1]):
         for method, url in (
@@ -499,7 +549,9 @@ def test_a_helpers_job_is_named_answered_again_and_forgotten(pair: DapPair) -> N
     assert code(asked(pair, "GET", job, token=token)) == "unrecognizedAggregationJob"
 
 
-def test_a_share_is_named_fetched_again_and_not_drawn_again_once_deleted(pair: DapPair) -> None:
+def test_a_share_is_named_fetched_again_and_not_drawn_again_once_deleted(
+    pair: DapPair,
+) -> None:
     task = served(pair, "dap-18")
     sent(pair, task, 1)
     collected(pair, task)
@@ -562,7 +614,7 @@ def test_what_the_helper_never_answered_is_asked_again_and_counted_once(
 
     found = collector.poll(pair.network, job, query)
 
-    assert isinstance(found, Sum)
+    assert isinstance(found, AggregateResult)
     assert (found.count, task.vdaf.decode(found.total)) == (3, 2)
 
 
@@ -600,10 +652,10 @@ def test_a_mismatch_between_the_halves_releases_nothing(pair: DapPair) -> None:
 
 
 def _part(task: DapTask) -> object:
-    from tactful_aggregator.datastore import Part
+    from tactful_aggregator.datastore import BatchShard
 
     empty = task.vdaf.field.zeros(task.vdaf.output_length)
-    return Part(START // HOUR, 1, bytes(32), task.vdaf.field.encode(empty))
+    return BatchShard(START // HOUR, 1, bytes(32), task.vdaf.field.encode(empty))
 
 
 @versions
@@ -626,7 +678,9 @@ def test_ids_are_kept_until_long_after_the_task_and_sums_for_ever(
     assert (collected(pair, task).total == first.total).all()
 
 
-def test_the_helper_that_cannot_be_reached_leaves_the_collection_pending(pair: DapPair) -> None:
+def test_the_helper_that_cannot_be_reached_leaves_the_collection_pending(
+    pair: DapPair,
+) -> None:
     task = served(pair, "dap-18")
     sent(pair, task, 1)
     pair.network.lose = lambda request: "request" if task.helper in request.url else ""
@@ -650,10 +704,16 @@ def test_no_measurement_is_in_what_passes_between_the_parties_or_is_kept(
     measurement = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
     sent(pair, task, measurement)
     files = [half.database for half in (pair.leader, pair.helper)]
-    before = b"".join(path.read_bytes() for file in files for path in file.parent.glob("aggr*"))
+    before = b"".join(
+        path.read_bytes() for file in files for path in file.parent.glob("aggr*")
+    )
     found = collected(pair, task)
-    after = b"".join(path.read_bytes() for file in files for path in file.parent.glob("aggr*"))
-    passed = b"".join(request.body + answer.body for request, answer in pair.network.seen)
+    after = b"".join(
+        path.read_bytes() for file in files for path in file.parent.glob("aggr*")
+    )
+    passed = b"".join(
+        request.body + answer.body for request, answer in pair.network.seen
+    )
 
     field = task.vdaf.field
     forms = [
@@ -665,4 +725,6 @@ def test_no_measurement_is_in_what_passes_between_the_parties_or_is_kept(
     ]
     assert task.vdaf.decode(found.total) == measurement
     assert len(passed) > 2000
-    assert [form for form in forms for where in (before, after, passed) if form in where] == []
+    assert [
+        form for form in forms for where in (before, after, passed) if form in where
+    ] == []

@@ -1,17 +1,14 @@
 """Whatever fails and whenever: no report is counted twice, mixed, made up or lost."""
 
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from dap_simulation import Simulation, Step, steps
 from hypothesis import given, settings
 
 from tactful.errors import TactfulError
-from tactful_aggregator.datastore import Transaction
-
-sys.path.insert(0, str(Path(__file__).parent))
-from dap_simulation import Simulation, Step, steps
+from tactful_aggregator.datastore import StoreTransaction
 
 both = pytest.mark.parametrize("protocol", ["dap-09", "dap-18"])
 
@@ -19,7 +16,9 @@ both = pytest.mark.parametrize("protocol", ["dap-09", "dap-18"])
 @both
 @settings(max_examples=12)
 @given(steps=steps)
-def test_no_schedule_of_faults_changes_what_is_counted(protocol: str, steps: list[Step]) -> None:
+def test_no_schedule_of_faults_changes_what_is_counted(
+    protocol: str, steps: list[Step]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Simulation(Path(folder), protocol).run(steps)
 
@@ -37,8 +36,12 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize("steps", KILLS, ids=lambda steps: f"{steps[1].fault} {steps[1].at}")
-def test_a_half_killed_before_any_statement_counts_all_and_draws_once(steps: list[Step]) -> None:
+@pytest.mark.parametrize(
+    "steps", KILLS, ids=lambda steps: f"{steps[1].fault} {steps[1].at}"
+)
+def test_a_half_killed_before_any_statement_counts_all_and_draws_once(
+    steps: list[Step],
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Simulation(Path(folder), "dap-18").run(steps)
 
@@ -85,7 +88,9 @@ FORGOTTEN = {
         "holds_job": lambda tx, job_id, token: True,
         "finish_job": lambda tx, job_id: None,
     },
-    "reports are acknowledged and not kept": {"add_reports": lambda tx, task_id, kept: None},
+    "reports are acknowledged and not kept": {
+        "add_reports": lambda tx, task_id, kept: None
+    },
 }
 
 
@@ -94,8 +99,11 @@ def test_the_simulation_notices_when_a_defence_is_taken_out(
     monkeypatch: pytest.MonkeyPatch, defence: str
 ) -> None:
     for name, stand_in in FORGOTTEN[defence].items():
-        monkeypatch.setattr(Transaction, name, stand_in)
-    monkeypatch.setattr("tactful_aggregator.aggregation.PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(StoreTransaction, name, stand_in)
+    monkeypatch.setattr("tactful_aggregator.jobs.aggregation.PATIENCE_SECONDS", 0.2)
 
-    with tempfile.TemporaryDirectory() as folder, pytest.raises((AssertionError, TactfulError)):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.raises((AssertionError, TactfulError)),
+    ):
         Simulation(Path(folder), "dap-18").run(LOST_ANSWER)

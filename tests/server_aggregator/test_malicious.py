@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tactful.errors import DecodeError, InvalidInput, ProofRejected
-from tactful.protocol.dap import ReportError
-from tactful.protocol.messages import ReportMetadata
-from tactful.protocol.vdaf_config import sum_vec_field64_for
+from tactful.protocol.dap.messages import ReportMetadata
+from tactful.protocol.dap.vdaf_config import sum_vec_field64_for
+from tactful.protocol.dap.versions import ReportError
 from tactful.vdaf import flp
 from tactful.vdaf.circuit import Circuit, Validity
 from tactful.vdaf.field import Elements
@@ -43,7 +43,9 @@ def accepted(vdaf: Vdaf, public: bytes, shares: list[bytes]) -> bool:
 def out_of_range(vdaf: Prio3, random: np.random.Generator) -> tuple[bytes, list[bytes]]:
     """Some entries are no bits; the proof is as good as it can be."""
     bits = random.integers(0, 2, vdaf.circuit.length)
-    places = random.choice(vdaf.circuit.length, size=random.integers(1, 4), replace=False)
+    places = random.choice(
+        vdaf.circuit.length, size=random.integers(1, 4), replace=False
+    )
     bits[places] = random.choice([2, 3, -1, 14, 2**40, -(2**40)], size=len(places))
     return _shared(vdaf, vdaf.field.from_integers(bits))
 
@@ -69,10 +71,17 @@ def wrong_proof(vdaf: Prio3, random: np.random.Generator) -> tuple[bytes, list[b
     return parts[0], parts[1:]
 
 
-def swapped_shares(vdaf: Prio3, random: np.random.Generator) -> tuple[bytes, list[bytes]]:
+def swapped_shares(
+    vdaf: Prio3, random: np.random.Generator
+) -> tuple[bytes, list[bytes]]:
     """The shares of two reports, mixed; or of one, exchanged."""
     (public, one), (_, other) = _honest(vdaf, random), _honest(vdaf, random)
-    mixtures = [[one[0], other[1]], [other[0], one[1]], [other[0], other[1]], [one[1], one[0]]]
+    mixtures = [
+        [one[0], other[1]],
+        [other[0], one[1]],
+        [other[0], other[1]],
+        [one[1], one[0]],
+    ]
     return public, mixtures[int(random.integers(4))]
 
 
@@ -88,7 +97,9 @@ def attempts(count: int, seed: int) -> int:
     """How many of `count` attempts were accepted."""
     random = np.random.default_rng(seed)
     vdaf = sum_vec_field64_for(8, 14, 3).vdaf(VDAF_18)
-    return sum(accepted(vdaf, *CRIMES[number % 3](vdaf, random)) for number in range(count))
+    return sum(
+        accepted(vdaf, *CRIMES[number % 3](vdaf, random)) for number in range(count)
+    )
 
 
 def norms(count: int, seed: int) -> int:
@@ -144,8 +155,14 @@ def test_bad_reports_among_good_ones_spoil_nothing(pair) -> None:
 class Split(Validity):
     """A circuit whose left factors come from two shares under two different randomnesses."""
 
-    def __init__(self, circuit: Circuit, shares: list[Elements], joints: list[Elements]) -> None:
-        self.field, self.gadget, self.calls = circuit.field, circuit.gadget, circuit.calls
+    def __init__(
+        self, circuit: Circuit, shares: list[Elements], joints: list[Elements]
+    ) -> None:
+        self.field, self.gadget, self.calls = (
+            circuit.field,
+            circuit.gadget,
+            circuit.calls,
+        )
         self._inner, self._shares, self._joints = circuit, shares, joints
 
     def inputs(self, encoded: Elements, joint: Elements, shares: int) -> Elements:
@@ -169,7 +186,9 @@ def half_bound(vdaf: Prio3, context: bytes, nonce: bytes) -> tuple[bytes, list[b
     helper's comparison with the message holds too, and only the leader's does not.
     """
     field, circuit, size = vdaf.field, vdaf.circuit, vdaf.xof.seed_bytes
-    seed, helper_blind, leader_blind, prove = (secrets.token_bytes(size) for _ in range(4))
+    seed, helper_blind, leader_blind, prove = (
+        secrets.token_bytes(size) for _ in range(4)
+    )
     encoded = field.constant(1, circuit.length)
     mask = vdaf._measurement_share(context, 1, seed)
     leader = field.subtract(encoded, mask)
@@ -178,13 +197,17 @@ def half_bound(vdaf: Prio3, context: bytes, nonce: bytes) -> tuple[bytes, list[b
         vdaf._joint_part(context, 1, helper_blind, mask, nonce),
     ]
     stated = [parts[0], secrets.token_bytes(size)]
-    joints = [vdaf._joint(context, vdaf._joint_seed(context, one)) for one in (stated, parts)]
+    joints = [
+        vdaf._joint(context, vdaf._joint_seed(context, one)) for one in (stated, parts)
+    ]
     split = Split(circuit, [leader, mask], joints)
     arity = circuit.gadget.arity
     seeds = field.constant(5, vdaf.proofs, arity)
     one = field.reshape(encoded, 1, -1)
     proofs = flp.prove(split, "values", one, seeds, joints[0])
-    mine = field.subtract(field.reshape(proofs, -1), vdaf._proofs_share(context, 1, seed))
+    mine = field.subtract(
+        field.reshape(proofs, -1), vdaf._proofs_share(context, 1, seed)
+    )
     assert prove
     first = field.encode(leader) + field.encode(mine) + leader_blind
     return b"".join(stated), [first, seed + helper_blind]
@@ -203,20 +226,24 @@ def test_a_report_that_only_one_half_would_count_is_counted_by_none(pair) -> Non
     pair.drive(task)
 
     assert pair.total(task) == ([5] * 8, 5)
-    assert pair.answered(task, b"another job's id", request) == [ReportError.VDAF_VERIFY_ERROR]
+    assert pair.answered(task, b"another job's id", request) == [
+        ReportError.VDAF_VERIFY_ERROR
+    ]
 
 
 def test_without_the_helpers_own_comparison_such_a_report_spoils_the_batch(
     pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check taken out: the helper counts what the leader then refuses."""
-    from tactful_aggregator import aggregation
+    from tactful_aggregator.jobs import aggregation
 
     verified = aggregation._verified
 
     def trusting(*arguments: object) -> list[object]:
         return [
-            one if isinstance(one, ReportError) else (replace(one[0], bound=True), one[1])
+            one
+            if isinstance(one, ReportError)
+            else (replace(one[0], bound=True), one[1])
             for one in verified(*arguments)
         ]
 
@@ -225,9 +252,13 @@ def test_without_the_helpers_own_comparison_such_a_report_spoils_the_batch(
     metadata = ReportMetadata(secrets.token_bytes(16), task.dap.wire_time(pair.now))
     shares = half_bound(task.dap.vdaf, task.dap.context, metadata.report_id)
     bad = pair.sealed(task, metadata, *shares)
-    pair.receive(task, *[pair.report(task, np.ones(8, dtype=int)) for _ in range(5)], bad)
+    pair.receive(
+        task, *[pair.report(task, np.ones(8, dtype=int)) for _ in range(5)], bad
+    )
 
     pair.drive(task)
 
-    mine, theirs = (found[0].count for found in pair.asked(lambda tx: tx.parts(task.id, 0, 1)))
+    mine, theirs = (
+        found[0].count for found in pair.asked(lambda tx: tx.parts(task.id, 0, 1))
+    )
     assert (mine, theirs) == (5, 6)

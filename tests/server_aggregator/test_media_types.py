@@ -1,19 +1,16 @@
 """Every media type of both drafts, written out as the drafts have it, as it travels."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from tactful.protocol import report as client
-from tactful.protocol.messages import decode_config_list
-from tactful.protocol.report import fetch_hpke_config
-from tactful.protocol.transport import Request, Response
-from tactful.protocol.vdaf_config import VdafConfig
-
-sys.path.insert(0, str(Path(__file__).parent))
 from dap_pair import HOUR, DapPair
+
+from tactful.protocol.dap import report_upload as client
+from tactful.protocol.dap.messages import decode_config_list
+from tactful.protocol.dap.report_upload import fetch_hpke_config
+from tactful.protocol.dap.vdaf_config import VdafConfig
+from tactful.protocol.transport import Request, Response
 
 COUNT = VdafConfig(kind="count")
 
@@ -42,8 +39,14 @@ TYPES = {
             "application/ppm-dap;message=aggregate-share-req",
             "application/ppm-dap;message=aggregate-share",
         ),
-        "POST /collection_jobs": ("application/ppm-dap;message=collection-job-req", None),
-        "GET /collection_jobs": (None, "application/ppm-dap;message=collection-job-resp"),
+        "POST /collection_jobs": (
+            "application/ppm-dap;message=collection-job-req",
+            None,
+        ),
+        "GET /collection_jobs": (
+            None,
+            "application/ppm-dap;message=collection-job-resp",
+        ),
     },
 }
 OLD_LIST = "application/dap-hpke-config-list"
@@ -82,13 +85,22 @@ def sent_type(request: Request) -> str | None:
 
 
 @pytest.mark.parametrize("version", TYPES)
-def test_a_whole_round_travels_under_the_types_of_its_draft(pair: DapPair, version: str) -> None:
+def test_a_whole_round_travels_under_the_types_of_its_draft(
+    pair: DapPair, version: str
+) -> None:
     task = pair.task(version, COUNT).provision.task
     client.contribute(pair.network, task, 1, pair.now)
     collector = pair.collector(task)
-    assert collector.collect(pair.network, collector.everything(), lambda _: pair.work()).count == 1
+    assert (
+        collector.collect(
+            pair.network, collector.everything(), lambda _: pair.work()
+        ).count
+        == 1
+    )
 
-    passed = [(one, answer) for one, answer in pair.network.seen if "/tasks/" in one.url]
+    passed = [
+        (one, answer) for one, answer in pair.network.seen if "/tasks/" in one.url
+    ]
     assert {place(one) for one, _ in passed} == set(TYPES[version])
     for request, answer in passed:
         asked, answered = TYPES[version][place(request)]
@@ -101,10 +113,14 @@ def test_a_whole_round_travels_under_the_types_of_its_draft(pair: DapPair, versi
 
 def test_refused_reports_are_told_in_the_type_of_18(pair: DapPair) -> None:
     task = pair.task("dap-18", COUNT).provision.task
-    leader, helper = (fetch_hpke_config(pair.network, url) for url in (task.leader, task.helper))
+    leader, helper = (
+        fetch_hpke_config(pair.network, url) for url in (task.leader, task.helper)
+    )
     late = pair.now + 9 * HOUR
     report = client.make_report(task, 1, leader=leader, helper=helper, now=late)
-    answer = upload(pair, task, report.encode(task.dap), "application/ppm-dap;message=upload-req")
+    answer = upload(
+        pair, task, report.encode(task.dap), "application/ppm-dap;message=upload-req"
+    )
 
     assert answer.status == 200
     assert answer.header("content-type") == "application/ppm-dap;message=upload-errors"
@@ -129,7 +145,9 @@ def test_a_request_is_taken_only_under_its_own_type(
     pair: DapPair, version: str, kind: str, taken: bool
 ) -> None:
     task = pair.task(version, COUNT).provision.task
-    leader, helper = (fetch_hpke_config(pair.network, url) for url in (task.leader, task.helper))
+    leader, helper = (
+        fetch_hpke_config(pair.network, url) for url in (task.leader, task.helper)
+    )
     report = client.make_report(task, 1, leader=leader, helper=helper, now=pair.now)
 
     answer = upload(pair, task, report.encode(task.dap), kind)
@@ -159,7 +177,9 @@ def test_the_list_of_configs_comes_in_the_type_that_its_client_insists_on(
 
 @pytest.mark.parametrize("kind", [OLD_LIST, NEW_LIST])
 def test_our_client_takes_both(pair: DapPair, kind: str) -> None:
-    body = pair.network.send(Request("GET", f"{pair.leader.settings.url}/hpke_config")).body
+    body = pair.network.send(
+        Request("GET", f"{pair.leader.settings.url}/hpke_config")
+    ).body
 
     class Foreign:
         def send(self, request: Request) -> Response:

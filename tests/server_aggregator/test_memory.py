@@ -4,8 +4,8 @@ import tracemalloc
 
 import numpy as np
 
-from tactful_aggregator import aggregation
-from tactful_aggregator.aggregation import most_per_job
+from tactful_aggregator.jobs import aggregation
+from tactful_aggregator.jobs.aggregation import most_per_job
 
 LENGTH = 512
 
@@ -25,7 +25,9 @@ def peak_of_settling(pair, count: int) -> int:
         tracemalloc.stop()
 
 
-def test_settling_six_times_as_many_reports_takes_no_more_memory(pair, monkeypatch) -> None:
+def test_settling_six_times_as_many_reports_takes_no_more_memory(
+    pair, monkeypatch
+) -> None:
     """With jobs of at most eight reports, so that a few dozen are several jobs.
 
     The removal test: in one job of all it is several times as much.

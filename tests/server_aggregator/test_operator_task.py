@@ -8,22 +8,29 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tactful.errors import InvalidInput
-from tactful.protocol.dap_task import encoded
+from tactful.protocol.dap.dap_task import encoded
 from tactful_aggregator.datastore import Datastore
-from tactful_aggregator.provision import OperatorTask, keep
-from tactful_aggregator.settings import Half
+from tactful_aggregator.settings import Aggregator
+from tactful_aggregator.task_registry import OperatorTask, keep
 from tactful_aggregator.testing import made_pair
 
 NOW = 1_764_000_000
-PINE = {"kind": "pine64", "length": 4, "most": 9, "chunk": 40, "norm_chunk": 2, "proofs": 3}
+PINE = {
+    "kind": "pine64",
+    "length": 4,
+    "most": 9,
+    "chunk": 40,
+    "norm_chunk": 2,
+    "proofs": 3,
+}
 
 
 @pytest.fixture
-def leader(tmp_path: Path) -> Half:
+def leader(tmp_path: Path) -> Aggregator:
     return made_pair(tmp_path, min_batch_floor=4)[0]
 
 
-def written(half: Half, **changes: object) -> bytes:
+def written(half: Aggregator, **changes: object) -> bytes:
     """The example of docs/operating.md, for this pair."""
     task = {
         "protocol": "dap-09",
@@ -38,14 +45,16 @@ def written(half: Half, **changes: object) -> bytes:
         "vdaf": {"kind": "histogram", "length": 11, "chunk": 3},
         "verify_key": encoded(secrets.token_bytes(16)),
         "collector_config_id": 1,
-        "collector_key": encoded(X25519PrivateKey.generate().public_key().public_bytes_raw()),
+        "collector_key": encoded(
+            X25519PrivateKey.generate().public_key().public_bytes_raw()
+        ),
         "noise": "none",
         "id": encoded(secrets.token_bytes(32)),
     }
     return json.dumps({**task, **changes}).encode()
 
 
-def test_the_task_of_the_manual_is_kept(leader: Half) -> None:
+def test_the_task_of_the_manual_is_kept(leader: Aggregator) -> None:
     keep(leader, OperatorTask.parse(written(leader)), NOW)
 
 
@@ -89,7 +98,7 @@ WRONG = [
 @pytest.mark.parametrize("protocol", ["dap-09", "dap-18"])
 @pytest.mark.parametrize(("name", "value"), WRONG, ids=[str(one)[:60] for one in WRONG])
 def test_what_cannot_be_is_refused_and_nothing_is_kept(
-    leader: Half, protocol: str, name: str, value: object
+    leader: Aggregator, protocol: str, name: str, value: object
 ) -> None:
     size = 32 if protocol == "dap-18" else 16
     chosen = {"protocol": protocol, "verify_key": encoded(bytes(size)), name: value}

@@ -13,8 +13,8 @@ from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators, Settings
 from tactful.protocol.transport import HttpTransport, Request, Response, Transport
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
-from tactful_aggregator.refresh import Training
 from tactful_aggregator.testing import RunningPair, running_pair
+from tactful_aggregator.training.steps import Training
 
 CATALOG = small_catalog()
 SHARING = LOCAL.grant("share_dp_updates")
@@ -25,7 +25,9 @@ LIKES_PER_DEVICE = 6
 class Wire:
     """The network, noting every request; `answer` may stand in for it."""
 
-    answer: Callable[[Request], Response] = field(default_factory=lambda: HttpTransport().send)
+    answer: Callable[[Request], Response] = field(
+        default_factory=lambda: HttpTransport().send
+    )
     requests: list[Request] = field(default_factory=list)
 
     def send(self, request: Request) -> Response:
@@ -59,7 +61,8 @@ class Town:
             "delta": 1e-6,
             "min_batch_size": 4,
             "words": tuple(
-                (f"shelf{number % 5}", f"item{number}") for number in range(len(CATALOG))
+                (f"shelf{number % 5}", f"item{number}")
+                for number in range(len(CATALOG))
             ),
         }
         return Training(**{**chosen, **changes})
@@ -105,7 +108,7 @@ class Town:
         self.pair.start(self.training(**changes))
         while self.pair.refresh(self.model)["state"] != "released":
             for device in devices:
-                device.contribute()
+                device.sharing.contribute()
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,9 @@ def deaths(run: Callable[[Death, int], None]) -> range:
 
 
 def device(settings: Settings, death: Death | None = None) -> Personalizer:
-    return Personalizer(CATALOG, settings, key=FIXED_KEY, consent=AGREED, transport=death)
+    return Personalizer(
+        CATALOG, settings, key=FIXED_KEY, consent=AGREED, transport=death
+    )
 
 
 def observe(folder: Path) -> None:
@@ -71,7 +73,9 @@ def observe(folder: Path) -> None:
         return Settings(path=str(folder / f"{at}.db"))
 
     def run(death: Death, at: int) -> None:
-        acknowledged = os.open(folder / f"{at}.acknowledged", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        acknowledged = os.open(
+            folder / f"{at}.acknowledged", os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        )
         with device(settings(at), death) as me:
             for number in range(4):
                 me.observe(Event(kind="like", item_id=f"item-{number}"))
@@ -83,9 +87,9 @@ def observe(folder: Path) -> None:
     for at in deaths(run):
         acknowledged = (folder / f"{at}.acknowledged").read_text().split()
         with device(settings(at)) as me:
-            held = json.dumps(me.export())
+            held = json.dumps(me.rights.export())
             me.observe(Event(kind="like", item_id="item-9"))
-            works = "item-9" in me.memory.profile.beliefs
+            works = "item-9" in me.status.profile.beliefs
         lost = [one for one in acknowledged if one not in held]
         print(json.dumps({"died": at, "lost": lost, "works": works}))
 
@@ -102,15 +106,15 @@ def contribute(folder: Path, pair: dict[str, str]) -> None:
     def run(death: Death, at: int) -> None:
         with device(settings(at), death) as me:
             me.observe(Event(kind="like", item_id="item-1"))
-            me.contribute()
+            me.sharing.contribute()
 
     places = deaths(run)
     for at in places:
         with device(settings(at), Death(0)) as me:
-            charged = len(me.memory.ledger.charges)
-            me.contribute()
-            me.contribute()
-            charges = len(me.memory.ledger.charges)
+            charged = len(me.status.ledger.charges)
+            me.sharing.contribute()
+            me.sharing.contribute()
+            charges = len(me.status.ledger.charges)
         print(json.dumps({"died": at, "charged": charged, "charges": charges}))
 
 

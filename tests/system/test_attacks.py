@@ -12,7 +12,9 @@ ATTACKS = Path(__file__).parents[1] / "campaigns" / "attacks"
 
 
 def runner() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("attacks_main", ATTACKS / "__main__.py")
+    spec = importlib.util.spec_from_file_location(
+        "attacks_main", ATTACKS / "__main__.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

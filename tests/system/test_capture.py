@@ -23,16 +23,20 @@ import pytest
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators
-from tactful.protocol import hpke
-from tactful.protocol.task import Task
+from tactful.protocol.dap import hpke
+from tactful.protocol.documents.task import Task
 from tactful.protocol.transport import HttpTransport, Request
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful.vdaf.field64 import FIELD64
-from tactful_aggregator import admin
-from tactful_aggregator.settings import Half
+from tactful_aggregator.serve import operator_socket
+from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.testing import _free_ports, made_pair
 
-CATALOG, MODEL, DEVICES = small_catalog(3000), "captured", 4  # 144 kB a report: kept in segments
+CATALOG, MODEL, DEVICES = (
+    small_catalog(3000),
+    "captured",
+    4,
+)  # 144 kB a report: kept in segments
 SHARING = LOCAL.grant("share_dp_updates")
 
 
@@ -76,7 +80,9 @@ class Relay:
             self._threads[-1].start()
 
     def _pass(self, one: socket.socket, other: socket.socket) -> None:
-        kept = bytearray()  # of one direction, so that no message is torn by the other's
+        kept = (
+            bytearray()
+        )  # of one direction, so that no message is torn by the other's
         with suppress(OSError):
             while part := one.recv(1 << 16):
                 kept += part
@@ -89,13 +95,13 @@ class Relay:
 class Watched:
     """A running pair, and all that its wire and its disks held."""
 
-    leader: Half
-    helper: Half
+    leader: Aggregator
+    helper: Aggregator
     relays: list[Relay]
 
     def operate(self, path: str, body: object = None) -> dict[str, object]:
         content = b"" if body is None else json.dumps(body).encode()
-        answer = admin.ask(self.leader, "POST", path, content)
+        answer = operator_socket.ask(self.leader, "POST", path, content)
         assert answer.ok, answer.body
         found: dict[str, object] = json.loads(answer.body)
         return found
@@ -107,7 +113,12 @@ class Watched:
     def disks(self) -> bytes:
         """Databases, what is written ahead of them, and segments; not the halves' own keys."""
         folders = (self.leader.folder, self.helper.folder)
-        paths = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+        paths = [
+            path
+            for folder in folders
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        ]
         return b"".join(
             path.read_bytes() for path in paths if path.suffix not in (".json", ".toml")
         )
@@ -119,7 +130,9 @@ def watched(folder: Path) -> Iterator[Watched]:
     processes, relays = [], []
     for half, behind in zip((leader, helper), _free_ports(2), strict=True):
         command = [sys.executable, "-m", "tactful_aggregator.cli", "serve", "--dir"]
-        processes.append(subprocess.Popen([*command, str(half.folder), "--port", str(behind)]))
+        processes.append(
+            subprocess.Popen([*command, str(half.folder), "--port", str(behind)])
+        )
         relays.append(Relay(int(half.settings.url.rpartition(":")[2]), behind))
         relays[-1].start()
     try:
@@ -134,7 +147,7 @@ def watched(folder: Path) -> Iterator[Watched]:
             relay.stop()
 
 
-def _wait_for(half: Half) -> None:
+def _wait_for(half: Aggregator) -> None:
     for _ in range(600):
         with suppress(Exception):
             if HttpTransport().send(Request("GET", f"{half.settings.url}/healthz")).ok:
@@ -158,7 +171,9 @@ class Secrets:
             self.rows.append(measured(task, levels))
             return self.rows[-1]
 
-        def sealing(public: bytes, info: bytes, aad: bytes, plain: bytes) -> tuple[bytes, bytes]:
+        def sealing(
+            public: bytes, info: bytes, aad: bytes, plain: bytes
+        ) -> tuple[bytes, bytes]:
             enc, payload = seal(public, info, aad, plain)
             self.shares.append(plain)
             self.sealed.append(payload)
@@ -203,7 +218,9 @@ def _parts(name: str, content: bytes) -> dict[str, bytes]:
 
 
 def contributing(pair: Watched, number: int) -> Personalizer:
-    leader_key, helper_key = (base64.b64encode(key).decode() for key in pair.leader.public_keys())
+    leader_key, helper_key = (
+        base64.b64encode(key).decode() for key in pair.leader.public_keys()
+    )
     settings = NewDeviceSettings(
         path=None,
         aggregators=Aggregators(
@@ -243,10 +260,12 @@ def test_a_whole_round_shows_nothing_on_the_wire_or_on_either_disk(
         assert pair.operate(f"/operator/trainings/{MODEL}/refresh")["state"] == "open"
         devices = [contributing(pair, number) for number in range(DEVICES)]
         for device in devices:
-            device.contribute()
+            device.sharing.contribute()
         disks = pair.disks()
-        assert pair.operate(f"/operator/trainings/{MODEL}/refresh")["state"] == "released"
-        assert {device.refresh().batch_size for device in devices} == {DEVICES}
+        assert (
+            pair.operate(f"/operator/trainings/{MODEL}/refresh")["state"] == "released"
+        )
+        assert {device.sharing.refresh().batch_size for device in devices} == {DEVICES}
         disks += pair.disks()
         for device in devices:
             device.close()
@@ -254,7 +273,9 @@ def test_a_whole_round_shows_nothing_on_the_wire_or_on_either_disk(
 
     assert len(held.rows) == DEVICES
     assert len(held.shares) == 2 * DEVICES
-    for sealed in held.sealed:  # the capture is whole: what was sent is in it, and kept at first
+    for (
+        sealed
+    ) in held.sealed:  # the capture is whole: what was sent is in it, and kept at first
         assert sealed[-64:] in wire
         assert sealed[-64:] in disks
     needles = held.needles()
@@ -272,10 +293,14 @@ def test_the_search_finds_a_share_that_is_not_sealed(
         pair.operate("/operator/trainings", TRAINING)
         pair.operate(f"/operator/trainings/{MODEL}/refresh")
         with contributing(pair, 0) as device:
-            device.contribute()
+            device.sharing.contribute()
         disks = pair.disks()
     wire = pair.wire()
 
-    shown = [name for name, needle in held.needles().items() if needle in wire and needle in disks]
+    shown = [
+        name
+        for name, needle in held.needles().items()
+        if needle in wire and needle in disks
+    ]
 
     assert {name.partition(",")[0] for name in shown} == {"share 0", "share 1"}

@@ -27,7 +27,9 @@ from tactful_aggregator.testing import made_pair
 def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     program, *arguments = line.split()
     command = [str(Path(sys.executable).with_name(program)), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=60
+    )
 
 
 @pytest.fixture
@@ -36,7 +38,10 @@ def folder(tmp_path: Path) -> Path:
     settings = Settings(path=str(tmp_path / "taste.db"))
     key = KeyFile(tmp_path / "right.key")
     Personalizer(small_catalog(), settings, key=key, consent=Consent()).close()
-    for name, content in (("wrong.key", secrets.token_bytes(32)), ("short.key", b"short")):
+    for name, content in (
+        ("wrong.key", secrets.token_bytes(32)),
+        ("short.key", b"short"),
+    ):
         (tmp_path / name).touch(0o600)
         (tmp_path / name).write_bytes(content)
     (tmp_path / "letter.txt").write_text("not a database\n" * 100)
@@ -166,12 +171,18 @@ def elsewhere() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.parametrize("command", ["status", "rotate-key", "transcript", "refresh films"])
-def test_an_address_of_another_program_is_named(folder: Path, elsewhere: str, command: str) -> None:
+@pytest.mark.parametrize(
+    "command", ["status", "rotate-key", "transcript", "refresh films"]
+)
+def test_an_address_of_another_program_is_named(
+    folder: Path, elsewhere: str, command: str
+) -> None:
     settings = folder / "leader" / "aggregator.toml"
     lines = settings.read_text().splitlines()
     settings.write_text(
-        "\n".join(f'url = "{elsewhere}"' if one.startswith("url") else one for one in lines)
+        "\n".join(
+            f'url = "{elsewhere}"' if one.startswith("url") else one for one in lines
+        )
     )
 
     port = int(elsewhere.rpartition(":")[2])
@@ -180,7 +191,10 @@ def test_an_address_of_another_program_is_named(folder: Path, elsewhere: str, co
     done = run(folder, f"tactful-aggregator {command} --dir leader")
 
     assert done.returncode == 2
-    assert "is a Tactful leader there?" in done.stderr or "no signed checkpoint" in done.stderr
+    assert (
+        "is a Tactful leader there?" in done.stderr
+        or "no signed checkpoint" in done.stderr
+    )
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -20,7 +20,9 @@ def killed(*arguments: str | Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_nothing_acknowledged_is_lost_wherever_the_device_is_killed(tmp_path: Path) -> None:
+def test_nothing_acknowledged_is_lost_wherever_the_device_is_killed(
+    tmp_path: Path,
+) -> None:
     found = killed("observe", tmp_path)
 
     assert len(found) > 60
@@ -48,12 +50,12 @@ def test_a_pair_killed_at_each_step_loses_no_report(town) -> None:
     steps = 0
     while town.pair.refresh(town.model)["state"] != "released":
         for device in devices[:6]:
-            device.contribute()
+            device.sharing.contribute()
         town.pair.leader.restart(signal.SIGKILL)
         for device in devices:
-            device.contribute()
+            device.sharing.contribute()
         town.pair.helper.restart(signal.SIGKILL)
         steps += 1
 
     assert steps == 3
-    assert {device.refresh().batch_size for device in devices} == {12}
+    assert {device.sharing.refresh().batch_size for device in devices} == {12}

@@ -7,9 +7,9 @@ import pytest
 
 from tactful.device.events import Event
 from tactful.errors import ConsentMissing, TactfulError
-from tactful.protocol.experiment import SLOTS, Arm, Experiment, Metric
+from tactful.protocol.documents.experiment import SLOTS, Arm, Experiment, Metric
 from tactful.testing import LOCAL, FrozenClock
-from tactful_aggregator.experiments import Opening
+from tactful_aggregator.training.experiments import Opening
 
 JOINED = LOCAL.grant("experiments", "share_dp_metrics")
 DAY_MS = 86_400_000
@@ -28,7 +28,9 @@ def trial(town) -> Experiment:
         closes=1 << 40,
         days=3,
         arms=(Arm(name="control", share="1/2"), Arm(name="varied", share="1/2")),
-        metrics=(Metric(name="clicks", counts="click", low=0, high=8, effect=2, may_fall=6),),
+        metrics=(
+            Metric(name="clicks", counts="click", low=0, high=8, effect=2, may_fall=6),
+        ),
     )
 
 
@@ -36,8 +38,8 @@ def live(town, trial: Experiment, number: int, wire):
     """A device that saw its version, clicked (more in the version), and was measured."""
     clock = FrozenClock(datetime.now(UTC) - timedelta(days=4, minutes=-1))
     device = town.device(number, consent=JOINED, transport=wire(), clock=clock)
-    arm = device.arm(trial)
-    device.expose(trial)
+    arm = device.experiments.variant(trial)
+    device.experiments.log_exposure(trial)
     for step in range(6 if arm.name == "varied" else 2):
         device.observe(Event(kind="click", item_id=f"item-{step}"))
     clock.advance(4 * DAY_MS)
@@ -53,10 +55,10 @@ def opening(trial: Experiment, **changes: object) -> Opening:
 def test_what_devices_count_is_what_the_operator_reads(town, trial, wire) -> None:
     town.pair.open_experiment(opening(trial))
     devices = [live(town, trial, number, wire) for number in range(PEOPLE)]
-    arms = [device.arm(trial).name for device in devices]
+    arms = [device.experiments.variant(trial).name for device in devices]
     for device in devices:
-        assert device.contribute_to(trial) is not None
-        assert device.contribute_to(trial).repeated
+        assert device.experiments.contribute(trial) is not None
+        assert device.experiments.contribute(trial).repeated
 
     read = town.pair.read_experiment(trial.id)
     again = town.pair.read_experiment(trial.id)
@@ -73,32 +75,34 @@ def test_nobody_is_counted_twice_however_many_periods_open(town, trial, wire) ->
     town.pair.open_experiment(opening(trial))
     devices = [live(town, trial, number, wire) for number in range(24)]
     for device in devices:
-        device.contribute_to(trial)
+        device.experiments.contribute(trial)
     town.pair.read_experiment(trial.id)
     town.pair.open_experiment(opening(trial))
 
-    spent = [device.memory.ledger.spent for device in devices]
-    assert [device.contribute_to(trial) for device in devices] == [None] * 24
-    assert [device.memory.ledger.spent for device in devices] == spent
+    spent = [device.status.ledger.spent for device in devices]
+    assert [device.experiments.contribute(trial) for device in devices] == [None] * 24
+    assert [device.status.ledger.spent for device in devices] == spent
 
 
-def test_who_does_not_take_part_gets_the_control_and_sends_nothing(town, trial, wire) -> None:
+def test_who_does_not_take_part_gets_the_control_and_sends_nothing(
+    town, trial, wire
+) -> None:
     seen = wire()
     with town.device(consent=LOCAL, transport=seen) as device:
-        assert device.arm(trial).name == "control"
-        device.expose(trial)
+        assert device.experiments.variant(trial).name == "control"
+        device.experiments.log_exposure(trial)
         with pytest.raises(ConsentMissing, match="experiments"):
-            device.contribute_to(trial)
-        assert "assignment" not in str(device.export())
+            device.experiments.contribute(trial)
+        assert "assignment" not in str(device.rights.export())
     assert not seen.requests
 
 
 def test_before_it_was_measured_a_device_sends_nothing(town, trial, wire) -> None:
     seen = wire()
     with town.device(consent=JOINED, transport=seen) as device:
-        device.arm(trial)
-        device.expose(trial)
-        assert device.contribute_to(trial) is None
+        device.experiments.variant(trial)
+        device.experiments.log_exposure(trial)
+        assert device.experiments.contribute(trial) is None
     assert not seen.requests
 
 

@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tactful.device.erasure import Part
 from tactful.device.personalizer import Personalizer
+from tactful.device.rights.erasure import ErasureScope
 from tactful.errors import HpkeConfigRejected, ReportRejected, TransportError
-from tactful.protocol.messages import HpkeConfig, Report
+from tactful.protocol.dap.messages import HpkeConfig, Report
 from tactful.protocol.transport import Request, Response
 from tactful.testing import LOCAL, FrozenClock
 from tactful_aggregator.keyring import CACHE_SECONDS, EARLY_SECONDS, VALID_SECONDS
@@ -35,26 +35,32 @@ def foreign() -> str:
 
 
 def nothing_left(town: Town, device: Personalizer) -> bool:
-    return not town.uploads and device.memory.ledger.spent == 0
+    return not town.uploads and device.status.ledger.spent == 0
 
 
 def test_a_config_by_another_key_is_refused_and_costs_nothing(town: Town) -> None:
-    town.replaced(replace(town.document(), config=foreign()), Ed25519PrivateKey.generate())
+    town.replaced(
+        replace(town.document(), config=foreign()), Ed25519PrivateKey.generate()
+    )
     with town.device() as device:
         for _ in range(2):
-            with pytest.raises(HpkeConfigRejected, match=r"hpke_config\.signatures\.leader"):
-                device.contribute()
+            with pytest.raises(
+                HpkeConfigRejected, match=r"hpke_config\.signatures\.leader"
+            ):
+                device.sharing.contribute()
         assert nothing_left(town, device)
         town.answers.clear()
-        device.contribute()
-        assert device.memory.ledger.spent > 0
+        device.sharing.contribute()
+        assert device.status.ledger.spent > 0
 
 
-def test_an_aggregator_that_answers_only_without_a_signature_gets_nothing(town: Town) -> None:
+def test_an_aggregator_that_answers_only_without_a_signature_gets_nothing(
+    town: Town,
+) -> None:
     town.answers[SIGNED] = lambda request: Response(404, b"")
     with town.device() as device:
         with pytest.raises(TransportError, match="is this a Tactful aggregator"):
-            device.contribute()
+            device.sharing.contribute()
         assert nothing_left(town, device)
 
 
@@ -64,29 +70,33 @@ def test_a_config_of_a_lower_epoch_is_refused_after_a_restart_and_after_erasing(
     old = town.document()
     town.rotate()
     with town.device() as device:
-        device.contribute()
-        device.erase(Part(items=frozenset({"item-3"})))
-        device.forget()
+        device.sharing.contribute()
+        device.rights.erase(ErasureScope(items=frozenset({"item-3"})))
+        device.rights.forget()
     town.opened("other")
     town.seen.clear()
     town.replaced(old)
     with town.device("other") as device:
-        spent = device.memory.ledger.spent
-        with pytest.raises(HpkeConfigRejected, match=r"hpke_config\.epoch: .* is below"):
-            device.contribute()
-        assert (town.uploads, device.memory.ledger.spent) == ([], spent)
+        spent = device.status.ledger.spent
+        with pytest.raises(
+            HpkeConfigRejected, match=r"hpke_config\.epoch: .* is below"
+        ):
+            device.sharing.contribute()
+        assert (town.uploads, device.status.ledger.spent) == ([], spent)
 
 
 def test_another_config_under_the_same_epoch_is_refused(town: Town) -> None:
     with town.device() as device:
-        device.contribute()
+        device.sharing.contribute()
     town.opened("other")
     town.replaced(replace(town.document("helper"), config=foreign()))
     with town.device("other") as device:
-        spent = device.memory.ledger.spent
-        with pytest.raises(HpkeConfigRejected, match=r"hpke_config\.config: .* rotate the key"):
-            device.contribute()
-        assert device.memory.ledger.spent == spent
+        spent = device.status.ledger.spent
+        with pytest.raises(
+            HpkeConfigRejected, match=r"hpke_config\.config: .* rotate the key"
+        ):
+            device.sharing.contribute()
+        assert device.status.ledger.spent == spent
 
 
 def test_a_config_is_signed_anew_as_long_as_it_is_served(town: Town) -> None:
@@ -95,7 +105,9 @@ def test_a_config_is_signed_anew_as_long_as_it_is_served(town: Town) -> None:
     later = town.document()
 
     assert later.not_after >= town.pair.now + CACHE_SECONDS
-    assert later.not_after - later.not_before == EARLY_SECONDS + VALID_SECONDS <= 14 * DAY
+    assert (
+        later.not_after - later.not_before == EARLY_SECONDS + VALID_SECONDS <= 14 * DAY
+    )
     assert (later.epoch, later.config) == (first.epoch, first.config)
 
 
@@ -119,7 +131,7 @@ def waiting(town: Town) -> None:
     town.answers["/reports"] = unreachable
     with town.device() as device:
         with pytest.raises(TransportError, match="cut"):
-            device.contribute()
+            device.sharing.contribute()
         town.answers.clear()
         town.seen.clear()
 
@@ -130,23 +142,29 @@ def test_a_retry_after_the_key_has_ended_seals_the_same_shares_anew_and_costs_no
     waiting(town)
     town.rotate(days=3)
     with town.device() as device:
-        spent = device.memory.ledger.spent
-        done = device.contribute()
-        assert device.memory.ledger.spent == spent
-        assert done.disclosure.sha256 == device.memory.disclosures[done.disclosure.task_id].sha256
-        assert device.sent_bytes(done.disclosure) == town.uploads[-1]
-        device._vault.verify()
+        spent = device.status.ledger.spent
+        done = device.sharing.contribute()
+        assert device.status.ledger.spent == spent
+        assert (
+            done.disclosure.sha256
+            == device.status.disclosures[done.disclosure.task_id].sha256
+        )
+        assert device.sharing.sent_bytes(done.disclosure) == town.uploads[-1]
+        device._core.vault.verify()
 
     first, second = (Report.decode(body, done.task.dap.dap) for body in town.uploads)
-    assert (first.metadata, first.public_share) == (second.metadata, second.public_share)
+    assert (first.metadata, first.public_share) == (
+        second.metadata,
+        second.public_share,
+    )
     assert opened(town, done.task, first) == opened(town, done.task, second)
     assert town.counted() == 1
 
 
 def opened(town: Town, task, report: Report) -> list[bytes]:
-    from tactful.protocol import hpke
-    from tactful.protocol.dap import HELPER, LEADER
-    from tactful.protocol.messages import input_share_aad
+    from tactful.protocol.dap import hpke
+    from tactful.protocol.dap.messages import input_share_aad
+    from tactful.protocol.dap.versions import HELPER, LEADER
 
     aad = input_share_aad(task.dap, report.metadata, report.public_share)
     parts = []
@@ -163,22 +181,22 @@ def opened(town: Town, task, report: Report) -> list[bytes]:
 def test_the_open_shares_are_kept_only_until_the_report_was_taken(town: Town) -> None:
     waiting(town)
     with town.device() as device:
-        assert len(list(device._vault.read(0, ["shares"]))) == 1
-        (kept,) = device._vault.read(0, ["shares"])
-        for told in (device.evidence(), device.export()):
+        assert len(list(device._core.vault.read(0, ["shares"]))) == 1
+        (kept,) = device._core.vault.read(0, ["shares"])
+        for told in (device.sharing.ledger_evidence(), device.rights.export()):
             assert str(kept.body["leader"]) not in json.dumps(told)
             assert str(kept.body["helper"]) not in json.dumps(told)
-        device.contribute()
-        assert list(device._vault.read(0, ["shares"])) == []
-        device._vault.verify()
+        device.sharing.contribute()
+        assert list(device._core.vault.read(0, ["shares"])) == []
+        device._core.vault.verify()
 
 
 @pytest.mark.parametrize(
     "end",
     [
         lambda device: device.agree(LOCAL),
-        lambda device: device.forget(),
-        lambda device: device.erase(Part(items=frozenset({"item-3"}))),
+        lambda device: device.rights.forget(),
+        lambda device: device.rights.erase(ErasureScope(items=frozenset({"item-3"}))),
     ],
     ids=["withdrawn", "forgotten", "a part erased"],
 )
@@ -186,18 +204,18 @@ def test_the_open_shares_go_with_what_they_tell_of(town: Town, end) -> None:
     waiting(town)
     with town.device() as device:
         end(device)
-        assert list(device._vault.read(0, ["shares"])) == []
+        assert list(device._core.vault.read(0, ["shares"])) == []
 
 
 def test_the_open_shares_go_once_the_task_is_over(town: Town) -> None:
     waiting(town)
     clock = FrozenClock(datetime.fromtimestamp(town.pair.now, UTC))
     with town.device(clock=clock) as device:
-        device.tidy()
-        assert len(list(device._vault.read(0, ["shares"]))) == 1
+        device.rights.purge_expired()
+        assert len(list(device._core.vault.read(0, ["shares"]))) == 1
         clock.advance(8 * DAY * 1000)
-        device.tidy()
-        assert list(device._vault.read(0, ["shares"])) == []
+        device.rights.purge_expired()
+        assert list(device._core.vault.read(0, ["shares"])) == []
 
 
 def test_a_lost_answer_to_a_resealed_report_is_counted_once(town: Town) -> None:
@@ -209,16 +227,16 @@ def test_a_lost_answer_to_a_resealed_report_is_counted_once(town: Town) -> None:
     )
     with town.device() as device:
         with pytest.raises(TransportError):
-            device.contribute()
-        device.contribute()
-        assert device.memory.ledger.spent > 0
+            device.sharing.contribute()
+        device.sharing.contribute()
+        assert device.status.ledger.spent > 0
     assert town.counted() == 1
 
 
 def test_without_the_shares_the_leaders_refusal_is_raised(town: Town) -> None:
     waiting(town)
     with town.device() as device:
-        device.forget()
+        device.rights.forget()
         town.rotate(days=3)
     with town.device() as device, pytest.raises(ReportRejected, match="outdated"):
-        device.contribute()
+        device.sharing.contribute()

@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from tactful.audit.case import Case
+from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
 from tactful.audit.run import CHECKS, judge
 from tactful.errors import ModelRejected
-from tactful.protocol import transcript
+from tactful.protocol.log import transcript
 from tactful.protocol.transport import HttpTransport, Request, Response
-from tactful_lab.evidence import published
+from tactful_lab.evidence.bundle import published
 
 
 @pytest.fixture
@@ -21,8 +21,10 @@ def trained(town, wire):
     devices = [town.device(number) for number in range(6)]
     bent = town.device(9, transport=seen)
     town.train(devices)
-    bent.refresh()
-    town.train(devices, round_seconds=86_401)  # another task, even within the same second
+    bent.sharing.refresh()
+    town.train(
+        devices, round_seconds=86_401
+    )  # another task, even within the same second
     for device in devices:
         device.close()
     with bent:
@@ -44,11 +46,11 @@ def bend(seen, change) -> None:
 
 def test_a_newer_release_in_a_grown_log_is_adopted(trained) -> None:
     _, device, _ = trained
-    before = device.memory.checkpoint
+    before = device.status.checkpoint
 
-    device.refresh()
+    device.sharing.refresh()
 
-    sizes = [json.loads(text)["size"] for text in (before, device.memory.checkpoint)]
+    sizes = [json.loads(text)["size"] for text in (before, device.status.checkpoint)]
     assert sizes[0] < sizes[1]
 
 
@@ -57,8 +59,8 @@ def test_a_release_that_is_not_logged_is_refused(trained) -> None:
     bend(seen, lambda request, response: Response(404, b""))
 
     with pytest.raises(ModelRejected, match=r"release\.log: .*does not hold it"):
-        device.refresh()
-    assert device.memory.newest == 1
+        device.sharing.refresh()
+    assert device.status.newest == 1
 
 
 def test_a_log_that_forgot_what_this_device_saw_is_refused(trained) -> None:
@@ -68,7 +70,9 @@ def test_a_log_that_forgot_what_this_device_saw_is_refused(trained) -> None:
     def another_history(request: Request, response: Response) -> Response:
         """The same release, honestly signed, at the end of a log made for this device alone."""
         entry = transcript.parse(json.loads(response.body)["entry"])
-        forged = [transcript.follow(n, "task", b"%d" % n, 0) for n in range(entry.index)]
+        forged = [
+            transcript.follow(n, "task", b"%d" % n, 0) for n in range(entry.index)
+        ]
         entries = [*forged, entry]
         since = int(request.url.rpartition("/")[2])
         proof = transcript.ProvableLog(e.encode() for e in entries).prove(
@@ -78,9 +82,11 @@ def test_a_log_that_forgot_what_this_device_saw_is_refused(trained) -> None:
 
     bend(seen, another_history)
 
-    with pytest.raises(ModelRejected, match=r"release\.log\.consistency: .*keep both heads"):
-        device.refresh()
-    assert device.memory.newest == 1
+    with pytest.raises(
+        ModelRejected, match=r"release\.log\.consistency: .*keep both heads"
+    ):
+        device.sharing.refresh()
+    assert device.status.newest == 1
 
 
 def test_a_head_by_another_key_is_refused(trained) -> None:
@@ -90,12 +96,14 @@ def test_a_head_by_another_key_is_refused(trained) -> None:
         fields = json.loads(response.body)
         head = json.loads(fields["checkpoint"])
         head["signature"] = base64.b64encode(bytes(64)).decode()
-        return Response(200, json.dumps({**fields, "checkpoint": json.dumps(head)}).encode())
+        return Response(
+            200, json.dumps({**fields, "checkpoint": json.dumps(head)}).encode()
+        )
 
     bend(seen, resigned)
 
     with pytest.raises(ModelRejected, match=r"release\.log\.signature"):
-        device.refresh()
+        device.sharing.refresh()
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{}", b"[]", b"null", b'{"entry": 1}'])
@@ -104,37 +112,41 @@ def test_an_answer_that_is_no_proof_is_refused_by_name(trained, garbage) -> None
     bend(seen, lambda request, response: Response(200, garbage))
 
     with pytest.raises(ModelRejected, match=r"release\."):
-        device.refresh()
+        device.sharing.refresh()
 
 
 def test_erasing_does_not_forget_what_the_log_was(trained) -> None:
     _, device, _ = trained
-    before = device.memory.checkpoint
+    before = device.status.checkpoint
 
-    device.forget()
+    device.rights.forget()
 
-    assert device.memory.checkpoint == before
+    assert device.status.checkpoint == before
 
 
 def test_tasks_batches_and_releases_are_logged_in_order(trained) -> None:
     town, _, _ = trained
-    body = HttpTransport().send(Request("GET", f"{town.pair.leader.url}/transcript")).body
+    body = (
+        HttpTransport().send(Request("GET", f"{town.pair.leader.url}/transcript")).body
+    )
     entries = [transcript.parse(line) for line in body.decode().splitlines()]
 
     transcript.checkpoint(entries)
     kinds = [entry.kind for entry in entries]
-    assert kinds.count("task") >= kinds.count("result") >= 6  # other trainings may be open
+    assert (
+        kinds.count("task") >= kinds.count("result") >= 6
+    )  # other trainings may be open
     assert kinds.count("release") >= 2
 
 
 def test_an_operator_shows_what_was_published_from_the_leaders_folder(trained) -> None:
     town, device, _ = trained
-    device.refresh()
-    ledgers = [json.dumps(device.evidence())]
+    device.sharing.refresh()
+    ledgers = [json.dumps(device.sharing.ledger_evidence())]
 
     shown = published(town.pair.leader.half, town.model, ledgers, eligible=12)
 
-    case = Case(shown)
+    case = AuditCase(shown)
     for check in CHECKS:
         if check.id in {"A1", "A2", "A8", "F1", "G1", "G2", "G3", "G4", "G5", "G6"}:
             status, outcome = judge(check, case)

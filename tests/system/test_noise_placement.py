@@ -19,18 +19,21 @@ from tactful.person.render import LANGUAGES, render
 from tactful.person.story import story
 from tactful.privacy.calibration import noise_for
 from tactful.privacy.mechanism import Placement, written
-from tactful.protocol.collector import Collector
-from tactful.protocol.dap_task import encoded
-from tactful.protocol.encoding import Encoding
-from tactful.protocol.task import SIGNED_AS, SignedTask, Task
+from tactful.protocol.dap.collector import Collector
+from tactful.protocol.dap.dap_task import encoded
+from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful.protocol.transport import HttpTransport, Request, Response
+from tactful.protocol.vector_encoding import Encoding
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
-from tactful_aggregator.provision import OperatorTask
+from tactful_aggregator.task_registry import OperatorTask
 
 CATALOG, SHARING = small_catalog(), LOCAL.grant("share_dp_updates")
 
 TWELVE = range(12)
-MODES = {"devices": {"placement": "devices", "honest": 3}, "local": {"placement": "local"}}
+MODES = {
+    "devices": {"placement": "devices", "honest": 3},
+    "local": {"placement": "local"},
+}
 LABEL = {
     "devices": "noise in shares by devices, of which at least 3",
     "local": "local: each device",
@@ -40,30 +43,36 @@ LABEL = {
 def joined(town, placement: str) -> dict[str, object]:
     """The settings of a device that was promised this placement."""
     return {
-        "aggregators": Aggregators(**town.pair.aggregators(town.model), placement=placement),
+        "aggregators": Aggregators(
+            **town.pair.aggregators(town.model), placement=placement
+        ),
         "lifetime_epsilon": 20_000.0,
     }
 
 
 @pytest.mark.parametrize("placement", MODES)
-def test_a_training_ends_in_a_model_that_says_who_added_the_noise(town, placement: str) -> None:
+def test_a_training_ends_in_a_model_that_says_who_added_the_noise(
+    town, placement: str
+) -> None:
     devices = [town.device(number, **joined(town, placement)) for number in TWELVE]
     town.train(devices, **MODES[placement])
 
-    releases = [device.refresh() for device in devices]
+    releases = [device.sharing.refresh() for device in devices]
 
     assert {release.placement for release in releases} == {placement}
     assert releases[0].epsilon <= 1_000.0
     assert releases[0].batch_size == 12
     device = devices[0]
-    charges = device.memory.ledger.charges
+    charges = device.status.ledger.charges
     assert {charge.event["placement"] for charge in charges} == {placement}
     assert {charge.event["family"] for charge in charges} == {"discrete_gaussian"}
-    for disclosure in device.memory.disclosures.values():
+    for disclosure in device.status.disclosures.values():
         assert LABEL[placement] in disclosure.meaning
-    told = json.dumps(device.evidence())
+    told = json.dumps(device.sharing.ledger_evidence())
     assert LABEL[placement] in told
-    assert all("no single" not in page and "two separate" not in page for page in pages(device))
+    assert all(
+        "no single" not in page and "two separate" not in page for page in pages(device)
+    )
 
 
 def pages(device) -> list[str]:
@@ -75,10 +84,12 @@ def pages(device) -> list[str]:
 
 
 @pytest.mark.parametrize("placement", MODES)
-def test_the_sum_carries_the_noise_of_devices_and_none_of_the_halves(town, placement: str) -> None:
+def test_the_sum_carries_the_noise_of_devices_and_none_of_the_halves(
+    town, placement: str
+) -> None:
     """A task's own halves say so: each stored what it summed, nothing was drawn."""
     from tactful_aggregator.datastore import Datastore
-    from tactful_aggregator.provision import of_round
+    from tactful_aggregator.task_registry import of_round
 
     town.pair.start(town.training(**MODES[placement]))
     town.pair.refresh(town.model)
@@ -95,9 +106,12 @@ def test_a_device_that_was_promised_the_pairs_noise_joins_no_local_round(town) -
     town.pair.start(town.training(placement="local"))
     town.pair.refresh(town.model)
 
-    with town.device() as device, pytest.raises(TaskRejected, match=r"^task\.placement: "):
-        device.contribute()
-    assert not device.memory.ledger.charges
+    with (
+        town.device() as device,
+        pytest.raises(TaskRejected, match=r"^task\.placement: "),
+    ):
+        device.sharing.contribute()
+    assert not device.status.ledger.charges
 
 
 def test_two_alike_trainings_in_one_second_have_tasks_of_their_own(town) -> None:
@@ -111,7 +125,7 @@ def test_two_alike_trainings_in_one_second_have_tasks_of_their_own(town) -> None
         town.pair.refresh(town.model)
         devices = [town.device(number) for number in range(4)]
         for device in devices:
-            device.contribute()
+            device.sharing.contribute()
         assert town.pair.refresh(town.model)["state"] == "released"
     store = Datastore(half.database, "leader")
     with store.transaction() as tx:
@@ -142,8 +156,10 @@ def test_aggregators_that_know_nothing_of_noise_sum_what_devices_made_noisy(
     devices = [publisher.device(number, wire) for number in range(6)]
 
     for device in devices:
-        device.contribute()
-        assert "noise in shares" in next(iter(device.memory.disclosures.values())).meaning
+        device.sharing.contribute()
+        assert (
+            "noise in shares" in next(iter(device.status.disclosures.values())).meaning
+        )
     collector = Collector(task.dap, 5, key, pair.leader.half.keys.collector_token)
     found = collector.collect(HttpTransport(), collector.everything(), time.sleep)
 
@@ -166,7 +182,9 @@ class Publisher:
         self.keys = [Ed25519PrivateKey.generate() for _ in range(2)]
         self.task = self._task()
         message = SIGNED_AS + self.task.document
-        signed = dict(zip(("leader", "helper"), (k.sign(message) for k in self.keys), strict=True))
+        signed = dict(
+            zip(("leader", "helper"), (k.sign(message) for k in self.keys), strict=True)
+        )
         self.body = SignedTask(self.task, signed).encode()
 
     def _task(self) -> Task:
@@ -239,7 +257,8 @@ class Publisher:
 
     def device(self, number: int, wire) -> Personalizer:
         leader_key, helper_key = (
-            base64.b64encode(one.public_key().public_bytes_raw()).decode() for one in self.keys
+            base64.b64encode(one.public_key().public_bytes_raw()).decode()
+            for one in self.keys
         )
         aggregators = Aggregators(
             model="foreign",
@@ -257,11 +276,15 @@ class Publisher:
             min_batch_size=4,
         )
         device = Personalizer(
-            CATALOG, settings, key=FIXED_KEY, consent=SHARING, transport=wire(self.answer)
+            CATALOG,
+            settings,
+            key=FIXED_KEY,
+            consent=SHARING,
+            transport=wire(self.answer),
         )
         device.observe(Event(kind="like", item_id=f"item-{number}"))
         return device
 
     def measured(self, device: Personalizer) -> np.ndarray:
         """What a device would add if nothing were rounded or noisy."""
-        return measure(device._likes(), CATALOG, self.task, None)
+        return measure(device._core.likes(), CATALOG, self.task, None)

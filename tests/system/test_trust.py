@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tactful.device.anchor import AnchorFile
 from tactful.device.settings import Settings
+from tactful.device.vault.rollback_anchor import RollbackAnchorFile
 from tactful.errors import InvalidInput, TrustPending
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "server_aggregator"))
@@ -28,7 +28,11 @@ class Phone:
     """One device whose app data can be wiped; pair and device live on the same time."""
 
     def __init__(self, town: Town) -> None:
-        self.town, self.clock, self.anchor = town, town.clock(), AnchorFile(town.folder / "anchor")
+        self.town, self.clock, self.anchor = (
+            town,
+            town.clock(),
+            RollbackAnchorFile(town.folder / "anchor"),
+        )
 
     def lives(self, days: float) -> None:
         self.clock.advance(round(days * DAY_MS))
@@ -47,7 +51,7 @@ class Phone:
     def contributes(self, model: str = "shop") -> bool:
         with self.opened(model) as me:
             try:
-                return not me.contribute().repeated
+                return not me.sharing.contribute().repeated
             except TrustPending:
                 return False
 
@@ -62,16 +66,20 @@ def test_an_app_cannot_leave_the_waiting_out(days: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("anchored", [True, False])
-def test_a_first_install_waits_whether_it_has_an_anchor_or_not(town: Town, anchored: bool) -> None:
+def test_a_first_install_waits_whether_it_has_an_anchor_or_not(
+    town: Town, anchored: bool
+) -> None:
     phone = Phone(town)
     phone.lives(1)
     with phone.opened(anchored=anchored) as me:
         with pytest.raises(TrustPending, match=r"7\.0 more days"):
-            me.contribute()
+            me.sharing.contribute()
         assert town.uploads == []
 
 
-def test_after_the_waiting_it_joins_rounds_that_opened_since_and_no_older_one(town: Town) -> None:
+def test_after_the_waiting_it_joins_rounds_that_opened_since_and_no_older_one(
+    town: Town,
+) -> None:
     phone = Phone(town)
     town.opened("long", round_seconds=60 * DAY)
     phone.lives(0.1)
@@ -83,7 +91,9 @@ def test_after_the_waiting_it_joins_rounds_that_opened_since_and_no_older_one(to
     assert not phone.contributes("long")
     assert phone.contributes("new")
     phone.lives(20)
-    assert not phone.contributes("long")  # the anchor knows the ledger now: it changes nothing
+    assert not phone.contributes(
+        "long"
+    )  # the anchor knows the ledger now: it changes nothing
     assert town.uploads[1:] == []
 
 
@@ -117,7 +127,9 @@ def test_a_lost_mark_is_no_mark(town: Town) -> None:
     Path(phone.anchor.path).unlink()
     assert not phone.contributes("second")
     phone.lives(8)
-    assert not phone.contributes("second")  # it opened before the ledger was known again
+    assert not phone.contributes(
+        "second"
+    )  # it opened before the ledger was known again
 
 
 def test_turning_the_clock_back_lets_no_wiped_device_in(town: Town) -> None:
@@ -141,7 +153,7 @@ def test_a_clock_that_was_wrong_at_the_first_start_neither_opens_nor_locks(
     wrong = round(timedelta(days=365 * years).total_seconds() * 1000)
     phone.clock.push_wall(wrong)
     with phone.opened() as me, pytest.raises(TrustPending):
-        me.contribute()
+        me.sharing.contribute()
     phone.clock.push_wall(-wrong)
     phone.lives(2)
     town.opened("new", round_seconds=60 * DAY)
@@ -152,7 +164,9 @@ def test_a_clock_that_was_wrong_at_the_first_start_neither_opens_nor_locks(
     assert len(town.uploads) == 1
 
 
-def test_what_a_lost_ledger_had_spent_is_charged_again_and_its_rounds_are_over(town: Town) -> None:
+def test_what_a_lost_ledger_had_spent_is_charged_again_and_its_rounds_are_over(
+    town: Town,
+) -> None:
     phone = Phone(town)
     phone.contributes()
     phone.lives(2)
@@ -160,12 +174,12 @@ def test_what_a_lost_ledger_had_spent_is_charged_again_and_its_rounds_are_over(t
     phone.lives(6)
     assert phone.contributes("first")
     with phone.opened("first") as me:
-        spent = me.memory.ledger.spent
+        spent = me.status.ledger.spent
     phone.wiped(anchor=False)
     assert not phone.contributes("first")
     with phone.opened("first") as me:
-        assert [one.purpose for one in me.memory.ledger.charges] == ["carried"]
-        assert me.memory.ledger.spent == spent
+        assert [one.purpose for one in me.status.ledger.charges] == ["carried"]
+        assert me.status.ledger.spent == spent
     phone.lives(2)
     town.opened("second", round_seconds=60 * DAY)
     phone.lives(6)

@@ -34,7 +34,9 @@ def test_ten_thousand_flips_under_traffic_send_nothing_after_a_no(town, wire) ->
     chance = random.Random(5)
     with town.device(transport=seen, path=None) as device:
         allowed.set()
-        traffic = [threading.Thread(target=keep_sending, args=(device, over)) for _ in range(3)]
+        traffic = [
+            threading.Thread(target=keep_sending, args=(device, over)) for _ in range(3)
+        ]
         for thread in traffic:
             thread.start()
         for _ in range(FLIPS):
@@ -47,7 +49,7 @@ def test_ten_thousand_flips_under_traffic_send_nothing_after_a_no(town, wire) ->
         over.set()
         for thread in traffic:
             thread.join()
-        assert len(device.memory.answers.records) > FLIPS // 4
+        assert len(device.status.answers.records) > FLIPS // 4
 
     assert trespasses == []
 
@@ -55,7 +57,7 @@ def test_ten_thousand_flips_under_traffic_send_nothing_after_a_no(town, wire) ->
 def keep_sending(device, over: threading.Event) -> None:
     while not over.is_set():
         try:
-            device.contribute()
+            device.sharing.contribute()
         except (ConsentMissing, TaskRejected, TransportError, ReportRejected):
             continue
 
@@ -74,7 +76,7 @@ def test_a_no_in_one_process_holds_in_another(town, wire) -> None:
     with town.device(transport=seen) as device:
         subprocess.run([sys.executable, "-c", elsewhere.format(path=path)], check=True)
         with pytest.raises(ConsentMissing, match="USER"):
-            device.contribute()
+            device.sharing.contribute()
     assert not seen.requests
 
 
@@ -93,7 +95,9 @@ def test_a_no_waits_for_the_request_that_is_on_its_way(town, wire) -> None:
         sender = threading.Thread(target=keep_sending_once, args=(device,))
         sender.start()
         inside.wait(10)
-        refusal = threading.Thread(target=lambda: (device.agree(LOCAL), done.append("refused")))
+        refusal = threading.Thread(
+            target=lambda: (device.agree(LOCAL), done.append("refused"))
+        )
         refusal.start()
         refusal.join(0.3)
         assert refusal.is_alive()
@@ -105,11 +109,13 @@ def test_a_no_waits_for_the_request_that_is_on_its_way(town, wire) -> None:
 
 def keep_sending_once(device) -> None:
     with pytest.raises(TaskRejected):
-        device.contribute()
+        device.sharing.contribute()
 
 
 @pytest.mark.parametrize("withdrawn", ["share_dp_updates", "local_profile"])
-def test_what_waits_to_be_sent_is_erased_and_its_charge_stays(town, wire, withdrawn: str) -> None:
+def test_what_waits_to_be_sent_is_erased_and_its_charge_stays(
+    town, wire, withdrawn: str
+) -> None:
     """Sharing rests on the profile: a no to that is a no to what was made of it."""
     town.pair.start(town.training())
     town.pair.refresh(town.model)
@@ -124,18 +130,18 @@ def test_what_waits_to_be_sent_is_erased_and_its_charge_stays(town, wire, withdr
     seen.answer = lossy
     with town.device(transport=seen) as device:
         with pytest.raises(TransportError):
-            device.contribute()
-        disclosure = next(iter(device.memory.disclosures.values()))
-        report = device.sent_bytes(disclosure)
-        spent = device.memory.ledger.spent
+            device.sharing.contribute()
+        disclosure = next(iter(device.status.disclosures.values()))
+        report = device.sharing.sent_bytes(disclosure)
+        spent = device.status.ledger.spent
         device.agree(SHARING.withdraw(withdrawn))
 
         files = b"".join(one.read_bytes() for one in Path(town.folder).glob("*.db*"))
         assert report not in files
-        assert device.memory.ledger.spent == spent
+        assert device.status.ledger.spent == spent
         device.agree(SHARING)
         seen.answer, seen.requests = carry, []
-        again = device.contribute()
+        again = device.sharing.contribute()
         assert again.repeated
         assert again.disclosure.dropped
     assert not seen.uploads
@@ -149,12 +155,14 @@ def test_what_waits_to_be_sent_is_erased_and_its_charge_stays(town, wire, withdr
         (Restrictions(minor=True), "NEEDS local_profile"),
     ],
 )
-def test_another_voice_that_says_no_stops_sharing(town, wire, restrictions, reason: str) -> None:
+def test_another_voice_that_says_no_stops_sharing(
+    town, wire, restrictions, reason: str
+) -> None:
     seen = wire()
     with town.device(transport=seen) as device:
         device.restrictions = restrictions
         with pytest.raises(ConsentMissing, match=reason):
-            device.contribute()
+            device.sharing.contribute()
     assert not seen.requests
 
 
@@ -162,10 +170,12 @@ def test_every_report_falls_under_a_grant_that_was_in_force(town) -> None:
     town.pair.start(town.training())
     town.pair.refresh(town.model)
     with town.device() as device:
-        device.contribute()
+        device.sharing.contribute()
         device.agree(Consent())
-        receipt = device.memory.answers.receipt()
-        sent = json.loads(str(device.evidence()["document"]))["disclosures"]
+        receipt = device.status.answers.receipt()
+        sent = json.loads(str(device.sharing.ledger_evidence()["document"]))[
+            "disclosures"
+        ]
 
     grants = [one for one in receipt["records"] if one["purpose"] == "share_dp_updates"]
     assert [one["state"] for one in grants] == ["granted", "withdrawn"]

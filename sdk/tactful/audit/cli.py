@@ -11,9 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from tactful.audit.run import Audit, audit, printable
-from tactful.audit.trust import trusted
+from tactful.audit.trust_assumptions import trusted
 from tactful.errors import InvalidInput, TactfulError
-from tactful.protocol.evidence import Documents, Evidence, Head, parse, read
+from tactful.protocol.documents.evidence import (
+    Documents,
+    Evidence,
+    SeenCheckpoint,
+    parse,
+    read,
+)
 
 INTERRUPTED = 130
 USAGE = 3  # exit status where the tool was misused; 0, 1 and 2 speak of the claim
@@ -54,24 +60,44 @@ def run(options: argparse.Namespace) -> int:
 def _options(parser: argparse.ArgumentParser) -> None:
     depth = parser.add_mutually_exclusive_group()
     depth.add_argument("--quick", action="store_true", help="the fast checks (default)")
-    depth.add_argument("--full", action="store_true", help="all checks, within ten minutes")
-    parser.add_argument("--evidence", type=Path, metavar="DIR", help="an evidence bundle")
-    parser.add_argument("--signed-by", default="", metavar="HEX", help="key the bundle must have")
-    parser.add_argument("--ledger", type=Path, action="append", default=[], metavar="FILE")
+    depth.add_argument(
+        "--full", action="store_true", help="all checks, within ten minutes"
+    )
+    parser.add_argument(
+        "--evidence", type=Path, metavar="DIR", help="an evidence bundle"
+    )
+    parser.add_argument(
+        "--signed-by", default="", metavar="HEX", help="key the bundle must have"
+    )
+    parser.add_argument(
+        "--ledger", type=Path, action="append", default=[], metavar="FILE"
+    )
     parser.add_argument(
         "--log", type=Path, metavar="FILE", help="the transcript, one line an entry"
     )
-    parser.add_argument("--head", type=Path, action="append", default=[], metavar="FILE")
-    parser.add_argument("--claim", type=Path, metavar="FILE", help="claim.json, with its tasks")
-    parser.add_argument("--registry", action="store_true", help="also write registry.json")
+    parser.add_argument(
+        "--head", type=Path, action="append", default=[], metavar="FILE"
+    )
+    parser.add_argument(
+        "--claim", type=Path, metavar="FILE", help="claim.json, with its tasks"
+    )
+    parser.add_argument(
+        "--registry", action="store_true", help="also write registry.json"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="signs the report; made if absent")
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE", help="signs the report; made if absent"
+    )
     parser.set_defaults(run=run)
 
 
 def _evidence(options: argparse.Namespace) -> Evidence:
     """The bundle, with what was named beside it put in its place."""
-    shown = Evidence() if options.evidence is None else read(options.evidence, options.signed_by)
+    shown = (
+        Evidence()
+        if options.evidence is None
+        else read(options.evidence, options.signed_by)
+    )
     documents = shown.documents
     if options.claim is not None:
         beside = parse(_content("--claim", options.claim).encode())
@@ -83,9 +109,12 @@ def _evidence(options: argparse.Namespace) -> Evidence:
         lines = tuple(_content("--log", options.log).splitlines())
         documents = replace(documents, log=lines)
     heads = tuple(
-        Head(seen_by=path.name, checkpoint=_content("--head", path)) for path in options.head
+        SeenCheckpoint(seen_by=path.name, checkpoint=_content("--head", path))
+        for path in options.head
     )
-    return replace(shown, documents=replace(documents, heads=(*documents.heads, *heads)))
+    return replace(
+        shown, documents=replace(documents, heads=(*documents.heads, *heads))
+    )
 
 
 def _with(documents: Documents, beside: Documents) -> Documents:
@@ -98,17 +127,21 @@ def _content(option: str, path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as wrong:
-        raise InvalidInput(option, f"{path} cannot be read", "name a text file") from wrong
+        raise InvalidInput(
+            option, f"{path} cannot be read", "name a text file"
+        ) from wrong
 
 
 def _told(done: Audit, options: argparse.Namespace) -> int:
     if options.out is not None:
-        from tactful.audit.registry import entry
-        from tactful.audit.report import write
+        from tactful.audit.report.document import write
+        from tactful.audit.report.registry import entry
 
         write(done, options.out, options.key or options.out / "auditor.key")
         if options.registry:
-            (options.out / "registry.json").write_text(json.dumps(entry(done), indent=1) + "\n")
+            (options.out / "registry.json").write_text(
+                json.dumps(entry(done), indent=1) + "\n"
+            )
     try:
         _print(done, options.out)
         sys.stdout.flush()

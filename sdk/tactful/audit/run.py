@@ -6,20 +6,29 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tactful.audit import accounting, attacks, config, ledger, log, mechanism, refusals, wire
-from tactful.audit.case import Case, Check, NotShown, Outcome
+from tactful.audit.checks import (
+    accounting,
+    device_ledgers,
+    empirical_attacks,
+    mechanism,
+    parameters,
+    publication_log,
+    refusals,
+    wire_format,
+)
+from tactful.audit.evidence.audit_case import AuditCase, Check, CheckOutcome, NotShown
 from tactful.audit.finding import EvidenceClass, Finding, Status, exit_status
 from tactful.errors import TactfulError
-from tactful.protocol.evidence import Evidence
+from tactful.protocol.documents.evidence import Evidence
 
 CHECKS: tuple[Check, ...] = (
-    *config.CHECKS,
+    *parameters.CHECKS,
     *accounting.CHECKS,
     *mechanism.CHECKS,
-    *attacks.CHECKS,
-    *wire.CHECKS,
-    *ledger.CHECKS,
-    *log.CHECKS,
+    *empirical_attacks.CHECKS,
+    *wire_format.CHECKS,
+    *device_ledgers.CHECKS,
+    *publication_log.CHECKS,
     *refusals.CHECKS,
 )
 
@@ -28,7 +37,7 @@ CHECKS: tuple[Check, ...] = (
 class Audit:
     """What was audited, how deeply, and what came out."""
 
-    case: Case
+    case: AuditCase
     full: bool
     findings: tuple[Finding, ...]
 
@@ -49,7 +58,7 @@ class Audit:
 
 def audit(evidence: Evidence, *, full: bool) -> Audit:
     """Run every check that a quick or a full audit asks for."""
-    case = Case(evidence)
+    case = AuditCase(evidence)
     return Audit(case, full, tuple(_findings(case, asked(full))))
 
 
@@ -58,7 +67,7 @@ def asked(full: bool) -> list[Check]:
     return [check for check in CHECKS if full or not check.slow]
 
 
-def _findings(case: Case, checks: Sequence[Check]) -> Iterator[Finding]:
+def _findings(case: AuditCase, checks: Sequence[Check]) -> Iterator[Finding]:
     for check in checks:
         began = time.monotonic()
         status, outcome = judge(check, case)
@@ -79,14 +88,14 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
 
 
-def judge(check: Check, case: Case) -> tuple[Status, Outcome]:
+def judge(check: Check, case: AuditCase) -> tuple[Status, CheckOutcome]:
     """How one check ends; what contradicts itself or cannot be read is refuted, never passed."""
     try:
         outcome = check.run(case)
     except NotShown as absent:
-        return Status.NOT_RUN, Outcome(None, str(absent))
+        return Status.NOT_RUN, CheckOutcome(None, str(absent))
     except (TactfulError, ValueError, ArithmeticError, LookupError) as wrong:
-        return Status.REFUTED, Outcome(False, str(wrong) or type(wrong).__name__)
+        return Status.REFUTED, CheckOutcome(False, str(wrong) or type(wrong).__name__)
     if outcome.holds is None:
         return Status.INCONCLUSIVE, outcome
     return (Status.PASSED if outcome.holds else Status.REFUTED), outcome

@@ -15,13 +15,22 @@ from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Literal, get_args, overload
 
-from tactful.device import given
+from tactful.device import checks
 from tactful.errors import InvalidInput
 
 MADE_KEPT = 5_000  # items at hand
 MOST = 10**9  # of a priority, either way
 COLUMNS = (
-    *("category", "brand", "campaign", "family", "creative", "channel", "tags", "item_class"),
+    *(
+        "category",
+        "brand",
+        "campaign",
+        "family",
+        "creative",
+        "channel",
+        "tags",
+        "item_class",
+    ),
     *("priority", "price", "replenishable", "since"),
 )
 TEXTS = ("title", "category", "brand", "campaign", "family", "creative", "channel")
@@ -53,24 +62,31 @@ class Item:
     replenishable: bool = False
     since: date | None = None
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = {
+        "extra": "forbid",
+        "strict": True,
+    }
 
     def __post_init__(self) -> None:
         """Raise InvalidInput by field."""
-        given.text("item.id", self.id)
+        checks.text("item.id", self.id)
         where = f"item {self.id!r}: "
         for name in TEXTS:
-            given.text(where + name, getattr(self, name), most=math.inf, empty=True)
-        given.names(where + "tags", self.tags)
-        given.one_of(where + "item_class", self.item_class, CLASSES)
-        given.whole(where + "priority", self.priority, -MOST, MOST, "use a whole number")
-        given.flag(where + "replenishable", self.replenishable)
+            checks.text(where + name, getattr(self, name), most=math.inf, empty=True)
+        checks.names(where + "tags", self.tags)
+        checks.one_of(where + "item_class", self.item_class, CLASSES)
+        checks.whole(
+            where + "priority", self.priority, -MOST, MOST, "use a whole number"
+        )
+        checks.flag(where + "replenishable", self.replenishable)
         if self.since is not None:
             day = isinstance(self.since, date) and not isinstance(self.since, datetime)
             problem = f"{self.since!r} is no date"
-            given.require(day, where + "since", problem, "use a date without a time")
+            checks.require(day, where + "since", problem, "use a date without a time")
         if self.price is not None:
-            given.number(where + "price", self.price, 0, given.FINITE, "use a number >= 0")
+            checks.number(
+                where + "price", self.price, 0, checks.FINITE, "use a number >= 0"
+            )
 
 
 class Column:
@@ -125,10 +141,12 @@ class Items(Sequence[Item]):
         self.ids, self.titles = Texts(), Texts()
         self.columns = {name: Column() for name in COLUMNS}
         self._count, self._made = 0, dict[int, Item]()
-        given.instance("catalog", items, Iterable, "hand in items")
+        checks.instance("catalog", items, Iterable, "hand in items")
         for item in items:
             if not isinstance(item, Item):
-                raise InvalidInput("catalog", f"{item!r} is no item", "make it of tactful.Item")
+                raise InvalidInput(
+                    "catalog", f"{item!r} is no item", "make it of tactful.Item"
+                )
             self._count += 1
             self.ids.append(item.id)
             self.titles.append(item.title)
@@ -161,7 +179,10 @@ class Items(Sequence[Item]):
         return item
 
     def __iter__(self) -> Iterator[Item]:
-        return (self._made.get(number) or self._item(number) for number in range(self._count))
+        return (
+            self._made.get(number) or self._item(number)
+            for number in range(self._count)
+        )
 
     def corrected(self, name: str, said: Mapping[int, object]) -> Items:
         """The same items but for one attribute of some of them, by number."""
@@ -195,22 +216,28 @@ class Catalog:
         for one, other in pairwise(self.by_id):
             if ids[one] == ids[other]:
                 name = self.items.ids[one]
-                raise InvalidInput("catalog", f"item {name!r} stands twice", "remove one")
+                raise InvalidInput(
+                    "catalog", f"item {name!r} stands twice", "remove one"
+                )
 
     @classmethod
     def from_file(cls, path: str | Path) -> Catalog:
         """Read a JSON list of items; errors name the item and the field."""
         from pydantic import TypeAdapter, ValidationError
 
-        given.path("catalog", path)
+        checks.path("catalog", path)
         try:
             return cls(TypeAdapter(list[Item]).validate_json(Path(path).read_bytes()))
         except OSError as absent:
-            raise InvalidInput("catalog", f"{path} cannot be read", "name a JSON file") from absent
+            raise InvalidInput(
+                "catalog", f"{path} cannot be read", "name a JSON file"
+            ) from absent
         except ValidationError as wrong:
             first = wrong.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise InvalidInput(f"catalog: {where}", first["msg"], "correct the file") from wrong
+            raise InvalidInput(
+                f"catalog: {where}", first["msg"], "correct the file"
+            ) from wrong
 
     def corrected(self, replenishable: Mapping[str, bool]) -> Catalog:
         """The catalog with what a person said of single items; the same if they said nothing."""
@@ -245,7 +272,9 @@ class Catalog:
         number = self.find(item_id)
         if number is None:
             raise InvalidInput(
-                "item_id", f"{item_id!r} is not in the catalog", "use the id of a catalog item"
+                "item_id",
+                f"{item_id!r} is not in the catalog",
+                "use the id of a catalog item",
             )
         return number
 
@@ -257,7 +286,10 @@ class Catalog:
         return self._searched(item_id) if number is None else number
 
     def _searched(self, item_id: str) -> int | None:
-        wanted, encoded = item_id.encode("utf-8", "surrogatepass"), self.items.ids.encoded
+        wanted, encoded = (
+            item_id.encode("utf-8", "surrogatepass"),
+            self.items.ids.encoded,
+        )
         place = bisect_left(self.by_id, wanted, key=encoded)
         if place == len(self.by_id) or encoded(self.by_id[place]) != wanted:
             return None

@@ -17,7 +17,7 @@ _LOCALTIME = Path("/etc/localtime")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class ClockReading:
     """One look at the device's clocks.
 
     `mono_ms` runs on in suspend and nobody can set it, but starts anew at boot. `wall_ms` is what
@@ -40,16 +40,16 @@ class Reading:
 class Clock(Protocol):
     """Whatever can read the time."""
 
-    def reading(self) -> Reading:
+    def reading(self) -> ClockReading:
         """The time now, on every clock at once."""
 
 
 class SystemClock:
     """The clocks of this device; on Linux and Android the monotonic one counts suspended time."""
 
-    def reading(self) -> Reading:
+    def reading(self) -> ClockReading:
         """The time now."""
-        return Reading(
+        return ClockReading(
             mono_ms=_monotonic_ns() // 1_000_000,
             wall_ms=time.time_ns() // 1_000_000,
             boot_id=_boot_id(),
@@ -70,9 +70,9 @@ class ManualClock:
         self.wall_ms = round(wall.timestamp() * 1000)
         self.mono_ms, self.zone, self.boot = mono_ms, zone, 1
 
-    def reading(self) -> Reading:
+    def reading(self) -> ClockReading:
         """The time as it was set."""
-        return Reading(
+        return ClockReading(
             mono_ms=self.mono_ms,
             wall_ms=self.wall_ms,
             boot_id=f"boot-{self.boot}",

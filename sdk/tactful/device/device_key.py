@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from tactful.device import given
+from tactful.device import checks
 from tactful.errors import InvalidInput, VaultError
 
 KEY_BYTES = 32
@@ -58,7 +58,7 @@ class KeyFile:
     path: str | Path
 
     def __post_init__(self) -> None:
-        given.path("key file", self.path)
+        checks.path("key file", self.path)
 
     def key(self) -> bytes:
         """The file's bytes; raises InvalidInput if others may read it or it is no key."""
@@ -68,7 +68,9 @@ class KeyFile:
             secret = self.existing()
         if secret is None:
             problem = "it was removed as it was made"
-            raise InvalidInput(f"key file {self.path}", problem, "let one program manage it")
+            raise InvalidInput(
+                f"key file {self.path}", problem, "let one program manage it"
+            )
         return secret
 
     def existing(self) -> bytes | None:
@@ -81,7 +83,9 @@ class KeyFile:
             secret = path.read_bytes()
         except OSError as refused:
             problem = f"it cannot be read ({refused.strerror})"
-            raise InvalidInput(f"key file {path}", problem, "name the file of the key") from refused
+            raise InvalidInput(
+                f"key file {path}", problem, "name the file of the key"
+            ) from refused
         _require_length(secret, f"key file {path}")
         return secret
 
@@ -153,7 +157,11 @@ class PassphraseKey:
                 "key: Argon2id is not available; install cryptography 44 or newer"
             ) from absent
         stretch = Argon2id(
-            salt=self.salt, length=KEY_BYTES, iterations=3, lanes=4, memory_cost=64 * 1024
+            salt=self.salt,
+            length=KEY_BYTES,
+            iterations=3,
+            lanes=4,
+            memory_cost=64 * 1024,
         )
         return stretch.derive(self.passphrase.encode())
 
@@ -196,7 +204,9 @@ class Sealer:
 
     def mark(self, bound: bytes, sealed: bytes) -> int:
         """A keyed number for one sealed record; their sum is the digest of the vault."""
-        return int.from_bytes(hmac.digest(self._marks, bound + sealed[-16:], "sha256"), "big")
+        return int.from_bytes(
+            hmac.digest(self._marks, bound + sealed[-16:], "sha256"), "big"
+        )
 
 
 def _expand(root: bytes, purpose: bytes) -> bytes:
@@ -213,7 +223,9 @@ def _create(path: Path) -> None:
         return  # another process was first; its key is the key
     except OSError as refused:
         raise InvalidInput(
-            f"key file {path}", f"it cannot be made ({refused.strerror})", "name a writable folder"
+            f"key file {path}",
+            f"it cannot be made ({refused.strerror})",
+            "name a writable folder",
         ) from refused
     finally:
         with suppress(OSError):  # why it was not made is told already
@@ -238,7 +250,9 @@ def _require_private(path: Path) -> None:
 
 def _require_length(secret: bytes, name: str) -> None:
     if not isinstance(secret, bytes) or len(secret) != KEY_BYTES:
-        raise InvalidInput(name, "it is not 32 bytes long", "use secrets.token_bytes(32)")
+        raise InvalidInput(
+            name, "it is not 32 bytes long", "use secrets.token_bytes(32)"
+        )
 
 
 def _from_hex(text: str, name: str) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from tactful.device import given
+from tactful.device import checks
 from tactful.errors import InvalidInput, VaultDamaged
 
 Kind = Literal[
@@ -33,9 +33,15 @@ Scope = Literal["item", "family", "campaign", "category", "brand", "surface"]
 KINDS: tuple[str, ...] = get_args(Kind)
 EVIDENCE: tuple[str, ...] = get_args(Evidence)
 SCOPES: tuple[str, ...] = get_args(Scope)
-PURPOSES = ("essential", "local_profile", "local_personalization", "experiments", "diagnostics")
+PURPOSES = (
+    "essential",
+    "local_profile",
+    "local_personalization",
+    "experiments",
+    "diagnostics",
+)
 # What vaults hold instead of the words. Append only: a code that was given is never changed and
-# never used again, or stored events change their meaning (tests/sdk/device/test_stored_codes.py).
+# never used again, or stored events change their meaning (tests/sdk/device/vault/test_stored_codes.py).
 KIND_CODES: Mapping[str, int] = {
     "impression": 0,
     "view": 1,
@@ -62,7 +68,17 @@ PURPOSE_CODES: Mapping[str, int] = {
     "diagnostics": 4,
 }
 TASTES = frozenset(
-    {"view", "like", "dislike", "save", "purchase", "rating", "dwell", "search", "interest"}
+    {
+        "view",
+        "like",
+        "dislike",
+        "save",
+        "purchase",
+        "rating",
+        "dwell",
+        "search",
+        "interest",
+    }
 )  # what only the profile reads: limits and lists for everyone are made without it
 
 
@@ -93,16 +109,16 @@ class Event:
     event_id: str = field(default_factory=new_event_id)
 
     def __post_init__(self) -> None:
-        given.one_of("event.kind", self.kind, KINDS)
+        checks.one_of("event.kind", self.kind, KINDS)
         if self.evidence is not None:
-            given.one_of("event.evidence", self.evidence, EVIDENCE)
+            checks.one_of("event.evidence", self.evidence, EVIDENCE)
         if self.scope is not None:
-            given.one_of("event.scope", self.scope, SCOPES)
+            checks.one_of("event.scope", self.scope, SCOPES)
         for name in ("item_id", "reservation_id", "surface"):
             if getattr(self, name) is not None:
-                given.text(f"event.{name}", getattr(self, name))
-        given.text("event.event_id", self.event_id)
-        given.flag("event.confirmed", self.confirmed)
+                checks.text(f"event.{name}", getattr(self, name))
+        checks.text("event.event_id", self.event_id)
+        checks.flag("event.confirmed", self.confirmed)
         _require_value(self.kind, self.value)
         _require_target(self)
 
@@ -168,9 +184,9 @@ class StoredEvent:
         if not isinstance(fields, list) or not 7 <= len(fields) <= 16:
             raise VaultDamaged("vault: an event record holds no event")
         kind, at_ms, segment, mono_ms, day, zone, purpose, *rest = fields
-        item_id, reservation, evidence, late, drift, value, scope, surface, subject = rest + [
-            None
-        ] * (9 - len(rest))
+        item_id, reservation, evidence, late, drift, value, scope, surface, subject = (
+            rest + [None] * (9 - len(rest))
+        )
         return cls(
             kind=_word(KIND_CODES, kind),
             at_ms=at_ms,
@@ -179,7 +195,9 @@ class StoredEvent:
             day=day,
             verified_day=day + (drift or 0),
             zone=zone,
-            purpose=_word(PURPOSE_CODES, purpose) if isinstance(purpose, int) else purpose,
+            purpose=_word(PURPOSE_CODES, purpose)
+            if isinstance(purpose, int)
+            else purpose,
             item_id=item_id,
             reservation_id=reservation,
             evidence=None if evidence is None else _word(EVIDENCE_CODES, evidence),
@@ -195,21 +213,31 @@ def _word(codes: Mapping[str, int], code: object) -> str:
     for word, number in codes.items():
         if number == code:
             return word
-    raise VaultDamaged(f"vault: an event record holds the unknown code {code}; update tactful")
+    raise VaultDamaged(
+        f"vault: an event record holds the unknown code {code}; update tactful"
+    )
 
 
 def _require_value(kind: str, value: float | None) -> None:
     if kind == "rating":
-        given.number("event.value", value, 0, 5, "use a rating from 0 to 5")
+        checks.number("event.value", value, 0, 5, "use a rating from 0 to 5")
     elif value is not None:
-        least = 0.0 if kind == "dwell" else -given.FINITE
-        given.number("event.value", value, least, given.FINITE, "use a finite number")
+        least = 0.0 if kind == "dwell" else -checks.FINITE
+        checks.number("event.value", value, least, checks.FINITE, "use a finite number")
 
 
 def _require_target(event: Event) -> None:
     if event.kind == "impression" and event.reservation_id is None:
         raise InvalidInput(
-            "event.reservation_id", "an impression needs one", "observe pick.impression()"
+            "event.reservation_id",
+            "an impression needs one",
+            "observe pick.impression()",
         )
-    if event.item_id is None and event.reservation_id is None and event.kind != "search":
-        raise InvalidInput("event.item_id", "it is missing", "name the item or the reservation")
+    if (
+        event.item_id is None
+        and event.reservation_id is None
+        and event.kind != "search"
+    ):
+        raise InvalidInput(
+            "event.item_id", "it is missing", "name the item or the reservation"
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tactful.device.events import StoredEvent
 from tactful.device.vault import Record, Vault
-from tactful.protocol.experiment import SLOTS, Arm, Experiment, Metric
+from tactful.protocol.documents.experiment import SLOTS, Arm, Experiment, Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ REPEATED_WITHIN_DAYS = 7
 
 
 @dataclass(frozen=True)
-class Standing:
+class Participation:
     """Where this device stands: its secret unit, its arms, the first day of each exposure.
 
     `born` is the unix second since which this unit exists if an older one was erased, else 0.
@@ -42,7 +42,9 @@ def slot(unit: bytes, name: str, slots: int = SLOTS) -> int:
     The lengths come first, so that no two pairs are hashed alike, and names are not normalised:
     two spellings of one letter are two names.
     """
-    bound = b"".join(len(part).to_bytes(4, "big") + part for part in (unit, name.encode()))
+    bound = b"".join(
+        len(part).to_bytes(4, "big") + part for part in (unit, name.encode())
+    )
     return int.from_bytes(hashlib.sha256(bound).digest()[:8], "big") * slots >> 64
 
 
@@ -59,7 +61,7 @@ def arm_of(unit: bytes, experiment: Experiment) -> Arm | None:
     return None
 
 
-def standing(vault: Vault, now: int) -> Standing:
+def standing(vault: Vault, now: int) -> Participation:
     """What the vault says of experiments; the unit is drawn on first use, and never leaves."""
     found = _folded(vault.read(0, READ))
     if found.unit:
@@ -80,10 +82,16 @@ def assign(vault: Vault, experiment: Experiment, now: int) -> Arm | None:
     if kept is not None:
         return next((arm for arm in experiment.arms if arm.name == kept), None)
     runs = experiment.opens <= now < experiment.closes
-    arm = arm_of(here.unit, experiment) if runs and here.born <= experiment.opens else None
+    arm = (
+        arm_of(here.unit, experiment)
+        if runs and here.born <= experiment.opens
+        else None
+    )
     if arm is not None:
         body = {"experiment": experiment.id, "arm": arm.name}
-        vault.append("assignment", body, name=f"assignment {experiment.id}", durable=True)
+        vault.append(
+            "assignment", body, name=f"assignment {experiment.id}", durable=True
+        )
     return arm
 
 
@@ -96,19 +104,21 @@ def expose(vault: Vault, experiment: Experiment, day: int) -> None:
 def claim(vault: Vault, experiment: Experiment, task_id: str) -> bool:
     """Whether this device adds to the experiment in the period `task_id`: the first it asks for."""
     body = {"experiment": experiment.id, "task_id": task_id}
-    position = vault.append("period", body, name=f"period {experiment.id}", durable=True)
+    position = vault.append(
+        "period", body, name=f"period {experiment.id}", durable=True
+    )
     first = next(vault.read(position - 1, ["period"]))
     return first.body["task_id"] == task_id
 
 
 def vector(
-    events: Iterable[StoredEvent], experiment: Experiment, here: Standing, day: int
+    events: Iterable[StoredEvent], experiment: Experiment, here: Participation, day: int
 ) -> NDArray[np.float64] | None:
     """What this device adds, of length at most 1; None until it was measured (`day` since 1970).
 
     What was recorded for repetition limits alone is not counted.
     """
-    from tactful.learning.experiment import person_vector
+    from tactful.learning.experiment_statistics import person_vector
 
     days = window(here, experiment, day)
     names = [arm.name for arm in experiment.arms]
@@ -116,10 +126,14 @@ def vector(
         return None
     counted = [event for event in events if event.purpose != "essential"]
     values, before = measured(counted, experiment, days)
-    return person_vector(names.index(here.arms[experiment.id]), len(names), values, before)
+    return person_vector(
+        names.index(here.arms[experiment.id]), len(names), values, before
+    )
 
 
-def window(here: Standing, experiment: Experiment, day: int) -> tuple[int, int] | None:
+def window(
+    here: Participation, experiment: Experiment, day: int
+) -> tuple[int, int] | None:
     """[first day, end day) in which this device is measured, once it is over by `day`."""
     first = here.exposed.get(experiment.id)
     if first is None or day < first + experiment.days:
@@ -143,7 +157,7 @@ def measured(
     return during, before
 
 
-def _folded(records: Iterable[Record]) -> Standing:
+def _folded(records: Iterable[Record]) -> Participation:
     unit, born = b"", 0
     arms: dict[str, str] = {}
     exposed: dict[str, int] = {}
@@ -156,12 +170,18 @@ def _folded(records: Iterable[Record]) -> Standing:
         else:
             day = int(str(body["day"]))
             exposed.setdefault(str(body["experiment"]), day)
-    return Standing(unit, born, arms, exposed)
+    return Participation(unit, born, arms, exposed)
 
 
-def _scaled(events: Iterable[StoredEvent], metric: Metric, span: tuple[int, int]) -> float:
+def _scaled(
+    events: Iterable[StoredEvent], metric: Metric, span: tuple[int, int]
+) -> float:
     inside = [event for event in events if span[0] <= event.at_ms // DAY_MS < span[1]]
-    count = _repeats(inside) if metric.counts == "repeat" else _occurrences(inside, metric.counts)
+    count = (
+        _repeats(inside)
+        if metric.counts == "repeat"
+        else _occurrences(inside, metric.counts)
+    )
     clipped = min(max(count, metric.low), metric.high)
     return (clipped - metric.low) / (metric.high - metric.low)
 

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tactful.learning.guide import Lead
-    from tactful.protocol.task import Task
+    from tactful.learning.round_parameters import RoundParameters
+    from tactful.protocol.documents.task import Task
 
 
 def measure(
-    liked: Iterable[str], catalog: Catalog, task: Task, guide: Lead | None
+    liked: Iterable[str], catalog: Catalog, task: Task, guide: RoundParameters | None
 ) -> NDArray[np.float64]:
     """The vector for `task`, shape (task.length,), of norm 1, or 0 for an empty history.
 
@@ -25,9 +25,13 @@ def measure(
     """
     import numpy as np
 
-    from tactful.learning.contribution import contribution
+    from tactful.learning.client.contribution import contribution
 
     if task.catalog != catalog.sha256 or task.items != len(catalog):
-        raise TaskRejected("task.catalog: the task is for another catalog; update the app's items")
-    numbers = np.array(sorted(catalog.number(item_id) for item_id in liked), dtype=np.int64)
+        raise TaskRejected(
+            "task.catalog: the task is for another catalog; update the app's items"
+        )
+    numbers = np.array(
+        sorted(catalog.number(item_id) for item_id in liked), dtype=np.int64
+    )
     return contribution(task.kind, numbers, len(catalog), guide)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-from tactful.device import given
-from tactful.device.given import require as _require
-from tactful.device.wishes import BrandRules, Wishes
+from tactful.device import checks
+from tactful.device.checks import require as _require
+from tactful.device.list_policy import ListPolicy, PlacementRules
 from tactful.errors import InvalidInput
 from tactful.protocol.address import require_protected
 
@@ -21,9 +21,14 @@ TINY, MOST_WHOLE = 5e-324, 10**9
 NUMBERS = (  # name, least, most, fix
     ("balance", 0.0, 1.0, "use 0 to 1"),
     ("diversity", 0.0, 1.0, "use 0 to 1"),
-    ("lifetime_epsilon", 0.0, given.FINITE, "use 0 (share nothing) or a positive number"),
+    (
+        "lifetime_epsilon",
+        0.0,
+        checks.FINITE,
+        "use 0 (share nothing) or a positive number",
+    ),
     ("delta", TINY, 1 - 2.0**-53, "use a number between 0 and 1, 1e-6 if unsure"),
-    ("refresh_hours", TINY, given.FINITE, "use a number above 0, 24 if unsure"),
+    ("refresh_hours", TINY, checks.FINITE, "use a number above 0, 24 if unsure"),
 )
 WHOLE = (  # name, least, fix
     ("min_batch_size", 1, "use a whole number, 1000 if unsure"),
@@ -52,14 +57,22 @@ class Aggregators:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        name = isinstance(self.model, str) and re.fullmatch(r"[a-z0-9-]{1,64}", self.model)
+        name = isinstance(self.model, str) and re.fullmatch(
+            r"[a-z0-9-]{1,64}", self.model
+        )
         problem = f"{self.model!r} is not a model name"
-        _require(bool(name), "aggregators.model", problem, "use 1 to 64 of a-z, 0-9 and -")
-        for half in ("leader", "helper", *(() if self.publisher is None else ("publisher",))):
+        _require(
+            bool(name), "aggregators.model", problem, "use 1 to 64 of a-z, 0-9 and -"
+        )
+        for half in (
+            "leader",
+            "helper",
+            *(() if self.publisher is None else ("publisher",)),
+        ):
             _require_address(f"aggregators.{half}", getattr(self, half))
         for half in ("leader_key", "helper_key"):
             _public_key(f"aggregators.{half}", getattr(self, half))
-        given.one_of("aggregators.placement", self.placement, get_args(Placement))
+        checks.one_of("aggregators.placement", self.placement, get_args(Placement))
         _require(
             self.leader != self.helper and self.leader_key != self.helper_key,
             "aggregators.helper",
@@ -84,7 +97,7 @@ class Settings:
     (`closed`), for a day; lifetime limits until erased. `policy_version`: of the text that consent
     is asked with; a new one ends what was granted. `refresh_hours`: how often to look for a new
     model (`refresh_due` says when; nothing is fetched unasked).
-    `wishes`, `brand`: what every list should hold (see docs/recommendation.md).
+    `list_policy`, `brand`: what every list should hold (see docs/recommendation.md).
     """
 
     path: str | None
@@ -100,8 +113,8 @@ class Settings:
     policy_version: str = "1"
     refresh_hours: float = 24.0
     on_state_loss: Literal["half", "closed"] = "half"
-    wishes: Wishes = field(default_factory=Wishes)
-    brand: BrandRules = field(default_factory=BrandRules)
+    list_policy: ListPolicy = field(default_factory=ListPolicy)
+    placement_rules: PlacementRules = field(default_factory=PlacementRules)
 
     least_trust_days: ClassVar[int] = 1
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
@@ -109,21 +122,35 @@ class Settings:
     def __post_init__(self) -> None:
         """Raise InvalidInput by field: what cannot be is refused before anything is opened."""
         if self.path is not None:
-            given.path("settings.path", self.path)
+            checks.path("settings.path", self.path)
         for name, least, most, fix in NUMBERS:
-            given.number(f"settings.{name}", getattr(self, name), least, most, fix)
+            checks.number(f"settings.{name}", getattr(self, name), least, most, fix)
         for name, least, fix in WHOLE:
-            given.whole(f"settings.{name}", getattr(self, name), least, MOST_WHOLE, fix)
+            checks.whole(
+                f"settings.{name}", getattr(self, name), least, MOST_WHOLE, fix
+            )
         fix = "use whole days from 1 on, 7 if unsure"
         least_days = self.least_trust_days
-        given.whole("settings.trust_days", self.trust_days, least_days, MOST_WHOLE, fix)
-        given.text("settings.policy_version", self.policy_version)
-        given.one_of("settings.on_state_loss", self.on_state_loss, ("half", "closed"))
-        given.instance("settings.wishes", self.wishes, Wishes, "use tactful.Wishes(...)")
-        given.instance("settings.brand", self.brand, BrandRules, "use tactful.BrandRules(...)")
+        checks.whole(
+            "settings.trust_days", self.trust_days, least_days, MOST_WHOLE, fix
+        )
+        checks.text("settings.policy_version", self.policy_version)
+        checks.one_of("settings.on_state_loss", self.on_state_loss, ("half", "closed"))
+        checks.instance(
+            "settings.list_policy",
+            self.list_policy,
+            ListPolicy,
+            "use tactful.ListPolicy(...)",
+        )
+        checks.instance(
+            "settings.placement_rules",
+            self.placement_rules,
+            PlacementRules,
+            "use tactful.PlacementRules(...)",
+        )
         if self.aggregators is not None:
             fix = "use tactful.Aggregators(...), or None"
-            given.instance("settings.aggregators", self.aggregators, Aggregators, fix)
+            checks.instance("settings.aggregators", self.aggregators, Aggregators, fix)
         _require_budgets(self.purpose_epsilon)
 
     @classmethod
@@ -134,31 +161,41 @@ class Settings:
 
         from pydantic import TypeAdapter, ValidationError
 
-        given.path("settings", path)
+        checks.path("settings", path)
         try:
             document = tomllib.loads(Path(path).read_text("utf-8"))
             return TypeAdapter(cls).validate_json(
                 json.dumps({"path": None, **document}, default=str)
             )
         except OSError as absent:
-            raise InvalidInput("settings", f"{path} cannot be read", "name a TOML file") from absent
+            raise InvalidInput(
+                "settings", f"{path} cannot be read", "name a TOML file"
+            ) from absent
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-            raise InvalidInput("settings", f"{path}: {wrong}", "correct the file") from wrong
+            raise InvalidInput(
+                "settings", f"{path}: {wrong}", "correct the file"
+            ) from wrong
         except ValidationError as wrong:
             first = wrong.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise InvalidInput(f"settings: {where}", first["msg"], "correct the file") from wrong
+            raise InvalidInput(
+                f"settings: {where}", first["msg"], "correct the file"
+            ) from wrong
 
 
 def _require_budgets(budgets: object) -> None:
     """Raise InvalidInput unless each is what one purpose may spend."""
     if budgets is None:
         return
-    given.instance("settings.purpose_epsilon", budgets, dict, "name purposes and their budgets")
+    checks.instance(
+        "settings.purpose_epsilon", budgets, dict, "name purposes and their budgets"
+    )
     for purpose, most in dict(budgets).items() if isinstance(budgets, dict) else ():
-        given.one_of("settings.purpose_epsilon", purpose, SPENDING)
+        checks.one_of("settings.purpose_epsilon", purpose, SPENDING)
         field = f"settings.purpose_epsilon.{purpose}"
-        given.number(field, most, 0, given.FINITE, "use 0 (nothing) or a positive number")
+        checks.number(
+            field, most, 0, checks.FINITE, "use 0 (nothing) or a positive number"
+        )
 
 
 def _require_address(name: str, url: object) -> None:
@@ -173,6 +210,9 @@ def _public_key(name: str, text: str) -> bytes:
     except (TypeError, ValueError):  # binascii.Error is one
         key = b""
     _require(
-        len(key) == 32, name, "not 32 bytes of base64", "copy it from `tactful-aggregator init`"
+        len(key) == 32,
+        name,
+        "not 32 bytes of base64",
+        "copy it from `tactful-aggregator init`",
     )
     return key

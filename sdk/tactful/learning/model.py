@@ -39,7 +39,10 @@ class Model:
 
     @classmethod
     def of_popularity(
-        cls, popularity: NDArray[np.floating], weights: NDArray[np.floating], share: float
+        cls,
+        popularity: NDArray[np.floating],
+        weights: NDArray[np.floating],
+        share: float,
     ) -> Model:
         """The model without a head."""
         nothing = np.empty((0, 0), dtype=np.float32)
@@ -89,13 +92,15 @@ class Model:
             history = known * weights[:, there]
             lengths = np.sqrt(np.square(history).sum(axis=1, keepdims=True))
             history /= np.where(lengths > 0, lengths, 1.0)
-            directions = [(one @ basis * self.scale).astype(np.float32) for one in history]
+            directions = [
+                (one @ basis * self.scale).astype(np.float32) for one in history
+            ]
             pulls = [self._pulls(rows, one) for one in history]
             return [Leaning(*both) for both in zip(directions, pulls, strict=True)]
 
         return leanings
 
-    def part(self, numbers: Ints) -> Part:
+    def part(self, numbers: Ints) -> ModelSection:
         """What scores the items `numbers` alone, for many tastes."""
         rows = self.rows[numbers]
         inside = rows >= 0
@@ -103,7 +108,7 @@ class Model:
         rows = rows[places]
         basis = self.basis.take(rows, axis=0)
         mixed, lift = self._mixed[rows], self._lift[rows]
-        return Part(self._standard[numbers], places, rows, basis, mixed, lift)
+        return ModelSection(self._standard[numbers], places, rows, basis, mixed, lift)
 
     @property
     def kind(self) -> str:
@@ -133,14 +138,29 @@ class Model:
         neighbours = named(arrays, "neighbours", 2).astype(np.int32, copy=False)
         closeness = named(arrays, "closeness", 2).astype(np.float32, copy=False)
         mix = named(arrays, "mix", 1).astype(np.float64)
-        fits = len(gain) == len(neighbours) == len(head) and neighbours.shape == closeness.shape
+        fits = (
+            len(gain) == len(neighbours) == len(head)
+            and neighbours.shape == closeness.shape
+        )
         fits = fits and len(scale) == basis.shape[1]
-        inside = not neighbours.size or (neighbours.min() >= 0 and neighbours.max() < len(head))
+        inside = not neighbours.size or (
+            neighbours.min() >= 0 and neighbours.max() < len(head)
+        )
         finite = all(np.isfinite(one).all() for one in (mix, scale, gain, closeness))
         if not (fits and inside and finite and len(mix) == 1 and mix[0] > 0):
-            raise InvalidInput("model", "its parts do not fit together", "fetch it again")
+            raise InvalidInput(
+                "model", "its parts do not fit together", "fetch it again"
+            )
         return cls(
-            popularity, weights, head, basis, scale, gain, neighbours, closeness, float(mix[0])
+            popularity,
+            weights,
+            head,
+            basis,
+            scale,
+            gain,
+            neighbours,
+            closeness,
+            float(mix[0]),
         )
 
     @cached_property
@@ -154,21 +174,29 @@ class Model:
             return None
         said = history[:, None] * self.closeness[rows]
         places = self.neighbours[rows].reshape(-1)
-        pulls: Floats = np.bincount(places, said.reshape(-1), len(self.head)).astype(np.float64)
+        pulls: Floats = np.bincount(places, said.reshape(-1), len(self.head)).astype(
+            np.float64
+        )
         return pulls
 
     @cached_property
-    def everything(self) -> Part:
+    def everything(self) -> ModelSection:
         """What scores all items."""
-        whole = len(self.head) == len(self.weights) and bool((np.diff(self.head) == 1).all())
+        whole = len(self.head) == len(self.weights) and bool(
+            (np.diff(self.head) == 1).all()
+        )
         places = _EVERY if whole else self.head
-        return Part(self._standard, places, _EVERY, self.basis, self._mixed, self._lift)
+        return ModelSection(
+            self._standard, places, _EVERY, self.basis, self._mixed, self._lift
+        )
 
     @cached_property
     def _standard(self) -> Floats:
         popularity = self.popularity.astype(np.float64)
         direction = self.weights * popularity
-        scores: Floats = self.popularity_share * popularity / np.sqrt(np.square(direction).sum())
+        scores: Floats = (
+            self.popularity_share * popularity / np.sqrt(np.square(direction).sum())
+        )
         return scores
 
     @cached_property
@@ -185,7 +213,9 @@ class Model:
 
     def _check(self, items: NDArray[np.int64]) -> None:
         if len(items) and not (items.min() >= 0 and items.max() < len(self.weights)):
-            raise InvalidInput("items", "a number is not in the catalog", "use catalog numbers")
+            raise InvalidInput(
+                "items", "a number is not in the catalog", "use catalog numbers"
+            )
 
 
 class Leaning(NamedTuple):
@@ -196,7 +226,7 @@ class Leaning(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ModelSection:
     """Some items of a model: their standard scores, and the rows of those in the head."""
 
     standard: Floats
@@ -242,11 +272,15 @@ def read_columns(
     return popularity, weights, head, basis
 
 
-def named(arrays: Mapping[str, NDArray[np.generic]], name: str, axes: int) -> NDArray[np.generic]:
+def named(
+    arrays: Mapping[str, NDArray[np.generic]], name: str, axes: int
+) -> NDArray[np.generic]:
     """The array of this name; raises InvalidInput if it is absent or has other axes."""
     array = arrays.get(name)
     if array is None or array.ndim != axes or array.dtype.kind not in "fi":
-        raise InvalidInput(f"model.{name}", "it is missing or misshapen", "fetch it again")
+        raise InvalidInput(
+            f"model.{name}", "it is missing or misshapen", "fetch it again"
+        )
     return array
 
 

@@ -15,7 +15,7 @@ from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 from tactful.person.render import LANGUAGES, render
 from tactful.person.server import PersonServer
-from tactful.person.story import Story, catalog_of, story
+from tactful.person.story import PageContent, catalog_of, story
 
 MOST_PORT = 65_535
 
@@ -25,12 +25,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     told = "the person's page: what is known and why, and every switch"
     command = commands.add_parser("person", help=told, description=told)
     command.add_argument("vault", type=Path, help="the vault's file")
-    command.add_argument("--key-file", type=Path, required=True, help="the file with its key")
-    command.add_argument("--catalog", type=Path, help="the app's items, JSON; else ids are shown")
+    command.add_argument(
+        "--key-file", type=Path, required=True, help="the file with its key"
+    )
+    command.add_argument(
+        "--catalog", type=Path, help="the app's items, JSON; else ids are shown"
+    )
     command.add_argument("--settings", type=Path, help="the app's settings, TOML")
-    command.add_argument("--port", type=int, default=0, help="0 to 65535; default: a free one")
-    command.add_argument("--write", type=Path, metavar="FILE", help="write the page, do not serve")
-    command.add_argument("--language", choices=LANGUAGES, default="en", help="with --write")
+    command.add_argument(
+        "--port", type=int, default=0, help="0 to 65535; default: a free one"
+    )
+    command.add_argument(
+        "--write", type=Path, metavar="FILE", help="write the page, do not serve"
+    )
+    command.add_argument(
+        "--language", choices=LANGUAGES, default="en", help="with --write"
+    )
     command.set_defaults(run=run)
 
 
@@ -38,14 +48,16 @@ def run(options: argparse.Namespace) -> int:
     """What `tactful person` does."""
     with _device(options) as device:
         if options.write is not None:
-            options.write.write_text(render(_story(device, options), options.language), "utf-8")
+            options.write.write_text(
+                render(_story(device, options), options.language), "utf-8"
+            )
             print(f"written: {options.write}")
         else:
             _serve(device, options.port, lists=options.catalog is not None)
     return 0
 
 
-def _story(device: Personalizer, options: argparse.Namespace) -> Story:
+def _story(device: Personalizer, options: argparse.Namespace) -> PageContent:
     return story(device, lists=options.catalog is not None)
 
 
@@ -80,4 +92,6 @@ def require_files(vault: Path, key: Path) -> None:
         if not path.is_file():
             raise InvalidInput(name, f"{path} is not a file", "name one that is there")
         if not path.stat().st_size:
-            raise InvalidInput(name, f"{path} is empty", "name the one that the app uses")
+            raise InvalidInput(
+                name, f"{path} is empty", "name the one that the app uses"
+            )

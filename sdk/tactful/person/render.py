@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tactful.errors import InvalidInput
-from tactful.person.story import Story
+from tactful.person.story import PageContent
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -24,8 +24,12 @@ LANGUAGES = ("en", "de")
 def texts(language: str) -> Mapping[str, str]:
     """Every sentence of the page in one language."""
     if language not in LANGUAGES:
-        raise InvalidInput("lang", f"{language!r} is not here", f"use {' or '.join(LANGUAGES)}")
-    found: dict[str, str] = json.loads((HERE / "texts" / f"{language}.json").read_text("utf-8"))
+        raise InvalidInput(
+            "lang", f"{language!r} is not here", f"use {' or '.join(LANGUAGES)}"
+        )
+    found: dict[str, str] = json.loads(
+        (HERE / "texts" / f"{language}.json").read_text("utf-8")
+    )
     return found
 
 
@@ -45,7 +49,12 @@ def policy() -> str:
 
 
 def render(
-    story: Story, language: str, *, token: str = "", done: str = "", refused: str = ""
+    story: PageContent,
+    language: str,
+    *,
+    token: str = "",
+    done: str = "",
+    refused: str = "",
 ) -> str:
     """The page; with a `token` it has forms, without it can only be read.
 
@@ -67,7 +76,12 @@ def render(
 @cache
 def _template() -> Template:
     try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+        from jinja2 import (
+            Environment,
+            FileSystemLoader,
+            StrictUndefined,
+            select_autoescape,
+        )
     except ImportError as absent:
         raise InvalidInput(
             "person", "the page needs jinja2", "pip install 'tactful[person]'"

@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from tactful.device.consent import PURPOSES, Shown
-from tactful.device.erasure import Part
+from tactful.device.consent import PURPOSES, ConsentNotice
 from tactful.device.personalizer import Personalizer
+from tactful.device.rights.erasure import ErasureScope
 from tactful.errors import InvalidInput, TactfulError
 from tactful.person.render import LANGUAGES, policy, render, texts
 from tactful.person.story import story
@@ -111,22 +111,28 @@ class PersonServer(ThreadingHTTPServer):
         """Do what a form asks; what was done, in words. Raises InvalidInput for nonsense."""
         action = ACTIONS.get(path)
         if action is None:
-            raise InvalidInput("address", f"{path!r} is not here", "go back to the page")
+            raise InvalidInput(
+                "address", f"{path!r} is not here", "go back to the page"
+            )
         return texts(language)[f"did_{action(self.device, fields, language)}"]
 
 
 def _agree(device: Personalizer, fields: Fields, language: str) -> str:
     purpose, grant = fields.get("purpose", ""), fields.get("grant") == "1"
     if purpose not in PURPOSES:
-        raise InvalidInput("purpose", f"{purpose!r} is not known", "go back to the page")
-    answered = device.memory.answers.consent
-    shown = Shown(
+        raise InvalidInput(
+            "purpose", f"{purpose!r} is not known", "go back to the page"
+        )
+    answered = device.status.answers.consent
+    shown = ConsentNotice(
         text=texts(language)[f"purpose_{purpose}"],
         locale=language,
         method="person page",
         gpc_stated=device.restrictions.gpc,
     )
-    device.agree(answered.grant(purpose) if grant else answered.withdraw(purpose), shown)
+    device.agree(
+        answered.grant(purpose) if grant else answered.withdraw(purpose), shown
+    )
     return "agree"
 
 
@@ -164,14 +170,16 @@ def _interest(device: Personalizer, fields: Fields, language: str) -> str:
 
 
 def _not_mine(device: Personalizer, fields: Fields, language: str) -> str:
-    device.erase(Part(items=frozenset({fields["item"]} if fields.get("item") else ())))
+    device.rights.erase(
+        ErasureScope(items=frozenset({fields["item"]} if fields.get("item") else ()))
+    )
     return "forget"
 
 
 def _erase(device: Personalizer, fields: Fields, language: str) -> str:
     if fields.get("sure") != "1":
         raise InvalidInput("sure", "it is not ticked", "tick it, then erase")
-    device.forget(hides=fields.get("hides") == "1")
+    device.rights.forget(hides=fields.get("hides") == "1")
     return "erase"
 
 
@@ -192,7 +200,9 @@ def _whole(fields: Fields, name: str) -> int:
     try:
         return int(fields[name])
     except (KeyError, ValueError) as wrong:
-        raise InvalidInput(name, f"{fields.get(name)!r} is no number", "use digits") from wrong
+        raise InvalidInput(
+            name, f"{fields.get(name)!r} is no number", "use digits"
+        ) from wrong
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -236,7 +246,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         language = self._language()
         try:
-            told = {"done": self.server.ask(lambda: self.server.act(place, fields, language))}
+            told = {
+                "done": self.server.ask(
+                    lambda: self.server.act(place, fields, language)
+                )
+            }
         except TactfulError as refused:
             told = {"refused": str(refused)}
         self._go(f"/?{urlencode(told)}")
@@ -286,11 +300,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(*document)
 
-    def _document(self, path: str, asked: Fields, language: str) -> tuple[bytes, str] | None:
+    def _document(
+        self, path: str, asked: Fields, language: str
+    ) -> tuple[bytes, str] | None:
         """Return what is to be downloaded and its media type, None if there is no such thing."""
         device = self.server.device
         if path == "/export":
-            return _json(device.export()), "application/json"
+            return _json(device.rights.export()), "application/json"
         if path == "/page":
             page = render(story(device, lists=self.server.lists), language).encode()
             return page, "text/html; charset=utf-8"
@@ -325,7 +341,9 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Accept-Language", "")[:2]
         return wanted if wanted in LANGUAGES else LANGUAGES[0]
 
-    def _answer(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
+    def _answer(
+        self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK
+    ) -> None:
         self.send_response(status)
         headers = {
             "Content-Type": kind,
@@ -342,9 +360,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _refuse(self, status: HTTPStatus, fix: str) -> None:
-        self._answer(f"{status.phrase}: {fix}\n".encode(), "text/plain; charset=utf-8", status)
+        self._answer(
+            f"{status.phrase}: {fix}\n".encode(), "text/plain; charset=utf-8", status
+        )
         self.close_connection = True
-        if self.command == "POST":  # a form that was not read would reset the connection
+        if (
+            self.command == "POST"
+        ):  # a form that was not read would reset the connection
             self.connection.settimeout(DRAIN_SECONDS)
             with suppress(OSError):
                 self.rfile.read1(MAX_FORM)
@@ -375,7 +397,7 @@ def same(text: str, secret: str) -> bool:
 
 def _receipt(device: Personalizer) -> dict[str, object]:
     """The person's answers, and who adds the noise to what is sent under them."""
-    pair, answers = device.settings.aggregators, device.memory.answers.receipt()
+    pair, answers = device.settings.aggregators, device.status.answers.receipt()
     return answers if pair is None else {**answers, "noise_added_by": pair.placement}
 
 
@@ -384,6 +406,12 @@ def _json(document: object) -> bytes:
 
 
 def _report(device: Personalizer, report_id: str) -> bytes | None:
-    found = (one for one in device.memory.disclosures.values() if one.report_id == report_id)
+    found = (
+        one for one in device.status.disclosures.values() if one.report_id == report_id
+    )
     disclosure = next(found, None)
-    return None if disclosure is None or disclosure.dropped else device.sent_bytes(disclosure)
+    return (
+        None
+        if disclosure is None or disclosure.dropped
+        else device.sharing.sent_bytes(disclosure)
+    )

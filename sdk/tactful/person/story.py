@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from tactful.device.catalog import Catalog, Item
 from tactful.device.consent import PURPOSES
-from tactful.device.memory import Disclosure, Memory
 from tactful.device.personalizer import Personalizer
-from tactful.device.ranking.picks import Foreseen, WhyNot
+from tactful.device.ranking.results import PreviewedItem, WhyNot
+from tactful.device.state.device_state import DeviceState, Disclosure
 from tactful.device.vault import Vault
 
 ASKED = tuple(purpose for purpose in PURPOSES if purpose != "essential")
@@ -20,7 +20,7 @@ MOST_ROWS = 50  # of each list; the export has all
 
 
 @dataclass(frozen=True)
-class Interest:
+class ItemBelief:
     """One item the device has a belief about: how strong from -1 to 1, and where it comes from.
 
     With a `scope` the belief is of all that shares it, such as "less of this category".
@@ -37,7 +37,7 @@ class Interest:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ItemExposures:
     """How often an item was shown, and on which day last."""
 
     title: str
@@ -46,7 +46,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Switch:
+class ConsentSwitch:
     """One purpose: whether it is allowed now, since when, and what stands against it."""
 
     purpose: str
@@ -57,7 +57,7 @@ class Switch:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentReport:
     """One report: what it was, and epsilon in all once it was made."""
 
     day: str
@@ -66,13 +66,13 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Story:
+class PageContent:
     """Everything on the page."""
 
-    interests: tuple[Interest, ...]
-    seen: tuple[Seen, ...]
-    switches: tuple[Switch, ...]
-    sent: tuple[Sent, ...]
+    interests: tuple[ItemBelief, ...]
+    seen: tuple[ItemExposures, ...]
+    switches: tuple[ConsentSwitch, ...]
+    sent: tuple[SentReport, ...]
     budget: float
     spent: float
     model: str
@@ -86,21 +86,21 @@ class Story:
     paused: bool
     records: int
     list_known: bool  # whether the app's items are at hand
-    list_now: tuple[Foreseen, ...]
+    list_now: tuple[PreviewedItem, ...]
     asked: str  # what the person asked about, "" for nothing
     answers: tuple[WhyNot, ...]
 
 
-def story(device: Personalizer, *, asked: str = "", lists: bool = True) -> Story:
+def story(device: Personalizer, *, asked: str = "", lists: bool = True) -> PageContent:
     """What `device` knows, showed, was told and sent; why what is `asked` about is not shown.
 
     `lists` False: the app's items are not at hand, so that no list of it can be told.
     """
     from tactful.privacy.lifetime import spent_epsilon
 
-    memory, catalog, pair = device.memory, device.catalog, device.settings.aggregators
+    memory, catalog, pair = device.status, device.catalog, device.settings.aggregators
     kinds = Counter(str(one["kind"]) for one in _records(device))
-    return Story(
+    return PageContent(
         interests=_interests(memory, catalog, set(device.controls.muted)),
         seen=_seen(device, catalog),
         switches=tuple(_switch(memory, purpose) for purpose in ASKED),
@@ -118,7 +118,9 @@ def story(device: Personalizer, *, asked: str = "", lists: bool = True) -> Story
         paused=memory.paused,
         records=kinds.total(),
         list_known=lists,
-        list_now=tuple(device.foresee(LISTED, surface=_surface(device))) if lists else (),
+        list_now=tuple(device.explain.preview(LISTED, surface=_surface(device)))
+        if lists
+        else (),
         asked=asked,
         answers=_answers(device, asked),
     )
@@ -130,7 +132,9 @@ def _answers(device: Personalizer, asked: str) -> tuple[WhyNot, ...]:
     found = [one for one in device.catalog if words and words in one.title.casefold()]
     found.sort(key=lambda item: (len(item.title), item.title))
     surface = _surface(device)
-    return tuple(device.why_not(one.id, surface=surface) for one in found[:MOST_ANSWERS])
+    return tuple(
+        device.explain.why_not(one.id, surface=surface) for one in found[:MOST_ANSWERS]
+    )
 
 
 def _surface(device: Personalizer) -> str:
@@ -157,7 +161,7 @@ def _event_item(body: Mapping[str, object]) -> str | None:
 
 
 def _records(device: Personalizer) -> list[dict[str, object]]:
-    records = device.export()["records"]
+    records = device.rights.export()["records"]
     return records if isinstance(records, list) else []
 
 
@@ -166,20 +170,24 @@ def _arms(device: Personalizer) -> list[dict[str, object]]:
 
 
 def _interests(
-    memory: Memory, catalog: Catalog, muted: set[tuple[str, str]]
-) -> tuple[Interest, ...]:
-    items = {("", item_id): belief for item_id, belief in memory.profile.beliefs.items()}
+    memory: DeviceState, catalog: Catalog, muted: set[tuple[str, str]]
+) -> tuple[ItemBelief, ...]:
+    items = {
+        ("", item_id): belief for item_id, belief in memory.profile.beliefs.items()
+    }
     beliefs = {**items, **memory.profile.opinions}  # by (scope, item id)
     newest = max((at for one in beliefs.values() for _, at in one.dates), default=0)
     strengths = {what: belief.at(newest) for what, belief in beliefs.items()}
     widest = max((abs(one) for one in strengths.values()), default=1.0) or 1.0
     ordered = sorted(strengths, key=lambda what: (-abs(strengths[what]), what))
     return tuple(
-        Interest(
+        ItemBelief(
             item_id,
             _shared(catalog, item_id, scope) if scope else _title(catalog, item_id),
             strengths[scope, item_id] / widest,
-            tuple((kind, _day(at // 1000)) for kind, at in beliefs[scope, item_id].dates),
+            tuple(
+                (kind, _day(at // 1000)) for kind, at in beliefs[scope, item_id].dates
+            ),
             memory.interests.get(("item", item_id), 1.0) > 0,
             ("item", item_id) in muted,
             scope or None,
@@ -194,20 +202,23 @@ def _shared(catalog: Catalog, item_id: str, scope: str) -> str:
     return str(told or _title(catalog, item_id))
 
 
-def _seen(device: Personalizer, catalog: Catalog) -> tuple[Seen, ...]:
+def _seen(device: Personalizer, catalog: Catalog) -> tuple[ItemExposures, ...]:
     times: Counter[str] = Counter()
     last: dict[str, int] = {}
-    for event in device.events():
+    for event in device.rights.events():
         if event.kind == "impression" and event.item_id is not None:
             times[event.item_id] += 1
             last[event.item_id] = event.at_ms // 1000
     newest = sorted(times, key=lambda item_id: (-last[item_id], item_id))[:MOST_ROWS]
-    return tuple(Seen(_title(catalog, one), times[one], _day(last[one])) for one in newest)
+    return tuple(
+        ItemExposures(_title(catalog, one), times[one], _day(last[one]))
+        for one in newest
+    )
 
 
-def _switch(memory: Memory, purpose: str) -> Switch:
+def _switch(memory: DeviceState, purpose: str) -> ConsentSwitch:
     answered = memory.answers.newest.get(purpose)
-    return Switch(
+    return ConsentSwitch(
         purpose=purpose,
         granted=answered is not None and answered.state == "granted",
         allowed=memory.consent.allows(purpose),
@@ -216,18 +227,19 @@ def _switch(memory: Memory, purpose: str) -> Switch:
     )
 
 
-def _sent(memory: Memory, delta: float) -> tuple[Sent, ...]:
+def _sent(memory: DeviceState, delta: float) -> tuple[SentReport, ...]:
     from tactful.privacy.lifetime import spent_epsilons
 
     charges = memory.ledger.charges
     tasks = (charge.task_id for charge in charges)
     after = dict(zip(tasks, spent_epsilons(charges, delta), strict=True))
     return tuple(
-        Sent(_day(one.at), one, after.get(one.task_id)) for one in memory.disclosures.values()
+        SentReport(_day(one.at), one, after.get(one.task_id))
+        for one in memory.disclosures.values()
     )
 
 
-def _model(memory: Memory) -> str:
+def _model(memory: DeviceState) -> str:
     if memory.adoption is None:
         return ""
     return str(memory.adoption.version)
@@ -237,7 +249,9 @@ def _weekly(limits: dict[str, object] | None) -> int | None:
     rules = [] if limits is None else limits.get("rules")
     if not isinstance(rules, list):
         return None
-    return next((int(one["limit"]) for one in rules if one.get("id") == "own-week"), None)
+    return next(
+        (int(one["limit"]) for one in rules if one.get("id") == "own-week"), None
+    )
 
 
 def _title(catalog: Catalog, item_id: str) -> str:

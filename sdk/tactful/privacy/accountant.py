@@ -13,15 +13,23 @@ from fractions import Fraction
 from typing import Literal
 
 from tactful.errors import InvalidInput
-from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease, Placement, PrivacyUnit
+from tactful.privacy.mechanism import (
+    Adjacency,
+    Family,
+    GaussianRelease,
+    Placement,
+    PrivacyUnit,
+)
 
-SIGMA2_DENOMINATOR = 1 << 16  # fine enough to waste < 1e-4 of the budget from sigma 0.5 up
+SIGMA2_DENOMINATOR = (
+    1 << 16
+)  # fine enough to waste < 1e-4 of the budget from sigma 0.5 up
 LEAST_MU, MOST_MU = 1e-9, 1e6
 MEANINGFUL = 40.0  # epsilon; the sampled noise costs delta < 1e-11 up to here
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class PrivacyClaim:
     """What a training promises; `epsilon` is the Gaussian number and `class_` how sure it is.
 
     `rho` is the exact sum of all releases. `epsilon_rho` is proved for both families.
@@ -44,7 +52,7 @@ class Claim:
         return self.epsilon if self.class_ == "PROVED" else self.epsilon_rho
 
 
-def claim(releases: Sequence[GaussianRelease], delta: float) -> Claim:
+def claim(releases: Sequence[GaussianRelease], delta: float) -> PrivacyClaim:
     """The claim of all `releases` together, chosen adaptively or not.
 
     Raises InvalidInput if there are none, or if they differ in adjacency or unit.
@@ -54,7 +62,7 @@ def claim(releases: Sequence[GaussianRelease], delta: float) -> Claim:
     rho = sum((release.rho for release in releases), Fraction(0))
     proved = all(release.family == "rounded_gaussian" for release in releases)
     swapped = rho * (4 if adjacency == Adjacency.ZERO_OUT else 1)
-    return Claim(
+    return PrivacyClaim(
         rho=rho,
         mu=mu_from_rho(rho),
         epsilon=_epsilon_of(releases, rho, delta),
@@ -79,7 +87,9 @@ def sigma2_for(norm_bound2: int, mu: float, share: float) -> Fraction:
     Rounded up, so that the claim holds; the denominator is a power of two.
     """
     if not (0 < share <= 1):
-        raise InvalidInput("share", f"{share!r} is not in (0, 1]", "use a share of the budget")
+        raise InvalidInput(
+            "share", f"{share!r} is not in (0, 1]", "use a share of the budget"
+        )
     _checked("mu", mu)
     exact = norm_bound2 / (Fraction(mu) ** 2 * Fraction(share))
     return Fraction(math.ceil(exact * SIGMA2_DENOMINATOR), SIGMA2_DENOMINATOR)
@@ -89,7 +99,9 @@ def delta_for(mu: float, epsilon: float) -> float:
     """The delta at which a mechanism of Gaussian parameter `mu` has this `epsilon` >= 0."""
     _checked("mu", mu)
     if not (math.isfinite(epsilon) and epsilon >= 0):
-        raise InvalidInput("epsilon", f"{epsilon!r} is not >= 0", "use a finite number >= 0")
+        raise InvalidInput(
+            "epsilon", f"{epsilon!r} is not >= 0", "use a finite number >= 0"
+        )
     return math.exp(_log_delta(mu, epsilon))
 
 
@@ -130,11 +142,15 @@ def epsilon_from_rho(rho: Fraction | float, delta: float) -> float:
         1.0,
         1 + math.sqrt(target / cost),
     )[1]
-    epsilon = alpha * cost + math.log1p(-1 / alpha) + (target - math.log(alpha)) / (alpha - 1)
+    epsilon = (
+        alpha * cost + math.log1p(-1 / alpha) + (target - math.log(alpha)) / (alpha - 1)
+    )
     return max(epsilon, 0.0)
 
 
-def _epsilon_of(releases: Sequence[GaussianRelease], rho: Fraction, delta: float) -> float:
+def _epsilon_of(
+    releases: Sequence[GaussianRelease], rho: Fraction, delta: float
+) -> float:
     """The Gaussian epsilon, with the distance of the sampled noise taken off delta first.
 
     Beyond MEANINGFUL no claim protects anybody, and the distance is left out.
@@ -145,7 +161,9 @@ def _epsilon_of(releases: Sequence[GaussianRelease], rho: Fraction, delta: float
         return epsilon
     slack = (1 + math.exp(epsilon)) * sum(_draw_distance(one) for one in releases)
     if slack >= delta:
-        raise InvalidInput("delta", f"{delta!r} is below what sampling resolves", "raise delta")
+        raise InvalidInput(
+            "delta", f"{delta!r} is below what sampling resolves", "raise delta"
+        )
     return epsilon_for(mu, delta - slack)
 
 
@@ -176,12 +194,16 @@ def _log_mills(point: float) -> float:
         tail = math.erfc(point / math.sqrt(2)) / 2
         return math.log(tail) + point * point / 2 + math.log(2 * math.pi) / 2
     denominator = point
-    for term in range(60, 0, -1):  # Laplace's continued fraction; 60 terms suffice from 8 on
+    for term in range(
+        60, 0, -1
+    ):  # Laplace's continued fraction; 60 terms suffice from 8 on
         denominator = point + term / denominator
     return -math.log(denominator)
 
 
-def _bisect(holds: Callable[[float], bool], low: float, high: float) -> tuple[float, float]:
+def _bisect(
+    holds: Callable[[float], bool], low: float, high: float
+) -> tuple[float, float]:
     """The neighbouring floats between which `holds` turns from true (at `low`) to false."""
     while low < (middle := low + (high - low) / 2) < high:
         low, high = (middle, high) if holds(middle) else (low, middle)
@@ -192,16 +214,22 @@ def _shared_terms(releases: Sequence[GaussianRelease]) -> tuple[Adjacency, Priva
     terms = {(release.adjacency, release.unit) for release in releases}
     if len(terms) != 1:
         raise InvalidInput(
-            "releases", f"{len(terms)} kinds of neighbours in one claim", "claim each kind alone"
+            "releases",
+            f"{len(terms)} kinds of neighbours in one claim",
+            "claim each kind alone",
         )
     return terms.pop()
 
 
 def _checked(field: str, value: float) -> None:
     if not (math.isfinite(value) and value > 0):
-        raise InvalidInput(field, f"{value!r} is not above 0", "use a finite number above 0")
+        raise InvalidInput(
+            field, f"{value!r} is not above 0", "use a finite number above 0"
+        )
 
 
 def _checked_delta(delta: float) -> None:
     if not 0 < delta < 1:
-        raise InvalidInput("delta", f"{delta!r} is not in (0, 1)", "use 1e-6, or 1/(10 devices)")
+        raise InvalidInput(
+            "delta", f"{delta!r} is not in (0, 1)", "use 1e-6, or 1/(10 devices)"
+        )

@@ -38,7 +38,9 @@ class Charge:
     def __post_init__(self) -> None:
         if not isinstance(self.rho, Fraction) or self.rho <= 0:
             raise InvalidInput(
-                "charge.rho", f"{self.rho!r} is not a fraction above 0", "use the task's rho"
+                "charge.rho",
+                f"{self.rho!r} is not a fraction above 0",
+                "use the task's rho",
             )
 
     @property
@@ -97,10 +99,15 @@ class Step:
         """The step that `body` describes; raises VaultDamaged if it describes none."""
         for state in LATER:
             if body.get("state") == state:
-                task_id, report_id = str(body.get("task_id")), str(body.get("report_id"))
+                task_id, report_id = (
+                    str(body.get("task_id")),
+                    str(body.get("report_id")),
+                )
                 time = body.get("time")
                 if isinstance(time, int):
-                    return cls(state=state, task_id=task_id, time=time, report_id=report_id)
+                    return cls(
+                        state=state, task_id=task_id, time=time, report_id=report_id
+                    )
         raise VaultDamaged("ledger: a recorded step cannot be read")
 
 
@@ -126,7 +133,9 @@ class Ledger:
         whole = [("cap", self.cap), ("zcdp_cap", self.zcdp_cap or Fraction(0))]
         for name, cap in (*whole, *self.caps.items(), *self.zcdp_caps.items()):
             if not isinstance(cap, Fraction | int) or cap < 0:
-                raise InvalidInput(f"budget.{name}", f"{cap!r} is below 0", "use a fraction >= 0")
+                raise InvalidInput(
+                    f"budget.{name}", f"{cap!r} is below 0", "use a fraction >= 0"
+                )
 
     @cached_property
     def charges(self) -> tuple[Charge, ...]:
@@ -158,7 +167,9 @@ class Ledger:
         purpose, spent = charge.purpose, self.spent_on(charge.purpose)
         most_on = self._most_on(purpose, charge)
         if most_on is not None and spent + charge.rho > most_on:
-            raise BudgetExhausted(_refusal(f"budget for {purpose}", charge, spent, most_on))
+            raise BudgetExhausted(
+                _refusal(f"budget for {purpose}", charge, spent, most_on)
+            )
         return self.recorded(charge)
 
     def _most(self, charges: Iterable[Charge]) -> Fraction:

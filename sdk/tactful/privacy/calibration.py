@@ -19,8 +19,17 @@ from tactful.privacy.accountant import (
 from tactful.privacy.mechanism import RHO_GRID, Family, GaussianRelease, Placement
 from tactful.privacy.shares import LEAST_SIGMA2
 
-MISSING = (Fraction(0), Fraction(1, 10), Fraction(3, 10), Fraction(1, 2), Fraction(9, 10))
-STEP, STEPS = Fraction(1, 16), 256  # squared levels; after 16 of them tau is below 10^-60
+MISSING = (
+    Fraction(0),
+    Fraction(1, 10),
+    Fraction(3, 10),
+    Fraction(1, 2),
+    Fraction(9, 10),
+)
+STEP, STEPS = (
+    Fraction(1, 16),
+    256,
+)  # squared levels; after 16 of them tau is below 10^-60
 
 
 def rho_within(epsilon: float, delta: float, family: Family) -> float:
@@ -51,7 +60,9 @@ def noise_for(
     """
     if placement == Placement.AGGREGATOR:
         return "rounded_gaussian", sigma2_for(norm_bound, mu_for(epsilon, delta), share)
-    allowed = Fraction(rho_within(epsilon, delta, "discrete_gaussian")) * Fraction(share)
+    allowed = Fraction(rho_within(epsilon, delta, "discrete_gaussian")) * Fraction(
+        share
+    )
     adders = honest if placement == Placement.DEVICES else 1
     exact = _up(Fraction(norm_bound) / (2 * allowed * adders))
     if placement == Placement.LOCAL:
@@ -68,13 +79,17 @@ def noise_for(
     for sigma2 in _growing(priced.sigma2):
         if replace(priced, sigma2=sigma2).rho <= allowed:
             return "discrete_gaussian", sigma2
-    raise InvalidInput("epsilon", f"{epsilon} costs less than is resolved", "claim a larger one")
+    raise InvalidInput(
+        "epsilon", f"{epsilon} costs less than is resolved", "claim a larger one"
+    )
 
 
 def epsilon_missing(rho: Fraction, delta: float, missing: Fraction) -> float:
     """The Gaussian epsilon when this part of the noise's variance is not there."""
     if not 0 <= missing < 1:
-        raise InvalidInput("missing", f"{missing} is not in [0, 1)", "some noise must be left")
+        raise InvalidInput(
+            "missing", f"{missing} is not in [0, 1)", "some noise must be left"
+        )
     return epsilon_for(mu_from_rho(rho / (1 - missing)), delta)
 
 

@@ -26,10 +26,15 @@ from tactful.privacy.mechanism import read_family
 Entropy = Callable[[int], bytes]
 Limbs = NDArray[np.uint64]
 
-LEAST_SIGMA2, MOST_SIGMA = Fraction(1, 16), 32_768  # in levels; a larger table costs seconds
+LEAST_SIGMA2, MOST_SIGMA = (
+    Fraction(1, 16),
+    32_768,
+)  # in levels; a larger table costs seconds
 TAIL = 14  # in sigmas: what lies beyond weighs less than 2^-140
 LAPLACE_TAIL = 98  # in scales, for the same
-MOST_SCALE = 4_681  # of Laplace noise, in levels: as long a table as the widest Gaussian's
+MOST_SCALE = (
+    4_681  # of Laplace noise, in levels: as long a table as the widest Gaussian's
+)
 Law = Literal["rounded_gaussian", "discrete_gaussian", "discrete_laplace"]
 DIGITS = 80  # the recurrences lose at most 12 of them
 LANES = 16_384  # drawn at a time, so that a step's arrays stay in the cache
@@ -87,12 +92,18 @@ class NoiseTable:
 
         Every draw takes the same steps, whatever its value.
         """
-        words = np.frombuffer(entropy(8 * count), dtype="<u8").astype(np.uint64, copy=False)
+        words = np.frombuffer(entropy(8 * count), dtype="<u8").astype(
+            np.uint64, copy=False
+        )
         places = np.empty(count, dtype=np.int64)
         for start in range(0, count, LANES):
-            places[start : start + LANES] = _bisect(self.high, words[start : start + LANES])
+            places[start : start + LANES] = _bisect(
+                self.high, words[start : start + LANES]
+            )
         for lane in np.flatnonzero(self.high[places] == words):
-            places[lane] = self._settle(int(words[lane]), int.from_bytes(entropy(8), "little"))
+            places[lane] = self._settle(
+                int(words[lane]), int.from_bytes(entropy(8), "little")
+            )
         return places + self.lowest
 
     def threshold(self, number: int) -> int:
@@ -109,16 +120,23 @@ class NoiseTable:
     def masses(self) -> NDArray[np.float64]:
         """The probabilities of `lowest`, `lowest` + 1, ... -`lowest`, to double precision."""
         last = -self.lowest
-        marks = [0, *(self.threshold(number) for number in range(self.lowest, last + 1))]
+        marks = [
+            0,
+            *(self.threshold(number) for number in range(self.lowest, last + 1)),
+        ]
         differences = (after - before for before, after in pairwise(marks))
-        return np.fromiter((mass / (1 << 128) for mass in differences), float, last * 2 + 1)
+        return np.fromiter(
+            (mass / (1 << 128) for mass in differences), float, last * 2 + 1
+        )
 
     @property
     def variance(self) -> Fraction:
         """The exact variance of a draw, in squared levels."""
         upper = ((1 << 128) - self.threshold(number) for number in range(-self.lowest))
         # E[X^2] = 2 sum of (2k + 1) P(X > k) over k >= 0, for a symmetric law
-        return Fraction(2 * sum((2 * k + 1) * tail for k, tail in enumerate(upper)), 1 << 128)
+        return Fraction(
+            2 * sum((2 * k + 1) * tail for k, tail in enumerate(upper)), 1 << 128
+        )
 
     @property
     def distance(self) -> Fraction:
@@ -159,7 +177,9 @@ def _table(law: Law, spread: Fraction) -> NoiseTable:
     with localcontext(Context(prec=DIGITS)):
         weights = _laplace(spread) if laplace else _masses(law, spread)
         upper = _upper_tails(list(islice(weights, last + 1)))
-    lower = [(1 << 128) - 1 - tail for tail in reversed(upper)]  # floor(2^128 (1 - tail))
+    lower = [
+        (1 << 128) - 1 - tail for tail in reversed(upper)
+    ]  # floor(2^128 (1 - tail))
     return _limbs(law, spread, -last, upper + lower)
 
 
@@ -174,7 +194,10 @@ def _ceil_root(square: Fraction) -> int:
 
 def _laplace(scale: Fraction) -> Iterator[Decimal]:
     """The probabilities of 0, 1, ..., up to one common factor."""
-    ratio, weight = (-Decimal(scale.denominator) / Decimal(scale.numerator)).exp(), Decimal(1)
+    ratio, weight = (
+        (-Decimal(scale.denominator) / Decimal(scale.numerator)).exp(),
+        Decimal(1),
+    )
     while True:
         yield weight
         weight *= ratio
@@ -197,7 +220,9 @@ def _masses(law: Law, sigma2: Fraction) -> Iterator[Decimal]:
     ratio, square, weight = (-inverse / 2).exp(), (-inverse).exp(), Decimal(1)
     for number in whole_numbers():
         rounded = law == "rounded_gaussian"
-        yield weight * _interval(number * inverse / 2, inverse / 4) if rounded else weight
+        yield (
+            weight * _interval(number * inverse / 2, inverse / 4) if rounded else weight
+        )
         weight, ratio = weight * ratio, ratio * square
 
 
@@ -217,7 +242,9 @@ def _interval(product: Decimal, square: Decimal) -> Decimal:
             return total
 
 
-def _limbs(law: Law, spread: Fraction, lowest: int, thresholds: list[int]) -> NoiseTable:
+def _limbs(
+    law: Law, spread: Fraction, lowest: int, thresholds: list[int]
+) -> NoiseTable:
     """The thresholds in two limbs, filled up to a power of two with ones nothing can pass."""
     size = 1 << len(thresholds).bit_length()
     words = b"".join(threshold.to_bytes(16, "little") for threshold in thresholds)

@@ -22,7 +22,7 @@ class Spent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lifetime:
+class LifetimeSpending:
     """The whole cost so far, its parts, and the cap as epsilon; nothing here ever leaves."""
 
     whole: Spent
@@ -33,10 +33,10 @@ class Lifetime:
     delta: float
 
 
-def lifetime(ledger: Ledger, delta: float, now: int) -> Lifetime:
+def lifetime(ledger: Ledger, delta: float, now: int) -> LifetimeSpending:
     """What `ledger` says at `now`, unix seconds of the ledger's own time."""
     charges = ledger.charges
-    return Lifetime(
+    return LifetimeSpending(
         whole=_spent(charges, delta),
         year=_spent((one for one in charges if one.time > now - YEAR_SECONDS), delta),
         purposes={
@@ -57,7 +57,11 @@ def epsilon_of(rho: Fraction, delta: float, *, gaussian: bool) -> float:
     """
     if not rho:
         return 0.0
-    return epsilon_for(mu_from_rho(rho), delta) if gaussian else epsilon_from_rho(rho, delta)
+    return (
+        epsilon_for(mu_from_rho(rho), delta)
+        if gaussian
+        else epsilon_from_rho(rho, delta)
+    )
 
 
 def spent_epsilons(charges: Iterable[Charge], delta: float) -> Iterator[float]:

@@ -17,7 +17,9 @@ from tactful.privacy.shares import NoiseShares
 
 Family = Literal["rounded_gaussian", "discrete_gaussian"]
 FAMILIES: tuple[Family, ...] = ("rounded_gaussian", "discrete_gaussian")
-RHO_GRID = 1 << 24  # a ceiling is rounded up to it, so that every machine stores the same fraction
+RHO_GRID = (
+    1 << 24
+)  # a ceiling is rounded up to it, so that every machine stores the same fraction
 
 
 class Adjacency(StrEnum):
@@ -97,17 +99,23 @@ class GaussianRelease:
         _positive("gamma2", self.gamma2)
         _positive("n_min", self.n_min)
         if self.family not in FAMILIES:
-            raise InvalidInput("family", f"{self.family!r} is unknown", f"use one of {FAMILIES}")
+            raise InvalidInput(
+                "family", f"{self.family!r} is unknown", f"use one of {FAMILIES}"
+            )
         _member("adjacency", self.adjacency, Adjacency)
         _member("unit", self.unit, PrivacyUnit)
         _member("placement", self.placement, Placement)
         if self.sampling != Sampling.ALL:
             raise InvalidInput(
-                "sampling", f"{self.sampling} has no exact rho", "count everybody who reports"
+                "sampling",
+                f"{self.sampling} has no exact rho",
+                "count everybody who reports",
             )
         if self.placement == Placement.DEVICES:
             if self.family != "discrete_gaussian":
-                raise InvalidInput("family", f"no sum of {self.family} is priced", FAMILIES[1])
+                raise InvalidInput(
+                    "family", f"no sum of {self.family} is priced", FAMILIES[1]
+                )
             _ = self._shares.checked()
 
     @property
@@ -150,7 +158,9 @@ class GaussianRelease:
     def from_event(cls, event: Mapping[str, object]) -> GaussianRelease:
         """The release of stored values; raises InvalidInput naming the first that is wrong."""
         if set(event) != set(cls.__dataclass_fields__):
-            raise InvalidInput("event", f"its fields are {sorted(event)}", "store a whole event")
+            raise InvalidInput(
+                "event", f"its fields are {sorted(event)}", "store a whole event"
+            )
         return cls(
             norm_bound=_whole("norm_bound", event["norm_bound"]),
             sigma2=read_fraction("sigma2", event["sigma2"]),
@@ -212,7 +222,9 @@ def read_fraction(field: str, value: object) -> Fraction:
     """A stored fraction; raises InvalidInput for a float, a sign or a zero below the line."""
     text = str(value)
     if not re.fullmatch(r"[0-9]{1,400}/[1-9][0-9]{0,400}", text):
-        raise InvalidInput(field, f"{text[:40]!r} is no fraction", 'write "numerator/denominator"')
+        raise InvalidInput(
+            field, f"{text[:40]!r} is no fraction", 'write "numerator/denominator"'
+        )
     return Fraction(text)
 
 
@@ -237,14 +249,20 @@ def _one_of(field: str, value: object, kind: type[Kind]) -> Kind:
     for member in kind:
         if value == str(member):
             return member
-    raise InvalidInput(field, f"{value!r} is unknown", f"use one of {[str(m) for m in kind]}")
+    raise InvalidInput(
+        field, f"{value!r} is unknown", f"use one of {[str(m) for m in kind]}"
+    )
 
 
 def _positive(field: str, value: Fraction | int) -> None:
     if not isinstance(value, int | Fraction) or isinstance(value, bool) or value <= 0:
-        raise InvalidInput(field, f"{value!r} is not an exact number above 0", "correct the task")
+        raise InvalidInput(
+            field, f"{value!r} is not an exact number above 0", "correct the task"
+        )
 
 
 def _member(field: str, value: str, kind: type[StrEnum]) -> None:
     if not isinstance(value, kind):
-        raise InvalidInput(field, f"{value!r} is unknown", f"use one of {[str(m) for m in kind]}")
+        raise InvalidInput(
+            field, f"{value!r} is unknown", f"use one of {[str(m) for m in kind]}"
+        )

@@ -55,7 +55,9 @@ def sampled_gaussian(
     )
 
 
-def fixed_size_gaussian(mu: float, rate: float, interval: float = INTERVAL) -> PrivacyLoss:
+def fixed_size_gaussian(
+    mu: float, rate: float, interval: float = INTERVAL
+) -> PrivacyLoss:
     """A Gaussian on a batch of fixed size, one device replaced; `mu` is of the replacement, 2C/s.
 
     The realised pair (1-q) N(0, s^2) + q N(2C, s^2) against N(0, s^2), made symmetric: not the
@@ -79,17 +81,23 @@ def noise(table: NoiseTable, shift: int, interval: float = INTERVAL) -> PrivacyL
 def moved(masses: Floats, shift: int, interval: float = INTERVAL) -> PrivacyLoss:
     """A law on neighbouring whole numbers against itself moved by `shift` of them."""
     if shift < 1:
-        raise InvalidInput("shift", f"{shift!r} is below 1", "use the sensitivity in levels")
+        raise InvalidInput(
+            "shift", f"{shift!r} is below 1", "use the sensitivity in levels"
+        )
     here = np.concatenate([masses, np.zeros(shift)])
     there = np.concatenate([np.zeros(shift), masses])
     return finite(here, there, interval)
 
 
-def randomized_response(epsilon: float, answers: int, interval: float = INTERVAL) -> PrivacyLoss:
+def randomized_response(
+    epsilon: float, answers: int, interval: float = INTERVAL
+) -> PrivacyLoss:
     """The true one of `answers`, e^epsilon times as likely as each other one; replaced."""
     _positive("epsilon", epsilon)
     if answers < 2:
-        raise InvalidInput("answers", f"{answers!r} is below 2", "offer two answers or more")
+        raise InvalidInput(
+            "answers", f"{answers!r} is below 2", "offer two answers or more"
+        )
     low = 1 / (math.exp(epsilon) + answers - 1)
     high = math.exp(epsilon) * low
     rest = (answers - 2) * low
@@ -117,7 +125,9 @@ class _Stick:
     def __call__(self, epsilons: Floats) -> Floats:
         place = np.searchsorted(self._losses, epsilons, side="right")
         with np.errstate(over="ignore", invalid="ignore"):
-            beyond = np.where(self._there[place] > 0, np.exp(epsilons) * self._there[place], 0.0)
+            beyond = np.where(
+                self._there[place] > 0, np.exp(epsilons) * self._there[place], 0.0
+            )
         deltas: Floats = np.clip(self._here[place] - beyond, 0.0, 1.0)
         return deltas
 
@@ -133,13 +143,17 @@ def gaussian_delta(mu: float, epsilons: Floats) -> Floats:
     deltas = np.empty_like(epsilons)
     deltas[tails] = density[tails] * (_mills(near[tails]) - _mills(far[tails]))
     low = ~tails
-    deltas[low] = _upper(near[low]) - np.exp(np.minimum(epsilons[low], 700)) * _upper(far[low])
+    deltas[low] = _upper(near[low]) - np.exp(np.minimum(epsilons[low], 700)) * _upper(
+        far[low]
+    )
     clipped: Floats = np.clip(deltas, 0.0, 1.0)
     return clipped
 
 
 def _upper(points: Floats) -> Floats:
-    return np.fromiter((math.erfc(p) for p in (points / math.sqrt(2)).tolist()), float) / 2
+    return (
+        np.fromiter((math.erfc(p) for p in (points / math.sqrt(2)).tolist()), float) / 2
+    )
 
 
 def _mills(points: Floats) -> Floats:
@@ -158,9 +172,13 @@ def _mills(points: Floats) -> Floats:
 
 def _positive(field: str, value: float | Fraction) -> None:
     if not (math.isfinite(value) and value > 0):
-        raise InvalidInput(field, f"{value!r} is not above 0", "use a finite number above 0")
+        raise InvalidInput(
+            field, f"{value!r} is not above 0", "use a finite number above 0"
+        )
 
 
 def _rate(rate: float) -> None:
     if not 0 < rate < 1:
-        raise InvalidInput("rate", f"{rate!r} is not in (0, 1)", "use the chance to take part")
+        raise InvalidInput(
+            "rate", f"{rate!r} is not in (0, 1)", "use the chance to take part"
+        )

@@ -35,7 +35,9 @@ class PrivacyLoss:
     infinite: float
 
     @classmethod
-    def of_curves(cls, forth: Curve, back: Curve, interval: float = INTERVAL) -> PrivacyLoss:
+    def of_curves(
+        cls, forth: Curve, back: Curve, interval: float = INTERVAL
+    ) -> PrivacyLoss:
         """The loss of a pair (P, Q) from delta of (P, Q) and of (Q, P), both at epsilon >= 0.
 
         Losses below 0 come from `back`, so that no difference of two large numbers is taken.
@@ -85,11 +87,15 @@ def epsilon_of(steps: Steps, delta: float) -> float:
     Raises InvalidInput if delta is below what cannot be bounded at any epsilon.
     """
     if not 0 < delta < 1:
-        raise InvalidInput("delta", f"{delta!r} is not in (0, 1)", "use 1e-6, or 1/(10 devices)")
+        raise InvalidInput(
+            "delta", f"{delta!r} is not in (0, 1)", "use 1e-6, or 1/(10 devices)"
+        )
     whole = composed(steps)
     epsilon = _quantile(whole, delta)
     if epsilon is None:
-        raise InvalidInput("delta", f"{delta!r} is below the mass of unbounded loss", "raise delta")
+        raise InvalidInput(
+            "delta", f"{delta!r} is below the mass of unbounded loss", "raise delta"
+        )
     return epsilon
 
 
@@ -117,7 +123,10 @@ def composed(steps: Steps) -> PrivacyLoss:
         lowest += count * loss.lowest
     masses = np.roll(np.fft.irfft(spectrum, size), lowest - first)
     return PrivacyLoss(
-        steps[0][0].interval, first, np.maximum(masses, 0.0), -math.expm1(finite) + 2 * TAIL
+        steps[0][0].interval,
+        first,
+        np.maximum(masses, 0.0),
+        -math.expm1(finite) + 2 * TAIL,
     )
 
 
@@ -126,7 +135,9 @@ def _window(steps: Steps) -> tuple[int, int]:
     interval = steps[0][0].interval
     ends = []
     for sign in (-1, 1):
-        moments = sum((count * loss.log_moments(sign) for loss, count in steps), np.zeros(1))
+        moments = sum(
+            (count * loss.log_moments(sign) for loss, count in steps), np.zeros(1)
+        )
         bound = float(np.min((moments - math.log(TAIL)) / ORDERS))
         places = (
             count * (loss.lowest if sign < 0 else loss.lowest + len(loss.masses) - 1)
@@ -135,7 +146,9 @@ def _window(steps: Steps) -> tuple[int, int]:
         ends.append(min(math.ceil(bound / interval), sign * sum(places)))
     first, last = -ends[0], ends[1]
     if last - first > MOST_POINTS:
-        raise InvalidInput("steps", f"epsilon spans {(last - first) * interval:.0f}", "add noise")
+        raise InvalidInput(
+            "steps", f"epsilon spans {(last - first) * interval:.0f}", "add noise"
+        )
     return first, max(last, first)
 
 

@@ -19,14 +19,18 @@ def gaussian(rho: Fraction) -> list[float]:
 def sampled_gaussian(mu: float, rate: float) -> list[float]:
     """That of a Gaussian on a batch joined by each device's own coin (Mironov et al. 2019)."""
     if not (mu > 0 and 0 < rate < 1):
-        raise InvalidInput("rate", f"{rate!r} or mu {mu!r} is out of range", "use a rate in (0, 1)")
+        raise InvalidInput(
+            "rate", f"{rate!r} or mu {mu!r} is out of range", "use a rate in (0, 1)"
+        )
     return [_sampled(mu, rate, order) for order in ORDERS]
 
 
 def epsilon(divergences: Sequence[float], delta: float) -> float:
     """The epsilon at `delta` (Canonne, Kamath, Steinke 2020, Proposition 12)."""
     costs: list[float] = [
-        divergence + math.log1p(-1 / order) - (math.log(delta) + math.log(order)) / (order - 1)
+        divergence
+        + math.log1p(-1 / order)
+        - (math.log(delta) + math.log(order)) / (order - 1)
         for order, divergence in zip(ORDERS, divergences, strict=True)
     ]
     return max(min(costs), 0.0)

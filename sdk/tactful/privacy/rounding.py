@@ -29,7 +29,9 @@ def norm_bound(levels: int, box: int, dimension: int) -> int:
     return min((squares + roots) // twice**2, half * half * dimension)
 
 
-def round_within(values: NDArray[np.float64], bound: int, coins: Coins) -> NDArray[np.int64]:
+def round_within(
+    values: NDArray[np.float64], bound: int, coins: Coins
+) -> NDArray[np.int64]:
     """`values` rounded up or down at random until the squares sum to at most `bound`.
 
     `coins(n)` returns n random bytes. Coins that fail every test leave the rounding toward zero,

@@ -39,7 +39,9 @@ class SampledRounds:
                 "account every round in full",
             )
         if self.aggregator_sees:
-            raise _refusal("an aggregator sees who takes part", "account every round in full")
+            raise _refusal(
+                "an aggregator sees who takes part", "account every round in full"
+            )
         mu, rate = float(self.mu2) ** 0.5, float(self.rate)
         if self.sampling == Sampling.FIXED_SIZE:
             _require(self.adjacency, Adjacency.REPLACE_ONE, "a batch of fixed size")

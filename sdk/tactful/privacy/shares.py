@@ -13,7 +13,9 @@ from fractions import Fraction
 from tactful.errors import InvalidInput
 
 MOST_TERMS = 1 << 16  # of tau that are summed one by one; those after are smaller
-LEAST_SIGMA2 = Fraction(1)  # of one device's share, in squared levels: below it tau explodes
+LEAST_SIGMA2 = Fraction(
+    1
+)  # of one device's share, in squared levels: below it tau explodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,9 @@ class NoiseShares:
     def __post_init__(self) -> None:
         for name in ("norm_bound", "dimension", "honest"):
             if getattr(self, name) < 1:
-                raise InvalidInput(name, f"{getattr(self, name)} is below 1", "correct the task")
+                raise InvalidInput(
+                    name, f"{getattr(self, name)} is below 1", "correct the task"
+                )
         if self.sigma2 <= 0:
             raise InvalidInput("sigma2", f"{self.sigma2} is not above 0", "add noise")
 
@@ -52,6 +56,8 @@ class NoiseShares:
         """These shares, if a claim may rest on them; else InvalidInput."""
         if self.sigma2 < LEAST_SIGMA2:
             raise InvalidInput(
-                "sigma2", f"a share of {float(self.sigma2):.3g} squared levels", "use 1 or more"
+                "sigma2",
+                f"a share of {float(self.sigma2):.3g} squared levels",
+                "use 1 or more",
             )
         return self

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from tactful.errors import InvalidInput
 
-HOST = re.compile(r"(?P<name>localhost|[0-9.]+|\[[0-9a-f:.]+\])(:[0-9]*)?", re.IGNORECASE)
+HOST = re.compile(
+    r"(?P<name>localhost|[0-9.]+|\[[0-9a-f:.]+\])(:[0-9]*)?", re.IGNORECASE
+)
 
 
 def require_protected(field: str, url: str) -> None:
@@ -23,7 +25,9 @@ def _is_exposed(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:  # no client can connect to it either
         return False
-    return parts.scheme == "http" and parts.netloc != "" and not _is_loopback(parts.netloc)
+    return (
+        parts.scheme == "http" and parts.netloc != "" and not _is_loopback(parts.netloc)
+    )
 
 
 def _is_loopback(netloc: str) -> bool:

@@ -83,7 +83,9 @@ class HttpTransport:
                 f"{request.url}: no answer ({type(lost).__name__}); is the aggregator running?"
             ) from lost
         if len(body) > MAX_BODY:
-            raise TransportError(f"{request.url}: the answer is larger than {MAX_BODY} bytes")
+            raise TransportError(
+                f"{request.url}: the answer is larger than {MAX_BODY} bytes"
+            )
         named = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status, body, named)
 
@@ -92,5 +94,7 @@ class HttpTransport:
 
         if self._pool is None:
             patience = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-            self._pool = PoolManager(maxsize=CONNECTIONS, timeout=patience, retries=False)
+            self._pool = PoolManager(
+                maxsize=CONNECTIONS, timeout=patience, retries=False
+            )
         return self._pool

@@ -41,7 +41,9 @@ class Gadget:
     def written(self, field: Field, inputs: Elements) -> Elements:
         """Inputs (..., sides, chunk) in the order of the wires, (..., arity)."""
         *outer, _, _ = field.shape(inputs)
-        return field.reshape(np.ascontiguousarray(inputs.swapaxes(-1, -2)), *outer, self.arity)
+        return field.reshape(
+            np.ascontiguousarray(inputs.swapaxes(-1, -2)), *outer, self.arity
+        )
 
     def read(self, field: Field, wires: Elements) -> Elements:
         """The inverse of `written`."""
@@ -51,7 +53,9 @@ class Gadget:
     def factors(self, field: Field, inputs: Elements) -> tuple[Elements, Elements]:
         """What is multiplied, each (..., chunk)."""
         left, right = inputs[..., 0, :], inputs[..., self.sides - 1, :]
-        return left, field.add(right, field.constant(self.shift)) if self.shift else right
+        return left, field.add(
+            right, field.constant(self.shift)
+        ) if self.shift else right
 
     def evaluate(self, field: Field, inputs: Elements) -> Elements:
         """The sum of products."""
@@ -135,15 +139,22 @@ class Bits:
 
     def __init__(self, field: Field, most: int) -> None:
         if not 1 <= most < field.modulus // 2:
-            raise InvalidInput("max_measurement", f"{most} is out of range", "use a smaller one")
+            raise InvalidInput(
+                "max_measurement", f"{most} is out of range", "use a smaller one"
+            )
         self.field, self.most = field, most
         self.count = most.bit_length()
         self.last = most - (2 ** (self.count - 1) - 1)
 
     def write(self, values: Sequence[int] | NDArray[np.integer]) -> Elements:
         """The bits of each value, one value after the other."""
-        high = np.array([value >= 2 ** (self.count - 1) for value in values], dtype=bool)
-        rest = np.array(values, dtype=np.int64 if self.most < 2**62 else object) - high * self.last
+        high = np.array(
+            [value >= 2 ** (self.count - 1) for value in values], dtype=bool
+        )
+        rest = (
+            np.array(values, dtype=np.int64 if self.most < 2**62 else object)
+            - high * self.last
+        )
         bits = [rest >> place & 1 for place in range(self.count - 1)] + [high]
         flat = np.stack([bit.astype(np.int64) for bit in bits], axis=-1).reshape(-1)
         return self.field.from_integers(flat)
@@ -204,9 +215,13 @@ class AllBits(Circuit):
     over all calls (VDAF-08).
     """
 
-    def __init__(self, field: Field, length: int, chunk: int, *, per_call: bool) -> None:
+    def __init__(
+        self, field: Field, length: int, chunk: int, *, per_call: bool
+    ) -> None:
         if not (length >= 1 and 1 <= chunk <= MOST_CHUNK):
-            raise InvalidInput("chunk_length", f"{chunk} of {length}", f"use 1 to {MOST_CHUNK}")
+            raise InvalidInput(
+                "chunk_length", f"{chunk} of {length}", f"use 1 to {MOST_CHUNK}"
+            )
         self.field, self.length, self.per_call = field, length, per_call
         self.gadget, self.calls = Gadget(chunk), -(-length // chunk)
         self.joint_length = self.calls if per_call else 1
@@ -239,7 +254,9 @@ class AllBits(Circuit):
 class SumVec(AllBits):
     """A vector of whole numbers, each in [0, most]."""
 
-    def __init__(self, field: Field, length: int, most: int, chunk: int, *, per_call: bool) -> None:
+    def __init__(
+        self, field: Field, length: int, most: int, chunk: int, *, per_call: bool
+    ) -> None:
         self.bits = Bits(field, most)
         super().__init__(field, length * self.bits.count, chunk, per_call=per_call)
         self.output_length = length
@@ -271,7 +288,9 @@ class SumVec(AllBits):
 class Histogram(AllBits):
     """One bucket of many: all 0 or 1, and their sum is 1."""
 
-    def __init__(self, field: Field, length: int, chunk: int, *, per_call: bool) -> None:
+    def __init__(
+        self, field: Field, length: int, chunk: int, *, per_call: bool
+    ) -> None:
         super().__init__(field, length, chunk, per_call=per_call)
         self.output_length = length
         self.outputs_checked = 2 if per_call else 1
@@ -288,12 +307,16 @@ class Histogram(AllBits):
         """That all are bits, and that their sum is 1; VDAF-08 combines both."""
         field = self.field
         bits = field.total(results)
-        whole_sum = field.subtract(field.total(encoded), field.constant(field.inverse(shares)))
+        whole_sum = field.subtract(
+            field.total(encoded), field.constant(field.inverse(shares))
+        )
         both = field.zeros(*field.shape(bits), 2)
         both[..., 0], both[..., 1] = bits, whole_sum
         if self.per_call:
             return both
-        return field.total(field.multiply(field.powers(joint[..., 1], 2), both))[..., None]
+        return field.total(field.multiply(field.powers(joint[..., 1], 2), both))[
+            ..., None
+        ]
 
     def truncate(self, encoded: Elements) -> Elements:
         """What is summed."""
@@ -313,7 +336,9 @@ def chunked(field: Field, elements: Elements, calls: int, chunk: int) -> Element
 def whole(name: str, measurement: Measurement, most: int) -> int:
     """One whole number in [0, most]; raises InvalidInput."""
     if not isinstance(measurement, int | np.integer) or not 0 <= measurement <= most:
-        raise InvalidInput(name, f"{measurement!r} is not in [0, {most}]", "follow the task")
+        raise InvalidInput(
+            name, f"{measurement!r} is not in [0, {most}]", "follow the task"
+        )
     return int(measurement)
 
 

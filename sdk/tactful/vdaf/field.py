@@ -103,7 +103,9 @@ class Field(ABC):
 
     def constants(self, values: Iterable[int]) -> Elements:
         """A vector of whole numbers of any size, reduced."""
-        reduced = b"".join((value % self.modulus).to_bytes(self.size, "little") for value in values)
+        reduced = b"".join(
+            (value % self.modulus).to_bytes(self.size, "little") for value in values
+        )
         return self.read(reduced)
 
     def constant(self, value: int, *shape: int) -> Elements:
@@ -111,7 +113,8 @@ class Field(ABC):
         one = self.constants([value])
         return np.array(
             np.broadcast_to(
-                self.reshape(one, *[1] * len(shape or "1")), self.planes + (shape or (1,))
+                self.reshape(one, *[1] * len(shape or "1")),
+                self.planes + (shape or (1,)),
             )
         )
 
@@ -190,7 +193,9 @@ class Field(ABC):
                 columns[place] = columns[place] + whole if place in columns else whole
         empty = np.zeros((one.shape[-2], other.shape[-1]), dtype=np.int64)
         top = max(columns, default=0)
-        return self._from_columns([columns.get(place, empty) for place in range(top + 1)])
+        return self._from_columns(
+            [columns.get(place, empty) for place in range(top + 1)]
+        )
 
     def _limbs(self, elements: Elements) -> dict[int, Floats]:
         """The limbs that are not all 0, by their place."""
@@ -203,7 +208,8 @@ class Field(ABC):
     def signed_sums(self, signs: Floats, elements: Elements) -> Elements:
         """`signs` (n, k), each -1, 0 or 1, times a vector of k < 2^31 elements, shape (..., n)."""
         columns = [
-            (limb.astype(np.float64) @ signs.T).astype(np.int64) for limb in self.cut(elements)
+            (limb.astype(np.float64) @ signs.T).astype(np.int64)
+            for limb in self.cut(elements)
         ]
         return self._from_columns(columns)
 
@@ -240,14 +246,16 @@ class Field(ABC):
         encoded = self.encode(elements)
         step = self.size
         return [
-            int.from_bytes(encoded[at : at + step], "little") for at in range(0, len(encoded), step)
+            int.from_bytes(encoded[at : at + step], "little")
+            for at in range(0, len(encoded), step)
         ]
 
     def signed(self, elements: Elements) -> list[int]:
         """The same, above (p - 1) / 2 as the negative numbers they stand for."""
         half = (self.modulus - 1) // 2
         return [
-            value - self.modulus if value > half else value for value in self.integers(elements)
+            value - self.modulus if value > half else value
+            for value in self.integers(elements)
         ]
 
     def encode(self, elements: Elements) -> bytes:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.vdaf.field import BALANCE, BITS32, DIGIT, LIMB, Elements, Field, Ints, Shape
+from tactful.vdaf.field import (
+    BALANCE,
+    BITS32,
+    DIGIT,
+    LIMB,
+    Elements,
+    Field,
+    Ints,
+    Shape,
+)
 
 
 class Field128(Field):
@@ -40,7 +49,8 @@ class Field128(Field):
         for place in range(2 * self.limbs - 1):
             first = max(0, place - self.limbs + 1)
             terms = [
-                left[i] * right[place - i] for i in range(first, min(place, self.limbs - 1) + 1)
+                left[i] * right[place - i]
+                for i in range(first, min(place, self.limbs - 1) + 1)
             ]
             columns.append(np.asarray(sum(terms[1:], terms[0])))
         return self._from_columns(columns)
@@ -51,12 +61,18 @@ class Field128(Field):
         nothing = np.zeros(wide.shape, dtype=np.uint64)
         size = np.abs(wide).astype(np.uint64)
         positive = np.stack([np.where(wide < 0, nothing, size), nothing])
-        return self.subtract(positive, np.stack([np.where(wide < 0, size, nothing), nothing]))
+        return self.subtract(
+            positive, np.stack([np.where(wide < 0, size, nothing), nothing])
+        )
 
     def cut(self, elements: Elements) -> list[Ints]:
         """The balanced limbs of 22 bits, lowest first."""
         low, high = elements[0], elements[1]
-        digits = [low, low >> np.uint64(22), (low >> np.uint64(44)) | (high << np.uint64(20))]
+        digits = [
+            low,
+            low >> np.uint64(22),
+            (low >> np.uint64(44)) | (high << np.uint64(20)),
+        ]
         digits += [high >> np.uint64(2), high >> np.uint64(24), high >> np.uint64(46)]
         limbs, carry = [], np.int64(0)
         for digit in digits[:-1]:
@@ -70,7 +86,9 @@ class Field128(Field):
         up, down = np.uint64(LIMB), np.uint64(64 - LIMB)
         over = elements[1] >> down
         low = elements[0] << up
-        kept = self._once(low, (elements[1] << up) | (elements[0] >> down), np.zeros_like(low) > 0)
+        kept = self._once(
+            low, (elements[1] << up) | (elements[0] >> down), np.zeros_like(low) > 0
+        )
         nothing = np.zeros_like(over)
         raised = self.add(kept, np.stack([nothing, over * np.uint64(28)]))
         return self.subtract(raised, np.stack([over, nothing]))
@@ -89,7 +107,9 @@ class Field128(Field):
             np.stack([high[0] << BITS32, high[0] >> BITS32]),
             np.stack([nothing, low[1]]),
             self._once(nothing, high[1] << BITS32, nothing > 0),
-            self.subtract(np.stack([nothing, over * np.uint64(28)]), np.stack([over, nothing])),
+            self.subtract(
+                np.stack([nothing, over * np.uint64(28)]), np.stack([over, nothing])
+            ),
         ]
         total = np.stack([low[0], nothing])
         for part in parts:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.vdaf.field import BALANCE, BITS32, DIGIT, LIMB, M32, Elements, Field, Ints, Shape
+from tactful.vdaf.field import (
+    BALANCE,
+    BITS32,
+    DIGIT,
+    LIMB,
+    M32,
+    Elements,
+    Field,
+    Ints,
+    Shape,
+)
 
 
 class Field64(Field):
@@ -58,7 +68,9 @@ class Field64(Field):
 
     def cut(self, elements: Elements) -> list[Ints]:
         """The balanced limbs of 22 bits, lowest first; small negative numbers have only one."""
-        centred = np.where(elements > self._half, elements - self._p, elements).view(np.int64)
+        centred = np.where(elements > self._half, elements - self._p, elements).view(
+            np.int64
+        )
         limbs = []
         for _ in range(self.limbs - 1):
             limb = ((centred + BALANCE) & DIGIT) - BALANCE
@@ -68,10 +80,14 @@ class Field64(Field):
 
     def to_integers(self, elements: Elements) -> Ints:
         """Each element's centred representative: above (p - 1) / 2 it stands for a negative."""
-        return np.where(elements > self._half, elements - self._p, elements).view(np.int64)
+        return np.where(elements > self._half, elements - self._p, elements).view(
+            np.int64
+        )
 
     def _lifted(self, elements: Elements) -> Elements:
-        return self._folded(elements << np.uint64(LIMB), elements >> np.uint64(64 - LIMB))
+        return self._folded(
+            elements << np.uint64(LIMB), elements >> np.uint64(64 - LIMB)
+        )
 
     def _recombined(self, low: Elements, high: Elements) -> Elements:
         return self.add(low, self._folded(high << BITS32, high >> BITS32))

@@ -149,7 +149,8 @@ def _products(field: Field, left: Elements, right: Elements) -> Elements:
     """left right^T. The seeds are apart, for without them a prover's right side is small."""
     turned = right.swapaxes(-1, -2)
     return np.concatenate(
-        [field.matmul(left, turned[..., :1]), field.matmul(left, turned[..., 1:])], axis=-1
+        [field.matmul(left, turned[..., :1]), field.matmul(left, turned[..., 1:])],
+        axis=-1,
     )
 
 
@@ -180,7 +181,9 @@ def _skew(size: int) -> NDArray[np.int64]:
 def _crossing(field: Field, size: int) -> Elements:
     """-2/P 1/(w^d - 1) for each difference d of exponents, and 0 for d = 0; upright."""
     root, scale = field.root(size), -2 * field.inverse(size)
-    row = [0] + [scale * field.inverse(pow(root, d, field.modulus) - 1) for d in range(1, size)]
+    row = [0] + [
+        scale * field.inverse(pow(root, d, field.modulus) - 1) for d in range(1, size)
+    ]
     return field.reshape(field.constants(row), size, 1)
 
 
@@ -189,7 +192,10 @@ def _square_spectrum(field: Field, size: int) -> Elements:
     """The transform of T_0^2 at the odd points: T_k is T_0 turned, so squares are a convolution."""
     root, odd = field.root(size), field.root(2 * size)
     scale = -2 * field.inverse(size)
-    first = [scale * field.inverse(odd * pow(root, d, field.modulus) - 1) for d in range(size)]
+    first = [
+        scale * field.inverse(odd * pow(root, d, field.modulus) - 1)
+        for d in range(size)
+    ]
     return ntt.evaluate(field, field.constants([value * value for value in first]))
 
 

@@ -18,7 +18,13 @@ LEAST_PROOFS = 3  # over Field64 with joint randomness
 
 def count(version: Version, *, shares: int = 2) -> Prio3:
     """Prio3Count: how many said 1."""
-    return Prio3(version, version.id_of("count"), Count(FIELD64), version.turboshake, shares=shares)
+    return Prio3(
+        version,
+        version.id_of("count"),
+        Count(FIELD64),
+        version.turboshake,
+        shares=shares,
+    )
 
 
 def sum_(version: Version, most: int, *, shares: int = 2) -> Prio3:
@@ -26,20 +32,28 @@ def sum_(version: Version, most: int, *, shares: int = 2) -> Prio3:
     joint = version.number == VDAF_08.number
     _require_full(version, most)
     circuit = Sum(FIELD128 if joint else FIELD64, most, joint=joint)
-    return Prio3(version, version.id_of("sum"), circuit, version.turboshake, shares=shares)
+    return Prio3(
+        version, version.id_of("sum"), circuit, version.turboshake, shares=shares
+    )
 
 
-def sum_vec(version: Version, length: int, most: int, chunk: int, *, shares: int = 2) -> Prio3:
+def sum_vec(
+    version: Version, length: int, most: int, chunk: int, *, shares: int = 2
+) -> Prio3:
     """Prio3SumVec: vectors of whole numbers in [0, most], over Field128."""
     _require_full(version, most)
     circuit = SumVec(FIELD128, length, most, chunk, per_call=version.per_call)
-    return Prio3(version, version.id_of("sum_vec"), circuit, version.turboshake, shares=shares)
+    return Prio3(
+        version, version.id_of("sum_vec"), circuit, version.turboshake, shares=shares
+    )
 
 
 def histogram(version: Version, length: int, chunk: int, *, shares: int = 2) -> Prio3:
     """Prio3Histogram: one bucket of many."""
     circuit = Histogram(FIELD128, length, chunk, per_call=version.per_call)
-    return Prio3(version, version.id_of("histogram"), circuit, version.turboshake, shares=shares)
+    return Prio3(
+        version, version.id_of("histogram"), circuit, version.turboshake, shares=shares
+    )
 
 
 def sum_vec_multiproof(
@@ -64,9 +78,13 @@ def best_chunk(elements: int, sides: int = 2) -> int:
     """
     orders = [1 << power for power in range(1, elements.bit_length() + 2)]
     chunks = [math.ceil(elements / (order - 1)) for order in orders]
-    return min(zip(chunks, orders, strict=True), key=lambda one: sides * one[0] + 2 * one[1])[0]
+    return min(
+        zip(chunks, orders, strict=True), key=lambda one: sides * one[0] + 2 * one[1]
+    )[0]
 
 
 def _require_full(version: Version, most: int) -> None:
     if version.number == VDAF_08.number and most & (most + 1):
-        raise InvalidInput("max_measurement", f"{most} + 1 is no power of two", "use VDAF-18")
+        raise InvalidInput(
+            "max_measurement", f"{most} + 1 is no power of two", "use VDAF-18"
+        )

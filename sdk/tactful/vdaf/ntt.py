@@ -22,7 +22,9 @@ def interpolate(field: Field, values: Elements) -> Elements:
 def between(field: Field, values: Elements) -> Elements:
     """The values of the same polynomials at the odd powers of the root of twice the order."""
     order = field.shape(values)[-1]
-    return evaluate(field, field.multiply(interpolate(field, values), _twist(field, order)))
+    return evaluate(
+        field, field.multiply(interpolate(field, values), _twist(field, order))
+    )
 
 
 def weights(field: Field, point: Elements, order: int) -> Elements:
@@ -56,7 +58,9 @@ def _transform(field: Field, values: Elements, *, inverse: bool) -> Elements:
 def _turns(field: Field, order: int, inverse: bool) -> Elements:
     """The first half of the powers of the root, standing upright."""
     root = field.root(order)
-    return field.reshape(_row(field, field.inverse(root) if inverse else root, order // 2), -1, 1)
+    return field.reshape(
+        _row(field, field.inverse(root) if inverse else root, order // 2), -1, 1
+    )
 
 
 @lru_cache(maxsize=32)

@@ -28,7 +28,7 @@ from tactful.vdaf.prio3 import (
     PROVE_RANDOMNESS,
     QUERY_RANDOMNESS,
 )
-from tactful.vdaf.vdaf import NONCE_BYTES, Measurement, Prepared, Received, State
+from tactful.vdaf.vdaf import NONCE_BYTES, Measurement, Prepared, Received, VerifyState
 from tactful.vdaf.xof import HmacSha256Aes128, Xof, derive_seed, expand
 
 PINE64 = 0xFFFF1004  # private code point
@@ -83,11 +83,17 @@ class Pine:
     # the client
 
     def shard(
-        self, measurement: Measurement, nonce: bytes, random: bytes, context: bytes = b""
+        self,
+        measurement: Measurement,
+        nonce: bytes,
+        random: bytes,
+        context: bytes = b"",
     ) -> tuple[bytes, list[bytes]]:
         """(public share, one input share for each aggregator); raises InvalidInput."""
         if len(nonce) != NONCE_BYTES or len(random) != self.random_bytes:
-            raise InvalidInput("random", "a wrong number of bytes", "draw as many as it says")
+            raise InvalidInput(
+                "random", "a wrong number of bytes", "draw as many as it says"
+            )
         size = self.xof.seed_bytes
         seeds = [random[at : at + size] for at in range(0, len(random), size)]
         helpers = [seeds[4 * at : 4 * at + 4] for at in range(self.shares - 1)]
@@ -108,9 +114,16 @@ class Pine:
         blinds = [blind, *(own[3] for own in helpers)]
         parts = self._joint_parts(context, JOINT_PART, blinds, [leader, *masks], nonce)
         joint = self._joint(context, self._joint_seed(context, JOINT_SEED, parts))
-        proofs = self._prove(context, np.concatenate([encoded, sums]), prove_seed, joint)
-        others = [self._proofs_mask(context, agg, own[1]) for agg, own in enumerate(helpers, 1)]
-        mine = self.field.encode(leader) + self.field.encode(self._minus(proofs, others))
+        proofs = self._prove(
+            context, np.concatenate([encoded, sums]), prove_seed, joint
+        )
+        others = [
+            self._proofs_mask(context, agg, own[1])
+            for agg, own in enumerate(helpers, 1)
+        ]
+        mine = self.field.encode(leader) + self.field.encode(
+            self._minus(proofs, others)
+        )
         return b"".join([*wrap_parts, *parts]), [
             mine + wrap_blind + blind,
             *(b"".join(own) for own in helpers),
@@ -121,13 +134,27 @@ class Pine:
         entries = np.rint(np.asarray(measurement, dtype=np.float64) * self.scale)
         layout = self.layout
         if entries.shape != (layout.dimension,) or not np.isfinite(entries).all():
-            raise InvalidInput("measurement", "it is no finite vector", "follow the task")
-        whole = entries.astype(np.int64) if np.abs(entries).max() <= layout.norm_bound else None
-        norm = None if whole is None else sum(int(x) * int(x) for x in whole[whole != 0])
+            raise InvalidInput(
+                "measurement", "it is no finite vector", "follow the task"
+            )
+        whole = (
+            entries.astype(np.int64)
+            if np.abs(entries).max() <= layout.norm_bound
+            else None
+        )
+        norm = (
+            None if whole is None else sum(int(x) * int(x) for x in whole[whole != 0])
+        )
         if whole is None or norm is None or norm > layout.norm_bound**2:
-            raise InvalidInput("measurement", "it exceeds the norm bound", "nothing was sent")
-        bits = _bits(norm, layout.norm_bits) + _bits(layout.norm_bound**2 - norm, layout.norm_bits)
-        return np.concatenate([self.field.from_integers(whole), self.field.constants(bits)])
+            raise InvalidInput(
+                "measurement", "it exceeds the norm bound", "nothing was sent"
+            )
+        bits = _bits(norm, layout.norm_bits) + _bits(
+            layout.norm_bound**2 - norm, layout.norm_bits
+        )
+        return np.concatenate(
+            [self.field.from_integers(whole), self.field.constants(bits)]
+        )
 
     def _claims(self, sums: Elements) -> Elements:
         """The bits of each sum, moved to be positive, and the claim that it is in range."""
@@ -135,7 +162,10 @@ class Pine:
         for value in self.field.signed(sums):
             claimed = left > 0 and -layout.wrap_bound < value <= layout.wrap_bound
             left -= claimed
-            bits += [*_bits(value + layout.wrap_bound - 1, layout.wrap_bits), int(claimed)]
+            bits += [
+                *_bits(value + layout.wrap_bound - 1, layout.wrap_bits),
+                int(claimed),
+            ]
         if left:
             raise InvalidInput("measurement", "an unlucky draw", "shard it again")
         return self.field.constants(bits)
@@ -145,7 +175,10 @@ class Pine:
     ) -> Elements:
         field, arity = self.field, self.checks.gadget.arity
         norm_arity = self.norm.gadget.arity * NORM_PROOFS
-        dst, binder = self._dst(PROVE_RANDOMNESS, context), bytes([NORM_PROOFS, self.proofs])
+        dst, binder = (
+            self._dst(PROVE_RANDOMNESS, context),
+            bytes([NORM_PROOFS, self.proofs]),
+        )
         length = norm_arity + self.proofs * arity
         seeds = expand(self.xof, field, prove_seed, dst, binder, length)
         one = field.reshape(encoded, 1, -1)
@@ -159,38 +192,55 @@ class Pine:
     # each aggregator
 
     def verify_init(
-        self, verify_key: bytes, agg: int, reports: Sequence[Received], context: bytes = b""
+        self,
+        verify_key: bytes,
+        agg: int,
+        reports: Sequence[Received],
+        context: bytes = b"",
     ) -> list[Prepared]:
         """For each report its state and encoded verifier share, or what is wrong with it alone."""
-        return [self._verify_one(verify_key, agg, report, context) for report in reports]
+        return [
+            self._verify_one(verify_key, agg, report, context) for report in reports
+        ]
 
-    def _verify_one(self, key: bytes, agg: int, report: Received, context: bytes) -> Prepared:
+    def _verify_one(
+        self, key: bytes, agg: int, report: Received, context: bytes
+    ) -> Prepared:
         try:
-            encoded, proofs, wrap_blind, blind = self._expanded(context, agg, report.input_share)
+            encoded, proofs, wrap_blind, blind = self._expanded(
+                context, agg, report.input_share
+            )
             wrap_parts, parts = self._parts(report.public_share)
         except DecodeError as wrong:
             return wrong
         first, nonce = encoded[: self.layout.first], report.nonce
         stated = wrap_parts[agg] + parts[agg]
-        wrap_parts[agg] = self._joint_part(context, WRAP_PART, agg, wrap_blind, first, nonce)
+        wrap_parts[agg] = self._joint_part(
+            context, WRAP_PART, agg, wrap_blind, first, nonce
+        )
         wrap_seed = self._joint_seed(context, WRAP_SEED, wrap_parts)
         parts[agg] = self._joint_part(context, JOINT_PART, agg, blind, encoded, nonce)
         seed = self._joint_seed(context, JOINT_SEED, parts)
         points = self._points(key, context, nonce)
         if points is None:
-            return ProofRejected("proof: it met a point that would reveal it; report again")
+            return ProofRejected(
+                "proof: it met a point that would reveal it; report again"
+            )
         whole = np.concatenate([encoded, self._sums(context, wrap_seed, first)])
         joint = self._joint(context, seed)
         verifier = self._query(whole, proofs, points, joint)
         bound = hmac.compare_digest(stated, wrap_parts[agg] + parts[agg])
-        state = State(encoded[: self.layout.dimension], wrap_seed + seed, bound)
+        state = VerifyState(encoded[: self.layout.dimension], wrap_seed + seed, bound)
         return state, self.field.encode(verifier) + wrap_parts[agg] + parts[agg]
 
     def _query(
         self, encoded: Elements, proofs: Elements, points: Elements, joint: Elements
     ) -> Elements:
         field = self.field
-        size, one = NORM_PROOFS * flp.proof_length(self.norm), field.reshape(encoded, 1, -1)
+        size, one = (
+            NORM_PROOFS * flp.proof_length(self.norm),
+            field.reshape(encoded, 1, -1),
+        )
         norm = flp.query(
             self.norm,
             "coefficients",
@@ -215,7 +265,9 @@ class Pine:
         """Where polynomials are compared; None if one of the points would reveal something."""
         dst = self._dst(QUERY_RANDOMNESS, context)
         binder = bytes([NORM_PROOFS, self.proofs]) + nonce
-        points = expand(self.xof, self.field, key, dst, binder, NORM_PROOFS + self.proofs)
+        points = expand(
+            self.xof, self.field, key, dst, binder, NORM_PROOFS + self.proofs
+        )
         circuits = [self.norm] * NORM_PROOFS + [self.checks] * self.proofs
         pairs = zip(circuits, self.field.integers(points), strict=True)
         return points if all(flp.usable(self.field, *pair) for pair in pairs) else None
@@ -240,7 +292,9 @@ class Pine:
         size = self.xof.seed_bytes
         if len(public_share) != 2 * size * self.shares:
             raise DecodeError(f"public share: {len(public_share)} bytes")
-        parts = [public_share[at : at + size] for at in range(0, len(public_share), size)]
+        parts = [
+            public_share[at : at + size] for at in range(0, len(public_share), size)
+        ]
         return parts[: self.shares], parts[self.shares :]
 
     # together
@@ -260,14 +314,19 @@ class Pine:
             total = field.add(total, field.decode(share[: -2 * seed], width))
             wrap_parts.append(share[-2 * seed : -seed])
             parts.append(share[-seed:])
-        holds = flp.decide(self.norm, field.reshape(total[:norm], NORM_PROOFS, -1)).all()
-        if not (holds and flp.decide(self.checks, total[norm:].reshape(self.proofs, -1)).all()):
+        holds = flp.decide(
+            self.norm, field.reshape(total[:norm], NORM_PROOFS, -1)
+        ).all()
+        if not (
+            holds
+            and flp.decide(self.checks, total[norm:].reshape(self.proofs, -1)).all()
+        ):
             raise ProofRejected("proof: the measurement is longer than its bound")
         return self._joint_seed(context, WRAP_SEED, wrap_parts) + self._joint_seed(
             context, JOINT_SEED, parts
         )
 
-    def verify_next(self, state: State, message: bytes) -> Elements:
+    def verify_next(self, state: VerifyState, message: bytes) -> Elements:
         """The output share, once the randomness is what the client was bound to.
 
         Raises ProofRejected.
@@ -313,7 +372,10 @@ class Pine:
         return expand(self.xof, self.field, seed, dst, bytes([agg]), self.layout.sent)
 
     def _proofs_mask(self, context: bytes, agg: int, seed: bytes) -> Elements:
-        dst, binder = self._dst(PROOF_SHARE, context), bytes([NORM_PROOFS, self.proofs, agg])
+        dst, binder = (
+            self._dst(PROOF_SHARE, context),
+            bytes([NORM_PROOFS, self.proofs, agg]),
+        )
         return expand(self.xof, self.field, seed, dst, binder, self._proofs_length)
 
     def _joint_parts(
@@ -331,22 +393,37 @@ class Pine:
         ]
 
     def _joint_part(
-        self, context: bytes, usage: int, agg: int, blind: bytes, share: Elements, nonce: bytes
+        self,
+        context: bytes,
+        usage: int,
+        agg: int,
+        blind: bytes,
+        share: Elements,
+        nonce: bytes,
     ) -> bytes:
         binder = bytes([agg]) + nonce + self.field.encode(share)
         return derive_seed(self.xof, blind, self._dst(usage, context), binder)
 
     def _joint_seed(self, context: bytes, usage: int, parts: Sequence[bytes]) -> bytes:
         nothing = bytes(self.xof.seed_bytes)
-        return derive_seed(self.xof, nothing, self._dst(usage, context), b"".join(parts))
+        return derive_seed(
+            self.xof, nothing, self._dst(usage, context), b"".join(parts)
+        )
 
     def _joint(self, context: bytes, seed: bytes) -> Elements:
         dst, length = self._dst(JOINT_RANDOMNESS, context), self.checks.joint_length
-        flat = expand(self.xof, self.field, seed, dst, bytes([self.proofs]), self.proofs * length)
+        flat = expand(
+            self.xof, self.field, seed, dst, bytes([self.proofs]), self.proofs * length
+        )
         return self.field.reshape(flat, self.proofs, length)
 
     def _dst(self, usage: int, context: bytes) -> bytes:
-        return bytes([VERSION]) + self.id.to_bytes(4, "big") + usage.to_bytes(2, "big") + context
+        return (
+            bytes([VERSION])
+            + self.id.to_bytes(4, "big")
+            + usage.to_bytes(2, "big")
+            + context
+        )
 
 
 def pine64(
@@ -371,4 +448,6 @@ def _bits(value: int, count: int) -> list[int]:
 
 
 _PAIRS = np.array([-1.0, 0.0, 0.0, 1.0])  # what two bits stand for
-_SIGNS = _PAIRS[np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 3]  # by byte, low bits first
+_SIGNS = _PAIRS[
+    np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 3
+]  # by byte, low bits first

@@ -27,11 +27,15 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not 1 <= self.dimension <= 1 << 24:
-            raise InvalidInput("dimension", f"{self.dimension} is out of range", "use fewer")
+            raise InvalidInput(
+                "dimension", f"{self.dimension} is out of range", "use fewer"
+            )
         roomy = 3 * self.norm_bound**2 + 2 < FIELD64.modulus
         widest = 2600 * self.wrap_bound < FIELD64.modulus
         if not (self.norm_bound >= 1 and roomy and widest):
-            raise InvalidInput("norm_bound", f"{self.norm_bound} is out of range", "use a smaller")
+            raise InvalidInput(
+                "norm_bound", f"{self.norm_bound} is out of range", "use a smaller"
+            )
 
     @cached_property
     def wrap_bound(self) -> int:
@@ -70,17 +74,24 @@ class Layout:
             field, first[..., self.norm_bits :]
         )
 
-    def wraps(self, field: Field, encoded: Elements) -> tuple[Elements, Elements, Elements]:
+    def wraps(
+        self, field: Field, encoded: Elements
+    ) -> tuple[Elements, Elements, Elements]:
         """(sums as claimed, whether each is claimed, sums as computed), each (..., checks)."""
         *outer, _ = field.shape(encoded)
         claimed = field.reshape(
-            encoded[..., self.first : self.sent], *outer, self.checks, self.wrap_bits + 1
+            encoded[..., self.first : self.sent],
+            *outer,
+            self.checks,
+            self.wrap_bits + 1,
         )
         numbers = self._number(field, claimed[..., :-1])[..., 0]
         return numbers, claimed[..., -1], encoded[..., self.sent :]
 
     def _number(self, field: Field, bits: Elements) -> Elements:
-        weights = field.constants([1 << place for place in range(field.shape(bits)[-1])])
+        weights = field.constants(
+            [1 << place for place in range(field.shape(bits)[-1])]
+        )
         return field.total(field.multiply(bits, weights))[..., None]
 
 
@@ -122,9 +133,12 @@ class Checks(NormEquality):
         """r^j b_j and b_j - 1/shares; then s^i times the difference of sums, and its claim."""
         return np.concatenate(
             [
-                self._pairs(*self._bits(encoded, joint[..., 0], shares), self.bit_calls),
                 self._pairs(
-                    *self._sums(encoded, joint[..., 1], shares), self.calls - self.bit_calls
+                    *self._bits(encoded, joint[..., 0], shares), self.bit_calls
+                ),
+                self._pairs(
+                    *self._sums(encoded, joint[..., 1], shares),
+                    self.calls - self.bit_calls,
                 ),
             ],
             axis=-3,
@@ -147,16 +161,24 @@ class Checks(NormEquality):
         total = field.total(results[..., : self.bit_calls])[..., None]
         factors = field.powers(joint[..., 2], len(checks))
         for place, check in enumerate(checks):
-            total = field.add(total, field.multiply(factors[..., place : place + 1], check))
+            total = field.add(
+                total, field.multiply(factors[..., place : place + 1], check)
+            )
         return total
 
-    def _bits(self, encoded: Elements, base: Elements, shares: int) -> tuple[Elements, Elements]:
+    def _bits(
+        self, encoded: Elements, base: Elements, shares: int
+    ) -> tuple[Elements, Elements]:
         field, layout = self.field, self.layout
         bits = encoded[..., layout.dimension : layout.sent]
         one = field.constant(field.inverse(shares))
-        return field.multiply(self._powers(base, layout.bits), bits), field.subtract(bits, one)
+        return field.multiply(self._powers(base, layout.bits), bits), field.subtract(
+            bits, one
+        )
 
-    def _sums(self, encoded: Elements, base: Elements, shares: int) -> tuple[Elements, Elements]:
+    def _sums(
+        self, encoded: Elements, base: Elements, shares: int
+    ) -> tuple[Elements, Elements]:
         field, layout = self.field, self.layout
         claimed, stated, computed = layout.wraps(field, encoded)
         offset = field.constant((layout.wrap_bound - 1) * field.inverse(shares))

@@ -16,7 +16,7 @@ from tactful.errors import DecodeError, InvalidInput, ProofRejected
 from tactful.vdaf import flp
 from tactful.vdaf.circuit import Circuit
 from tactful.vdaf.field import Elements, Field
-from tactful.vdaf.vdaf import NONCE_BYTES, Measurement, Prepared, Received, State
+from tactful.vdaf.vdaf import NONCE_BYTES, Measurement, Prepared, Received, VerifyState
 from tactful.vdaf.version import Version
 from tactful.vdaf.xof import Xof, derive_seed, expand
 
@@ -51,7 +51,11 @@ class Prio3:
         seed, blinds = self.xof.seed_bytes, 1 if self.circuit.joint_length else 0
         elements = self.circuit.length + self.proofs * flp.proof_length(self.circuit)
         others = (self.version.helper_seeds + blinds) * seed
-        return blinds * self.shares * seed, self.field.size * elements + blinds * seed, others
+        return (
+            blinds * self.shares * seed,
+            self.field.size * elements + blinds * seed,
+            others,
+        )
 
     @property
     def verify_key_bytes(self) -> int:
@@ -62,23 +66,32 @@ class Prio3:
     def random_bytes(self) -> int:
         """How many random bytes `shard` needs."""
         seeds = (self.shares - 1) * self.version.helper_seeds + 1
-        return (seeds + (self.shares if self.circuit.joint_length else 0)) * self.xof.seed_bytes
+        return (
+            seeds + (self.shares if self.circuit.joint_length else 0)
+        ) * self.xof.seed_bytes
 
     # the client
 
     def shard(
-        self, measurement: Measurement, nonce: bytes, random: bytes, context: bytes = b""
+        self,
+        measurement: Measurement,
+        nonce: bytes,
+        random: bytes,
+        context: bytes = b"",
     ) -> tuple[bytes, list[bytes]]:
         """(public share, one input share for each aggregator) of a measurement.
 
         `nonce` is 16 bytes, `random` are `random_bytes` fresh ones. Raises InvalidInput.
         """
         if len(nonce) != NONCE_BYTES or len(random) != self.random_bytes:
-            raise InvalidInput("random", "a wrong number of bytes", "draw as many as it says")
+            raise InvalidInput(
+                "random", "a wrong number of bytes", "draw as many as it says"
+            )
         encoded = self.circuit.encode(measurement)
         helpers, leader_blind, prove_seed = self._seeds(random)
         masks = [
-            self._measurement_share(context, agg, seeds[0]) for agg, (seeds, _) in helpers.items()
+            self._measurement_share(context, agg, seeds[0])
+            for agg, (seeds, _) in helpers.items()
         ]
         leader = encoded
         for mask in masks:
@@ -86,17 +99,23 @@ class Prio3:
         blinds = [leader_blind, *(blind for _, blind in helpers.values())]
         parts = [
             self._joint_part(context, agg, blind, share, nonce)
-            for agg, (blind, share) in enumerate(zip(blinds, [leader, *masks], strict=True))
+            for agg, (blind, share) in enumerate(
+                zip(blinds, [leader, *masks], strict=True)
+            )
         ]
         joint = self._joint(context, self._joint_seed(context, parts))
         proofs = self._prove(context, encoded, prove_seed, joint)
         for agg, (seeds, _) in helpers.items():
-            proofs = self.field.subtract(proofs, self._proofs_share(context, agg, seeds[-1]))
+            proofs = self.field.subtract(
+                proofs, self._proofs_share(context, agg, seeds[-1])
+            )
         first = self.field.encode(leader) + self.field.encode(proofs) + leader_blind
         others = [b"".join(seeds) + blind for seeds, blind in helpers.values()]
         return b"".join(parts), [first, *others]
 
-    def _seeds(self, random: bytes) -> tuple[dict[int, tuple[list[bytes], bytes]], bytes, bytes]:
+    def _seeds(
+        self, random: bytes
+    ) -> tuple[dict[int, tuple[list[bytes], bytes]], bytes, bytes]:
         """(each helper's seeds and blind, the leader's blind, the prover's seed)."""
         size, blinds = self.xof.seed_bytes, 1 if self.circuit.joint_length else 0
         seeds = [random[at : at + size] for at in range(0, len(random), size)]
@@ -113,7 +132,9 @@ class Prio3:
     ) -> Elements:
         arity = self.circuit.gadget.arity
         dst, binder = self._dst(PROVE_RANDOMNESS, context), bytes([self.proofs])
-        seeds = expand(self.xof, self.field, prove_seed, dst, binder, self.proofs * arity)
+        seeds = expand(
+            self.xof, self.field, prove_seed, dst, binder, self.proofs * arity
+        )
         shaped = self.field.reshape(seeds, self.proofs, arity)
         one = self.field.reshape(encoded, 1, -1)
         proofs = flp.prove(self.circuit, self.version.basis, one, shaped, joint)
@@ -151,14 +172,17 @@ class Prio3:
         shares = list(self._queried(good)) if good else []
         answers = iter(zip(good, shares, strict=True))
         return [
-            self._prepared(*next(answers)) if isinstance(one, _Opened) else one for one in opened
+            self._prepared(*next(answers)) if isinstance(one, _Opened) else one
+            for one in opened
         ]
 
     def _queried(self, opened: Sequence[_Opened]) -> Elements:
         """The verifier shares, (reports, proofs * verifier_length)."""
         field, circuit = self.field, self.circuit
 
-        def stacked(vectors: list[Elements], width: int, rows: int = self.proofs) -> Elements:
+        def stacked(
+            vectors: list[Elements], width: int, rows: int = self.proofs
+        ) -> Elements:
             return field.reshape(field.stack(vectors), len(opened), rows, width)
 
         verifiers = flp.query(
@@ -170,11 +194,15 @@ class Prio3:
             stacked([one.joint for one in opened], circuit.joint_length),
             self.shares,
         )
-        flat = field.reshape(verifiers, len(opened), self.proofs * flp.verifier_length(circuit))
+        flat = field.reshape(
+            verifiers, len(opened), self.proofs * flp.verifier_length(circuit)
+        )
         return np.moveaxis(flat, len(field.planes), 0)
 
     def _prepared(self, opened: _Opened, verifier: Elements) -> Prepared:
-        state = State(self.circuit.truncate(opened.encoded), opened.joint_seed, opened.bound)
+        state = VerifyState(
+            self.circuit.truncate(opened.encoded), opened.joint_seed, opened.bound
+        )
         return state, self.field.encode(verifier) + opened.part
 
     def _opened(
@@ -193,17 +221,24 @@ class Prio3:
             parts[agg] = part
         seed = self._joint_seed(context, parts)
         count = self.proofs * flp.query_length(circuit)
-        dst, binder = self._dst(QUERY_RANDOMNESS, context), bytes([self.proofs]) + report.nonce
+        dst, binder = (
+            self._dst(QUERY_RANDOMNESS, context),
+            bytes([self.proofs]) + report.nonce,
+        )
         query = expand(self.xof, field, key, dst, binder, count)
         points = field.integers(
             query[..., flp.query_length(circuit) - 1 :: flp.query_length(circuit)]
         )
         if not all(flp.usable(field, circuit, point) for point in points):
-            return ProofRejected("proof: it met a point that would reveal it; report again")
+            return ProofRejected(
+                "proof: it met a point that would reveal it; report again"
+            )
         joint = field.reshape(self._joint(context, seed), -1)
         return _Opened(encoded, proofs, query, joint, part, seed, bound)
 
-    def _expanded(self, context: bytes, agg: int, share: bytes) -> tuple[Elements, Elements, bytes]:
+    def _expanded(
+        self, context: bytes, agg: int, share: bytes
+    ) -> tuple[Elements, Elements, bytes]:
         """(measurement share, proofs share, blind) of an input share; raises DecodeError."""
         size, own = self.xof.seed_bytes, self.version.helper_seeds
         blind_size = size if self.circuit.joint_length else 0
@@ -212,7 +247,11 @@ class Prio3:
                 raise DecodeError(f"input share: {len(share)} bytes are not a helper's")
             seeds = [share[at : at + size] for at in range(0, own * size, size)]
             measurement = self._measurement_share(context, agg, seeds[0])
-            return measurement, self._proofs_share(context, agg, seeds[-1]), share[own * size :]
+            return (
+                measurement,
+                self._proofs_share(context, agg, seeds[-1]),
+                share[own * size :],
+            )
         first = self.field.size * self.circuit.length
         end = len(share) - blind_size
         proofs = self.proofs * flp.proof_length(self.circuit)
@@ -227,9 +266,13 @@ class Prio3:
     def _parts(self, public_share: bytes) -> list[bytes]:
         size = self.xof.seed_bytes if self.circuit.joint_length else 0
         if len(public_share) != size * self.shares:
-            raise DecodeError(f"public share: {len(public_share)} bytes, {size * self.shares} due")
+            raise DecodeError(
+                f"public share: {len(public_share)} bytes, {size * self.shares} due"
+            )
         return (
-            [public_share[at * size : (at + 1) * size] for at in range(self.shares)] if size else []
+            [public_share[at * size : (at + 1) * size] for at in range(self.shares)]
+            if size
+            else []
         )
 
     # together
@@ -247,14 +290,16 @@ class Prio3:
         parts = []
         for share in shares:
             if len(share) != size + blind:
-                raise DecodeError(f"verifier share: {len(share)} bytes, {size + blind} due")
+                raise DecodeError(
+                    f"verifier share: {len(share)} bytes, {size + blind} due"
+                )
             total = field.add(total, field.decode(share[:size], width))
             parts.append(share[size:])
         if not flp.decide(circuit, field.reshape(total, self.proofs, -1)).all():
             raise ProofRejected("proof: the measurement is not in its range")
         return self._joint_seed(context, parts)
 
-    def verify_next(self, state: State, message: bytes) -> Elements:
+    def verify_next(self, state: VerifyState, message: bytes) -> Elements:
         """The output share, once the randomness is what the client was bound to.
 
         Raises ProofRejected.
@@ -271,7 +316,9 @@ class Prio3:
 
     def _measurement_share(self, context: bytes, agg: int, seed: bytes) -> Elements:
         dst = self._dst(MEASUREMENT_SHARE, context)
-        return expand(self.xof, self.field, seed, dst, bytes([agg]), self.circuit.length)
+        return expand(
+            self.xof, self.field, seed, dst, bytes([agg]), self.circuit.length
+        )
 
     def _proofs_share(self, context: bytes, agg: int, seed: bytes) -> Elements:
         length = self.proofs * flp.proof_length(self.circuit)
@@ -290,7 +337,9 @@ class Prio3:
         if not self.circuit.joint_length:
             return b""
         nothing = bytes(self.xof.seed_bytes)
-        return derive_seed(self.xof, nothing, self._dst(JOINT_SEED, context), b"".join(parts))
+        return derive_seed(
+            self.xof, nothing, self._dst(JOINT_SEED, context), b"".join(parts)
+        )
 
     def _joint(self, context: bytes, seed: bytes) -> Elements:
         """The joint randomness, (proofs, joint_length)."""

@@ -17,12 +17,14 @@ Measurement = int | Sequence[int] | Sequence[float] | NDArray[np.generic]
 
 
 @dataclass(frozen=True)
-class State:
+class VerifyState:
     """What an aggregator keeps of a report until the proof is decided."""
 
     output: Elements
     joint_seed: bytes
-    bound: bool  # whether the client stated this aggregator's part of the randomness truly
+    bound: (
+        bool  # whether the client stated this aggregator's part of the randomness truly
+    )
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Received:
     input_share: bytes
 
 
-Prepared = tuple[State, bytes] | ProofRejected | DecodeError
+Prepared = tuple[VerifyState, bytes] | ProofRejected | DecodeError
 """A report's state and verifier share, or why there is none."""
 
 
@@ -62,19 +64,27 @@ class Vdaf(Protocol):
         """How many random bytes `shard` needs."""
 
     def shard(
-        self, measurement: Measurement, nonce: bytes, random: bytes, context: bytes = b""
+        self,
+        measurement: Measurement,
+        nonce: bytes,
+        random: bytes,
+        context: bytes = b"",
     ) -> tuple[bytes, list[bytes]]:
         """(public share, one input share for each aggregator); raises InvalidInput."""
 
     def verify_init(
-        self, verify_key: bytes, agg: int, reports: Sequence[Received], context: bytes = b""
+        self,
+        verify_key: bytes,
+        agg: int,
+        reports: Sequence[Received],
+        context: bytes = b"",
     ) -> list[Prepared]:
         """For each report its state and encoded verifier share, or what is wrong with it alone."""
 
     def verifier_message(self, shares: Sequence[bytes], context: bytes = b"") -> bytes:
         """What all verifier shares say; raises ProofRejected or DecodeError."""
 
-    def verify_next(self, state: State, message: bytes) -> Elements:
+    def verify_next(self, state: VerifyState, message: bytes) -> Elements:
         """The output share; raises ProofRejected."""
 
     def decode(self, total: Elements) -> int | list[int]:

@@ -34,7 +34,9 @@ class HmacSha256Aes128:
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
         keyed = hmac.digest(seed, bytes([len(dst)]) + dst + binder, "sha256")
-        cipher = Cipher(algorithms.AES128(keyed[:16]), modes.CTR(keyed[16:])).encryptor()
+        cipher = Cipher(
+            algorithms.AES128(keyed[:16]), modes.CTR(keyed[16:])
+        ).encryptor()
         return cipher.update(bytes(count))
 
 
@@ -66,7 +68,9 @@ def derive_seed(xof: Xof, seed: bytes, dst: bytes, binder: bytes) -> bytes:
     return xof.stream(seed, dst, binder, xof.seed_bytes)
 
 
-def expand(xof: Xof, field: Field, seed: bytes, dst: bytes, binder: bytes, length: int) -> Elements:
+def expand(
+    xof: Xof, field: Field, seed: bytes, dst: bytes, binder: bytes, length: int
+) -> Elements:
     """`length` elements from the stream; a value that is not below the modulus is passed over."""
     spare = 0
     while True:

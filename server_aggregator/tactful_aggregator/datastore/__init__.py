@@ -12,7 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
     ArgumentError,
@@ -25,11 +34,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tactful.errors import InvalidInput, StorageFull, VaultError, VaultForeign
-from tactful_aggregator import private
-from tactful_aggregator.datastore.batches import BatchRows, Part, Released
+from tactful_aggregator import private_files
+from tactful_aggregator.datastore.batches import BatchRows, BatchShard, ReleasedShare
 from tactful_aggregator.datastore.locks import LockLost, LockRows
 from tactful_aggregator.datastore.published import Period, PublishedRows
-from tactful_aggregator.datastore.reports import Kept, ReportRows, Unfinished
+from tactful_aggregator.datastore.reports import ReportRows, StoredReport, Unfinished
 from tactful_aggregator.datastore.schema import (
     ABANDONED,
     CLOSING,
@@ -60,13 +69,13 @@ __all__ = [
     "REFUSED",
     "TAKEN",
     "WAITING",
+    "BatchShard",
     "Datastore",
-    "Kept",
     "LockLost",
-    "Part",
     "Period",
-    "Released",
-    "Transaction",
+    "ReleasedShare",
+    "StoreTransaction",
+    "StoredReport",
     "Unfinished",
 ]
 
@@ -75,7 +84,7 @@ AWAY = (OperationalError, InternalError, InterfaceError)  # not there, or read-o
 SHARDS = 32  # of a sum, where several can write at once
 
 
-class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows, LockRows):
+class StoreTransaction(TaskRows, ReportRows, BatchRows, PublishedRows, LockRows):
     """The statements, each by the name of what it does."""
 
     def write_again(self) -> None:
@@ -86,7 +95,9 @@ class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows, LockRows):
         """Make the tables of a new database, or check that an old one is ours."""
         found = inspect(self._connection).get_table_names()
         if found and "meta" not in found:
-            raise VaultForeign(f"{where}: not a Tactful aggregator's database; name another")
+            raise VaultForeign(
+                f"{where}: not a Tactful aggregator's database; name another"
+            )
         if not found:
             tables.create_all(self._connection)
             self._run(insert(meta), [{"name": "schema", "value": str(SCHEMA)}])
@@ -95,14 +106,22 @@ class Transaction(TaskRows, ReportRows, BatchRows, PublishedRows, LockRows):
         known = {str(row[0]): str(row[1]) for row in rows}
         written = known.get("schema", "")
         if not written.isdecimal() or "role" not in known:
-            raise VaultForeign(f"{where}: it does not say what wrote it; restore it from a backup")
+            raise VaultForeign(
+                f"{where}: it does not say what wrote it; restore it from a backup"
+            )
         if int(written) > SCHEMA:
             raise VaultForeign(f"{where}: written by a newer version; upgrade tactful")
         if int(written) < SCHEMA:
-            raise VaultForeign(f"{where}: written by an older version; begin in a new folder")
+            raise VaultForeign(
+                f"{where}: written by an older version; begin in a new folder"
+            )
         if known["role"] != role:
-            raise VaultForeign(f"{where}: it belongs to a {known['role']}, not a {role}")
-        tables.create_all(self._connection)  # tables that were added without a new version
+            raise VaultForeign(
+                f"{where}: it belongs to a {known['role']}, not a {role}"
+            )
+        tables.create_all(
+            self._connection
+        )  # tables that were added without a new version
 
 
 class _Undone(Exception):
@@ -123,7 +142,9 @@ class Datastore:
             with self.transaction() as tx:
                 tx.claim(self._shown, role)
         except DatabaseError as refused:
-            raise VaultForeign(f"{self._shown}: {_told(refused)}; name another") from refused
+            raise VaultForeign(
+                f"{self._shown}: {_told(refused)}; name another"
+            ) from refused
 
     @property
     def is_local(self) -> bool:
@@ -137,20 +158,26 @@ class Datastore:
         return fenced
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self) -> Iterator[StoreTransaction]:
         """All or nothing, in SQLite one writer at a time.
 
         A full disk raises StorageFull, a database that cannot be reached or written VaultError.
         """
         try:
             with self._engine.begin() as connection:
-                tx = Transaction(connection, self._shards)
+                tx = StoreTransaction(connection, self._shards)
                 if self._fence is not None and not tx.holds_lock(*self._fence):
-                    raise LockLost(f"{self._fence[0]}: another process took it over; ask again")
+                    raise LockLost(
+                        f"{self._fence[0]}: another process took it over; ask again"
+                    )
                 yield tx
         except DBAPIError as refused:
-            if "disk is full" in str(refused.orig) or "No space left" in str(refused.orig):
-                raise StorageFull("database: the disk is full; free some space") from refused
+            if "disk is full" in str(refused.orig) or "No space left" in str(
+                refused.orig
+            ):
+                raise StorageFull(
+                    "database: the disk is full; free some space"
+                ) from refused
             if isinstance(refused, AWAY):
                 problem = f"{self._shown}: {_told(refused)}"
                 raise VaultError(
@@ -185,7 +212,9 @@ def _engine(place: Path | str) -> Engine:
             raise InvalidInput("database", "no known address", URL)
         return _server(place)
     with suppress(OSError):  # a place that cannot be is named by what follows
-        os.close(private.create(place))  # what SQLite writes beside it has the same mode
+        os.close(
+            private_files.create(place)
+        )  # what SQLite writes beside it has the same mode
     engine = create_engine(
         f"sqlite:///{place}",
         connect_args={"timeout": 30, "isolation_level": None},
@@ -200,7 +229,7 @@ def _server(url: str) -> Engine:
     try:
         return create_engine(url, pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError as absent:
-        fix = "pip install 'tactful[postgres]'"
+        fix = "pip install 'tactful-aggregator[postgres]'"
         raise InvalidInput("database", "its driver is not installed", fix) from absent
     except (ArgumentError, ValueError) as wrong:
         raise InvalidInput("database", "no known address", URL) from wrong

@@ -25,7 +25,7 @@ from tactful_aggregator.datastore.schema import (
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchShard:
     """Some reports of one bucket, added up: how many, which (as a checksum), and their total."""
 
     bucket: int
@@ -35,7 +35,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Released:
+class ReleasedShare:
     """A batch whose noise is drawn: what both halves compare, and this half's sealed share."""
 
     count: int
@@ -48,32 +48,43 @@ class Released:
 class BatchRows(Rows):
     """What is summed."""
 
-    def part(self, task_id: bytes, bucket: int, empty: Part) -> tuple[int, Part]:
+    def part(
+        self, task_id: bytes, bucket: int, empty: BatchShard
+    ) -> tuple[int, BatchShard]:
         """(shard, sum so far) of a bucket, held until the commit; `empty` if there is none."""
         shard = secrets.randbelow(self._shards)
         row = {"task_id": task_id, "shard": shard, **vars(empty)}
         self._add(partial_sum, row)
         mine = (partial_sum.c.task_id == task_id) & (partial_sum.c.bucket == bucket)
-        columns = select(partial_sum.c.count, partial_sum.c.checksum, partial_sum.c.total)
-        found = self._run(columns.where(mine & (partial_sum.c.shard == shard)).with_for_update())
+        columns = select(
+            partial_sum.c.count, partial_sum.c.checksum, partial_sum.c.total
+        )
+        found = self._run(
+            columns.where(mine & (partial_sum.c.shard == shard)).with_for_update()
+        )
         count, checksum, total = found.one()
-        return shard, Part(bucket, count, checksum, total)
+        return shard, BatchShard(bucket, count, checksum, total)
 
-    def keep_part(self, task_id: bytes, shard: int, part: Part) -> None:
+    def keep_part(self, task_id: bytes, shard: int, part: BatchShard) -> None:
         """Replace one shard of a bucket's sum."""
-        mine = (partial_sum.c.task_id == task_id) & (partial_sum.c.bucket == part.bucket)
+        mine = (partial_sum.c.task_id == task_id) & (
+            partial_sum.c.bucket == part.bucket
+        )
         here = mine & (partial_sum.c.shard == shard)
         values = {"count": part.count, "checksum": part.checksum, "total": part.total}
         self._run(update(partial_sum).where(here).values(values))
 
-    def parts(self, task_id: bytes, first: int, last: int) -> list[Part]:
+    def parts(self, task_id: bytes, first: int, last: int) -> list[BatchShard]:
         """All shards of these buckets."""
         mine = (partial_sum.c.task_id == task_id) & (partial_sum.c.bucket >= first)
         columns = select(
-            partial_sum.c.bucket, partial_sum.c.count, partial_sum.c.checksum, partial_sum.c.total
+            partial_sum.c.bucket,
+            partial_sum.c.count,
+            partial_sum.c.checksum,
+            partial_sum.c.total,
         )
         rows = self._run(columns.where(mine & (partial_sum.c.bucket < last)))
-        return [Part(*row) for row in rows]
+        return [BatchShard(*row) for row in rows]
 
     def drop_parts(self, task_id: bytes, first: int, last: int) -> None:
         """Forget sums without noise."""
@@ -89,35 +100,63 @@ class BatchRows(Rows):
 
     def open_batch(self, task_id: bytes, first: int, last: int) -> None:
         """Take reports again, unless the batch was released."""
-        mine = (batch.c.task_id == task_id) & (batch.c.first == first) & (batch.c.last == last)
+        mine = (
+            (batch.c.task_id == task_id)
+            & (batch.c.first == first)
+            & (batch.c.last == last)
+        )
         self._run(delete(batch).where(mine & (batch.c.state == CLOSING)))
 
-    def overlapping(self, task_id: bytes, first: int, last: int) -> list[tuple[int, int, str]]:
+    def overlapping(
+        self, task_id: bytes, first: int, last: int
+    ) -> list[tuple[int, int, str]]:
         """(first, last, state) of the batches that share a bucket with these."""
-        mine = (batch.c.task_id == task_id) & (batch.c.first < last) & (batch.c.last > first)
+        mine = (
+            (batch.c.task_id == task_id)
+            & (batch.c.first < last)
+            & (batch.c.last > first)
+        )
         rows = self._run(select(batch.c.first, batch.c.last, batch.c.state).where(mine))
         return [(row[0], row[1], row[2]) for row in rows]
 
-    def release_batch(self, task_id: bytes, first: int, last: int, released: Released) -> None:
+    def release_batch(
+        self, task_id: bytes, first: int, last: int, released: ReleasedShare
+    ) -> None:
         """Keep the noisy share, and forget the sum without noise."""
         row = {"task_id": task_id, "first": first, "last": last, "state": COLLECTED}
         self._put(batch, ("task_id", "first", "last"), {**row, **vars(released)})
         self.drop_parts(task_id, first, last)
 
-    def released(self, task_id: bytes, first: int, last: int) -> Released | None:
+    def released(self, task_id: bytes, first: int, last: int) -> ReleasedShare | None:
         """What was released of exactly these buckets."""
-        mine = (batch.c.task_id == task_id) & (batch.c.first == first) & (batch.c.last == last)
-        columns = select(
-            batch.c.count, batch.c.checksum, batch.c.earliest, batch.c.latest, batch.c.share
+        mine = (
+            (batch.c.task_id == task_id)
+            & (batch.c.first == first)
+            & (batch.c.last == last)
         )
-        row = self._run(columns.where(mine & (batch.c.state == COLLECTED))).one_or_none()
+        columns = select(
+            batch.c.count,
+            batch.c.checksum,
+            batch.c.earliest,
+            batch.c.latest,
+            batch.c.share,
+        )
+        row = self._run(
+            columns.where(mine & (batch.c.state == COLLECTED))
+        ).one_or_none()
         if row is not None and row[4] is None:
-            raise BatchCollected("batchOverlap: it was collected, and its share deleted")
-        return None if row is None else Released(*row)
+            raise BatchCollected(
+                "batchOverlap: it was collected, and its share deleted"
+            )
+        return None if row is None else ReleasedShare(*row)
 
     def delete_share(self, task_id: bytes, first: int, last: int) -> None:
         """Forget a share that was fetched; its batch stays collected."""
-        mine = (batch.c.task_id == task_id) & (batch.c.first == first) & (batch.c.last == last)
+        mine = (
+            (batch.c.task_id == task_id)
+            & (batch.c.first == first)
+            & (batch.c.last == last)
+        )
         self._run(update(batch).where(mine).values(share=None))
 
     # what collectors asked for
@@ -130,11 +169,17 @@ class BatchRows(Rows):
         row = {"id": job_id, "task_id": task_id, "request": request, "state": PENDING}
         self._add(collection, {**row, "leased_until": 0, "attempts": 0})
         mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
-        ended = mine & (collection.c.request == request) & collection.c.state.in_([DELETED, FAILED])
+        ended = (
+            mine
+            & (collection.c.request == request)
+            & collection.c.state.in_([DELETED, FAILED])
+        )
         self._run(update(collection).where(ended).values(state=PENDING, body=None))
         return bytes(self._run(select(collection.c.request).where(mine)).scalar_one())
 
-    def collection(self, task_id: bytes, job_id: bytes) -> tuple[bytes, str, bytes | None] | None:
+    def collection(
+        self, task_id: bytes, job_id: bytes
+    ) -> tuple[bytes, str, bytes | None] | None:
         """(request, state, answer) of a collection."""
         mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
         columns = select(collection.c.request, collection.c.state, collection.c.body)
@@ -153,7 +198,9 @@ class BatchRows(Rows):
         waits = mine & (collection.c.state == PENDING)
         self._run(update(collection).where(waits).values(state=FINISHED, body=body))
 
-    def fail_collection(self, task_id: bytes, job_id: bytes, code: str, detail: str) -> None:
+    def fail_collection(
+        self, task_id: bytes, job_id: bytes, code: str, detail: str
+    ) -> None:
         """Keep why a collection was not answered, unless the job was deleted meanwhile."""
         mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
         waits = mine & (collection.c.state == PENDING)

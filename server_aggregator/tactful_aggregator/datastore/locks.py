@@ -26,7 +26,10 @@ class LockRows(Rows):
     def renew_lock(self, name: str, holder: bytes, until: int) -> bool:
         """Extend a lease; False if another process took the lock."""
         held = (step_lock.c.name == name) & (step_lock.c.holder == holder)
-        return self._run(update(step_lock).where(held).values(leased_until=until)).rowcount == 1
+        return (
+            self._run(update(step_lock).where(held).values(leased_until=until)).rowcount
+            == 1
+        )
 
     def holds_lock(self, name: str, holder: bytes) -> bool:
         """Whether `holder` has the lock; nobody else can take it until the commit."""

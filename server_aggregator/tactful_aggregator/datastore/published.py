@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import func, insert, select
 
 from tactful_aggregator.datastore.rows import Rows
-from tactful_aggregator.datastore.schema import file, period, release, training, transcript
+from tactful_aggregator.datastore.schema import (
+    file,
+    period,
+    release,
+    training,
+    transcript,
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,12 @@ class PublishedRows(Rows):
 
     def periods(self, model: str) -> list[Period]:
         """All periods of an experiment, oldest first."""
-        columns = select(period.c.task_id, period.c.people, period.c.tau, period.c.vector)
-        rows = self._run(columns.where(period.c.model == model).order_by(period.c.number))
+        columns = select(
+            period.c.task_id, period.c.people, period.c.tau, period.c.vector
+        )
+        rows = self._run(
+            columns.where(period.c.model == model).order_by(period.c.number)
+        )
         return [Period(*row) for row in rows]
 
     def add_file(self, sha256: str, content: bytes) -> None:
@@ -74,7 +84,9 @@ class PublishedRows(Rows):
 
     def training(self, model: str) -> dict[str, object] | None:
         """Where the training of a model stands."""
-        state = self._run(select(training.c.state).where(training.c.model == model)).scalar()
+        state = self._run(
+            select(training.c.state).where(training.c.model == model)
+        ).scalar()
         return None if state is None else dict(json.loads(state))
 
     def keep_training(self, model: str, state: Mapping[str, object]) -> None:
@@ -84,4 +96,8 @@ class PublishedRows(Rows):
 
     def models(self) -> Sequence[str]:
         """The models that have a training."""
-        return self._run(select(training.c.model).order_by(training.c.model)).scalars().all()
+        return (
+            self._run(select(training.c.model).order_by(training.c.model))
+            .scalars()
+            .all()
+        )

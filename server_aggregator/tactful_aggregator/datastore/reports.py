@@ -21,7 +21,7 @@ from tactful_aggregator.datastore.schema import (
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredReport:
     """One report as it is kept."""
 
     report_id: bytes
@@ -44,31 +44,45 @@ class Unfinished:
 class ReportRows(Rows):
     """Each report once."""
 
-    def kept_reports(self, task_id: bytes, ids: Collection[bytes]) -> dict[bytes, bytes]:
+    def kept_reports(
+        self, task_id: bytes, ids: Collection[bytes]
+    ) -> dict[bytes, bytes]:
         """The hashes of those of these reports that were kept before."""
         mine = (report.c.task_id == task_id) & report.c.report_id.in_(list(ids))
         rows = self._run(select(report.c.report_id, report.c.sha256).where(mine))
         return {row[0]: row[1] for row in rows}
 
-    def add_reports(self, task_id: bytes, kept: Sequence[Kept]) -> None:
+    def add_reports(self, task_id: bytes, kept: Sequence[StoredReport]) -> None:
         """Keep reports that wait to be counted; an id that was there before changes nothing."""
-        self._add_all(report, [{"task_id": task_id, "state": WAITING, **vars(one)} for one in kept])
+        self._add_all(
+            report,
+            [{"task_id": task_id, "state": WAITING, **vars(one)} for one in kept],
+        )
 
     def add_report_id(self, task_id: bytes, report_id: bytes, bucket: int) -> bool:
         """Note a report that is settled elsewhere; False if it was noted before."""
-        row = {"task_id": task_id, "report_id": report_id, "bucket": bucket, "body": b""}
+        row = {
+            "task_id": task_id,
+            "report_id": report_id,
+            "bucket": bucket,
+            "body": b"",
+        }
         return self._add(report, {**row, "sha256": b"", "state": WAITING})
 
     def count_reports(self, task_id: bytes, first: int = 0, last: int = 1 << 62) -> int:
         """How many reports of these buckets were not refused."""
         mine = (report.c.task_id == task_id) & (report.c.state != REFUSED)
         here = (report.c.bucket >= first) & (report.c.bucket < last)
-        return self._run(select(func.count()).select_from(report).where(mine & here)).scalar_one()
+        return self._run(
+            select(func.count()).select_from(report).where(mine & here)
+        ).scalar_one()
 
     def waiting_reports(self, task_id: bytes) -> int:
         """How many reports no job has taken yet."""
         mine = (report.c.task_id == task_id) & (report.c.state == WAITING)
-        return self._run(select(func.count()).select_from(report).where(mine)).scalar_one()
+        return self._run(
+            select(func.count()).select_from(report).where(mine)
+        ).scalar_one()
 
     def tasks_waiting(self) -> list[tuple[bytes, int]]:
         """(task, how many reports no job has taken) of each task that has some."""
@@ -86,7 +100,9 @@ class ReportRows(Rows):
         some = select(report.c.report_id).where(waiting).limit(most)
         ids = list(self._run(some.with_for_update(skip_locked=True)).scalars())
         mine = (report.c.task_id == task_id) & report.c.report_id.in_(ids)
-        return self._run(update(report).where(mine).values(state=TAKEN, job_id=job_id)).rowcount
+        return self._run(
+            update(report).where(mine).values(state=TAKEN, job_id=job_id)
+        ).rowcount
 
     def reports_of(self, job_id: bytes) -> list[tuple[int, bytes]]:
         """(bucket, body) of a job's reports, in the order of their ids."""
@@ -94,7 +110,9 @@ class ReportRows(Rows):
         found = self._run(rows.order_by(report.c.report_id))
         return [(row[0], row[1]) for row in found]
 
-    def settle_reports(self, task_id: bytes, ids: Collection[bytes], state: int) -> None:
+    def settle_reports(
+        self, task_id: bytes, ids: Collection[bytes], state: int
+    ) -> None:
         """Reports were counted or refused: their ids stay, their bodies go."""
         mine = (report.c.task_id == task_id) & report.c.report_id.in_(list(ids))
         self._run(update(report).where(mine).values(state=state, body=b""))
@@ -122,12 +140,18 @@ class ReportRows(Rows):
         mine = (job.c.task_id == task_id) & (job.c.state == PENDING) & ~_put_off(now)
         return self._run(select(func.count()).select_from(job).where(mine)).scalar_one()
 
-    def unsettled(self, task_id: bytes, first: int, last: int, now: int) -> tuple[int, int]:
+    def unsettled(
+        self, task_id: bytes, first: int, last: int, now: int
+    ) -> tuple[int, int]:
         """How many reports of these buckets wait or are worked on, and how many are put off.
 
         What is put off is in a job that is parked or that is tried again later.
         """
-        mine = (report.c.task_id == task_id) & (report.c.bucket >= first) & (report.c.bucket < last)
+        mine = (
+            (report.c.task_id == task_id)
+            & (report.c.bucket >= first)
+            & (report.c.bucket < last)
+        )
         some = mine & report.c.state.in_([WAITING, TAKEN])
         joined = select(func.count()).select_from(report)
         off = joined.join(job, job.c.id == report.c.job_id).where(some & _put_off(now))
@@ -136,8 +160,12 @@ class ReportRows(Rows):
 
     def jobs_put_off(self, now: int) -> list[Unfinished]:
         """The jobs that are parked, or that are tried again later."""
-        columns = select(job.c.id, job.c.task_id, job.c.state, job.c.attempts, job.c.leased_until)
-        rows = self._run(columns.where(_put_off(now)).order_by(job.c.leased_until, job.c.id))
+        columns = select(
+            job.c.id, job.c.task_id, job.c.state, job.c.attempts, job.c.leased_until
+        )
+        rows = self._run(
+            columns.where(_put_off(now)).order_by(job.c.leased_until, job.c.id)
+        )
         return [Unfinished(*row) for row in rows]
 
     def resume_jobs(self, now: int) -> int:
@@ -149,7 +177,11 @@ class ReportRows(Rows):
         self, task_id: bytes, token: bytes, now: int, until: int
     ) -> tuple[bytes, int] | None:
         """(id, attempts so far) of a job that nobody works on, now leased to `token`."""
-        mine = (job.c.task_id == task_id) & (job.c.state == PENDING) & (job.c.leased_until <= now)
+        mine = (
+            (job.c.task_id == task_id)
+            & (job.c.state == PENDING)
+            & (job.c.leased_until <= now)
+        )
         one = select(job.c.id, job.c.attempts).where(mine).limit(1)
         row = self._run(one.with_for_update(skip_locked=True)).one_or_none()
         if row is None:
@@ -161,7 +193,10 @@ class ReportRows(Rows):
     def holds_job(self, job_id: bytes, token: bytes) -> bool:
         """Whether the job is still pending and leased to `token`; held until the commit."""
         mine = (job.c.id == job_id) & (job.c.state == PENDING) & (job.c.lease == token)
-        return self._run(select(job.c.id).where(mine).with_for_update()).one_or_none() is not None
+        return (
+            self._run(select(job.c.id).where(mine).with_for_update()).one_or_none()
+            is not None
+        )
 
     def return_job(self, job_id: bytes, attempts: int, due: int = 0) -> None:
         """Let another worker take the job at `due`, after so many attempts that failed."""
@@ -174,7 +209,12 @@ class ReportRows(Rows):
 
     def park_job(self, job_id: bytes, attempts: int) -> None:
         """Keep the job and its reports until the operator resumes it."""
-        parked = {"state": PARKED, "leased_until": 0, "lease": b"", "attempts": attempts}
+        parked = {
+            "state": PARKED,
+            "leased_until": 0,
+            "lease": b"",
+            "attempts": attempts,
+        }
         self._run(update(job).where(job.c.id == job_id).values(parked))
 
     def release_leases(self) -> None:

@@ -37,17 +37,23 @@ class Rows:
     def _add(self, table: Table, row: dict[str, object]) -> bool:
         """Insert a row; False if its key was there before, and then nothing changes."""
         keys = list(table.primary_key)
-        insertion = self._upsert(table).values(row).on_conflict_do_nothing(index_elements=keys)
+        insertion = (
+            self._upsert(table).values(row).on_conflict_do_nothing(index_elements=keys)
+        )
         return self._run(insertion.returning(keys[0])).first() is not None
 
     def _add_all(self, table: Table, rows: Sequence[dict[str, object]]) -> None:
         """Insert rows whose keys are new; those that are not change nothing."""
         if rows:
             keys = list(table.primary_key)
-            self._run(self._upsert(table).on_conflict_do_nothing(index_elements=keys), rows)
+            self._run(
+                self._upsert(table).on_conflict_do_nothing(index_elements=keys), rows
+            )
 
     def _put(self, table: Table, key: Sequence[str], row: dict[str, object]) -> None:
         """Insert a row, or change the one with its key."""
         changed = {name: value for name, value in row.items() if name not in key}
         insertion = self._upsert(table).values(row)
-        self._run(insertion.on_conflict_do_update(index_elements=list(key), set_=changed))
+        self._run(
+            insertion.on_conflict_do_update(index_elements=list(key), set_=changed)
+        )

@@ -15,15 +15,26 @@ from sqlalchemy import (
 )
 
 SCHEMA = 2
-OPEN, CLOSING, COLLECTED = "open", "closing", "collected"  # states of a task and a batch
+OPEN, CLOSING, COLLECTED = (
+    "open",
+    "closing",
+    "collected",
+)  # states of a task and a batch
 WAITING, TAKEN, COUNTED, REFUSED = 0, 1, 2, 3  # states of a report
-PENDING, FINISHED, ABANDONED, FAILED = "pending", "finished", "abandoned", "failed"  # of a job
+PENDING, FINISHED, ABANDONED, FAILED = (
+    "pending",
+    "finished",
+    "abandoned",
+    "failed",
+)  # of a job
 PARKED = "parked"  # of a job that waits for the operator
 DELETED = "deleted"  # of a collection
 
 tables = MetaData()
 # so that a newer program's file is not misread, and a leader's not served by a helper
-meta = Table("meta", tables, Column("name", String, primary_key=True), Column("value", String))
+meta = Table(
+    "meta", tables, Column("name", String, primary_key=True), Column("value", String)
+)
 # keys that shares were sealed to; an old one opens until nobody can hold its config any more
 hpke_key = Table(
     "hpke_key",
@@ -50,7 +61,9 @@ report = Table(
     tables,
     Column("task_id", LargeBinary, primary_key=True),
     Column("report_id", LargeBinary, primary_key=True),
-    Column("bucket", BigInteger),  # its time in units of the precision; 0 if there is one batch
+    Column(
+        "bucket", BigInteger
+    ),  # its time in units of the precision; 0 if there is one batch
     Column("sha256", LargeBinary),
     Column("body", LargeBinary),  # or where it stands in a segment
     Column("state", Integer),
@@ -132,11 +145,17 @@ period = Table(
 )
 # guides and models, named by their hash
 file = Table(
-    "file", tables, Column("sha256", String, primary_key=True), Column("content", LargeBinary)
+    "file",
+    tables,
+    Column("sha256", String, primary_key=True),
+    Column("content", LargeBinary),
 )
 # where the training of each model stands
 training = Table(
-    "training", tables, Column("model", String, primary_key=True), Column("state", String)
+    "training",
+    tables,
+    Column("model", String, primary_key=True),
+    Column("state", String),
 )
 # what was published of each model
 release = Table(
@@ -148,5 +167,8 @@ release = Table(
 )
 # everything published, in order, each entry holding the hash of the one before
 transcript = Table(
-    "transcript", tables, Column("number", Integer, primary_key=True), Column("entry", String)
+    "transcript",
+    tables,
+    Column("number", Integer, primary_key=True),
+    Column("entry", String),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
-from tactful.protocol.task import SignedTask, Task
+from tactful.protocol.documents.task import SignedTask, Task
 from tactful_aggregator.datastore.rows import Rows
 from tactful_aggregator.datastore.schema import OPEN, hpke_key, period, task
 
@@ -23,7 +23,9 @@ class TaskRows(Rows):
 
     def _add_task(self, task_id: bytes, model: str, body: bytes, expires: int) -> bool:
         self.hold_order()
-        number = self._run(select(func.coalesce(func.max(task.c.number), -1) + 1)).scalar_one()
+        number = self._run(
+            select(func.coalesce(func.max(task.c.number), -1) + 1)
+        ).scalar_one()
         row = {"id": task_id, "number": number, "model": model, "body": body}
         return self._add(task, {**row, "state": OPEN, "expires": expires})
 
@@ -34,7 +36,9 @@ class TaskRows(Rows):
 
     def task_body(self, task_id: bytes) -> tuple[str, bytes] | None:
         """(model, document) of a task; the model is empty for an operator's own."""
-        row = self._run(select(task.c.model, task.c.body).where(task.c.id == task_id)).one_or_none()
+        row = self._run(
+            select(task.c.model, task.c.body).where(task.c.id == task_id)
+        ).one_or_none()
         return None if row is None else (row[0], row[1])
 
     def task_ids(self) -> list[bytes]:
@@ -43,11 +47,15 @@ class TaskRows(Rows):
 
     def tasks_over(self, before: int) -> list[bytes]:
         """The tasks that took reports until some time before `before`."""
-        return list(self._run(select(task.c.id).where(task.c.expires < before)).scalars())
+        return list(
+            self._run(select(task.c.id).where(task.c.expires < before)).scalars()
+        )
 
     def tasks(self, model: str) -> list[Task]:
         """The tasks of a model, oldest first."""
-        rows = self._run(select(task.c.body).where(task.c.model == model).order_by(task.c.number))
+        rows = self._run(
+            select(task.c.body).where(task.c.model == model).order_by(task.c.number)
+        )
         return [SignedTask.decode(body).task for body in rows.scalars()]
 
     def open_task(self, model: str) -> SignedTask | None:
@@ -82,15 +90,23 @@ class TaskRows(Rows):
 
     # keys
 
-    def add_hpke_key(self, config_id: int, private: bytes, least_epoch: int = 0) -> bool:
+    def add_hpke_key(
+        self, config_id: int, private: bytes, least_epoch: int = 0
+    ) -> bool:
         """Begin to hand out a key; False if the number is taken.
 
         Its epoch is above that of every key before, and at least `least_epoch`.
         """
         self.hold_order()
-        number = self._run(select(func.coalesce(func.max(hpke_key.c.number), -1) + 1)).scalar_one()
+        number = self._run(
+            select(func.coalesce(func.max(hpke_key.c.number), -1) + 1)
+        ).scalar_one()
         number = max(number, least_epoch)
-        row: dict[str, object] = {"config_id": config_id, "number": number, "private": private}
+        row: dict[str, object] = {
+            "config_id": config_id,
+            "number": number,
+            "private": private,
+        }
         return self._add(hpke_key, row)
 
     def retire_hpke_keys(self, expires: int) -> None:
@@ -107,7 +123,9 @@ class TaskRows(Rows):
     def hpke_epoch(self) -> int:
         """Return the epoch of the key that is handed out now."""
         current = hpke_key.c.expires.is_(None)
-        return int(self._run(select(func.max(hpke_key.c.number)).where(current)).scalar_one())
+        return int(
+            self._run(select(func.max(hpke_key.c.number)).where(current)).scalar_one()
+        )
 
     def drop_hpke_keys(self, now: int) -> int:
         """Forget what has ended; how many."""

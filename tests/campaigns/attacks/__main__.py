@@ -40,7 +40,9 @@ def main(log: TextIO) -> int:
             obtained = module.attack(Path(folder))
         succeeded += obtained is not None
         row, seconds = module.__name__.split("_")[1], time.monotonic() - started
-        print(f"row {row}  {seconds:5.1f} s  {module.TITLE}: {obtained or 'obtained nothing'}")
+        print(
+            f"row {row}  {seconds:5.1f} s  {module.TITLE}: {obtained or 'obtained nothing'}"
+        )
     print(f"{succeeded} attacks succeeded")
     return min(succeeded, 1)
 

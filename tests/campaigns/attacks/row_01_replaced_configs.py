@@ -9,9 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sharing_device import SharingTown, sharing_town
 
 from tactful.errors import HpkeConfigRejected
-from tactful.protocol import hpke
-from tactful.protocol.dap import HELPER, LEADER
-from tactful.protocol.messages import (
+from tactful.protocol.dap import hpke
+from tactful.protocol.dap.messages import (
     HpkeCiphertext,
     HpkeConfig,
     Report,
@@ -19,8 +18,9 @@ from tactful.protocol.messages import (
     encode_config_list,
     input_share_aad,
 )
-from tactful.protocol.signed_config import ConfigDocument
-from tactful.protocol.task import Task
+from tactful.protocol.dap.signed_hpke_config import ConfigDocument
+from tactful.protocol.dap.versions import HELPER, LEADER
+from tactful.protocol.documents.task import Task
 from tactful.protocol.transport import Request, Response
 
 TITLE = "A relay replaces the HPKE configs"
@@ -39,7 +39,9 @@ class Keys:
         """The relay's own config, under the number of the half's."""
         return HpkeConfig(1, self.opening.public_key().public_bytes_raw())
 
-    def opened(self, task: Task, report: Report, sealed: HpkeCiphertext, role: int) -> bytes:
+    def opened(
+        self, task: Task, report: Report, sealed: HpkeCiphertext, role: int
+    ) -> bytes:
         """A share that was sealed to the relay; raises OpenError for any other."""
         aad = input_share_aad(task.dap, report.metadata, report.public_share)
         info = task.dap.dap.input_share_info(role)
@@ -57,11 +59,11 @@ def attack(folder: Path) -> str | None:
         for number in range(DEVICES):
             with town.device(str(number), "shop") as device:
                 try:
-                    task = device.contribute().task
+                    task = device.sharing.contribute().task
                     read += _is_read(keys, task, town.relay.uploads[-1])
                 except HpkeConfigRejected:
                     pass
-                spent += device.memory.ledger.spent > 0
+                spent += device.status.ledger.spent > 0
     if read:
         return f"both shares, and so the measurement, of {read} of {DEVICES} devices"
     if spent:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sharing_device import SharingTown, sharing_town
 
-from tactful.device.anchor import AnchorFile
 from tactful.device.settings import Settings
+from tactful.device.vault.rollback_anchor import RollbackAnchorFile
 from tactful.errors import InvalidInput, TrustPending
 from tactful.testing import FrozenClock
 
@@ -36,14 +36,22 @@ def _may_not_wait() -> bool:
 
 
 def _contribute(town: SharingTown, waited: bool) -> None:
-    anchor, clock = AnchorFile(town.folder / "anchor"), FrozenClock(datetime.now(UTC))
+    anchor, clock = (
+        RollbackAnchorFile(town.folder / "anchor"),
+        FrozenClock(datetime.now(UTC)),
+    )
     for file in (*town.folder.glob("phone.db*"), town.folder / "anchor"):
         file.unlink(missing_ok=True)
-    arguments = {"kind": Settings, "anchor": anchor, "clock": clock, "lifetime_epsilon": 1.01}
+    arguments = {
+        "kind": Settings,
+        "anchor": anchor,
+        "clock": clock,
+        "lifetime_epsilon": 1.01,
+    }
     with town.device("phone", "shop", **arguments) as device:
         with suppress(TrustPending):
-            device.contribute()
+            device.sharing.contribute()
         if waited:
             clock.advance(WEEK_MS)
             with suppress(TrustPending):
-                device.contribute()
+                device.sharing.contribute()

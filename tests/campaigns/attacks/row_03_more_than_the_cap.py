@@ -18,14 +18,16 @@ def attack(folder: Path) -> str | None:
         for number in range(ROUNDS):
             model = f"local-{number}"
             town.opened(model, epsilon=0.5, placement="local")
-            with town.device("phone", model, lifetime_epsilon=CAP, placement="local") as device:
+            with town.device(
+                "phone", model, lifetime_epsilon=CAP, placement="local"
+            ) as device:
                 try:
-                    device.contribute()
+                    device.sharing.contribute()
                     sent += 1
                 except BudgetExhausted:
                     pass
-                rho = float(device.memory.ledger.spent)
-                told = device.lifetime().whole.epsilon
+                rho = float(device.status.ledger.spent)
+                told = device.sharing.lifetime().whole.epsilon
     spent = _epsilon(rho)
     if sent == 0:
         raise RuntimeError("the device joined no round, so nothing was tried")
@@ -40,6 +42,8 @@ def _epsilon(rho: float) -> float:
     """Convert rho as is proved (Canonne, Kamath, Steinke 2020), by trying orders."""
     orders = (1 + 1.001**power for power in range(-5_000, 15_000))
     return min(
-        order * rho + math.log1p(-1 / order) - (math.log(DELTA) + math.log(order)) / (order - 1)
+        order * rho
+        + math.log1p(-1 / order)
+        - (math.log(DELTA) + math.log(order)) / (order - 1)
         for order in orders
     )

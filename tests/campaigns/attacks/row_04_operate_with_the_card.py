@@ -41,15 +41,27 @@ def attack(folder: Path) -> str | None:
             for method, path, body in ASKED
             if any(_let_in(pair, method, path, body, token) for token in sorted(shown))
         ]
-    return f"with what the helper holds, the leader obeyed {obtained}" if obtained else None
+    return (
+        f"with what the helper holds, the leader obeyed {obtained}"
+        if obtained
+        else None
+    )
 
 
 def _texts(path: Path) -> set[str]:
-    return {value for value in json.loads(path.read_text()).values() if isinstance(value, str)}
+    return {
+        value
+        for value in json.loads(path.read_text()).values()
+        if isinstance(value, str)
+    }
 
 
-def _let_in(pair: RunningPair, method: Method, path: str, body: bytes, token: str) -> bool:
+def _let_in(
+    pair: RunningPair, method: Method, path: str, body: bytes, token: str
+) -> bool:
     """Whether the leader does it, or looks for what is asked instead of asking for a token."""
     headers = {"Authorization": f"Bearer {token}"}
-    answer = HttpTransport().send(Request(method, pair.leader.url + path, body, headers))
+    answer = HttpTransport().send(
+        Request(method, pair.leader.url + path, body, headers)
+    )
     return answer.ok or b"unrecognizedTask" in answer.body

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tactful.errors import TactfulError
-from tactful.protocol.transcript import parse
+from tactful.protocol.log.transcript import parse
 from tactful.protocol.transport import Request
-from tactful_aggregator.refresh import Training
 from tactful_aggregator.testing import RunningPair, running_pair
+from tactful_aggregator.training.steps import Training
 
 TITLE = "Overlapping refreshes publish two tasks for one round"
 CALLERS = 6
@@ -22,7 +22,9 @@ def attack(folder: Path) -> str | None:
             answers = [one for one in callers.map(_refreshed, [pair] * CALLERS) if one]
         published = _tasks(pair)
     if published > 1:
-        return f"{CALLERS} overlapping refreshes published {published} tasks for one round"
+        return (
+            f"{CALLERS} overlapping refreshes published {published} tasks for one round"
+        )
     if any(answer != answers[0] for answer in answers):
         return f"{CALLERS} overlapping refreshes of one step had different answers: {answers}"
     return None
@@ -48,5 +50,7 @@ def _refreshed(pair: RunningPair) -> Mapping[str, object] | None:
 
 
 def _tasks(pair: RunningPair) -> int:
-    lines = pair.transport.send(Request("GET", f"{pair.leader.url}/transcript")).body.decode()
+    lines = pair.transport.send(
+        Request("GET", f"{pair.leader.url}/transcript")
+    ).body.decode()
     return sum(parse(line).kind == "task" for line in lines.splitlines())

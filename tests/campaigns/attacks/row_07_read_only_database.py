@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attacked_pair import collector_of, count_task, sent
 
-from tactful.protocol.collector import Collector, Sum
+from tactful.protocol.dap.collector import AggregateResult, Collector
 from tactful.protocol.transport import Request
 from tactful_aggregator.testing import RunningPair, running_pair
 
@@ -28,15 +28,21 @@ def attack(folder: Path) -> str | None:
             time.sleep(BROKEN_SECONDS)
             unready = _status(pair, "/readyz")
         if not _collected(pair, collector, job):
-            return f"no worker runs any more, and /healthz is {_status(pair, '/healthz')}"
-        return None if unready == 503 else f"/readyz was {unready} while nothing could be written"
+            return (
+                f"no worker runs any more, and /healthz is {_status(pair, '/healthz')}"
+            )
+        return (
+            None
+            if unready == 503
+            else f"/readyz was {unready} while nothing could be written"
+        )
 
 
 def _collected(pair: RunningPair, collector: Collector, job: str) -> bool:
     until = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < until:
         found = collector.poll(pair.transport, job, collector.everything())
-        if isinstance(found, Sum):
+        if isinstance(found, AggregateResult):
             return found.count == REPORTS
         time.sleep(0.1)
     return False

@@ -7,9 +7,9 @@ from pathlib import Path
 from attacked_pair import COUNT, collector_of, count_task, sent
 
 from tactful.errors import ProtocolError
-from tactful.protocol.collect_messages import CollectionReq
-from tactful.protocol.collector import Collector, Sum
-from tactful.protocol.dap_task import encoded
+from tactful.protocol.dap.collect_messages import CollectionReq
+from tactful.protocol.dap.collector import AggregateResult, Collector
+from tactful.protocol.dap.dap_task import encoded
 from tactful.protocol.transport import Method, Request, Response
 from tactful_aggregator.testing import RunningPair, running_pair
 
@@ -45,8 +45,12 @@ def _obtained(pair: RunningPair, collector: Collector) -> str | None:
             found = collector.poll(pair.transport, job, query)
         except ProtocolError as refused:
             return f"the batch can never be collected: {refused}"
-        if isinstance(found, Sum):
-            return None if found.count == COUNT else f"{found.count} reports were collected"
+        if isinstance(found, AggregateResult):
+            return (
+                None
+                if found.count == COUNT
+                else f"{found.count} reports were collected"
+            )
         time.sleep(0.1)
     return "the batch is not collected under a new name"
 
@@ -56,6 +60,8 @@ def _asked(
 ) -> Response:
     headers = {
         "Authorization": f"Bearer {collector.token}",
-        "Content-Type": collector.task.dap.media_type("collect-req", "collection-job-req"),
+        "Content-Type": collector.task.dap.media_type(
+            "collect-req", "collection-job-req"
+        ),
     }
     return pair.transport.send(Request(method, url, body, headers))

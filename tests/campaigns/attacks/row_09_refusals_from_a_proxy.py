@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from attacked_pair import collector_of, count_task, sent
 
 from tactful.errors import BatchError, ProtocolError
-from tactful.protocol.collector import Collector, Sum
+from tactful.protocol.dap.collector import AggregateResult, Collector
 from tactful_aggregator.testing import RunningPair, running_pair
 
 TITLE = "Refusals from something in front of the helper drop acknowledged reports"
@@ -45,7 +45,7 @@ def _obtained(pair: RunningPair, collector: Collector, job: str) -> str | None:
             found = collector.poll(pair.transport, job, collector.everything())
         except (BatchError, ProtocolError) as refused:
             return f"the batch can never be collected: {refused}"
-        if isinstance(found, Sum):
+        if isinstance(found, AggregateResult):
             lost = REPORTS - found.count
             return f"{lost} acknowledged reports were dropped" if lost else None
         time.sleep(0.1)

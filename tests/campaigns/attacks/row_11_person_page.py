@@ -50,12 +50,19 @@ def attack(folder: Path) -> str | None:
             page = browser.open(server.address, timeout=PATIENCE_SECONDS)
             if b"Item 3" not in page.read():
                 raise RuntimeError("the page does not open for the person")
-            browser.open(f"http://127.0.0.1:{other.server_port}/", timeout=PATIENCE_SECONDS)
+            browser.open(
+                f"http://127.0.0.1:{other.server_port}/", timeout=PATIENCE_SECONDS
+            )
             base = urlsplit(page.geturl()).path
-            tries = (_read_with_what_was_heard, _name_of_the_attacker, _foreign_form, _block)
+            tries = (
+                _read_with_what_was_heard,
+                _name_of_the_attacker,
+                _foreign_form,
+                _block,
+            )
             results = (trial(server, base) for trial in tries)
             obtained = [result for result in results if result is not None]
-        if device.memory.paused:
+        if device.status.paused:
             obtained.append("learning was paused")
     return "; ".join(obtained) or None
 
@@ -77,10 +84,16 @@ def _served(server: http.server.HTTPServer) -> Iterator[http.server.HTTPServer]:
 
 
 def _asked(
-    server: PersonServer, method: str, path: str, body: str | None, headers: dict[str, str]
+    server: PersonServer,
+    method: str,
+    path: str,
+    body: str | None,
+    headers: dict[str, str],
 ) -> tuple[int, bytes]:
     """Return status and body; status 0 if there is no answer in time."""
-    here = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=PATIENCE_SECONDS)
+    here = http.client.HTTPConnection(
+        "127.0.0.1", server.server_port, timeout=PATIENCE_SECONDS
+    )
     try:
         here.request(method, path, body, headers)
         answer = here.getresponse()
@@ -93,13 +106,19 @@ def _asked(
 
 def _read_with_what_was_heard(server: PersonServer, base: str) -> str | None:
     status, body = _asked(server, "GET", "/export", None, dict(Listener.heard))
-    return f"/export with what another port heard ({len(body)} bytes)" if status == 200 else None
+    return (
+        f"/export with what another port heard ({len(body)} bytes)"
+        if status == 200
+        else None
+    )
 
 
 def _name_of_the_attacker(server: PersonServer, base: str) -> str | None:
     headers = {**Listener.heard, "Host": f"attacker.example:{server.server_port}"}
     status, body = _asked(server, "GET", f"{base}export", None, headers)
-    return f"/export by another host name ({len(body)} bytes)" if status == 200 else None
+    return (
+        f"/export by another host name ({len(body)} bytes)" if status == 200 else None
+    )
 
 
 def _foreign_form(server: PersonServer, base: str) -> str | None:
@@ -114,7 +133,9 @@ def _block(server: PersonServer, base: str) -> str | None:
     here = ("127.0.0.1", server.server_port)
     form = f"POST {base}pause HTTP/1.1\r\nHost: {here[0]}:{here[1]}\r\n"
     starts = ("", form, f"{form}Content-Length: 40\r\n\r\n")
-    connections = [socket.create_connection(here, timeout=PATIENCE_SECONDS) for _ in starts]
+    connections = [
+        socket.create_connection(here, timeout=PATIENCE_SECONDS) for _ in starts
+    ]
     try:
         for connection, start in zip(connections, starts, strict=True):
             connection.sendall(start.encode())
@@ -131,4 +152,8 @@ def _without_length(here: tuple[str, int], form: str) -> str | None:
     with socket.create_connection(here, timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(f"{form}\r\n".encode())
         status = connection.recv(100).split(b" ")[1]
-    return None if status.startswith(b"4") else f"a form without a length was answered {status!r}"
+    return (
+        None
+        if status.startswith(b"4")
+        else f"a form without a length was answered {status!r}"
+    )

@@ -35,7 +35,8 @@ def attack(folder: Path) -> str | None:
     (folder / "golden-3.key").chmod(0o600)
     expected = json.loads((VAULTS / "golden-3.json").read_text("utf-8"))["events"]
     changed = sum(
-        event["kind"] != kind for event, kind in zip(expected, _kinds(folder), strict=True)
+        event["kind"] != kind
+        for event, kind in zip(expected, _kinds(folder), strict=True)
     )
     return f"{changed} stored events changed their kind" if changed else None
 

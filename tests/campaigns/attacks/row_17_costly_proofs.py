@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from tactful.protocol.transcript import follow
+from tactful.protocol.log.transcript import follow
 from tactful.protocol.transport import HttpTransport, Request
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.testing import running_pair

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tactful_aggregator.testing import RunningHalf, running_pair
+from tactful_aggregator.testing import RunningAggregator, running_pair
 
 TITLE = "Large uploads to an unknown task, an endless header, a NUL in a name"
 UPLOADS, UPLOAD_BYTES = 12, 59_000_000
@@ -24,9 +24,11 @@ def attack(folder: Path) -> str | None:
         return _memory(pair.leader) or _endless_header(pair.leader) or _nul(pair.leader)
 
 
-def _memory(leader: RunningHalf) -> str | None:
+def _memory(leader: RunningAggregator) -> str | None:
     before = _peak_memory(leader)
-    uploads = [threading.Thread(target=_upload, args=(leader.url,)) for _ in range(UPLOADS)]
+    uploads = [
+        threading.Thread(target=_upload, args=(leader.url,)) for _ in range(UPLOADS)
+    ]
     for upload in uploads:
         upload.start()
     for upload in uploads:
@@ -36,7 +38,11 @@ def _memory(leader: RunningHalf) -> str | None:
 
 
 def _upload(url: str) -> None:
-    task = base64.urlsafe_b64encode(b"no task of this leader, 32 bytes").rstrip(b"=").decode()
+    task = (
+        base64.urlsafe_b64encode(b"no task of this leader, 32 bytes")
+        .rstrip(b"=")
+        .decode()
+    )
     head = f"POST /tasks/{task}/reports HTTP/1.1\r\nHost: leader\r\n"
     with _connected(url) as leader, contextlib.suppress(OSError):
         leader.sendall(f"{head}Content-Length: {UPLOAD_BYTES}\r\n\r\n".encode())
@@ -45,7 +51,7 @@ def _upload(url: str) -> None:
         leader.recv(1 << 16)
 
 
-def _endless_header(leader: RunningHalf) -> str | None:
+def _endless_header(leader: RunningAggregator) -> str | None:
     """Send header lines until the leader closes the connection."""
     sent, until = 0, time.monotonic() + PATIENCE_SECONDS
     with _connected(leader.url) as connection, contextlib.suppress(OSError):
@@ -58,11 +64,15 @@ def _endless_header(leader: RunningHalf) -> str | None:
     return None
 
 
-def _nul(leader: RunningHalf) -> str | None:
+def _nul(leader: RunningAggregator) -> str | None:
     with _connected(leader.url) as connection:
         connection.sendall(b"GET /models/a%00b/task HTTP/1.1\r\nHost: leader\r\n\r\n")
         status = connection.recv(1 << 16).split(b" ", 2)[1].decode()
-    return None if status == "404" else f"an answer of status {status} to a name with a NUL"
+    return (
+        None
+        if status == "404"
+        else f"an answer of status {status} to a name with a NUL"
+    )
 
 
 def _connected(url: str) -> socket.socket:
@@ -71,7 +81,7 @@ def _connected(url: str) -> socket.socket:
     return socket.create_connection(place, timeout=PATIENCE_SECONDS)
 
 
-def _peak_memory(leader: RunningHalf) -> int:
+def _peak_memory(leader: RunningAggregator) -> int:
     if leader.process is None:
         raise RuntimeError("the leader does not run")
     lines = Path(f"/proc/{leader.process.pid}/status").read_text().splitlines()

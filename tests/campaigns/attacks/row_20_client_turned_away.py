@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from tactful.protocol.messages import decode_config_list
+from tactful.protocol.dap.messages import decode_config_list
 from tactful.protocol.transport import HttpTransport, Request
 from tactful_aggregator.testing import running_pair
 
 TITLE = "A DAP client that is turned away"
-NEW, OLD = "application/ppm-dap;message=hpke-config-list", "application/dap-hpke-config-list"
+NEW, OLD = (
+    "application/ppm-dap;message=hpke-config-list",
+    "application/dap-hpke-config-list",
+)
 CLIENTS = {  # what it accepts, its query, and the one type that it takes
     "Janus main (DAP-18)": (NEW, "", NEW),
     "a DAP-18 client that accepts anything": ("*/*", "", NEW),
@@ -21,7 +24,9 @@ def attack(folder: Path) -> str | None:
     with running_pair(folder, min_batch_floor=4) as pair:
         for name, (accept, query, taken) in CLIENTS.items():
             for url in (pair.leader.url, pair.helper.url):
-                request = Request("GET", f"{url}/hpke_config{query}", b"", {"Accept": accept})
+                request = Request(
+                    "GET", f"{url}/hpke_config{query}", b"", {"Accept": accept}
+                )
                 answer = HttpTransport().send(request)
                 if not (answer.ok and decode_config_list(answer.body)):
                     raise RuntimeError(f"{url}: no configs at all")

@@ -15,7 +15,9 @@ def attack(folder: Path) -> str | None:
     """Delete the key, then flip bytes one by one; say which start could not be recovered."""
     intact = folder / "intact"
     used(intact)
-    return _lost_key(flipped(intact, folder / "copy", "taste.db", 0, 0)) or _damage(intact, folder)
+    return _lost_key(flipped(intact, folder / "copy", "taste.db", 0, 0)) or _damage(
+        intact, folder
+    )
 
 
 def _lost_key(folder: Path) -> str | None:

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sharing_device import SharingTown, sharing_town
 
 from tactful.errors import HpkeConfigRejected
-from tactful.protocol.dap import DAP_18
-from tactful.protocol.messages import HpkeConfig, Report
-from tactful.protocol.signed_config import ConfigDocument, verified
+from tactful.protocol.dap.messages import HpkeConfig, Report
+from tactful.protocol.dap.signed_hpke_config import ConfigDocument, verified
+from tactful.protocol.dap.versions import DAP_18
 from tactful.protocol.transport import Request, Response
 
 TITLE = "An old or a personal HPKE config"
@@ -31,20 +31,22 @@ def attack(folder: Path) -> str | None:
         }
         _rotate(town)
         with town.device("phone", "first") as device:
-            device.contribute()
-            spent = device.memory.ledger.spent
+            device.sharing.contribute()
+            spent = device.status.ledger.spent
         town.relay.lies.append(lambda request: old.get(request.url.removeprefix(url)))
         if _sent(town, "second"):
             return "a report sealed to a key that had been replaced"
         personal = _personal(town)
         town.relay.lies[:] = [
-            lambda request: personal if request.url == url + "/hpke_config/signed" else None
+            lambda request: (
+                personal if request.url == url + "/hpke_config/signed" else None
+            )
         ]
         if _sent(town, "third") and _named(town) == MARKED:
             return "a report that names the key made for one device"
         town.relay.lies.clear()
         with town.device("phone", "third") as device:
-            if device.memory.ledger.spent != spent:
+            if device.status.ledger.spent != spent:
                 return "a charge for reports that were never sent"
     return None
 
@@ -58,7 +60,7 @@ def _rotate(town: SharingTown) -> None:
 def _sent(town: SharingTown, model: str) -> bool:
     with town.device("phone", model) as device:
         try:
-            device.contribute()
+            device.sharing.contribute()
         except HpkeConfigRejected:
             return False
     return True

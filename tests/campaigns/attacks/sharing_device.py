@@ -5,15 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tactful.device.anchor import AnchorFile
 from tactful.device.clock import Clock
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators, Placement, Settings
+from tactful.device.vault.rollback_anchor import RollbackAnchorFile
 from tactful.protocol.transport import HttpTransport, Request, Response
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
-from tactful_aggregator.refresh import Training
 from tactful_aggregator.testing import RunningPair, running_pair
+from tactful_aggregator.training.steps import Training
 
 CATALOG = small_catalog()
 SHARING = LOCAL.grant("share_dp_updates")
@@ -81,7 +81,7 @@ class SharingTown:
         model: str,
         *,
         kind: type[Settings] = NewDeviceSettings,
-        anchor: AnchorFile | None = None,
+        anchor: RollbackAnchorFile | None = None,
         clock: Clock | None = None,
         lifetime_epsilon: float = 1_000.0,
         placement: Placement = "aggregator",
@@ -89,7 +89,9 @@ class SharingTown:
         """A device on `name`.db that likes one item and shares with the pair."""
         settings = kind(
             path=str(self.folder / f"{name}.db"),
-            aggregators=Aggregators(**self.pair.aggregators(model), placement=placement),
+            aggregators=Aggregators(
+                **self.pair.aggregators(model), placement=placement
+            ),
             lifetime_epsilon=lifetime_epsilon,
             min_batch_size=4,
         )
@@ -99,7 +101,7 @@ class SharingTown:
             key=FIXED_KEY,
             consent=SHARING,
             transport=self.relay,
-            anchor=anchor,
+            rollback_anchor=anchor,
             clock=clock,
         )
         device.observe(Event(kind="like", item_id="item-3"))

@@ -10,29 +10,39 @@ from tactful.errors import InvalidInput
 
 def finding(check: str, status: Status) -> Finding:
     return Finding(
-        id=check, status=status, ground=EvidenceClass.PROVED, claim="holds", measured="equal"
+        id=check,
+        status=status,
+        ground=EvidenceClass.PROVED,
+        claim="holds",
+        measured="equal",
     )
 
 
-audits = st.dictionaries(st.sampled_from(["A1", "A2", "C2", "F1"]), st.sampled_from(Status)).map(
-    lambda ended: [finding(check, status) for check, status in ended.items()]
-)
+audits = st.dictionaries(
+    st.sampled_from(["A1", "A2", "C2", "F1"]), st.sampled_from(Status)
+).map(lambda ended: [finding(check, status) for check, status in ended.items()])
 
 
 @given(findings=audits)
-def test_one_refuted_claim_fails_the_audit_whatever_else_passed(findings: list[Finding]) -> None:
+def test_one_refuted_claim_fails_the_audit_whatever_else_passed(
+    findings: list[Finding],
+) -> None:
     refuted = [*findings, finding("H3", Status.REFUTED)]
 
     assert exit_status(refuted, required=()) == 1
 
 
 @given(findings=audits)
-def test_a_required_check_that_left_no_finding_is_never_a_pass(findings: list[Finding]) -> None:
+def test_a_required_check_that_left_no_finding_is_never_a_pass(
+    findings: list[Finding],
+) -> None:
     assert exit_status(findings, required=("G1",)) != 0
 
 
 @given(findings=audits)
-def test_only_an_audit_whose_required_checks_all_passed_exits_zero(findings: list[Finding]) -> None:
+def test_only_an_audit_whose_required_checks_all_passed_exits_zero(
+    findings: list[Finding],
+) -> None:
     required = [each.id for each in findings]
 
     all_passed = all(each.status is Status.PASSED for each in findings)
@@ -40,14 +50,18 @@ def test_only_an_audit_whose_required_checks_all_passed_exits_zero(findings: lis
 
 
 @pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.NOT_RUN])
-def test_an_open_required_check_exits_two_and_shows_no_evidence_class(status: Status) -> None:
+def test_an_open_required_check_exits_two_and_shows_no_evidence_class(
+    status: Status,
+) -> None:
     open_check = finding("D1", status)
 
     assert exit_status([open_check], required=("D1",)) == 2
     assert open_check.verdict == status
 
 
-def test_a_check_reported_twice_is_refused_so_that_a_pass_cannot_hide_an_open_one() -> None:
+def test_a_check_reported_twice_is_refused_so_that_a_pass_cannot_hide_an_open_one() -> (
+    None
+):
     twice = [finding("C2", Status.PASSED), finding("C2", Status.INCONCLUSIVE)]
 
     with pytest.raises(InvalidInput):

@@ -19,7 +19,11 @@ def write(path: Path, document: object) -> Path:
 def test_items_are_numbered_as_given_and_found_by_id() -> None:
     catalog = Catalog([Item(id="aja", title="Aja"), Item(id="gaucho", title="Gaucho")])
 
-    assert (catalog.number("gaucho"), catalog["aja"].title, len(catalog)) == (1, "Aja", 2)
+    assert (catalog.number("gaucho"), catalog["aja"].title, len(catalog)) == (
+        1,
+        "Aja",
+        2,
+    )
     assert "aja" in catalog
     assert "royal scam" not in catalog
 
@@ -34,11 +38,15 @@ def test_the_hash_follows_the_ids_and_their_order_only() -> None:
 
 def test_a_repeated_id_is_named() -> None:
     with pytest.raises(InvalidInput, match="item 'a' stands twice"):
-        Catalog([Item(id="a", title="x"), Item(id="b", title="y"), Item(id="a", title="z")])
+        Catalog(
+            [Item(id="a", title="x"), Item(id="b", title="y"), Item(id="a", title="z")]
+        )
 
 
 def test_an_unknown_item_is_named_with_the_fix() -> None:
-    with pytest.raises(InvalidInput, match="item_id: 'nope' is not in the catalog; use the id"):
+    with pytest.raises(
+        InvalidInput, match="item_id: 'nope' is not in the catalog; use the id"
+    ):
         Catalog([]).number("nope")
 
 
@@ -95,6 +103,10 @@ def test_a_catalog_gives_back_what_it_was_given(given_items: list[Item]) -> None
 
     assert list(catalog) == list(catalog.items) == given_items
     assert [catalog.items[n] for n in range(len(catalog))] == given_items
-    assert [catalog.find(item.id) for item in given_items] == list(range(len(given_items)))
-    assert [catalog.items[n].id for n in catalog.by_id] == sorted(item.id for item in given_items)
+    assert [catalog.find(item.id) for item in given_items] == list(
+        range(len(given_items))
+    )
+    assert [catalog.items[n].id for n in catalog.by_id] == sorted(
+        item.id for item in given_items
+    )
     assert catalog.find("four") is None

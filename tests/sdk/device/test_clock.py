@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tactful.device.clock import ManualClock, Reading, SystemClock, local_zone, zone_named
+from tactful.device.clock import (
+    ClockReading,
+    ManualClock,
+    SystemClock,
+    local_zone,
+    zone_named,
+)
 
 DIRECT = re.compile(
     r"\btime\.(time|monotonic|perf_counter|clock_gettime)|\bimport time\b|from time import"
@@ -36,10 +42,12 @@ def test_the_system_clock_runs_on():
 
 def test_a_wall_clock_out_of_range_still_reads():
     for wall_ms in (-1, 10**18):
-        assert Reading(mono_ms=0, wall_ms=wall_ms).wall.year in (1970, 9999)
+        assert ClockReading(mono_ms=0, wall_ms=wall_ms).wall.year in (1970, 9999)
 
 
-def test_the_zone_comes_from_the_environment_if_it_is_one(monkeypatch: pytest.MonkeyPatch):
+def test_the_zone_comes_from_the_environment_if_it_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     assert local_zone() == "Pacific/Auckland"
     monkeypatch.setenv("TZ", "Nowhere/Land")

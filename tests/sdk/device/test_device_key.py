@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tactful.device.device_key import HostKey, KeyFile, KeyringKey, PassphraseKey, Sealer
+from tactful.device.device_key import (
+    HostKey,
+    KeyFile,
+    KeyringKey,
+    PassphraseKey,
+    Sealer,
+)
 from tactful.errors import InvalidInput, VaultError
 
 

@@ -51,7 +51,10 @@ def test_an_unknown_kind_lists_the_known_ones():
         ({"kind": "dwell", "item_id": "a", "value": math.nan}, "event.value"),
         ({"kind": "like"}, "event.item_id"),
         ({"kind": "impression", "item_id": "a"}, "event.reservation_id"),
-        ({"kind": "impression", "reservation_id": "1.0", "evidence": "felt"}, "event.evidence"),
+        (
+            {"kind": "impression", "reservation_id": "1.0", "evidence": "felt"},
+            "event.evidence",
+        ),
         ({"kind": "hide", "item_id": "a", "scope": "planet"}, "event.scope"),
         ({"kind": "like", "item_id": ""}, "event.item_id"),
         ({"kind": "like", "item_id": "x" * 300}, "event.item_id"),

@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 
 from tactful.device import experiments
 from tactful.device.events import StoredEvent
-from tactful.device.memory import forget
+from tactful.device.state.device_state import forget
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
-from tactful.protocol.experiment import SLOTS, Arm, Experiment, Metric, require_apart
+from tactful.protocol.documents.experiment import (
+    SLOTS,
+    Arm,
+    Experiment,
+    Metric,
+    require_apart,
+)
 from tactful.testing import FIXED_KEY
 
 CLICKS = Metric(name="clicks", counts="click", low=0, high=10, effect=1)
@@ -24,7 +30,10 @@ TRIAL = Experiment(
     opens=1000,
     closes=9000,
     days=7,
-    arms=(Arm(name="control", share="1/3"), Arm(name="varied", share="2/3", diversity=0.6)),
+    arms=(
+        Arm(name="control", share="1/3"),
+        Arm(name="varied", share="2/3", diversity=0.6),
+    ),
     metrics=(CLICKS,),
 )
 units = st.binary(min_size=16, max_size=16)
@@ -64,28 +73,42 @@ def test_a_third_is_a_third() -> None:
 
 @given(units)
 def test_two_experiments_of_a_layer_never_share_a_person(unit: bytes) -> None:
-    one, other = replace(TRIAL, slots=4000), replace(TRIAL, id="other", first=4000, slots=6000)
+    one, other = (
+        replace(TRIAL, slots=4000),
+        replace(TRIAL, id="other", first=4000, slots=6000),
+    )
 
     require_apart([one, other])
-    assert (experiments.arm_of(unit, one) is None) != (experiments.arm_of(unit, other) is None)
+    assert (experiments.arm_of(unit, one) is None) != (
+        experiments.arm_of(unit, other) is None
+    )
 
 
 def test_slots_taken_twice_are_refused() -> None:
     with pytest.raises(InvalidInput, match="variety and other share slots"):
-        require_apart([replace(TRIAL, slots=4000), replace(TRIAL, id="other", first=3999, slots=1)])
+        require_apart(
+            [
+                replace(TRIAL, slots=4000),
+                replace(TRIAL, id="other", first=3999, slots=1),
+            ]
+        )
     require_apart([TRIAL, replace(TRIAL, id="other", layer="texts")])
 
 
 def test_an_arm_stays_whatever_becomes_of_the_shares(vault: Vault) -> None:
     first = experiments.assign(vault, TRIAL, now=2000).name
-    swapped = replace(TRIAL, arms=tuple(replace(arm, share="1/2") for arm in TRIAL.arms[::-1]))
+    swapped = replace(
+        TRIAL, arms=tuple(replace(arm, share="1/2") for arm in TRIAL.arms[::-1])
+    )
 
     assert experiments.assign(vault, swapped, now=3000).name == first
     assert experiments.assign(vault, replace(TRIAL, slots=1), now=20_000).name == first
 
 
 @pytest.mark.parametrize("now", [999, 9000])
-def test_nobody_joins_before_it_opens_or_after_it_closes(vault: Vault, now: int) -> None:
+def test_nobody_joins_before_it_opens_or_after_it_closes(
+    vault: Vault, now: int
+) -> None:
     assert experiments.assign(vault, TRIAL, now=now) is None
 
 
@@ -115,10 +138,16 @@ def event(kind: str, day: int, item_id: str = "a") -> StoredEvent:
                        item_id=item_id)  # fmt: skip
 
 
-@given(st.lists(st.tuples(st.sampled_from(["click", "like"]), st.integers(0, 40)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["click", "like"]), st.integers(0, 40)), max_size=60
+    )
+)
 def test_a_metric_counts_its_window_and_the_one_before_and_is_clipped(told) -> None:
     told = sorted(told, key=lambda pair: pair[1])
-    during, before = experiments.measured([event(*one) for one in told], TRIAL, (20, 27))
+    during, before = experiments.measured(
+        [event(*one) for one in told], TRIAL, (20, 27)
+    )
 
     clicks = [day for kind, day in told if kind == "click"]
     assert during[0] == min(sum(20 <= day < 27 for day in clicks), 10) / 10
@@ -129,7 +158,10 @@ def test_a_repeat_is_a_show_of_what_was_shown_in_the_last_seven_days() -> None:
     repeats = replace(TRIAL, days=20, metrics=(replace(CLICKS, counts="repeat"),))
     shows = [("a", 20), ("a", 21), ("b", 21), ("a", 27), ("a", 34), ("b", 28)]
 
-    told = [event("impression", day, item) for item, day in sorted(shows, key=lambda one: one[1])]
+    told = [
+        event("impression", day, item)
+        for item, day in sorted(shows, key=lambda one: one[1])
+    ]
     assert experiments.measured(told, repeats, (20, 40))[0][0] == 2 / 10
 
 
@@ -142,21 +174,30 @@ WRONG = {
     "metric.effect": {
         "metrics": [{"name": "m", "counts": "click", "low": 0, "high": 1, "effect": 2}]
     },
-    "arm.share": {"arms": [{"name": "a", "share": "half"}, {"name": "b", "share": "1/2"}]},
+    "arm.share": {
+        "arms": [{"name": "a", "share": "half"}, {"name": "b", "share": "1/2"}]
+    },
     "arm.balance": {
-        "arms": [{"name": "a", "share": "1/2", "balance": 2}, {"name": "b", "share": "1/2"}]
+        "arms": [
+            {"name": "a", "share": "1/2", "balance": 2},
+            {"name": "b", "share": "1/2"},
+        ]
     },
     "slots": {"first": 9999, "slots": 2},
     "closes": {"closes": 1000},
     "days": {"days": 0},
     "id": {"id": "Big Test"},
-    "metrics.0.high": {"metrics": [{"name": "m", "counts": "click", "low": 0, "effect": 1}]},
+    "metrics.0.high": {
+        "metrics": [{"name": "m", "counts": "click", "low": 0, "effect": 1}]
+    },
     "extra": {"extra": 1},
 }
 
 
 @pytest.mark.parametrize(("field", "changes"), WRONG.items(), ids=WRONG)
-def test_an_experiment_that_cannot_be_is_named(field: str, changes: dict[str, object]) -> None:
+def test_an_experiment_that_cannot_be_is_named(
+    field: str, changes: dict[str, object]
+) -> None:
     document = {**json.loads(TRIAL.document), **changes}
 
     with pytest.raises(InvalidInput, match=field.replace(".", r"\.")):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tactful.device.consent import PURPOSES, Consent
-from tactful.device.erasure import Part
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
+from tactful.device.rights.erasure import ErasureScope
 from tactful.device.settings import Settings
 from tactful.errors import ConsentMissing
 from tactful.testing import FIXED_KEY, FrozenClock, small_catalog
@@ -52,7 +52,7 @@ class PersonInCharge(RuleBasedStateMachine):
     def answer(self, purposes: frozenset[str]) -> None:
         self.device.agree(Consent.to(*purposes))
         self.granted = purposes
-        self.answers = len(self.device.memory.answers.records)
+        self.answers = len(self.device.status.answers.records)
 
     @rule(kind=st.sampled_from(LEARNT), item=st.sampled_from(ITEMS))
     def tell(self, kind: str, item: str) -> None:
@@ -72,18 +72,18 @@ class PersonInCharge(RuleBasedStateMachine):
 
     @rule(item=st.sampled_from(ITEMS))
     def erase_one(self, item: str) -> None:
-        self.device.erase(Part(items=frozenset({item})))
+        self.device.rights.erase(ErasureScope(items=frozenset({item})))
         self.learnt.discard(item)
 
     @rule()
     def erase_all(self) -> None:
-        self.device.forget()
+        self.device.rights.forget()
         self.learnt.clear()
 
     @rule()
     def crash(self) -> None:
         """The process is gone without a goodbye; another opens the file."""
-        self.device._vault._lines.close()
+        self.device._core.vault._lines.close()
         del self.device
         gc.collect()
         self.opened(None)
@@ -91,28 +91,35 @@ class PersonInCharge(RuleBasedStateMachine):
     @rule()
     def a_day_passes(self) -> None:
         self.clock.advance(DAY_MS)
-        self.device.tidy()
+        self.device.rights.purge_expired()
 
     @invariant()
     def only_what_was_granted_is_allowed(self) -> None:
         if not hasattr(self, "device"):
             return
-        consent = self.device.memory.consent
-        needs = {"local_personalization": "local_profile", "share_dp_updates": "local_profile"}
+        consent = self.device.status.consent
+        needs = {
+            "local_personalization": "local_profile",
+            "share_dp_updates": "local_profile",
+        }
         for purpose in ASKED:
-            granted = purpose in self.granted and needs.get(purpose, purpose) in self.granted
+            granted = (
+                purpose in self.granted and needs.get(purpose, purpose) in self.granted
+            )
             assert consent.allows(purpose) == granted, purpose
 
     @invariant()
     def only_what_was_told_and_not_erased_is_known(self) -> None:
         if hasattr(self, "device"):
-            assert set(self.device.memory.profile.beliefs) <= self.learnt
+            assert set(self.device.status.profile.beliefs) <= self.learnt
 
     @invariant()
     def answers_are_never_lost(self) -> None:
         if hasattr(self, "device"):
-            assert len(self.device.memory.answers.records) >= self.answers
+            assert len(self.device.status.answers.records) >= self.answers
 
 
 TestPersonInCharge = PersonInCharge.TestCase
-TestPersonInCharge.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestPersonInCharge.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None
+)

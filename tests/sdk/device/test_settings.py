@@ -79,7 +79,9 @@ def test_settings_are_read_from_a_file(tmp_path: Path) -> None:
         ("[aggregators]\nmodel = 'x'", "aggregators.leader"),
     ],
 )
-def test_a_malformed_file_names_the_field(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_malformed_file_names_the_field(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
     (tmp_path / "tactful.toml").write_text(text)
 
     with pytest.raises(InvalidInput, match=complaint):

@@ -16,16 +16,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tactful.device.erasure import Part
+from tactful.device.event_schema import EventSchema, built_in
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
+from tactful.device.rights.erasure import ErasureScope
 from tactful.device.settings import Settings
-from tactful.device.signals import Registry, built_in
 from tactful.testing import FIXED_KEY, LOCAL, FrozenClock, small_catalog
 
 DAY_MS = 86_400_000
 ITEMS = [f"item-{number}" for number in range(5)]
-LASTING = Registry(replace(signal, expires="2199-12-31") for signal in built_in())
+LASTING = EventSchema(replace(signal, expires="2199-12-31") for signal in built_in())
 THRICE: dict[str, object] = {
     "schema": 1,
     "rules": [
@@ -52,10 +52,21 @@ class TwoProcesses(RuleBasedStateMachine):
         self.devices = [self.opened(), self.opened()]
 
     def opened(self) -> Personalizer:
-        choices = {"key": FIXED_KEY, "consent": LOCAL, "clock": self.clock, "signals": LASTING}
-        return Personalizer(small_catalog(5, 2), Settings(path=str(self.path)), **choices)
+        choices = {
+            "key": FIXED_KEY,
+            "consent": LOCAL,
+            "clock": self.clock,
+            "event_schema": LASTING,
+        }
+        return Personalizer(
+            small_catalog(5, 2), Settings(path=str(self.path)), **choices
+        )
 
-    @rule(one=who, item=items, kind=st.sampled_from(["like", "view", "click", "hide", "dismiss"]))
+    @rule(
+        one=who,
+        item=items,
+        kind=st.sampled_from(["like", "view", "click", "hide", "dismiss"]),
+    )
     def tell(self, one: int, item: str, kind: str) -> None:
         self.told.append(Event(kind=kind, item_id=item))
         self.devices[one].observe(self.told[-1])
@@ -70,32 +81,32 @@ class TwoProcesses(RuleBasedStateMachine):
     def draw_late(self, one: int) -> None:
         """The list stays on the screen while the other process erases."""
         picks = self.devices[one].recommend(2)
-        self.devices[1 - one].forget()
+        self.devices[1 - one].rights.forget()
         for pick in picks:
             self.devices[one].observe(pick.impression())
 
     @rule(one=who, item=items)
     def erase(self, one: int, item: str) -> None:
-        self.devices[one].erase(Part(items=frozenset({item})))
+        self.devices[one].rights.erase(ErasureScope(items=frozenset({item})))
 
     @rule(one=who)
     def forget(self, one: int) -> None:
-        self.devices[one].forget()
+        self.devices[one].rights.forget()
         self.told.clear()
 
     @rule(one=who)
     def take_back(self, one: int) -> None:
-        known = self.devices[one]._vault
+        known = self.devices[one]._core.vault
         for event in self.told[-1:]:
             with known.snapshot() as view:
                 there = view.find(event.event_id)
             if there:
-                self.devices[one].undo(event.event_id)
+                self.devices[one].controls.undo(event.event_id)
 
     @rule(one=who, days=st.sampled_from([1, 40, 100, 400]))
     def tidy(self, one: int, days: int) -> None:
         self.clock.advance(days * DAY_MS)
-        self.devices[one].tidy()
+        self.devices[one].rights.purge_expired()
 
     @invariant()
     def all_say_what_a_new_one_says(self) -> None:
@@ -107,18 +118,27 @@ class TwoProcesses(RuleBasedStateMachine):
             assert said == [self.says(new)] * 2
 
     def says(self, device: Personalizer) -> tuple[object, ...]:
-        held = [len(device.why_not(item).denials) for item in ITEMS]
-        return device.interests(), device._likes(), held, device.controls.muted
+        held = [len(device.explain.why_not(item).denials) for item in ITEMS]
+        return (
+            device.explain.interests(),
+            device._core.likes(),
+            held,
+            device.controls.muted,
+        )
 
     def teardown(self) -> None:
         for device in getattr(self, "devices", []):
             device.close()
-        for part in self.path.parent.glob(f"{self.path.name}*") if hasattr(self, "path") else ():
+        for part in (
+            self.path.parent.glob(f"{self.path.name}*") if hasattr(self, "path") else ()
+        ):
             part.unlink()
 
 
 TestTwoProcesses = TwoProcesses.TestCase
-TestTwoProcesses.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)
+TestTwoProcesses.settings = settings(
+    max_examples=20, stateful_step_count=12, deadline=None
+)
 
 
 @pytest.fixture
@@ -133,7 +153,7 @@ def both(tmp_path: Path) -> Iterator[tuple[Personalizer, Personalizer, FrozenClo
         app.observe(Event(kind="like", item_id="item-0"))
         for _ in range(2):
             show(app)
-        assert app.interests()
+        assert app.explain.interests()
         yield app, page, clock
 
 
@@ -144,36 +164,41 @@ def show(device: Personalizer) -> int:
     return len(picks)
 
 
-def test_all_that_another_process_erased_is_gone_here_and_the_file_stays_whole(both) -> None:
+def test_all_that_another_process_erased_is_gone_here_and_the_file_stays_whole(
+    both,
+) -> None:
     app, page, _ = both
-    page.forget()
+    page.rights.forget()
 
-    assert not app.interests()
+    assert not app.explain.interests()
     assert [show(app) for _ in range(4)] == [1, 1, 1, 0]
-    app._vault.verify()
-    assert [len(page.recommend(1)), page.why_not("item-0").denials[0].used] == [0, 3]
+    app._core.vault.verify()
+    assert [len(page.recommend(1)), page.explain.why_not("item-0").denials[0].used] == [
+        0,
+        3,
+    ]
 
 
 def test_a_part_that_another_process_erased_is_not_believed_here_any_more(both) -> None:
     app, page, _ = both
-    page.erase(Part(items=frozenset({"item-0"})))
+    page.rights.erase(ErasureScope(items=frozenset({"item-0"})))
 
-    assert not app.interests()
-    assert app._likes() == []
-    assert "item-0" not in str(app.export())
+    assert not app.explain.interests()
+    assert app._core.likes() == []
+    assert "item-0" not in str(app.rights.export())
 
 
 def test_what_another_process_found_kept_long_enough_is_not_believed_here(both) -> None:
     app, page, clock = both
     clock.advance(740 * DAY_MS)
 
-    assert page.tidy() > 0
-    assert not app.interests()
+    assert page.rights.purge_expired() > 0
+    assert not app.explain.interests()
 
 
 def test_a_total_that_another_process_made_counts_once(both) -> None:
     app, page, clock = both
     clock.advance(120 * DAY_MS)
 
-    assert page.tidy() > 0
+    assert page.rights.purge_expired() > 0
     assert [show(app) for _ in range(2)] == [1, 0]

@@ -15,10 +15,16 @@ YEARS_MS = 365 * DAY_MS
 
 
 def state(device: Personalizer) -> tuple[object, ...]:
-    return device.interests(), tuple(device.events()), [i.id for i in device.simulate(5)]
+    return (
+        device.explain.interests(),
+        tuple(device.rights.events()),
+        [i.item.id for i in device.explain.preview(5)],
+    )
 
 
-@given(pushes=st.lists(st.integers(-80 * YEARS_MS, 500 * YEARS_MS), min_size=1, max_size=4))
+@given(
+    pushes=st.lists(st.integers(-80 * YEARS_MS, 500 * YEARS_MS), min_size=1, max_size=4)
+)
 def test_no_clock_that_is_set_erases_or_fades_what_is_known(pushes: list[int]) -> None:
     clock = FrozenClock()
     with small_device(clock=clock) as device:
@@ -26,7 +32,7 @@ def test_no_clock_that_is_set_erases_or_fades_what_is_known(pushes: list[int]) -
         known = state(device)
         for push in pushes:
             clock.push_wall(push)
-            assert device.tidy() == 0
+            assert device.rights.purge_expired() == 0
             assert state(device) == known
 
 
@@ -38,7 +44,7 @@ def test_what_happens_under_a_wrong_clock_is_remembered(years: int) -> None:
         device.recommend(1)
         clock.push_wall(years * YEARS_MS)
         device.observe(Event(kind="like", item_id="item-3"))
-        assert device.interests()
+        assert device.explain.interests()
 
 
 def test_what_was_learnt_before_the_first_true_time_counts() -> None:
@@ -48,17 +54,17 @@ def test_what_was_learnt_before_the_first_true_time_counts() -> None:
         device.observe(Event(kind="like", item_id="item-3"))
         clock.push_wall(56 * YEARS_MS)
 
-        assert device.tidy() == 0
-        assert device.interests()[0].usable
+        assert device.rights.purge_expired() == 0
+        assert device.explain.interests()[0].usable
 
 
 def test_time_that_passes_still_fades_and_ends_what_is_kept() -> None:
     clock = FrozenClock()
     with small_device(clock=clock) as device:
         device.observe(Event(kind="view", item_id="item-3"))
-        before = device.interests()[0].strength
+        before = device.explain.interests()[0].strength
         clock.advance(14 * DAY_MS)
-        assert device.interests()[0].strength == pytest.approx(before / 2)
+        assert device.explain.interests()[0].strength == pytest.approx(before / 2)
         clock.advance(3 * YEARS_MS)
-        assert device.tidy() > 0
-        assert not list(device.events())
+        assert device.rights.purge_expired() > 0
+        assert not list(device.rights.events())

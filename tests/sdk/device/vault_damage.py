@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from tactful.device.device_key import KeyFile
-from tactful.device.erasure import Part
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
+from tactful.device.rights.erasure import ErasureScope
 from tactful.device.settings import Settings
 from tactful.errors import TactfulError
 from tactful.testing import LOCAL, FrozenClock, small_catalog
@@ -33,7 +33,7 @@ def used(folder: Path) -> None:
     with opened(live) as device:
         for number in range(6):
             device.observe(Event(kind="like", item_id=f"item-{number}"))
-        device.erase(Part(items=["item-1"]))
+        device.rights.erase(ErasureScope(items=["item-1"]))
         device.controls.mute("item", "item-2")
     with opened(live) as device:
         for pick in device.recommend(3):
@@ -46,9 +46,13 @@ def used(folder: Path) -> None:
 def places(folder: Path, share: float, seed: int = 1) -> list[tuple[str, int, int]]:
     """Return (file, offset, mask) of a seeded share of all bytes; each mask flips some bits."""
     coins = random.Random(seed)
-    every = [(name, at) for name in FILES for at in range((folder / name).stat().st_size)]
+    every = [
+        (name, at) for name in FILES for at in range((folder / name).stat().st_size)
+    ]
     few = coins.sample(every, round(len(every) * share))
-    return [(name, at, coins.choice((1, 2, 4, 8, 16, 32, 64, 128, 255))) for name, at in few]
+    return [
+        (name, at, coins.choice((1, 2, 4, 8, 16, 32, 64, 128, 255))) for name, at in few
+    ]
 
 
 def flipped(intact: Path, scratch: Path, name: str, at: int, mask: int) -> Path:
@@ -68,7 +72,7 @@ def use(folder: Path) -> TactfulError | None:
             device.observe(Event(kind="like", item_id="item-3"))
             for pick in device.recommend(2):
                 device.observe(pick.impression())
-            _ = device.memory
+            _ = device.status
     except TactfulError as refused:
         return refused
     return None

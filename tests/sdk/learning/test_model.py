@@ -14,20 +14,26 @@ from tactful.learning.model import Model
 N, HEAD, RANK = 50, 20, 3
 
 
-def model_of(n: int = N, head: int = HEAD, rank: int = RANK, neighbours: int = 4) -> Model:
+def model_of(
+    n: int = N, head: int = HEAD, rank: int = RANK, neighbours: int = 4
+) -> Model:
     generator = np.random.default_rng(4)
     return Model(
         popularity=generator.gamma(1, 10, n).astype(np.float32) + np.float32(0.1),
         weights=generator.uniform(0.5, 2, n).astype(np.float32),
         head=np.sort(generator.permutation(n)[:head]).astype(np.int32),
-        basis=np.linalg.qr(generator.standard_normal((head, rank)))[0].astype(np.float32),
+        basis=np.linalg.qr(generator.standard_normal((head, rank)))[0].astype(
+            np.float32
+        ),
         scale=np.linspace(1, 0.2, rank).astype(np.float32),
         popularity_share=0.2,
         gain=generator.uniform(0.5, 1.5, head).astype(np.float32),
         neighbours=generator.permuted(np.tile(np.arange(head), (head, 1)), axis=1)[
             :, :neighbours
         ].astype(np.int32),
-        closeness=generator.standard_normal((head, min(neighbours, head))).astype(np.float32),
+        closeness=generator.standard_normal((head, min(neighbours, head))).astype(
+            np.float32
+        ),
     )
 
 
@@ -51,7 +57,9 @@ def by_the_formula(model: Model, items: NDArray[np.int64]) -> NDArray[np.float64
 
 
 @given(items=histories)
-def test_the_personal_score_is_the_formula_of_the_design(items: NDArray[np.int64]) -> None:
+def test_the_personal_score_is_the_formula_of_the_design(
+    items: NDArray[np.int64],
+) -> None:
     model = model_of()
 
     assert np.allclose(model.personal(items), by_the_formula(model, items), atol=1e-5)
@@ -61,12 +69,16 @@ def test_a_person_without_history_gets_the_standard_score() -> None:
     model = model_of()
     outside = np.setdiff1d(np.arange(N), model.head)
 
-    assert np.array_equal(model.personal(np.array([], dtype=np.int64)), model.standard())
+    assert np.array_equal(
+        model.personal(np.array([], dtype=np.int64)), model.standard()
+    )
     assert np.array_equal(model.personal(outside), model.standard())
 
 
 @given(items=histories)
-def test_an_item_outside_the_head_keeps_its_standard_score(items: NDArray[np.int64]) -> None:
+def test_an_item_outside_the_head_keeps_its_standard_score(
+    items: NDArray[np.int64],
+) -> None:
     model = model_of()
     outside = np.setdiff1d(np.arange(N), model.head)
 

@@ -68,12 +68,16 @@ class Browser:
     def settle(self) -> None:
         """Wait until the page that is loading is there."""
         for _ in range(200):
-            if self.value("document.readyState === 'complete' && location.search !== 'x'"):
+            if self.value(
+                "document.readyState === 'complete' && location.search !== 'x'"
+            ):
                 return
             threading.Event().wait(0.02)
 
     def value(self, expression: str) -> object:
-        return self.ask("Runtime.evaluate", expression=expression)["result"].get("value")
+        return self.ask("Runtime.evaluate", expression=expression)["result"].get(
+            "value"
+        )
 
     def press(self, key: str, code: int, text: str = "") -> None:
         told = {"key": key, "code": key, "windowsVirtualKeyCode": code}
@@ -83,9 +87,7 @@ class Browser:
 
     def tab_to(self, wanted: str) -> None:
         """Press Tab until the element so named has the focus, and can be seen to have it."""
-        name = (
-            "(e => e.getAttribute('aria-label') || e.id || e.textContent)(document.activeElement)"
-        )
+        name = "(e => e.getAttribute('aria-label') || e.id || e.textContent)(document.activeElement)"
         for _ in range(MOST_TABS):
             self.press("Tab", 9)
             if self.value(name) == wanted:
@@ -130,19 +132,26 @@ def test_every_switch_can_be_reached_and_used_without_a_mouse(browser: Browser) 
         try:
             browser.open(server.address)
             assert wait_for(
-                lambda: browser.value("document.title") == "What this device knows about you"
+                lambda: (
+                    browser.value("document.title")
+                    == "What this device knows about you"
+                )
             )
             violations = browser.value("document.querySelectorAll('script').length")
             assert violations == 0
             assert (
-                browser.value("getComputedStyle(document.querySelector('main')).maxWidth")
+                browser.value(
+                    "getComputedStyle(document.querySelector('main')).maxWidth"
+                )
                 == "928px"
             )
 
             browser.tab_to("Turn on: Share noisy counts about how well it works")
             browser.enter()
-            assert wait_for(lambda: device.memory.consent.allows("share_dp_metrics"))
-            assert wait_for(lambda: browser.value("!!document.querySelector('[role=status]')"))
+            assert wait_for(lambda: device.status.consent.allows("share_dp_metrics"))
+            assert wait_for(
+                lambda: browser.value("!!document.querySelector('[role=status]')")
+            )
 
             browser.tab_to("weekly")
             browser.press("3", 51, "3")
@@ -150,7 +159,9 @@ def test_every_switch_can_be_reached_and_used_without_a_mouse(browser: Browser) 
             assert wait_for(lambda: device.controls.limits is not None)
             assert device.controls.limits["rules"][0]["limit"] == 3
 
-            assert wait_for(lambda: "limit" in str(browser.value("document.body.innerText")))
+            assert wait_for(
+                lambda: "limit" in str(browser.value("document.body.innerText"))
+            )
             browser.tab_to("Never show: Item 3")
             browser.enter()
             assert wait_for(lambda: device.controls.muted == [("item", "item-3")])

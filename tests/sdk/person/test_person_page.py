@@ -15,10 +15,10 @@ import pytest
 from tactful.cli import main
 from tactful.device.consent import PURPOSES, Consent, Restrictions
 from tactful.device.consent.records import read_receipt
+from tactful.device.event_schema import built_in
 from tactful.device.events import KINDS, Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators, Settings
-from tactful.device.signals import built_in
 from tactful.person.render import LANGUAGES, render, texts
 from tactful.person.server import ACTIONS, PersonServer
 from tactful.person.story import story
@@ -41,8 +41,12 @@ class Visitor:
     def __init__(self, server: PersonServer) -> None:
         self.server, self.base = server, ""
 
-    def send(self, method: str, path: str, body=None, **headers: str) -> tuple[int, str, dict]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=10)
+    def send(
+        self, method: str, path: str, body=None, **headers: str
+    ) -> tuple[int, str, dict]:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.server.server_port, timeout=10
+        )
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -51,7 +55,9 @@ class Visitor:
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         return answer.status, text, dict(answer.headers)
 
-    def ask(self, method: str, path: str, fields=None, **headers: str) -> tuple[int, str, dict]:
+    def ask(
+        self, method: str, path: str, fields=None, **headers: str
+    ) -> tuple[int, str, dict]:
         body = None if fields is None else urlencode(fields)
         return self.send(method, self.base + path, body, **headers)
 
@@ -62,7 +68,9 @@ class Visitor:
         return self.ask("GET", "/")[1]
 
     def press(self, path: str, **fields: str) -> str:
-        status, _, headers = self.ask("POST", path, {"token": self.server.token, **fields})
+        status, _, headers = self.ask(
+            "POST", path, {"token": self.server.token, **fields}
+        )
         assert status == 303
         return self.send("GET", headers["Location"])[1]
 
@@ -82,9 +90,13 @@ def test_both_languages_say_everything() -> None:
 
     assert keys["en"] == keys["de"]
     needed = {f"purpose_{one}" for one in PURPOSES if one != "essential"}
-    needed |= {f"kind_{one}" for one in KINDS} | {f"kind_{one.name}" for one in built_in()}
+    needed |= {f"kind_{one}" for one in KINDS} | {
+        f"kind_{one.name}" for one in built_in()
+    }
     assert needed <= keys["en"]
-    assert not {key for key in keys["en"] if not texts("de")[key] or not texts("en")[key]}
+    assert not {
+        key for key in keys["en"] if not texts("de")[key] or not texts("en")[key]
+    }
     assert [key for key in needed if texts("en")[key] == texts("de")[key]] == []
 
 
@@ -112,7 +124,10 @@ def test_no_page_has_a_script_or_an_address_elsewhere(device, language: str) -> 
 def test_an_item_whose_title_is_html_stays_text() -> None:
     catalog = small_catalog()
     nasty = type(catalog)(
-        [*catalog.items, type(catalog.items[0])(id="x", title="<script>alert(1)</script>")]
+        [
+            *catalog.items,
+            type(catalog.items[0])(id="x", title="<script>alert(1)</script>"),
+        ]
     )
     with small_device(nasty) as device:
         device.observe(Event(kind="like", item_id="x"))
@@ -123,7 +138,16 @@ def test_an_item_whose_title_is_html_stays_text() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/export", "/receipt", "/report?id=x", "/?token=wrong", "/open/x", "/x/export", "//"],
+    [
+        "/",
+        "/export",
+        "/receipt",
+        "/report?id=x",
+        "/?token=wrong",
+        "/open/x",
+        "/x/export",
+        "//",
+    ],
 )
 def test_without_the_secret_nothing_is_told(visitor, path: str) -> None:
     status, text, _ = visitor.ask("GET", path)
@@ -148,8 +172,11 @@ def test_another_host_name_or_a_form_from_elsewhere_is_refused(visitor, device) 
     ):
         assert visitor.ask("POST", "/erase", right, **headers)[0] == 403
     assert Visitor(visitor.server).ask("POST", "/erase", right)[0] == 403
-    assert device.memory.profile.beliefs
-    own = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}  # as a page without referrer sends
+    assert device.status.profile.beliefs
+    own = {
+        "Origin": "null",
+        "Sec-Fetch-Site": "same-origin",
+    }  # as a page without referrer sends
     assert visitor.ask("POST", "/erase", right, **own)[0] == 303
 
 
@@ -172,7 +199,9 @@ def test_idle_and_slow_connections_hold_up_nobody_and_end(device) -> None:
             assert "Item 3" in visitor.enter()
             head = f"Host: 127.0.0.1:{server.server_port}\r\nContent-Length: 50\r\n\r\n"
             slow = socket.create_connection(here, timeout=5)
-            slow.sendall(f"POST {visitor.base}/pause HTTP/1.1\r\n{head}paused=1".encode())
+            slow.sendall(
+                f"POST {visitor.base}/pause HTTP/1.1\r\n{head}paused=1".encode()
+            )
             assert "Item 3" in visitor.ask("GET", "/")[1]
             assert b"408" in slow.recv(100)
             assert [one.recv(100) for one in idle] == [b""] * 5
@@ -187,11 +216,15 @@ def test_a_form_without_a_length_is_refused(visitor, device) -> None:
     visitor.enter()
     here = ("127.0.0.1", visitor.server.server_port)
     with socket.create_connection(here, timeout=5) as connection:
-        head = f"POST {visitor.base}/pause HTTP/1.1\r\nHost: {here[0]}:{here[1]}\r\n\r\n"
+        head = (
+            f"POST {visitor.base}/pause HTTP/1.1\r\nHost: {here[0]}:{here[1]}\r\n\r\n"
+        )
         connection.sendall(head.encode())
         assert b" 411 " in connection.recv(100)
-    assert visitor.ask("POST", "/pause")[0] == 403  # http.client says that the length is 0
-    assert not device.memory.paused
+    assert (
+        visitor.ask("POST", "/pause")[0] == 403
+    )  # http.client says that the length is 0
+    assert not device.status.paused
 
 
 def test_every_answer_forbids_scripts_frames_and_copies(visitor) -> None:
@@ -210,11 +243,15 @@ def test_a_switch_is_recorded_with_what_was_shown(visitor, device) -> None:
 
     page = visitor.press("/agree", purpose="share_dp_metrics", grant="1")
     assert "your answer is recorded" in page
-    answered = device.memory.answers.newest["share_dp_metrics"]
-    assert (answered.state, answered.method, answered.locale) == ("granted", "person page", "en")
+    answered = device.status.answers.newest["share_dp_metrics"]
+    assert (answered.state, answered.method, answered.locale) == (
+        "granted",
+        "person page",
+        "en",
+    )
     visitor.press("/agree", purpose="share_dp_metrics", grant="0")
-    assert device.memory.answers.newest["share_dp_metrics"].state == "withdrawn"
-    assert device.memory.consent.allows("local_profile")
+    assert device.status.answers.newest["share_dp_metrics"].state == "withdrawn"
+    assert device.status.consent.allows("local_profile")
 
 
 def test_every_control_of_the_page_does_what_it_says(visitor, device) -> None:
@@ -224,40 +261,52 @@ def test_every_control_of_the_page_does_what_it_says(visitor, device) -> None:
     visitor.press("/pause", paused="1")
     visitor.press("/mute", scope="item", value="item-9")
 
-    assert device.memory.balance == 0.25
+    assert device.status.balance == 0.25
     assert device.controls.limits["rules"][0]["limit"] == 1
-    assert device.memory.paused
+    assert device.status.paused
     assert device.controls.muted == [("item", "item-9")]
 
     visitor.press("/unmute", scope="item", value="item-9")
     visitor.press("/limit", shows="")
     visitor.press("/pause", paused="0")
     assert (device.controls.muted, device.controls.limits) == ([], None)
-    assert not device.memory.paused
+    assert not device.status.paused
 
 
-def test_an_interest_can_be_silenced_and_what_is_not_mine_forgotten(visitor, device) -> None:
+def test_an_interest_can_be_silenced_and_what_is_not_mine_forgotten(
+    visitor, device
+) -> None:
     visitor.enter()
     page = visitor.press("/interest", item="item-3", use="0")
 
     assert "does not count" in page
-    assert not next(one for one in device.interests() if one.value == "item-3").usable
+    assert not next(
+        one for one in device.explain.interests() if one.value == "item-3"
+    ).usable
     visitor.press("/interest", item="item-3", use="1")
-    assert next(one for one in device.interests() if one.value == "item-3").usable
+    assert next(
+        one for one in device.explain.interests() if one.value == "item-3"
+    ).usable
 
     visitor.press("/not-mine", item="item-4")
-    assert set(device.memory.profile.beliefs) == {"item-3"}
-    assert "item-4" not in str(list(device.events()))
+    assert set(device.status.profile.beliefs) == {"item-3"}
+    assert "item-4" not in str(list(device.rights.events()))
 
 
-def test_what_was_said_of_a_whole_category_is_told_and_can_be_taken_back(visitor, device) -> None:
+def test_what_was_said_of_a_whole_category_is_told_and_can_be_taken_back(
+    visitor, device
+) -> None:
     category = device.catalog["item-5"].category
     device.observe(Event(kind="dislike", item_id="item-5", scope="category"))
 
     page = visitor.enter()
 
     (told,) = [one for one in story(device).interests if one.scope]
-    assert (told.scope, told.title, told.events[0][0]) == ("category", category, "dislike")
+    assert (told.scope, told.title, told.events[0][0]) == (
+        "category",
+        category,
+        "dislike",
+    )
     assert told.strength < 0
     assert f"category: {category}" in page
     visitor.press("/not-mine", item="item-5")
@@ -268,10 +317,10 @@ def test_erasing_needs_a_tick_and_then_leaves_nothing_known(visitor, device) -> 
     visitor.enter()
 
     assert "Not done: sure" in visitor.press("/erase")
-    assert device.memory.profile.beliefs
+    assert device.status.profile.beliefs
     assert "Nothing. No interest is known." in visitor.press("/erase", sure="1")
-    assert not device.memory.profile.beliefs
-    assert device.memory.answers.records
+    assert not device.status.profile.beliefs
+    assert device.status.answers.records
 
 
 WRONG = [
@@ -286,15 +335,17 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("path", "fields", "named"), WRONG)
-def test_nonsense_is_refused_in_words_and_changes_nothing(visitor, device, path, fields, named):
+def test_nonsense_is_refused_in_words_and_changes_nothing(
+    visitor, device, path, fields, named
+):
     visitor.enter()
-    before = device.memory.position
+    before = device.status.position
 
     page = visitor.press(path, **fields)
 
     assert 'role="alert"' in page
     assert named in re.search(r'role="alert">([^<]*)', page)[1]
-    assert device.memory.position == before
+    assert device.status.position == before
 
 
 def test_a_form_that_is_too_long_is_refused(visitor) -> None:
@@ -306,9 +357,9 @@ def test_the_downloads_are_complete(visitor, device) -> None:
     visitor.enter()
 
     export = json.loads(visitor.ask("GET", "/export")[1])
-    assert export == json.loads(json.dumps(device.export()))
+    assert export == json.loads(json.dumps(device.rights.export()))
     receipt = json.loads(visitor.ask("GET", "/receipt")[1])
-    assert receipt == device.memory.answers.receipt()
+    assert receipt == device.status.answers.receipt()
 
 
 def test_page_and_receipt_say_that_noise_is_local() -> None:
@@ -336,7 +387,7 @@ def test_page_and_receipt_say_that_noise_is_local() -> None:
     assert "Noise is local" in page
     assert "separate operators" not in page
     assert receipt["noise_added_by"] == "local"
-    assert read_receipt(receipt).head == device.memory.answers.head
+    assert read_receipt(receipt).head == device.status.answers.head
 
 
 def test_the_language_is_the_browsers_until_one_is_chosen(visitor) -> None:
@@ -350,7 +401,9 @@ def test_the_language_is_the_browsers_until_one_is_chosen(visitor) -> None:
     assert visitor.ask("GET", "/?lang=xx")[0] == 404
 
 
-def test_the_command_writes_a_page_that_can_only_be_read(tmp_path: Path, capsys) -> None:
+def test_the_command_writes_a_page_that_can_only_be_read(
+    tmp_path: Path, capsys
+) -> None:
     path, key = tmp_path / "taste.db", tmp_path / "key"
     key.touch(0o600)
     key.write_bytes(FIXED_KEY.key())
@@ -359,7 +412,10 @@ def test_the_command_writes_a_page_that_can_only_be_read(tmp_path: Path, capsys)
         made.observe(Event(kind="like", item_id="item-3"))
     command = ["person", str(path), "--key-file", str(key)]
 
-    assert main([*command, "--write", str(tmp_path / "page.html"), "--language", "de"]) == 0
+    assert (
+        main([*command, "--write", str(tmp_path / "page.html"), "--language", "de"])
+        == 0
+    )
     page = (tmp_path / "page.html").read_text()
     assert "item-3" in page
     assert "<form" not in page
@@ -376,21 +432,24 @@ def test_every_form_of_the_page_has_an_action_behind_it(device) -> None:
     assert not re.findall(r'(?:action|href)="(/(?!t/)[^"]*)"', page)
 
 
-def test_the_page_tells_the_list_of_now_with_reasons_and_reserves_nothing(visitor, device) -> None:
+def test_the_page_tells_the_list_of_now_with_reasons_and_reserves_nothing(
+    visitor, device
+) -> None:
     visitor.enter()
-    before = device.memory.position
-    listed = device.foresee(10)
+    before = device.status.position
+    listed = device.explain.preview(10)
 
     for language in LANGUAGES:
         page = visitor.ask("GET", f"/?lang={language}")[1]
         rows = re.findall(r"<li>(.*?) <span class=\"quiet\">(.*?)</span></li>", page)
         told = [
-            (one.item.title, "; ".join(r.sentence(language) for r in one.reasons)) for one in listed
+            (one.item.title, "; ".join(r.sentence(language) for r in one.reasons))
+            for one in listed
         ]
         assert rows == told
         assert all(reasons for _, reasons in rows)
-    assert [one.item for one in listed] == device.simulate(10)
-    assert device.memory.position == before
+    assert listed == device.explain.preview(10)
+    assert device.status.position == before
 
 
 def test_whoever_misses_something_is_told_why(visitor, device) -> None:
@@ -399,7 +458,7 @@ def test_whoever_misses_something_is_told_why(visitor, device) -> None:
 
     for language in LANGUAGES:
         page = visitor.ask("GET", f"/?lang={language}&why=ITEM+7")[1]
-        assert device.why_not("item-7").sentence(language) in page
+        assert device.explain.why_not("item-7").sentence(language) in page
     assert (
         "Nothing of the app has “zebra” in its name."
         in visitor.ask("GET", "/?lang=en&why=zebra")[1]
@@ -426,16 +485,24 @@ def test_the_page_can_be_taken_along_to_be_read(visitor) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_reason_for_which_a_yes_does_not_hold_has_words(language: str) -> None:
     said = texts(language)
-    for restricted in (Restrictions(os=True), Restrictions(gpc=True), Restrictions(minor=True)):
+    for restricted in (
+        Restrictions(os=True),
+        Restrictions(gpc=True),
+        Restrictions(minor=True),
+    ):
         with small_device(consent=Consent(frozenset(PURPOSES))) as device:
             device.restrictions = restricted
-            held = [one for one in story(device).switches if one.granted and not one.allowed]
+            held = [
+                one for one in story(device).switches if one.granted and not one.allowed
+            ]
             page = render(story(device), language, token="t")
         assert held
         for one in held:
             assert said["reason_" + one.reason.split()[0]] in page
             assert f": {one.reason})" not in page
-    assert {f"reason_{one}" for one in ("GPP", "TCF", "EXPIRED", "SUPERSEDED")} <= set(said)
+    assert {f"reason_{one}" for one in ("GPP", "TCF", "EXPIRED", "SUPERSEDED")} <= set(
+        said
+    )
 
 
 def test_what_is_hidden_is_not_offered_to_be_hidden_again(visitor, device) -> None:
@@ -455,4 +522,7 @@ def test_a_quiet_night_is_offered_only_where_the_app_reaches_the_person() -> Non
 
 def test_a_request_with_a_length_that_is_none_is_refused(visitor) -> None:
     visitor.enter()
-    assert visitor.ask("POST", "/pause", {"paused": "1"}, **{"Content-Length": "many"})[0] == 413
+    assert (
+        visitor.ask("POST", "/pause", {"paused": "1"}, **{"Content-Length": "many"})[0]
+        == 413
+    )

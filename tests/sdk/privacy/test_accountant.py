@@ -19,7 +19,13 @@ from tactful.privacy.accountant import (
     mu_from_rho,
     sigma2_for,
 )
-from tactful.privacy.mechanism import FAMILIES, Adjacency, Family, GaussianRelease, Placement
+from tactful.privacy.mechanism import (
+    FAMILIES,
+    Adjacency,
+    Family,
+    GaussianRelease,
+    Placement,
+)
 
 epsilons = st.floats(0.05, 30)
 deltas = st.sampled_from([1e-5, 1e-6, 1e-8, 1e-10])
@@ -49,18 +55,24 @@ def test_composed_gaussians_match_the_vectors(shared: Path) -> None:
     for row in rows(shared, "gaussian_composition"):
         mu = math.sqrt(row["steps"]) / row["noise_multiplier"]
 
-        assert epsilon_for(mu, row["delta"]) == pytest.approx(row["eps_exact"], rel=1e-9)
+        assert epsilon_for(mu, row["delta"]) == pytest.approx(
+            row["eps_exact"], rel=1e-9
+        )
         assert epsilon_from_rho(row["rho_zcdp"], row["delta"]) <= row["eps_rdp"] + 1e-9
 
 
 def test_calibration_matches_the_vectors(shared: Path) -> None:
     for row in rows(shared, "gaussian_calibration"):
-        assert 1 / mu_for(row["eps"], row["delta"]) == pytest.approx(row["sigma"], rel=1e-9)
+        assert 1 / mu_for(row["eps"], row["delta"]) == pytest.approx(
+            row["sigma"], rel=1e-9
+        )
 
 
 def test_the_conversion_from_rho_matches_the_vectors(shared: Path) -> None:
     for row in rows(shared, "zcdp_to_approxdp"):
-        assert epsilon_from_rho(row["rho"], row["delta"]) == pytest.approx(row["eps"], rel=1e-9)
+        assert epsilon_from_rho(row["rho"], row["delta"]) == pytest.approx(
+            row["eps"], rel=1e-9
+        )
 
 
 def test_the_design_figures_hold() -> None:
@@ -70,7 +82,9 @@ def test_the_design_figures_hold() -> None:
 
 
 @given(epsilon=epsilons, delta=deltas)
-def test_mu_and_epsilon_are_inverses_on_the_safe_side(epsilon: float, delta: float) -> None:
+def test_mu_and_epsilon_are_inverses_on_the_safe_side(
+    epsilon: float, delta: float
+) -> None:
     mu = mu_for(epsilon, delta)
 
     assert epsilon_for(mu, delta) <= epsilon * (1 + 1e-12)
@@ -78,7 +92,12 @@ def test_mu_and_epsilon_are_inverses_on_the_safe_side(epsilon: float, delta: flo
     assert delta_for(mu, epsilon) == pytest.approx(delta, rel=1e-6)
 
 
-@given(epsilon=epsilons, delta=deltas, share=st.floats(0.001, 1), bound=st.integers(100, 10**7))
+@given(
+    epsilon=epsilons,
+    delta=deltas,
+    share=st.floats(0.001, 1),
+    bound=st.integers(100, 10**7),
+)
 def test_noise_is_never_below_what_its_share_of_the_budget_asks(
     epsilon: float, delta: float, share: float, bound: int
 ) -> None:
@@ -105,14 +124,18 @@ def test_a_claim_adds_rho_exactly() -> None:
     claimed = claim(releases, 1e-6)
 
     assert claimed.rho == sum(one.rho for one in releases)
-    assert claimed.epsilon == pytest.approx(epsilon_for(math.sqrt(2 * claimed.rho), 1e-6))
+    assert claimed.epsilon == pytest.approx(
+        epsilon_for(math.sqrt(2 * claimed.rho), 1e-6)
+    )
 
 
 def test_replacing_costs_four_times_the_rho_of_zeroing_out() -> None:
     zeroed, replaced = (claim([release(adjacency=kind)], 1e-6) for kind in Adjacency)
 
     assert replaced.rho == 4 * zeroed.rho
-    assert zeroed.epsilon_replace_one == replaced.epsilon == replaced.epsilon_replace_one
+    assert (
+        zeroed.epsilon_replace_one == replaced.epsilon == replaced.epsilon_replace_one
+    )
 
 
 def test_the_discrete_family_proves_only_the_conversion_from_rho() -> None:
@@ -135,7 +158,9 @@ def test_no_release_is_no_claim() -> None:
 
 @pytest.mark.parametrize("epsilon", NOT_POSITIVE)
 def test_an_impossible_epsilon_is_named(epsilon: float) -> None:
-    with pytest.raises(InvalidInput, match=r"^epsilon: .*; use a finite number above 0"):
+    with pytest.raises(
+        InvalidInput, match=r"^epsilon: .*; use a finite number above 0"
+    ):
         mu_for(epsilon, 1e-6)
 
 
@@ -169,10 +194,14 @@ def test_a_release_that_no_proof_covers_is_refused(wrong: dict[str, object]) -> 
 
 
 @pytest.mark.parametrize("families", [FAMILIES[:1], FAMILIES[1:], FAMILIES])
-def test_a_claim_is_called_rounded_only_if_all_of_its_noise_is(families: tuple[Family]) -> None:
+def test_a_claim_is_called_rounded_only_if_all_of_its_noise_is(
+    families: tuple[Family],
+) -> None:
     claimed = claim([release(family=family) for family in families], 1e-6)
 
-    assert (claimed.family == "rounded_gaussian") == (set(families) == {"rounded_gaussian"})
+    assert (claimed.family == "rounded_gaussian") == (
+        set(families) == {"rounded_gaussian"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,7 +210,12 @@ def test_a_claim_is_called_rounded_only_if_all_of_its_noise_is(families: tuple[F
         (Placement.AGGREGATOR, 1, 1e-29, 1e-33),
         (Placement.AGGREGATOR, 16_384, 1e-24, 1e-26),
         (Placement.LOCAL, 16_384, 1e-24, 1e-26),
-        (Placement.DEVICES, 16_384, 1e-22, 1e-25),  # a thousand samplers, each of less noise
+        (
+            Placement.DEVICES,
+            16_384,
+            1e-22,
+            1e-25,
+        ),  # a thousand samplers, each of less noise
     ],
 )
 def test_what_samplers_lack_is_charged_to_delta_for_every_draw_of_each(

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.errors import BudgetExhausted, InvalidInput, VaultDamaged
-from tactful.privacy.budget import GENESIS, LATER, Charge, Ledger, Step, chain, line, parse
+from tactful.privacy.budget import (
+    GENESIS,
+    LATER,
+    Charge,
+    Ledger,
+    Step,
+    chain,
+    line,
+    parse,
+)
 
 rhos = st.fractions(Fraction(1, 10**9), 2)
 
@@ -49,7 +58,9 @@ def test_thirds_add_to_one_exactly() -> None:
 def test_a_refusal_names_cap_spent_asked_and_the_fix() -> None:
     ledger = Ledger(Fraction(1, 2)).spend(charge(Fraction(2, 5)))
 
-    with pytest.raises(BudgetExhausted, match=r"0\.25 asked, 0\.4 spent of a cap of 0\.5; decline"):
+    with pytest.raises(
+        BudgetExhausted, match=r"0\.25 asked, 0\.4 spent of a cap of 0\.5; decline"
+    ):
         ledger.spend(charge(Fraction(1, 4)))
 
 
@@ -69,7 +80,9 @@ def test_a_charge_survives_being_written_and_read(rho: Fraction) -> None:
     assert Charge.from_body(charge(rho).body()) == charge(rho)
 
 
-@pytest.mark.parametrize("wrong", [{"rho": "1/0"}, {"rho": "half"}, {"rho": "-1/2"}, {"time": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"rho": "1/0"}, {"rho": "half"}, {"rho": "-1/2"}, {"time": "x"}]
+)
 def test_a_damaged_charge_is_not_read(wrong: dict[str, object]) -> None:
     with pytest.raises(VaultDamaged):
         Charge.from_body({**charge().body(), **wrong})
@@ -88,8 +101,12 @@ def test_lowering_the_cap_refunds_nothing() -> None:
 
 
 @given(place=st.integers(0, 4), rho=rhos)
-def test_a_changed_or_missing_charge_breaks_the_chain(place: int, rho: Fraction) -> None:
-    charges: tuple[Charge, ...] = tuple(charge(task=f"{number:064x}") for number in range(5))
+def test_a_changed_or_missing_charge_breaks_the_chain(
+    place: int, rho: Fraction
+) -> None:
+    charges: tuple[Charge, ...] = tuple(
+        charge(task=f"{number:064x}") for number in range(5)
+    )
     head = Ledger(Fraction(9), charges).head
     changed = list(charges)
     changed[place] = replace(charges[place], rho=rho + Fraction(1, 3))
@@ -106,15 +123,23 @@ def test_an_empty_ledger_begins_at_the_genesis() -> None:
 
 
 def test_a_purpose_has_a_cap_of_its_own_below_the_whole() -> None:
-    ledger = Ledger(Fraction(2), caps={"share_dp_updates": Fraction(1, 2)}).spend(charge())
+    ledger = Ledger(Fraction(2), caps={"share_dp_updates": Fraction(1, 2)}).spend(
+        charge()
+    )
 
-    with pytest.raises(BudgetExhausted, match=r"budget for share_dp_updates: .*; decline"):
+    with pytest.raises(
+        BudgetExhausted, match=r"budget for share_dp_updates: .*; decline"
+    ):
         ledger.spend(charge(Fraction(1, 4)))
-    assert ledger.spend(replace(charge(), purpose="share_dp_metrics")).spent == Fraction(2, 3)
+    assert ledger.spend(
+        replace(charge(), purpose="share_dp_metrics")
+    ).spent == Fraction(2, 3)
 
 
 @given(rhos=st.lists(rhos, min_size=1, max_size=8), cap=st.fractions(0, 3))
-def test_purposes_together_never_pass_the_whole(rhos: list[Fraction], cap: Fraction) -> None:
+def test_purposes_together_never_pass_the_whole(
+    rhos: list[Fraction], cap: Fraction
+) -> None:
     ledger = Ledger(cap, caps={"a": Fraction(5), "b": Fraction(5)})
     for number, rho in enumerate(rhos):
         try:
@@ -137,7 +162,10 @@ def test_what_became_of_a_report_costs_nothing_and_refunds_nothing(state: str) -
 
 @given(rho=rhos, time=st.integers(0, 2**40))
 def test_a_line_is_the_entry_and_nothing_else(rho: Fraction, time: int) -> None:
-    entries = (replace(charge(rho), time=time), Step(state="sent", task_id="a", time=time))
+    entries = (
+        replace(charge(rho), time=time),
+        Step(state="sent", task_id="a", time=time),
+    )
 
     for entry in entries:
         assert parse(line(entry)) == entry
@@ -145,7 +173,9 @@ def test_a_line_is_the_entry_and_nothing_else(rho: Fraction, time: int) -> None:
             parse(line(entry).replace(",", ", ", 1))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"state":"refunded"}', '"x"', "{" * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"state":"refunded"}', '"x"', "{" * 9999]
+)
 def test_a_line_that_is_no_entry_is_refused(text: str) -> None:
     with pytest.raises(VaultDamaged, match=r"^(ledger|charge): "):
         parse(text)

@@ -20,7 +20,12 @@ placements = st.sampled_from(list(Placement))
 
 
 def release(
-    placement: Placement, *, norm_bound: int, dimension: int, epsilon: float, honest: int
+    placement: Placement,
+    *,
+    norm_bound: int,
+    dimension: int,
+    epsilon: float,
+    honest: int,
 ) -> GaussianRelease:
     """One round that spends all of (epsilon, DELTA)."""
     family, sigma2 = noise_for(
@@ -53,7 +58,11 @@ def test_the_claim_is_kept_and_nearly_spent(
     placement: Placement, norm_bound: int, dimension: int, epsilon: float, honest: int
 ) -> None:
     one = release(
-        placement, norm_bound=norm_bound, dimension=dimension, epsilon=epsilon, honest=honest
+        placement,
+        norm_bound=norm_bound,
+        dimension=dimension,
+        epsilon=epsilon,
+        honest=honest,
     )
     found = claim([one], DELTA).headline
 
@@ -62,7 +71,11 @@ def test_the_claim_is_kept_and_nearly_spent(
         assert found >= epsilon * 0.995
 
 
-@given(epsilon=st.floats(0.1, 10), honest=st.integers(2, 400), dimension=st.integers(1, 5000))
+@given(
+    epsilon=st.floats(0.1, 10),
+    honest=st.integers(2, 400),
+    dimension=st.integers(1, 5000),
+)
 def test_shares_are_priced_by_the_theorem_written_out_again(
     epsilon: float, honest: int, dimension: int
 ) -> None:
@@ -75,7 +88,9 @@ def test_shares_are_priced_by_the_theorem_written_out_again(
         honest=honest,
     )
     s2, n, d = float(one.sigma2), honest, dimension
-    tau = 10 * sum(math.exp(-2 * math.pi**2 * s2 * (1 - 1 / (k + 1))) for k in range(1, n))
+    tau = 10 * sum(
+        math.exp(-2 * math.pi**2 * s2 * (1 - 1 / (k + 1))) for k in range(1, n)
+    )
     shift = math.sqrt(one.norm_bound / n / s2)
     gap = min(math.sqrt(shift**2 + tau * d / 2), shift + tau * math.sqrt(d))
 
@@ -85,9 +100,13 @@ def test_shares_are_priced_by_the_theorem_written_out_again(
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 1.0, 8.0])
-def test_local_noise_alone_is_as_private_as_claimed_by_its_exact_law(epsilon: float) -> None:
+def test_local_noise_alone_is_as_private_as_claimed_by_its_exact_law(
+    epsilon: float,
+) -> None:
     """One coordinate, all of the distance in it: the privacy loss summed over the whole table."""
-    one = release(Placement.LOCAL, norm_bound=49, dimension=1, epsilon=epsilon, honest=1)
+    one = release(
+        Placement.LOCAL, norm_bound=49, dimension=1, epsilon=epsilon, honest=1
+    )
     masses = NoiseTable.of(one.family, one.sigma2).masses()
     shift = 7
     here, there = np.pad(masses, (0, shift)), np.pad(masses, (shift, 0))
@@ -100,7 +119,9 @@ def test_local_noise_alone_is_as_private_as_claimed_by_its_exact_law(epsilon: fl
 
 def test_fewer_honest_devices_each_add_more() -> None:
     sigmas = [
-        release(Placement.DEVICES, norm_bound=9000, dimension=64, epsilon=1.0, honest=honest).sigma2
+        release(
+            Placement.DEVICES, norm_bound=9000, dimension=64, epsilon=1.0, honest=honest
+        ).sigma2
         for honest in (1, 10, 100, 1000)
     ]
 

@@ -52,7 +52,9 @@ def rounds(**changes: object) -> SampledRounds:
         {"adjacency": Adjacency.REPLACE_ONE},
     ],
 )
-def test_an_amplification_without_a_proof_is_refused(refused: dict[str, object]) -> None:
+def test_an_amplification_without_a_proof_is_refused(
+    refused: dict[str, object],
+) -> None:
     with pytest.raises(InvalidInput, match=r"^sampling: "):
         rounds(**refused).epsilon(1e-5)
 
@@ -68,19 +70,28 @@ def test_a_fixed_size_is_never_accounted_as_a_coin() -> None:
 
 
 def test_shares_meet_the_vectors(shared: Path) -> None:
-    content = (shared / "vectors" / "dp" / "distributed_discrete_gaussian.json").read_text()
+    content = (
+        shared / "vectors" / "dp" / "distributed_discrete_gaussian.json"
+    ).read_text()
     for row in json.loads(content)["rows"]:
         shares = NoiseShares(
-            norm_bound=1, sigma2=Fraction(row["sigma_local"]) ** 2, dimension=1, honest=row["n"]
+            norm_bound=1,
+            sigma2=Fraction(row["sigma_local"]) ** 2,
+            dimension=1,
+            honest=row["n"],
         )
         assert shares.tau == pytest.approx(row["tau"], rel=1e-9)
         assert shares.rho == pytest.approx(row["rho_kairouz_bound_d1"], rel=1e-9)
 
 
 def test_summed_shares_lose_just_what_their_exact_law_says(shared: Path) -> None:
-    content = (shared / "vectors" / "dp" / "distributed_discrete_gaussian.json").read_text()
+    content = (
+        shared / "vectors" / "dp" / "distributed_discrete_gaussian.json"
+    ).read_text()
     for row in json.loads(content)["rows"][::3]:
-        masses = NoiseTable.of("discrete_gaussian", Fraction(row["sigma_local"]) ** 2).masses()
+        masses = NoiseTable.of(
+            "discrete_gaussian", Fraction(row["sigma_local"]) ** 2
+        ).masses()
         law = np.ones(1)
         for _ in range(row["n"]):
             law = np.convolve(law, masses)
@@ -100,7 +111,9 @@ def test_a_share_below_one_level_carries_no_claim() -> None:
 def test_in_many_dimensions_the_difference_to_a_gaussian_counts() -> None:
     """privacy.md 1.4: tau sqrt(d) at d = 16,384 and n = 1,000 is 0.073 at sigma 1."""
     found = [
-        NoiseShares(norm_bound=1, sigma2=Fraction(s) ** 2, dimension=16_384, honest=1000)
+        NoiseShares(
+            norm_bound=1, sigma2=Fraction(s) ** 2, dimension=16_384, honest=1000
+        )
         for s in ("1", "1.25", "2")
     ]
 
@@ -133,7 +146,9 @@ def test_only_discrete_noise_can_be_added_in_shares() -> None:
     sigma2=st.fractions("1/1000", 10**9),
     adjacency=st.sampled_from(list(Adjacency)),
 )
-def test_a_release_is_its_event(bound: int, sigma2: Fraction, adjacency: Adjacency) -> None:
+def test_a_release_is_its_event(
+    bound: int, sigma2: Fraction, adjacency: Adjacency
+) -> None:
     release = GaussianRelease(
         norm_bound=bound,
         sigma2=sigma2,
@@ -178,14 +193,20 @@ def test_a_laplace_release_costs_its_pure_epsilon(shared: Path) -> None:
 
 def test_replacing_moves_a_count_twice_as_far() -> None:
     zeroed, replaced = (
-        LaplaceRelease(sensitivity1=1, scale=Fraction(4), dimension=1, adjacency=kind).epsilon
+        LaplaceRelease(
+            sensitivity1=1, scale=Fraction(4), dimension=1, adjacency=kind
+        ).epsilon
         for kind in Adjacency
     )
 
     assert replaced == 2 * zeroed == Fraction(1, 2)
 
 
-@given(mu2=st.fractions("1/100", 4), rate=st.fractions("1/1000", "1/2"), steps=st.integers(1, 5))
+@given(
+    mu2=st.fractions("1/100", 4),
+    rate=st.fractions("1/1000", "1/2"),
+    steps=st.integers(1, 5),
+)
 def test_amplified_rounds_never_cost_more_than_full_ones(
     mu2: Fraction, rate: Fraction, steps: int
 ) -> None:

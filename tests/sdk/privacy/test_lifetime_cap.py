@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tactful.device.network.ledger_quarantine import caps
 from tactful.device.settings import Settings
-from tactful.device.trust import caps
 from tactful.errors import BudgetExhausted
 from tactful.privacy.budget import CARRIED, Charge, Ledger
 from tactful.privacy.lifetime import lifetime, spent_epsilons
@@ -50,7 +50,9 @@ def gaussian_delta(rho: Fraction, epsilon: float) -> float:
     def above(x: float) -> float:
         return math.erfc(x / math.sqrt(2)) / 2
 
-    return above(epsilon / mu - mu / 2) - math.exp(epsilon) * above(epsilon / mu + mu / 2)
+    return above(epsilon / mu - mu / 2) - math.exp(epsilon) * above(
+        epsilon / mu + mu / 2
+    )
 
 
 def keeps(charges: list[Charge], epsilon: float, delta: float) -> bool:
@@ -74,7 +76,9 @@ def charge(
         placement=placement,
         n_min=50,
     )
-    return Charge(task_id="", purpose=purpose, rho=release.rho, time=1, event=release.event())
+    return Charge(
+        task_id="", purpose=purpose, rho=release.rho, time=1, event=release.event()
+    )
 
 
 def filled(ledger: Ledger, charges: list[Charge]) -> Ledger:
@@ -88,7 +92,9 @@ def filled(ledger: Ledger, charges: list[Charge]) -> Ledger:
 
 
 sigmas = st.builds(
-    lambda power, part: Fraction(part * 10**power, 3), st.integers(1, 7), st.integers(3, 29)
+    lambda power, part: Fraction(part * 10**power, 3),
+    st.integers(1, 7),
+    st.integers(3, 29),
 )
 charges_of_any_kind = st.lists(
     st.builds(
@@ -111,19 +117,29 @@ def test_no_mixture_of_charges_passes_a_lifetime_or_a_purpose(
     asked: list[Charge], epsilon: float, part: float
 ) -> None:
     budget = {METRICS: part * epsilon}
-    device = Settings(path=None, lifetime_epsilon=epsilon, delta=DELTA, purpose_epsilon=budget)
+    device = Settings(
+        path=None, lifetime_epsilon=epsilon, delta=DELTA, purpose_epsilon=budget
+    )
 
     ledger = filled(caps(device), asked)
 
     spent = list(ledger.charges)
     assert keeps(spent, epsilon, DELTA)
-    assert keeps([one for one in spent if one.purpose == METRICS], part * epsilon, DELTA)
+    assert keeps(
+        [one for one in spent if one.purpose == METRICS], part * epsilon, DELTA
+    )
     read = lifetime(ledger, DELTA, now=2)
     assert read.whole.epsilon <= epsilon * CLOSE
     assert keeps(spent, read.whole.epsilon * CLOSE, DELTA)
-    assert list(spent_epsilons(spent, DELTA))[-1:] == ([read.whole.epsilon] if spent else [])
+    assert list(spent_epsilons(spent, DELTA))[-1:] == (
+        [read.whole.epsilon] if spent else []
+    )
     for purpose, seen in read.purposes.items():
-        assert keeps([one for one in spent if one.purpose == purpose], seen.epsilon * CLOSE, DELTA)
+        assert keeps(
+            [one for one in spent if one.purpose == purpose],
+            seen.epsilon * CLOSE,
+            DELTA,
+        )
 
 
 @pytest.mark.parametrize(("family", "placement"), KINDS)
@@ -165,21 +181,27 @@ def test_what_a_lost_ledger_spent_is_priced_by_rho() -> None:
 
 
 @pytest.mark.parametrize("name", ["zcdp_to_approxdp", "discrete_gaussian"])
-def test_others_numbers_for_discrete_noise_are_never_passed(shared: Path, name: str) -> None:
+def test_others_numbers_for_discrete_noise_are_never_passed(
+    shared: Path, name: str
+) -> None:
     """opendp's conversion is met; dp-accounting's exact loss lies below what is allowed."""
     exact = name == "discrete_gaussian"
     for row in json.loads((shared / f"vectors/dp/{name}.json").read_text())["rows"]:
         epsilon, rho = row["eps_pld" if exact else "eps"], Fraction(row["rho"])
         if not 0.01 < epsilon < 50:
             continue
-        device = Settings(path=None, lifetime_epsilon=0.99 * epsilon, delta=row["delta"])
+        device = Settings(
+            path=None, lifetime_epsilon=0.99 * epsilon, delta=row["delta"]
+        )
         asked = Charge(task_id="", purpose=UPDATES, rho=rho, time=1)
         with pytest.raises(BudgetExhausted):
             caps(device).spend(asked)
 
 
 def test_the_exact_loss_of_noise_in_shares_is_never_passed(shared: Path) -> None:
-    content = (shared / "vectors" / "dp" / "distributed_discrete_gaussian.json").read_text()
+    content = (
+        shared / "vectors" / "dp" / "distributed_discrete_gaussian.json"
+    ).read_text()
     for row in json.loads(content)["rows"]:
         if row["sigma_local"] < 1 or row["eps_exact_1d"] < 0.01:
             continue
@@ -194,6 +216,8 @@ def test_the_exact_loss_of_noise_in_shares_is_never_passed(shared: Path) -> None
         device = Settings(
             path=None, lifetime_epsilon=0.99 * row["eps_exact_1d"], delta=row["delta"]
         )
-        asked = Charge(task_id="", purpose=UPDATES, rho=release.rho, time=1, event=release.event())
+        asked = Charge(
+            task_id="", purpose=UPDATES, rho=release.rho, time=1, event=release.event()
+        )
         with pytest.raises(BudgetExhausted):
             caps(device).spend(asked)

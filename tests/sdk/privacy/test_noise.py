@@ -35,7 +35,9 @@ def bytes_of(words: list[int]) -> discrete_gaussian.Entropy:
 
 
 def test_the_table_matches_the_exact_law(shared: Path) -> None:
-    content = json.loads((shared / "vectors" / "dp" / "discrete_gaussian_exact.json").read_text())
+    content = json.loads(
+        (shared / "vectors" / "dp" / "discrete_gaussian_exact.json").read_text()
+    )
     for row in content["rows"]:
         table = NoiseTable.of("discrete_gaussian", Fraction(row["sigma2"]))
         for number, mass in row["pmf"].items():
@@ -45,11 +47,15 @@ def test_the_table_matches_the_exact_law(shared: Path) -> None:
 
 
 def test_the_table_gives_the_exact_privacy_loss(shared: Path) -> None:
-    content = json.loads((shared / "vectors" / "dp" / "discrete_gaussian_exact.json").read_text())
+    content = json.loads(
+        (shared / "vectors" / "dp" / "discrete_gaussian_exact.json").read_text()
+    )
     for row in content["rows"]:
         table = NoiseTable.of("discrete_gaussian", Fraction(row["sigma2"]))
         for epsilon, exact in row["delta_of_eps_sens1"].items():
-            assert float(_delta(table, epsilon)) == pytest.approx(float(exact), rel=1e-12)
+            assert float(_delta(table, epsilon)) == pytest.approx(
+                float(exact), rel=1e-12
+            )
 
 
 def _delta(table: NoiseTable, epsilon: str) -> Decimal:
@@ -57,15 +63,23 @@ def _delta(table: NoiseTable, epsilon: str) -> Decimal:
         context.prec = 50
         factor = Decimal(epsilon).exp()
         reach = range(table.lowest, -table.lowest + 2)
-        masses = {k: _decimal(table.probability(k)) for k in range(table.lowest - 1, reach.stop)}
-        return sum((max(Decimal(0), masses[k] - factor * masses[k - 1]) for k in reach), Decimal(0))
+        masses = {
+            k: _decimal(table.probability(k))
+            for k in range(table.lowest - 1, reach.stop)
+        }
+        return sum(
+            (max(Decimal(0), masses[k] - factor * masses[k - 1]) for k in reach),
+            Decimal(0),
+        )
 
 
 def _decimal(exact: Fraction) -> Decimal:
     return Decimal(exact.numerator) / Decimal(exact.denominator)
 
 
-@pytest.mark.parametrize("sigma2", [Fraction(1, 4), Fraction(1), Fraction(37, 3), Fraction(10**4)])
+@pytest.mark.parametrize(
+    "sigma2", [Fraction(1, 4), Fraction(1), Fraction(37, 3), Fraction(10**4)]
+)
 def test_the_rounded_law_is_the_gaussian_on_each_level(sigma2: Fraction) -> None:
     table = NoiseTable.of("rounded_gaussian", sigma2)
     sigma = math.sqrt(sigma2)
@@ -87,9 +101,12 @@ def test_every_table_is_a_symmetric_law_on_the_whole_numbers(
     assert sum(masses) == 1
     assert min(masses) >= 0
     assert all(
-        abs(a - b) <= Fraction(2, 1 << 128) for a, b in zip(masses, masses[::-1], strict=True)
+        abs(a - b) <= Fraction(2, 1 << 128)
+        for a, b in zip(masses, masses[::-1], strict=True)
     )
-    assert table.lowest == -math.ceil(14 * math.sqrt(sigma2)) - 2 or sigma2.denominator > 1
+    assert (
+        table.lowest == -math.ceil(14 * math.sqrt(sigma2)) - 2 or sigma2.denominator > 1
+    )
 
 
 @given(
@@ -97,7 +114,9 @@ def test_every_table_is_a_symmetric_law_on_the_whole_numbers(
     sigma2=st.sampled_from([Fraction(1, 4), Fraction(7), Fraction(2500)]),
 )
 @settings(max_examples=200)
-def test_a_draw_is_the_number_of_thresholds_it_passes(word: int, sigma2: Fraction) -> None:
+def test_a_draw_is_the_number_of_thresholds_it_passes(
+    word: int, sigma2: Fraction
+) -> None:
     table = NoiseTable.of("rounded_gaussian", sigma2)
 
     drawn = table.sample(1, bytes_of([word >> 64, word & (2**64 - 1)]))[0]
@@ -120,7 +139,9 @@ def test_extreme_words_stay_inside_the_table() -> None:
     table = NoiseTable.of("rounded_gaussian", Fraction(9))
     most = 2**64 - 1
 
-    lowest, highest = (table.sample(1, bytes_of(words))[0] for words in ([0, 0], [most, most]))
+    lowest, highest = (
+        table.sample(1, bytes_of(words))[0] for words in ([0, 0], [most, most])
+    )
 
     assert table.lowest <= lowest < -12 * 3
     assert 12 * 3 < highest <= -table.lowest
@@ -151,7 +172,10 @@ def test_draws_follow_the_table(family: Family, sigma2: Fraction) -> None:
     marks = [0, *(table.threshold(int(edge)) for edge in edges), 1 << 128]
     expected = np.diff([mark / 2.0**128 for mark in marks]) * count
     observed = np.bincount(cells, minlength=len(expected))
-    chi2, freedom = float(((observed - expected) ** 2 / expected).sum()), len(expected) - 1
+    chi2, freedom = (
+        float(((observed - expected) ** 2 / expected).sum()),
+        len(expected) - 1,
+    )
     assert abs(chi2 - freedom) / math.sqrt(2 * freedom) < 5
 
 
@@ -179,14 +203,22 @@ def test_the_privacy_room_has_no_other_source_of_randomness(root: Path) -> None:
     """Floats are parameters there, never samples: no generator but the kernel's is imported."""
     for module in (root / "sdk" / "tactful" / "privacy").glob("*.py"):
         tree = ast.parse(module.read_text())
-        names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        names = {
+            node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+        }
         imports = {
             name.name.split(".")[0]
             for node in ast.walk(tree)
             if isinstance(node, ast.Import)
             for name in node.names
         }
-        assert not names & {"random", "normal", "default_rng", "standard_normal", "gauss"}, module
+        assert not names & {
+            "random",
+            "normal",
+            "default_rng",
+            "standard_normal",
+            "gauss",
+        }, module
         assert "random" not in imports
         assert ("secrets" in imports) == (module.name == "discrete_gaussian.py")
 
@@ -203,16 +235,22 @@ def test_noise_is_whole_numbers_of_the_declared_size() -> None:
 
 
 def test_the_laplace_table_matches_the_exact_law(shared: Path) -> None:
-    content = json.loads((shared / "vectors" / "dp" / "discrete_laplace_exact.json").read_text())
+    content = json.loads(
+        (shared / "vectors" / "dp" / "discrete_laplace_exact.json").read_text()
+    )
     for row in content["rows"]:
         table = NoiseTable.laplace(Fraction(row["scale"]))
         for number, mass in row["pmf"].items():
-            assert abs(table.probability(-int(number)) - Fraction(mass)) < Fraction(1, 10**24)
+            assert abs(table.probability(-int(number)) - Fraction(mass)) < Fraction(
+                1, 10**24
+            )
         assert float(table.variance) == pytest.approx(float(row["variance"]), rel=1e-12)
 
 
 def test_the_variance_of_a_table_is_that_of_its_law(shared: Path) -> None:
-    content = json.loads((shared / "vectors" / "dp" / "discrete_gaussian_exact.json").read_text())
+    content = json.loads(
+        (shared / "vectors" / "dp" / "discrete_gaussian_exact.json").read_text()
+    )
     for row in content["rows"]:
         table = NoiseTable.of("discrete_gaussian", Fraction(row["sigma2"]))
         assert float(table.variance) == pytest.approx(float(row["variance"]), rel=1e-12)
@@ -223,11 +261,15 @@ def test_the_distance_of_a_release_is_far_below_any_delta() -> None:
     """privacy.md 1.3: 2.6e-27 for a release at d = 16,384, sigma 640, epsilon 8."""
     table = NoiseTable.of("rounded_gaussian", Fraction(640**2))
 
-    assert (1 + math.exp(8)) * 16_384 * table.distance == pytest.approx(2.6e-27, rel=0.05)
+    assert (1 + math.exp(8)) * 16_384 * table.distance == pytest.approx(
+        2.6e-27, rel=0.05
+    )
 
 
 @pytest.mark.parametrize("scale", [Fraction(1, 17), Fraction(4682), Fraction(-1)])
-def test_a_laplace_scale_out_of_reach_is_refused_with_its_field(scale: Fraction) -> None:
+def test_a_laplace_scale_out_of_reach_is_refused_with_its_field(
+    scale: Fraction,
+) -> None:
     with pytest.raises(InvalidInput, match=r"^scale: .*raise epsilon"):
         NoiseTable.laplace(scale)
 
@@ -261,7 +303,9 @@ def test_laplace_draws_follow_their_table(scale: Fraction) -> None:
     common = expected >= 10
     observed = np.bincount(drawn - table.lowest, minlength=len(expected))
     rest = expected[~common].sum()
-    chi2 = float((np.square(observed[common] - expected[common]) / expected[common]).sum())
+    chi2 = float(
+        (np.square(observed[common] - expected[common]) / expected[common]).sum()
+    )
     chi2 += float((observed[~common].sum() - rest) ** 2 / rest)
     freedom = int(common.sum())
     assert abs(chi2 - freedom) / math.sqrt(2 * freedom) < 5

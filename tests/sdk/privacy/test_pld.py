@@ -19,7 +19,9 @@ from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.pld import PrivacyLoss
 
 SAME = 1e-6  # how far two exact computations may differ
-EVERY = 1 if os.environ.get("TACTFUL_EVERY_ROW") else 11  # `make privacy-campaign` takes all
+EVERY = (
+    1 if os.environ.get("TACTFUL_EVERY_ROW") else 11
+)  # `make privacy-campaign` takes all
 
 Row = dict[str, float]
 
@@ -44,21 +46,31 @@ def assert_meets(found: float, row: Row, column: str) -> None:
 
 def discrete_gaussian(row: Row) -> float:
     table = NoiseTable.of("discrete_gaussian", Fraction(row["sigma"]) ** 2)
-    return pairs.noise(table, int(row["sensitivity"])).epsilon(row["delta"], int(row["steps"]))
+    return pairs.noise(table, int(row["sensitivity"])).epsilon(
+        row["delta"], int(row["steps"])
+    )
 
 
 def discrete_laplace(row: Row) -> float:
     table = NoiseTable.laplace(Fraction(row["scale"]))
-    return pairs.noise(table, int(row["sensitivity"])).epsilon(row["delta"], int(row["steps"]))
+    return pairs.noise(table, int(row["sensitivity"])).epsilon(
+        row["delta"], int(row["steps"])
+    )
 
 
 def delta_on_the_lattice(row: Row, epsilon: float) -> float:
     """The same without a grid: losses are parameter * (sensitivity - 2k), convolved exactly."""
-    sensitivity, steps, ratio = int(row["sensitivity"]), int(row["steps"]), row["parameter"]
+    sensitivity, steps, ratio = (
+        int(row["sensitivity"]),
+        int(row["steps"]),
+        row["parameter"],
+    )
     q = math.exp(-ratio)
     law = {sensitivity - 2 * k: (1 - q) / (1 + q) * q**k for k in range(1, sensitivity)}
     law |= {sensitivity: 1 / (1 + q), -sensitivity: q**sensitivity / (1 + q)}
-    one = np.array([law.get(place, 0.0) for place in range(-sensitivity, sensitivity + 1)])
+    one = np.array(
+        [law.get(place, 0.0) for place in range(-sensitivity, sensitivity + 1)]
+    )
     whole = np.ones(1)
     for _ in range(steps):
         whole = np.convolve(whole, one)
@@ -77,10 +89,15 @@ def test_discrete_laplaces_meet_the_vectors(shared: Path) -> None:
     for row in some(shared, "discrete_laplace"):
         if row["delta"] == 0:
             table = NoiseTable.laplace(Fraction(row["scale"]))
-            assert pairs.noise(table, int(row["sensitivity"])).epsilon(1e-15) <= row["eps"] + SAME
+            assert (
+                pairs.noise(table, int(row["sensitivity"])).epsilon(1e-15)
+                <= row["eps"] + SAME
+            )
         elif row["eps"] - (found := discrete_laplace(row)) > 5e-3:
             # the row's grid lost this much; the sum over the lattice says which is right
-            assert delta_on_the_lattice(row, found) == pytest.approx(row["delta"], rel=1e-3)
+            assert delta_on_the_lattice(row, found) == pytest.approx(
+                row["delta"], rel=1e-3
+            )
         else:
             assert_meets(found, row, "eps")
 
@@ -111,7 +128,9 @@ def test_sampled_gaussians_lie_between_optimistic_and_renyi(shared: Path) -> Non
 
 
 def fixed(row: Row, mu: float) -> float:
-    return pairs.fixed_size_gaussian(mu, row["q"]).epsilon(row["delta"], int(row["steps"]))
+    return pairs.fixed_size_gaussian(mu, row["q"]).epsilon(
+        row["delta"], int(row["steps"])
+    )
 
 
 def test_fixed_sizes_stay_below_their_ceiling(shared: Path) -> None:
@@ -123,7 +142,9 @@ def test_fixed_sizes_cost_more_than_the_pair_of_poisson_sampling(shared: Path) -
     """The negative test: an accountant that returns these rows for fixed batches is wrong."""
     for row in some(shared, "wor_subsampled_gaussian_pld"):
         if row["steps"] == 1 and row["delta"] == 1e-5:
-            assert fixed(row, 2 / row["sigma_over_clip"]) > row["eps_wor_substitution_pld"]
+            assert (
+                fixed(row, 2 / row["sigma_over_clip"]) > row["eps_wor_substitution_pld"]
+            )
 
 
 def skellam(variance: float) -> pld.Floats:
@@ -164,7 +185,10 @@ def test_a_composed_gaussian_is_its_closed_form_and_never_below(
 def test_losses_are_monotone_in_steps_delta_and_rate(mu: float, delta: float) -> None:
     loss = pairs.gaussian(mu)
     epsilons = [loss.epsilon(delta, steps) for steps in (1, 2, 4)]
-    rates = [max(one.epsilon(delta) for one in pairs.sampled_gaussian(mu, q)) for q in (0.01, 0.3)]
+    rates = [
+        max(one.epsilon(delta) for one in pairs.sampled_gaussian(mu, q))
+        for q in (0.01, 0.3)
+    ]
 
     assert epsilons == sorted(epsilons)
     assert loss.epsilon(delta / 10, 2) >= epsilons[1]
@@ -174,7 +198,9 @@ def test_losses_are_monotone_in_steps_delta_and_rate(mu: float, delta: float) ->
 
 @given(a=st.floats(0.1, 2), b=st.floats(0.1, 2), n=st.integers(1, 4))
 @settings(max_examples=10)
-def test_composition_does_not_depend_on_order_or_grouping(a: float, b: float, n: int) -> None:
+def test_composition_does_not_depend_on_order_or_grouping(
+    a: float, b: float, n: int
+) -> None:
     first, second = pairs.gaussian(a), pairs.gaussian(b)
     orders = [
         pld.epsilon_of(list(order), 1e-6)
@@ -217,7 +243,12 @@ def test_the_discrete_gaussian_costs_more_than_its_limit_where_levels_are_few() 
         (lambda: pairs.gaussian(1.0).epsilon(0.0), "delta"),
         (lambda: pairs.gaussian(1.0).epsilon(1e-6, 0), "steps"),
         (lambda: pairs.moved(np.ones(3) / 3, 1).epsilon(1e-6), "delta"),
-        (lambda: pld.composed([(pairs.gaussian(1.0), 1), (pairs.gaussian(1.0, 1e-3), 1)]), "steps"),
+        (
+            lambda: pld.composed(
+                [(pairs.gaussian(1.0), 1), (pairs.gaussian(1.0, 1e-3), 1)]
+            ),
+            "steps",
+        ),
     ],
 )
 def test_what_has_no_loss_is_refused_by_name(make: "object", field: str) -> None:

@@ -8,8 +8,8 @@ from tactful.device.settings import Aggregators
 from tactful.errors import InvalidInput
 from tactful.protocol.address import require_protected
 from tactful.protocol.transport import HttpTransport, Request
-from tactful_aggregator.peer import HttpPeer
-from tactful_aggregator.settings import Card, Settings
+from tactful_aggregator.helper_client import HelperClient
+from tactful_aggregator.settings import AggregatorSettings, PairingDocument
 
 KEYS = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
 PROTECTED = [
@@ -69,7 +69,7 @@ def test_the_transport_sends_nothing_to_an_exposed_address() -> None:
 
 def test_a_half_neither_has_nor_accepts_an_exposed_address() -> None:
     with pytest.raises(InvalidInput, match=r"url: .* use https://"):
-        Settings(role="leader", url="http://leader.example")
+        AggregatorSettings(role="leader", url="http://leader.example")
     with pytest.raises(InvalidInput, match=r"url: .* use https://"):
         card("http://helper.example")
 
@@ -79,11 +79,11 @@ def test_a_leader_asks_no_helper_at_an_exposed_address() -> None:
     object.__setattr__(exposed, "url", "http://helper.example")
 
     with pytest.raises(InvalidInput, match=r"peer\.url: .* use https://"):
-        HttpPeer(exposed, HttpTransport())
+        HelperClient(exposed, HttpTransport())
 
 
-def card(url: str) -> Card:
-    return Card(
+def card(url: str) -> PairingDocument:
+    return PairingDocument(
         role="helper",
         url=url,
         signing_key=KEYS[0],

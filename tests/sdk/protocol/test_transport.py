@@ -9,8 +9,8 @@ import pytest
 
 from tactful.errors import ReportRejected, TransportError
 from tactful.protocol import transport
-from tactful.protocol.dap import DAP_18
-from tactful.protocol.report import fetch_hpke_config, upload
+from tactful.protocol.dap.report_upload import fetch_hpke_config, upload
+from tactful.protocol.dap.versions import DAP_18
 from tactful.protocol.transport import HttpTransport, Request, Response
 
 MEGABYTE = 1 << 20
@@ -88,7 +88,9 @@ class Fixed:
         return self.answer
 
 
-def test_a_body_goes_out_and_its_answer_comes_in(url: str, carrier: HttpTransport) -> None:
+def test_a_body_goes_out_and_its_answer_comes_in(
+    url: str, carrier: HttpTransport
+) -> None:
     body = bytes(range(256)) * 100
 
     answer = carrier.send(Request("POST", f"{url}/echo", body))
@@ -104,7 +106,9 @@ def test_a_redirect_is_not_followed(url: str, carrier: HttpTransport) -> None:
     assert (answer.status, answer.ok) == (302, False)
 
 
-def test_an_answer_that_breaks_off_is_no_answer(url: str, carrier: HttpTransport) -> None:
+def test_an_answer_that_breaks_off_is_no_answer(
+    url: str, carrier: HttpTransport
+) -> None:
     with pytest.raises(TransportError, match="no answer"):
         carrier.send(Request("GET", f"{url}/cut"))
 
@@ -114,12 +118,16 @@ def test_nobody_at_the_address_is_a_transport_error(carrier: HttpTransport) -> N
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
 
-    with pytest.raises(TransportError, match=f"{url}: no answer .*is the aggregator running"):
+    with pytest.raises(
+        TransportError, match=f"{url}: no answer .*is the aggregator running"
+    ):
         carrier.send(Request("GET", url))
 
 
 @pytest.mark.parametrize("url", ["ftp://host/x", "http://", "http://[::1"])
-def test_an_address_that_is_none_is_a_transport_error(url: str, carrier: HttpTransport) -> None:
+def test_an_address_that_is_none_is_a_transport_error(
+    url: str, carrier: HttpTransport
+) -> None:
     with pytest.raises(TransportError):
         carrier.send(Request("GET", url))
 
@@ -164,13 +172,18 @@ class Task:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (b'{"type": "urn:ietf:params:ppm:dap:error:unrecognizedTask"}', "unrecognizedTask"),
+        (
+            b'{"type": "urn:ietf:params:ppm:dap:error:unrecognizedTask"}',
+            "unrecognizedTask",
+        ),
         (b"<html>", "status 404"),
         (b"[]", "status 404"),
         (b'{"type": 1}', "1"),
     ],
 )
-def test_a_refused_upload_is_raised_with_the_leaders_reason(body: bytes, code: str) -> None:
+def test_a_refused_upload_is_raised_with_the_leaders_reason(
+    body: bytes, code: str
+) -> None:
     with pytest.raises(ReportRejected) as refused:
         upload(Fixed(404, body), Task, [b"report"])
 

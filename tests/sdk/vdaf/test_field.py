@@ -18,7 +18,9 @@ EDGES = (0, 1, 2, 2**21, 2**22 - 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1, 2**64, 2
 
 def edges(field: Field) -> list[int]:
     p = field.modulus
-    return sorted({value % p for value in (*EDGES, p - 1, p - 2, (p - 1) // 2, (p + 1) // 2)})
+    return sorted(
+        {value % p for value in (*EDGES, p - 1, p - 2, (p - 1) // 2, (p + 1) // 2)}
+    )
 
 
 def residues(field: Field) -> st.SearchStrategy[int]:
@@ -44,9 +46,13 @@ def test_every_pair_of_edges_is_computed_as_whole_numbers_are(field: Field) -> N
 
 
 @given(data=st.data(), field=st.sampled_from(FIELDS))
-def test_products_and_sums_are_those_of_whole_numbers(data: st.DataObject, field: Field) -> None:
+def test_products_and_sums_are_those_of_whole_numbers(
+    data: st.DataObject, field: Field
+) -> None:
     ones = data.draw(vectors(field))
-    others = data.draw(st.lists(residues(field), min_size=len(ones), max_size=len(ones)))
+    others = data.draw(
+        st.lists(residues(field), min_size=len(ones), max_size=len(ones))
+    )
     left, right = field.constants(ones), field.constants(others)
 
     product = field.multiply(left, right)
@@ -59,9 +65,14 @@ def test_products_and_sums_are_those_of_whole_numbers(data: st.DataObject, field
 
 @fields
 @pytest.mark.parametrize("inner", [1, 3, 700, 2100])
-def test_a_product_of_matrices_is_exact_however_long_the_sums(field: Field, inner: int) -> None:
+def test_a_product_of_matrices_is_exact_however_long_the_sums(
+    field: Field, inner: int
+) -> None:
     p, generator = field.modulus, np.random.default_rng(inner)
-    rows = [[int.from_bytes(generator.bytes(16), "big") % p for _ in range(inner)] for _ in "ab"]
+    rows = [
+        [int.from_bytes(generator.bytes(16), "big") % p for _ in range(inner)]
+        for _ in "ab"
+    ]
     extreme = [(p - 1) // 2] * inner
 
     left = field.reshape(field.constants(rows[0] + extreme), 2, inner)
@@ -77,7 +88,9 @@ def test_a_product_of_matrices_is_exact_however_long_the_sums(field: Field, inne
 
 
 @given(data=st.data(), field=st.sampled_from(FIELDS))
-def test_limbs_are_balanced_and_say_what_the_element_is(data: st.DataObject, field: Field) -> None:
+def test_limbs_are_balanced_and_say_what_the_element_is(
+    data: st.DataObject, field: Field
+) -> None:
     values = data.draw(vectors(field))
 
     limbs = field.cut(field.constants(values))
@@ -95,7 +108,9 @@ def test_signed_whole_numbers_become_residues_and_come_back(values: list[int]) -
 
         assert field.integers(inside) == [value % field.modulus for value in values]
         assert field.signed(inside) == values
-    assert FIELD64.to_integers(FIELD64.from_integers(np.array(values))).tolist() == values
+    assert (
+        FIELD64.to_integers(FIELD64.from_integers(np.array(values))).tolist() == values
+    )
 
 
 @given(data=st.data(), field=st.sampled_from(FIELDS))
@@ -126,9 +141,13 @@ def test_a_share_of_another_size_is_refused(field: Field, size: int) -> None:
 
 @fields
 @pytest.mark.parametrize("order", [1, 2, 8, 64])
-def test_the_transform_evaluates_at_the_roots_and_back(field: Field, order: int) -> None:
+def test_the_transform_evaluates_at_the_roots_and_back(
+    field: Field, order: int
+) -> None:
     p, root, generator = field.modulus, field.root(order), np.random.default_rng(order)
-    coefficients = [int.from_bytes(generator.bytes(16), "big") % p for _ in range(order)]
+    coefficients = [
+        int.from_bytes(generator.bytes(16), "big") % p for _ in range(order)
+    ]
 
     def at(point: int) -> int:
         return sum(c * pow(point, i, p) for i, c in enumerate(coefficients)) % p

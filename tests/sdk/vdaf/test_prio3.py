@@ -45,7 +45,10 @@ def key(vdaf: Prio3) -> bytes:
 
 def checked(vdaf: Prio3, held: list[Received]) -> list[Elements]:
     """Both output shares; raises what an aggregator would."""
-    prepared = [vdaf.verify_init(key(vdaf), agg, [one], CONTEXT)[0] for agg, one in enumerate(held)]
+    prepared = [
+        vdaf.verify_init(key(vdaf), agg, [one], CONTEXT)[0]
+        for agg, one in enumerate(held)
+    ]
     for one in prepared:
         if isinstance(one, Exception):
             raise one
@@ -78,7 +81,11 @@ def test_sharding_then_adding_is_the_identity(version, shares, bits, data) -> No
         (count(version, shares=shares), 1, 1),
         (sum_(version, most, shares=shares), vector[0], vector[0]),
         (sum_vec(version, len(vector), most, chunk, shares=shares), vector, vector),
-        (sum_vec_multiproof(version, len(vector), most, chunk, shares=shares), vector, vector),
+        (
+            sum_vec_multiproof(version, len(vector), most, chunk, shares=shares),
+            vector,
+            vector,
+        ),
         (histogram(version, 7, histogram_chunk, shares=shares), bucket, one_hot),
     ]
     for vdaf, measurement, expected in cases:
@@ -87,7 +94,9 @@ def test_sharding_then_adding_is_the_identity(version, shares, bits, data) -> No
 
 @settings(max_examples=40)
 @given(most=st.integers(1, 300), data=st.data())
-def test_every_number_up_to_any_largest_one_is_provable(most: int, data: st.DataObject) -> None:
+def test_every_number_up_to_any_largest_one_is_provable(
+    most: int, data: st.DataObject
+) -> None:
     vector = data.draw(st.lists(st.integers(0, most), min_size=2, max_size=2))
     vdaf = sum_vec_multiproof(VDAF_18, 2, most, 3)
 
@@ -97,14 +106,22 @@ def test_every_number_up_to_any_largest_one_is_provable(most: int, data: st.Data
 
 
 @versions
-@pytest.mark.parametrize("wrong", [[0, 1, 8], [0, -1, 1], [0, 1], [[1, 2, 3]], [0.5, 1, 1], "abc"])
-def test_a_measurement_out_of_range_is_refused_before_it_is_shared(version, wrong) -> None:
+@pytest.mark.parametrize(
+    "wrong", [[0, 1, 8], [0, -1, 1], [0, 1], [[1, 2, 3]], [0.5, 1, 1], "abc"]
+)
+def test_a_measurement_out_of_range_is_refused_before_it_is_shared(
+    version, wrong
+) -> None:
     with pytest.raises(InvalidInput):
         sharded(sum_vec_multiproof(version, 3, 7, 2), wrong)
 
 
-@pytest.mark.parametrize(("vdaf", "wrong"), [(count(VDAF_18), 2), (sum_(VDAF_18, 9), 10)])
-def test_a_number_out_of_range_is_refused_before_it_is_shared(vdaf: Prio3, wrong: int) -> None:
+@pytest.mark.parametrize(
+    ("vdaf", "wrong"), [(count(VDAF_18), 2), (sum_(VDAF_18, 9), 10)]
+)
+def test_a_number_out_of_range_is_refused_before_it_is_shared(
+    vdaf: Prio3, wrong: int
+) -> None:
     with pytest.raises(InvalidInput):
         sharded(vdaf, wrong)
 
@@ -159,7 +176,9 @@ def test_a_sum_beyond_its_bits_is_found(version) -> None:
     vdaf = sum_(version, 15)
 
     with pytest.raises(ProofRejected, match="range"):
-        checked(vdaf, cheating(vdaf, lambda circuit: circuit.field.constants([1, 0, 2, 0])))
+        checked(
+            vdaf, cheating(vdaf, lambda circuit: circuit.field.constants([1, 0, 2, 0]))
+        )
 
 
 def changed(content: bytes, place: int) -> bytes:
@@ -169,11 +188,15 @@ def changed(content: bytes, place: int) -> bytes:
 
 @versions
 @settings(max_examples=60)
-@given(place=st.integers(0, 10**6), part=st.sampled_from(["leader", "helper", "public"]))
+@given(
+    place=st.integers(0, 10**6), part=st.sampled_from(["leader", "helper", "public"])
+)
 def test_one_changed_byte_anywhere_is_found(version, place: int, part: str) -> None:
     vdaf = sum_vec_multiproof(version, 4, 3, 3)
     leader, helper = sharded(vdaf, [0, 1, 2, 3])
-    public = changed(leader.public_share, place) if part == "public" else leader.public_share
+    public = (
+        changed(leader.public_share, place) if part == "public" else leader.public_share
+    )
     shares = [
         changed(one.input_share, place) if part == name else one.input_share
         for name, one in (("leader", leader), ("helper", helper))
@@ -196,7 +219,8 @@ def test_a_report_for_another_task_does_not_hold() -> None:
     vdaf = sum_vec_multiproof(VDAF_18, 4, 3, 3)
     held = sharded(vdaf, [0, 1, 2, 3])
     [one], [other] = (
-        vdaf.verify_init(key(vdaf), agg, [share], b"another") for agg, share in enumerate(held)
+        vdaf.verify_init(key(vdaf), agg, [share], b"another")
+        for agg, share in enumerate(held)
     )
 
     with pytest.raises(ProofRejected):
@@ -214,19 +238,25 @@ def test_shares_of_a_wrong_size_are_refused(version, cut: int) -> None:
         short = Received(one.nonce, one.public_share, one.input_share[:cut])
         longer = Received(one.nonce, one.public_share, one.input_share + b"\0")
         public = Received(one.nonce, one.public_share[:cut], one.input_share)
-        for prepared in vdaf.verify_init(key(vdaf), agg, [short, longer, public], CONTEXT):
+        for prepared in vdaf.verify_init(
+            key(vdaf), agg, [short, longer, public], CONTEXT
+        ):
             assert isinstance(prepared, DecodeError)
     with pytest.raises(DecodeError):
         vdaf.verifier_message([share[:cut], share], CONTEXT)
 
 
 @versions
-def test_many_reports_at_once_are_what_each_is_alone_and_a_bad_one_spoils_none(version) -> None:
+def test_many_reports_at_once_are_what_each_is_alone_and_a_bad_one_spoils_none(
+    version,
+) -> None:
     vdaf = sum_vec_multiproof(version, 5, 3, 4)
     held = [sharded(vdaf, np.full(5, number % 4)) for number in range(20)]
     held[7][0] = Received(held[7][0].nonce, b"", held[7][0].input_share)
     for agg in (0, 1):
-        together = vdaf.verify_init(key(vdaf), agg, [pair[agg] for pair in held], CONTEXT)
+        together = vdaf.verify_init(
+            key(vdaf), agg, [pair[agg] for pair in held], CONTEXT
+        )
 
         for pair, one in zip(held, together, strict=True):
             [alone] = vdaf.verify_init(key(vdaf), agg, [pair[agg]], CONTEXT)
@@ -243,16 +273,22 @@ def test_the_best_chunk_has_the_shortest_proof(elements: int) -> None:
     def length(chunk: int) -> int:
         return 2 * chunk + 2 * (1 << (-(-elements // chunk)).bit_length()) - 1
 
-    assert length(best_chunk(elements)) == min(length(chunk) for chunk in range(1, elements + 1))
+    assert length(best_chunk(elements)) == min(
+        length(chunk) for chunk in range(1, elements + 1)
+    )
 
 
 def test_a_leaders_share_alone_is_as_good_as_random() -> None:
     """Each bit of a share is 1 in half of 400 reports; falsely alarmed once in 10^9 runs."""
     vdaf = sum_vec_multiproof(VDAF_18, 4, 3, 3)
     shares = [sharded(vdaf, [3, 3, 3, 3])[0].input_share[:64] for _ in range(400)]
-    bits = np.unpackbits(np.array([list(share) for share in shares], dtype=np.uint8), axis=1)
+    bits = np.unpackbits(
+        np.array([list(share) for share in shares], dtype=np.uint8), axis=1
+    )
 
-    assert (np.abs(bits.mean(axis=0) - 0.5) < 0.19).all()  # 7.6 standard deviations, 512 bits
+    assert (
+        np.abs(bits.mean(axis=0) - 0.5) < 0.19
+    ).all()  # 7.6 standard deviations, 512 bits
 
 
 class TestPine:
@@ -264,10 +300,17 @@ class TestPine:
         vector = np.zeros(40, dtype=int)
         vector[3:8] = [-5, 4, 3, 8, -5]
 
-        assert total(self.vdaf, checked(self.vdaf, sharded(self.vdaf, vector))) == vector.tolist()
+        assert (
+            total(self.vdaf, checked(self.vdaf, sharded(self.vdaf, vector)))
+            == vector.tolist()
+        )
 
-    @pytest.mark.parametrize("vector", [[13] + [0] * 39, [9, 9] + [0] * 38, [float("nan")] * 40])
-    def test_a_vector_beyond_its_bound_is_refused_before_it_is_shared(self, vector) -> None:
+    @pytest.mark.parametrize(
+        "vector", [[13] + [0] * 39, [9, 9] + [0] * 38, [float("nan")] * 40]
+    )
+    def test_a_vector_beyond_its_bound_is_refused_before_it_is_shared(
+        self, vector
+    ) -> None:
         with pytest.raises(InvalidInput):
             sharded(self.vdaf, vector)
 
@@ -294,7 +337,10 @@ class TestPine:
                 return wrapped
 
             def _claims(self, sums):
-                low = [v if abs(v) < layout.wrap_bound else 0 for v in self.field.signed(sums)]
+                low = [
+                    v if abs(v) < layout.wrap_bound else 0
+                    for v in self.field.signed(sums)
+                ]
                 return super()._claims(self.field.constants(low))
 
         client = Client(**{name: getattr(self.vdaf, name) for name in vars(self.vdaf)})
@@ -302,14 +348,23 @@ class TestPine:
             checked(self.vdaf, sharded(client, [0] * 40))
 
     @settings(max_examples=40)
-    @given(place=st.integers(0, 10**6), part=st.sampled_from(["leader", "helper", "public"]))
+    @given(
+        place=st.integers(0, 10**6),
+        part=st.sampled_from(["leader", "helper", "public"]),
+    )
     def test_one_changed_byte_anywhere_is_found(self, place: int, part: str) -> None:
         leader, helper = sharded(self.vdaf, [1] * 40)
-        public = changed(leader.public_share, place) if part == "public" else leader.public_share
+        public = (
+            changed(leader.public_share, place)
+            if part == "public"
+            else leader.public_share
+        )
         shares = [
             changed(one.input_share, place) if part == name else one.input_share
             for name, one in (("leader", leader), ("helper", helper))
         ]
 
         with pytest.raises((ProofRejected, DecodeError)):
-            checked(self.vdaf, [Received(leader.nonce, public, share) for share in shares])
+            checked(
+                self.vdaf, [Received(leader.nonce, public, share) for share in shares]
+            )

@@ -24,7 +24,9 @@ HMAC = "Prio3SumVecField64MultiproofHmacSha256Aes128"
 
 
 def names(*patterns: str) -> list[str]:
-    found = sorted(str(path.relative_to(VECTORS)) for one in patterns for path in VECTORS.glob(one))
+    found = sorted(
+        str(path.relative_to(VECTORS)) for one in patterns for path in VECTORS.glob(one)
+    )
     assert found
     return found
 
@@ -36,7 +38,10 @@ def load(name: str) -> Mapping[str, object]:
 
 def prio3(name: str, vector: Mapping[str, object]) -> Prio3:
     version = VDAF_18 if "18" in name else VDAF_08
-    kind, shares = Path(name).name.rpartition("Prio3")[2].split("_")[0], vector["shares"]
+    kind, shares = (
+        Path(name).name.rpartition("Prio3")[2].split("_")[0],
+        vector["shares"],
+    )
     most = vector.get("max_measurement") or 2 ** vector.get("bits", 1) - 1
     if kind == "Count":
         return count(version, shares=shares)
@@ -53,7 +58,9 @@ def prio3(name: str, vector: Mapping[str, object]) -> Prio3:
     return sum_vec_multiproof(version, length, most, chunk, proofs, shares=shares)
 
 
-def with_multiproof(version: Version, length: int, most: int, chunk: int, shares: int) -> Prio3:
+def with_multiproof(
+    version: Version, length: int, most: int, chunk: int, shares: int
+) -> Prio3:
     """The drafts' type for their vectors: 0xFFFF1003 with the other XOF."""
     circuit = SumVec(FIELD64, length, most, chunk, per_call=version.per_call)
     proofs = 3 if version is VDAF_18 else 4
@@ -95,10 +102,22 @@ class Follower:
     def steps(self) -> list[Mapping[str, object]]:
         """The vector's own, or all of them."""
         return self.vector.get("operations") or [
-            {"operation": operation, "report_index": index, "aggregator_id": agg, "success": True}
+            {
+                "operation": operation,
+                "report_index": index,
+                "aggregator_id": agg,
+                "success": True,
+            }
             for index in range(len(self.reports))
-            for operation in ("shard", "verify_init", "verifier_shares_to_message", "verify_next")
-            for agg in range(self.vdaf.shares if operation in ("verify_init", "verify_next") else 1)
+            for operation in (
+                "shard",
+                "verify_init",
+                "verifier_shares_to_message",
+                "verify_next",
+            )
+            for agg in range(
+                self.vdaf.shares if operation in ("verify_init", "verify_next") else 1
+            )
         ]
 
     def follow(self) -> None:
@@ -130,17 +149,25 @@ class Follower:
             case "verify_next":
                 message = bytes.fromhex(messages[0])
                 output = self.vdaf.verify_next(self.states[index, agg], message)
-                assert self.vdaf.field.encode(output).hex() == "".join(report["out_shares"][agg])
+                assert self.vdaf.field.encode(output).hex() == "".join(
+                    report["out_shares"][agg]
+                )
                 self.outputs.setdefault(agg, []).append(output)
 
     def shard(self, report: Mapping[str, object]) -> None:
         nonce, random = (bytes.fromhex(report[name]) for name in ("nonce", "rand"))
-        public, shares = self.vdaf.shard(report["measurement"], nonce, random, self.context)
+        public, shares = self.vdaf.shard(
+            report["measurement"], nonce, random, self.context
+        )
         assert public.hex() == report["public_share"]
         assert [share.hex() for share in shares] == report["input_shares"]
 
-    def verify_init(self, report: Mapping[str, object], agg: int, expected: str) -> object:
-        nonce, public = (bytes.fromhex(report[name]) for name in ("nonce", "public_share"))
+    def verify_init(
+        self, report: Mapping[str, object], agg: int, expected: str
+    ) -> object:
+        nonce, public = (
+            bytes.fromhex(report[name]) for name in ("nonce", "public_share")
+        )
         received = Received(nonce, public, bytes.fromhex(report["input_shares"][agg]))
         [prepared] = self.vdaf.verify_init(self.key, agg, [received], self.context)
         if isinstance(prepared, Exception):
@@ -157,12 +184,18 @@ class Follower:
             assert field.encode(share).hex() == expected
             total = field.add(total, share)
         result = self.vdaf.decode(total)
-        scale = 2 ** self.vector["num_frac_bits"] if "num_frac_bits" in self.vector else None
+        scale = (
+            2 ** self.vector["num_frac_bits"]
+            if "num_frac_bits" in self.vector
+            else None
+        )
         decoded = result if scale is None else [value / scale for value in result]
         assert decoded == self.vector["agg_result"]
 
 
-@pytest.mark.parametrize("name", names("vdaf-*/Prio3*_*.json", "daphne-private-codepoints/*.json"))
+@pytest.mark.parametrize(
+    "name", names("vdaf-*/Prio3*_*.json", "daphne-private-codepoints/*.json")
+)
 def test_prio3_follows_its_vectors(name: str) -> None:
     vector = load(name)
 
@@ -184,9 +217,13 @@ def test_pine64_follows_its_vectors(name: str) -> None:
         ("libprio-rs/XofHmacSha256Aes128.json", HmacSha256Aes128()),
     ],
 )
-def test_an_xof_follows_its_vector(name: str, xof: TurboShake128 | HmacSha256Aes128) -> None:
+def test_an_xof_follows_its_vector(
+    name: str, xof: TurboShake128 | HmacSha256Aes128
+) -> None:
     vector = load(name)
-    seed, dst, binder = (bytes.fromhex(vector[part]) for part in ("seed", "dst", "binder"))
+    seed, dst, binder = (
+        bytes.fromhex(vector[part]) for part in ("seed", "dst", "binder")
+    )
 
     expanded = expand(xof, FIELD128, seed, dst, binder, vector["length"])
 

@@ -16,7 +16,10 @@ XOFS = [HmacSha256Aes128(), VDAF_18.turboshake, VDAF_08.turboshake]
 
 
 def test_expansion_passes_over_what_is_not_below_the_modulus() -> None:
-    seed, place = (1156).to_bytes(32, "big"), 148_494  # by search: one word in 2^32 is >= p
+    seed, place = (
+        (1156).to_bytes(32, "big"),
+        148_494,
+    )  # by search: one word in 2^32 is >= p
     words = np.frombuffer(XOFS[0].stream(seed, b"", b"", 8 * (place + 3)), dtype="<u8")
     assert int(words[place]) >= FIELD64.modulus
 
@@ -27,13 +30,16 @@ def test_expansion_passes_over_what_is_not_below_the_modulus() -> None:
 
 @pytest.mark.parametrize("xof", XOFS, ids=["hmac", "turboshake-18", "turboshake-08"])
 @given(length=st.integers(0, 50), more=st.integers(0, 50))
-def test_a_longer_expansion_only_adds_to_a_shorter_one(xof: Xof, length: int, more: int) -> None:
+def test_a_longer_expansion_only_adds_to_a_shorter_one(
+    xof: Xof, length: int, more: int
+) -> None:
     seed = bytes(range(xof.seed_bytes))
 
     longer = expand(xof, FIELD64, seed, b"dst", b"binder", length + more)
 
     assert (
-        longer[:length].tolist() == expand(xof, FIELD64, seed, b"dst", b"binder", length).tolist()
+        longer[:length].tolist()
+        == expand(xof, FIELD64, seed, b"dst", b"binder", length).tolist()
     )
 
 

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tactful.audit import config
-from tactful.audit.case import Case
+from tactful.audit.checks import parameters
+from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
 from tactful.audit.run import CHECKS, judge
 from tactful.device.events import Event
-from tactful.device.ledger_export import SIGNED_AS
 from tactful.device.personalizer import Personalizer
+from tactful.device.rights.ledger_export import SIGNED_AS
 from tactful.device.settings import Aggregators
 from tactful.privacy.budget import chain
-from tactful.protocol.evidence import Evidence
+from tactful.protocol.documents.evidence import Evidence
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
-from tactful_aggregator import refresh
-from tactful_aggregator.refresh import Training
-from tactful_lab.evidence import joined, published, staged
-from tactful_lab.staging import StagingPair, staging_pair
+from tactful_aggregator.training import steps
+from tactful_aggregator.training.steps import Training
+from tactful_lab.evidence.bundle import joined, published, staged
+from tactful_lab.evidence.staging import StagingPair, staging_pair
 
 CATALOG, MODEL, DEVICES = small_catalog(), "films", 8
 BY_NAME = {check.id: check for check in CHECKS}
@@ -31,7 +31,7 @@ BY_NAME = {check.id: check for check in CHECKS}
 
 def judged(name: str, evidence: Evidence) -> tuple[Status, str]:
     """How one check ends, and what it measured."""
-    status, outcome = judge(BY_NAME[name], Case(evidence))
+    status, outcome = judge(BY_NAME[name], AuditCase(evidence))
     return status, outcome.measured
 
 
@@ -51,8 +51,12 @@ def exported(ledger: str, change: Callable[[dict[str, object]], None]) -> str:
     return json.dumps(
         {
             "document": text,
-            "public_key": base64.b64encode(forger.public_key().public_bytes_raw()).decode(),
-            "signature": base64.b64encode(forger.sign(SIGNED_AS + text.encode())).decode(),
+            "public_key": base64.b64encode(
+                forger.public_key().public_bytes_raw()
+            ).decode(),
+            "signature": base64.b64encode(
+                forger.sign(SIGNED_AS + text.encode())
+            ).decode(),
         }
     )
 
@@ -60,7 +64,9 @@ def exported(ledger: str, change: Callable[[dict[str, object]], None]) -> str:
 @pytest.fixture(autouse=True)
 def small_crowds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The trainings here are of eight devices."""
-    monkeypatch.setattr(config, "LEAST_BATCH", dict.fromkeys(config.LEAST_BATCH, 4))
+    monkeypatch.setattr(
+        parameters, "LEAST_BATCH", dict.fromkeys(parameters.LEAST_BATCH, 4)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +76,9 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     with staging_pair(folder) as pair:
         devices = [_device(pair, folder, number) for number in range(DEVICES)]
         _train(pair, devices)
-        ledgers = [json.dumps(device.evidence()) for device in devices[:2]]
+        ledgers = [
+            json.dumps(device.sharing.ledger_evidence()) for device in devices[:2]
+        ]
         shown = published(pair.leader, MODEL, ledgers, eligible=DEVICES)
         for device in devices:
             device.close()
@@ -103,7 +111,9 @@ def _device(
         min_batch_size=4,
     )
     consent = LOCAL.grant("share_dp_updates")
-    device = Personalizer(CATALOG, settings, key=FIXED_KEY, consent=consent, transport=pair.carrier)
+    device = Personalizer(
+        CATALOG, settings, key=FIXED_KEY, consent=consent, transport=pair.carrier
+    )
     device.observe(Event(kind="like", item_id=f"item-{number}"))
     return device
 
@@ -122,11 +132,12 @@ def _train(pair: StagingPair, devices: list[Personalizer], **changes: object) ->
         min_batch_size=4,
         **changes,
     )
-    refresh.start(store, pair.leader, training, int(time.time()))
+    steps.start(store, pair.leader, training, int(time.time()))
     while (
-        refresh.step(store, pair.leader, pair.leading, MODEL, int(time.time())).state != "released"
+        steps.step(store, pair.leader, pair.leading, MODEL, int(time.time())).state
+        != "released"
     ):
         for device in devices:
-            device.contribute()
+            device.sharing.contribute()
     for device in devices:
-        device.refresh()
+        device.sharing.refresh()

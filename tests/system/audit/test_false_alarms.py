@@ -4,9 +4,9 @@ import runpy
 from pathlib import Path
 
 from tactful.audit.finding import EvidenceClass
-from tactful.audit.power import FAULTS, least_deficit, table
+from tactful.audit.report.power import FAULTS, least_deficit, table
 from tactful.audit.run import CHECKS, audit
-from tactful.protocol.evidence import Evidence
+from tactful.protocol.documents.evidence import Evidence
 
 
 def test_a_few_audits_of_correct_code_raise_no_alarm(root: Path) -> None:
@@ -20,12 +20,17 @@ def test_the_power_table_knows_its_blind_spots(honest: Evidence) -> None:
     """privacy.md 4.3: C2 sees missing noise, not a skipped clip; canaries the other way."""
     done = audit(honest, full=False)
     rows = {
-        row.fault: row.checks for row in table(done.case, {f.id: f.status for f in done.findings})
+        row.fault: row.checks
+        for row in table(done.case, {f.id: f.status for f in done.findings})
     }
 
     assert rows["noise halved (sigma)"]["C2"] > 0.999
     assert rows["noise at 95 %"]["C2"] > 0.999
-    assert rows["clipping skipped (5 C)"]["C2"] < 0.01 < rows["clipping skipped (5 C)"]["D1"]
+    assert (
+        rows["clipping skipped (5 C)"]["C2"]
+        < 0.01
+        < rows["clipping skipped (5 C)"]["D1"]
+    )
     assert rows["correct code (false alarms)"]["C2"] < 1e-4
     assert rows["correct code (false alarms)"]["D1"] == 0
     assert len(rows) >= len(FAULTS)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tactful.audit.finding import Status
-from tactful.audit.registry import entry
-from tactful.audit.report import document
+from tactful.audit.report.document import document
+from tactful.audit.report.registry import entry
 from tactful.audit.run import audit
 from tactful.privacy import discrete_gaussian
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.privacy.mechanism import Placement
-from tactful.protocol.evidence import Evidence
-from tactful_lab.evidence import joined, published, residuals, staged
-from tactful_lab.staging import staging_pair
+from tactful.protocol.documents.evidence import Evidence
+from tactful_lab.evidence.bundle import joined, published, residuals, staged
+from tactful_lab.evidence.staging import staging_pair
 
 from .conftest import DEVICES, MODEL, _device, _train, documented, judged
 
@@ -32,10 +32,13 @@ def shown(request, tmp_path_factory) -> Evidence:
     folder, mode = tmp_path_factory.mktemp("modes"), MODES[request.param]
     with staging_pair(folder) as pair:
         devices = [
-            _device(pair, folder, number, placement=str(request.param)) for number in range(DEVICES)
+            _device(pair, folder, number, placement=str(request.param))
+            for number in range(DEVICES)
         ]
         _train(pair, devices, **mode)
-        ledgers = [json.dumps(device.evidence()) for device in devices[:2]]
+        ledgers = [
+            json.dumps(device.sharing.ledger_evidence()) for device in devices[:2]
+        ]
         told = published(pair.leader, MODEL, ledgers, eligible=DEVICES)
         for device in devices:
             device.close()
@@ -47,7 +50,9 @@ def test_an_honest_deployment_passes_and_is_labelled(shown: Evidence) -> None:
     placement = done.case.placement
 
     # C5 measures time, which other work on the machine moves; it is not about who adds the noise
-    found = [one for one in done.findings if one.status is Status.REFUTED and one.id != "C5"]
+    found = [
+        one for one in done.findings if one.status is Status.REFUTED and one.id != "C5"
+    ]
     assert [(one.id, one.measured) for one in found] == []
     report = document(done)
     told = json.dumps(report) + json.dumps(entry(done))
@@ -73,7 +78,9 @@ def test_noise_claimed_of_another_place_is_refuted(shown: Evidence) -> None:
 def test_a_claim_smaller_than_the_counted_noise_is_refuted(shown: Evidence) -> None:
     claim = shown.documents.claim
 
-    status, told = judged("A3", documented(shown, claim=replace(claim, epsilon=claim.epsilon / 2)))
+    status, told = judged(
+        "A3", documented(shown, claim=replace(claim, epsilon=claim.epsilon / 2))
+    )
 
     assert status is Status.REFUTED
     assert "is claimed" in told

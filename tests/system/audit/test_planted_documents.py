@@ -11,10 +11,10 @@ import pytest
 
 from tactful.audit.finding import Status
 from tactful.audit.run import audit
-from tactful.protocol import transcript
-from tactful.protocol.evidence import Evidence, Head
-from tactful.protocol.task import SignedTask
-from tactful.protocol.transcript import BatchRecord, SignedCheckpoint
+from tactful.protocol.documents.evidence import Evidence, SeenCheckpoint
+from tactful.protocol.documents.task import SignedTask
+from tactful.protocol.log import transcript
+from tactful.protocol.log.transcript import BatchRecord, SignedCheckpoint
 
 from .conftest import documented, exported, judged
 
@@ -22,7 +22,9 @@ Plant = Callable[[Evidence], Evidence]
 
 
 def claim(**changes: object) -> Plant:
-    return lambda honest: documented(honest, claim=replace(honest.documents.claim, **changes))
+    return lambda honest: documented(
+        honest, claim=replace(honest.documents.claim, **changes)
+    )
 
 
 def ledger(change: Callable[[dict], None]) -> Plant:
@@ -39,7 +41,8 @@ def entries(change: Callable[[list[dict]], list[dict]]) -> Plant:
     def rewrite(document: dict) -> None:
         read = [json.loads(line) for line in document["entries"]]
         document["entries"] = [
-            json.dumps(entry, sort_keys=True, separators=(",", ":")) for entry in change(read)
+            json.dumps(entry, sort_keys=True, separators=(",", ":"))
+            for entry in change(read)
         ]
 
     return ledger(rewrite)
@@ -48,7 +51,9 @@ def entries(change: Callable[[list[dict]], list[dict]]) -> Plant:
 def upload(change: Callable[[dict], dict]) -> Plant:
     def plant(honest: Evidence) -> Evidence:
         first, *rest = honest.documents.uploads
-        return documented(honest, uploads=(replace(first, **change(vars(first))), *rest))
+        return documented(
+            honest, uploads=(replace(first, **change(vars(first))), *rest)
+        )
 
     return plant
 
@@ -88,7 +93,7 @@ def two_heads(honest: Evidence) -> Evidence:
     """The leader signs another history for one device: evidence is the signature itself."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from tactful.protocol.evidence import Keys
+    from tactful.protocol.documents.evidence import PublishedKeys
 
     leader = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     public = base64.b64encode(leader.public_key().public_bytes_raw()).decode()
@@ -97,8 +102,11 @@ def two_heads(honest: Evidence) -> Evidence:
     heads = [transcript.signed(log, leader).encode() for log in (real, forged)]
     return documented(
         honest,
-        keys=Keys(leader=public, helper=honest.documents.keys.helper),
-        heads=tuple(Head(seen_by=f"device {n}", checkpoint=head) for n, head in enumerate(heads)),
+        keys=PublishedKeys(leader=public, helper=honest.documents.keys.helper),
+        heads=tuple(
+            SeenCheckpoint(seen_by=f"device {n}", checkpoint=head)
+            for n, head in enumerate(heads)
+        ),
         ledgers=(),
     )
 
@@ -128,7 +136,8 @@ def small_batch(honest: Evidence) -> Evidence:
 def float_sums(honest: Evidence) -> Evidence:
     generator = np.random.default_rng(0)
     noisy = {
-        name: total + generator.standard_normal(len(total)) for name, total in honest.sums.items()
+        name: total + generator.standard_normal(len(total))
+        for name, total in honest.sums.items()
     }
     return replace(honest, sums=noisy)
 
@@ -233,7 +242,9 @@ PASSED: dict[str, Status] = {}  # how each check judges the honest evidence, ask
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_planted_fault_is_caught_by_its_check(honest: Evidence, fault: str) -> None:
+def test_each_planted_fault_is_caught_by_its_check(
+    honest: Evidence, fault: str
+) -> None:
     name, plant = FAULTS[fault]
     if name not in PASSED:
         PASSED[name] = judged(name, honest)[0]
@@ -245,10 +256,14 @@ def test_each_planted_fault_is_caught_by_its_check(honest: Evidence, fault: str)
     assert measured
 
 
-def test_honest_evidence_passes_every_check_but_what_is_not_ours(honest: Evidence) -> None:
+def test_honest_evidence_passes_every_check_but_what_is_not_ours(
+    honest: Evidence,
+) -> None:
     done = audit(honest, full=True)
 
-    refuted = [(one.id, one.measured) for one in done.findings if one.status is Status.REFUTED]
+    refuted = [
+        (one.id, one.measured) for one in done.findings if one.status is Status.REFUTED
+    ]
     assert refuted == []
     assert done.status == 0
     assert {one.id for one in done.findings if one.status is Status.NOT_RUN} <= {"B4"}
@@ -257,7 +272,7 @@ def test_honest_evidence_passes_every_check_but_what_is_not_ours(honest: Evidenc
 def test_a_head_by_a_foreign_key_is_no_head(honest: Evidence) -> None:
     checkpoint = SignedCheckpoint.decode(honest.documents.heads[0].checkpoint)
     foreign = replace(checkpoint, signature=bytes(64)).encode()
-    heads = (Head(seen_by="somebody", checkpoint=foreign),)
+    heads = (SeenCheckpoint(seen_by="somebody", checkpoint=foreign),)
 
     status, measured = judged("G2", documented(honest, heads=heads))
 

@@ -10,21 +10,23 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tactful.audit import config, mechanism
+from tactful.audit.checks import mechanism, parameters
 from tactful.audit.finding import Status
 from tactful.privacy import accountant, discrete_gaussian, rounding, shares
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
-from tactful.protocol import encoding
-from tactful.protocol.collector import Collector
-from tactful.protocol.encoding import Encoding
-from tactful.protocol.evidence import Documents, Evidence
+from tactful.protocol import vector_encoding
+from tactful.protocol.dap.collector import Collector
+from tactful.protocol.documents.evidence import Documents, Evidence
+from tactful.protocol.vector_encoding import Encoding
 from tactful.vdaf.field64 import FIELD64
-from tactful_aggregator import collection, preflight, upload
-from tactful_aggregator.datastore import Released, Transaction
-from tactful_aggregator.provision import Provision
-from tactful_lab.evidence import flown, refused, residuals
-from tactful_lab.replay import replayed
-from tactful_lab.staging import StagingPair
+from tactful_aggregator.datastore import ReleasedShare, StoreTransaction
+from tactful_aggregator.jobs import collection
+from tactful_aggregator.task_registry import ProvisionedTask
+from tactful_aggregator.training import countersign
+from tactful_aggregator.upload import accept
+from tactful_lab.evidence.bundle import flown, refused, residuals
+from tactful_lab.evidence.mechanism_replay import replayed
+from tactful_lab.evidence.staging import StagingPair
 
 from .conftest import judged
 
@@ -102,15 +104,22 @@ def test_the_same_residuals_without_a_fault_are_not_refuted(pair: StagingPair) -
 
     status, measured = judged("C2", Evidence(residuals=shown))
 
-    assert status is Status.INCONCLUSIVE  # fewer than are asked, and nothing wrong with them
+    assert (
+        status is Status.INCONCLUSIVE
+    )  # fewer than are asked, and nothing wrong with them
     assert "residuals" in measured
 
 
-def test_halved_noise_is_caught_by_canaries_too(pair: StagingPair, monkeypatch: Patch) -> None:
+def test_halved_noise_is_caught_by_canaries_too(
+    pair: StagingPair, monkeypatch: Patch
+) -> None:
     monkeypatch.setattr(collection, "draw", halved)
     canaries = flown(pair, EPSILON, DELTA, 500)
 
-    assert judged("D1", Evidence(documents=Documents(canaries=canaries)))[0] is Status.REFUTED
+    assert (
+        judged("D1", Evidence(documents=Documents(canaries=canaries)))[0]
+        is Status.REFUTED
+    )
 
 
 # clipping and rounding: each fault replaces one step of the device's path
@@ -133,10 +142,12 @@ def _shortcut(self: Encoding, vectors: np.ndarray, coins: object) -> np.ndarray:
 HONEST_ENCODE = Encoding.encode
 PATH: dict[str, list[tuple[object, str, object]]] = {
     "clipping skipped": [
-        (encoding, "_clipped", lambda vectors: vectors),
+        (vector_encoding, "_clipped", lambda vectors: vectors),
         (rounding, "accepts", lambda rounded, bound: True),
     ],
-    "clipping skipped, the exact test left in": [(encoding, "_clipped", lambda vectors: vectors)],
+    "clipping skipped, the exact test left in": [
+        (vector_encoding, "_clipped", lambda vectors: vectors)
+    ],
     "rounding away from zero": [(rounding, "round_within", _toward_the_corner)],
     "NaN through the clip": [(Encoding, "encode", _nan_is_zero)],
     "an empty history takes another path": [(Encoding, "encode", _shortcut)],
@@ -177,7 +188,9 @@ def _off_by_one(masses: list) -> list:
 HONEST_TAILS, HONEST_LIMBS = discrete_gaussian._upper_tails, discrete_gaussian._limbs
 
 
-def _64_bits(law: str, spread: Fraction, lowest: int, thresholds: list[int]) -> NoiseTable:
+def _64_bits(
+    law: str, spread: Fraction, lowest: int, thresholds: list[int]
+) -> NoiseTable:
     return HONEST_LIMBS(law, spread, lowest, [t >> 64 << 64 for t in thresholds])
 
 
@@ -198,7 +211,9 @@ def test_thresholds_of_64_bits_are_caught(honest: Evidence, monkeypatch: Patch) 
     assert "64 bits" in measured
 
 
-def test_a_table_with_cut_tails_is_caught_though_its_variance_is_right(monkeypatch: Patch) -> None:
+def test_a_table_with_cut_tails_is_caught_though_its_variance_is_right(
+    monkeypatch: Patch,
+) -> None:
     monkeypatch.setattr(mechanism, "draw", truncated_and_widened)
 
     assert judged("C3", Evidence())[0] is Status.REFUTED
@@ -239,11 +254,15 @@ def test_a_seed_parameter_is_caught(monkeypatch: Patch) -> None:
     assert judged("A9", Evidence())[0] is Status.REFUTED
 
 
-def test_a_float_sample_in_the_source_is_caught(honest: Evidence, monkeypatch: Patch) -> None:
+def test_a_float_sample_in_the_source_is_caught(
+    honest: Evidence, monkeypatch: Patch
+) -> None:
     import ast
 
     bad = ast.parse("def draw(sigma): return generator.normal(0, sigma)")
-    monkeypatch.setattr(config, "sources", lambda packages: iter([("tactful.privacy.bad", bad)]))
+    monkeypatch.setattr(
+        parameters, "sources", lambda packages: iter([("tactful.privacy.bad", bad)])
+    )
 
     status, measured = judged("C4", honest)
 
@@ -253,7 +272,9 @@ def test_a_float_sample_in_the_source_is_caught(honest: Evidence, monkeypatch: P
 
 def test_an_accountant_that_adds_epsilons_wrongly_is_caught(monkeypatch: Patch) -> None:
     right = accountant.epsilon_for
-    monkeypatch.setattr(accountant, "epsilon_for", lambda mu, delta: 0.9 * right(mu, delta))
+    monkeypatch.setattr(
+        accountant, "epsilon_for", lambda mu, delta: 0.9 * right(mu, delta)
+    )
 
     assert judged("B1", Evidence())[0] is Status.REFUTED
 
@@ -280,7 +301,9 @@ def test_a_bound_that_accounts_the_clip_norm_is_caught(
 def test_shares_priced_as_if_they_were_one_gaussian_are_caught(
     honest: Evidence, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(shares.NoiseShares, "rho", property(lambda self: 0.7 / (2 * self.honest)))
+    monkeypatch.setattr(
+        shares.NoiseShares, "rho", property(lambda self: 0.7 / (2 * self.honest))
+    )
 
     assert judged("C6", honest)[0] is Status.REFUTED
 
@@ -288,10 +311,14 @@ def test_shares_priced_as_if_they_were_one_gaussian_are_caught(
 # what the pair must refuse
 
 
-def renoised(tx: Transaction, provision: Provision, batch: object, role: int) -> Released:
+def renoised(
+    tx: StoreTransaction, provision: ProvisionedTask, batch: object, role: int
+) -> ReleasedShare:
     """Draw again each time, from the sum without noise, which is not forgotten."""
     counted, total = collection._merged(tx, provision, batch)
-    sealed = collection._sealed(provision, batch, role, collection._noisy(provision, total))
+    sealed = collection._sealed(
+        provision, batch, role, collection._noisy(provision, total)
+    )
     released = replace(counted, share=sealed.encode())
     tx.release_batch(provision.task.id, batch.first, batch.last, released)
     return released
@@ -299,11 +326,11 @@ def renoised(tx: Transaction, provision: Provision, batch: object, role: int) ->
 
 REFUSALS: dict[str, tuple[str, object, str, object]] = {
     "a repeat is noised again": ("H3", collection, "_released", renoised),
-    "too little noise is signed": ("H2", preflight, "check_noise", lambda task, earlier: None),
+    "too little noise is signed": ("H2", countersign, "check_noise", lambda task, earlier: None),
     "a head before any noisy batch is signed": (
-        "H5", preflight, "training_of", lambda task, earlier: []
+        "H5", countersign, "training_of", lambda task, earlier: []
     ),
-    "overlapping cohorts: a late report is taken": ("H4", upload, "_refusal", None),
+    "overlapping cohorts: a late report is taken": ("H4", accept, "_refusal", None),
     "NaN is sent as zero": ("H6", Encoding, "encode", _nan_is_zero),
 }  # fmt: skip
 
@@ -314,13 +341,13 @@ def test_what_must_be_refused_and_is_not_is_caught(
 ) -> None:
     name, owner, attribute, replacement = REFUSALS[fault]
     if fault.startswith("overlapping"):
-        honest = upload._refusal
+        honest = accept._refusal
         replacement = lambda one, configs, is_closed: honest(  # noqa: E731 - a fault
             one, configs, False
         )
         attribute = "_refusal"
     if fault.startswith("a repeat"):
-        monkeypatch.setattr(Transaction, "drop_parts", lambda *_: None)
+        monkeypatch.setattr(StoreTransaction, "drop_parts", lambda *_: None)
     monkeypatch.setattr(owner, attribute, replacement)
 
     shown = tuple(refused(pair, EPSILON, DELTA))
@@ -336,11 +363,16 @@ def test_a_batch_below_its_minimum_that_is_released_is_caught(
     monkeypatch.setattr(Collector, "_require_large", lambda collector, count: None)
     shown = next(iter(refused(pair, EPSILON, DELTA)))
 
-    assert judged("H1", Evidence(documents=Documents(refusals=(shown,))))[0] is Status.REFUTED
+    assert (
+        judged("H1", Evidence(documents=Documents(refusals=(shown,))))[0]
+        is Status.REFUTED
+    )
 
 
 def test_the_pair_refuses_all_of_it_without_a_fault(pair: StagingPair) -> None:
-    evidence = Evidence(documents=Documents(refusals=tuple(refused(pair, EPSILON, DELTA))))
+    evidence = Evidence(
+        documents=Documents(refusals=tuple(refused(pair, EPSILON, DELTA)))
+    )
 
     for name in ("H1", "H2", "H3", "H4", "H5", "H6"):
         assert judged(name, evidence)[0] is Status.PASSED, name

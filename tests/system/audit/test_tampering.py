@@ -7,20 +7,22 @@ from fractions import Fraction
 
 import pytest
 
-from tactful.audit.case import Case
+from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
 from tactful.audit.run import CHECKS, judge
 from tactful.privacy.mechanism import written
-from tactful.protocol import transcript
-from tactful.protocol.evidence import Evidence, parse
-from tactful.protocol.model import SignedRelease
-from tactful.protocol.signed import canonical
-from tactful.protocol.task import SignedTask
-from tactful.protocol.transcript import BatchRecord, SignedCheckpoint
+from tactful.protocol.documents.evidence import Evidence, parse
+from tactful.protocol.documents.model_release import SignedRelease
+from tactful.protocol.documents.task import SignedTask
+from tactful.protocol.log import transcript
+from tactful.protocol.log.transcript import BatchRecord, SignedCheckpoint
+from tactful.protocol.signed_json import canonical
 
 from .conftest import documented, judged
 
-EXACT = [one for one in CHECKS if one.id[0] in "AEFGH" or one.id in ("B2", "B3", "C1", "C4")]
+EXACT = [
+    one for one in CHECKS if one.id[0] in "AEFGH" or one.id in ("B2", "B3", "C1", "C4")
+]
 DEAR = ("A3", "A9", "B2", "C1", "E3")  # or a matter of this installation
 CHEAP = [one for one in EXACT if one.id not in DEAR and one.id[0] != "E"]
 REST = [one for one in EXACT if one not in CHEAP and one.id not in ("A9", "E3")]
@@ -36,13 +38,19 @@ def part(name: str, change: Callable[[list], list]) -> Tamper:
 
 def each(name: str, change: Callable[[str], str], place: int = 0) -> Tamper:
     """Change one text of such a list."""
-    return part(name, lambda kept: [*kept[:place], change(kept[place]), *kept[place + 1 :]])
+    return part(
+        name, lambda kept: [*kept[:place], change(kept[place]), *kept[place + 1 :]]
+    )
 
 
 def task(**changes: object) -> Tamper:
     def other(text: str) -> str:
         signed = SignedTask.decode(text.encode())
-        return SignedTask(replace(signed.task, **changes), signed.signatures).encode().decode()
+        return (
+            SignedTask(replace(signed.task, **changes), signed.signatures)
+            .encode()
+            .decode()
+        )
 
     return each("tasks", other)
 
@@ -58,12 +66,15 @@ def release(**changes: object) -> Tamper:
 
 def record(**changes: object) -> Tamper:
     return each(
-        "records", lambda text: replace(BatchRecord.parse(text), **changes).document.decode()
+        "records",
+        lambda text: replace(BatchRecord.parse(text), **changes).document.decode(),
     )
 
 
 def entry(place: int, **changes: object) -> Tamper:
-    return each("log", lambda line: replace(transcript.parse(line), **changes).encode(), place)
+    return each(
+        "log", lambda line: replace(transcript.parse(line), **changes).encode(), place
+    )
 
 
 def claim(change: Callable[[object], dict[str, object]]) -> Tamper:
@@ -80,14 +91,18 @@ def head(**changes: object) -> Tamper:
     def other(shown: Evidence) -> Evidence:
         first, *rest = shown.documents.heads
         signed = SignedCheckpoint.decode(first.checkpoint)
-        forged = replace(signed, checkpoint=replace(signed.checkpoint, **changes)).encode()
+        forged = replace(
+            signed, checkpoint=replace(signed.checkpoint, **changes)
+        ).encode()
         return documented(shown, heads=(replace(first, checkpoint=forged), *rest))
 
     return other
 
 
 def sums(change: Callable[[object], object]) -> Tamper:
-    return lambda shown: replace(shown, sums={k: change(v) for k, v in shown.sums.items()})
+    return lambda shown: replace(
+        shown, sums={k: change(v) for k, v in shown.sums.items()}
+    )
 
 
 def hidden_training(shown: Evidence) -> Evidence:
@@ -203,8 +218,10 @@ TAMPERED: dict[str, Tamper] = {
 
 
 @pytest.mark.parametrize("name", TAMPERED)
-def test_no_tampered_evidence_passes_and_none_breaks_the_audit(honest: Evidence, name: str) -> None:
-    case = Case(TAMPERED[name](honest))
+def test_no_tampered_evidence_passes_and_none_breaks_the_audit(
+    honest: Evidence, name: str
+) -> None:
+    case = AuditCase(TAMPERED[name](honest))
 
     ended = {judge(check, case)[0] for check in CHEAP}
 
@@ -213,10 +230,12 @@ def test_no_tampered_evidence_passes_and_none_breaks_the_audit(honest: Evidence,
 
 
 def test_without_a_change_all_of_these_checks_pass(honest: Evidence) -> None:
-    case = Case(honest)
+    case = AuditCase(honest)
     ended = {check.id: judge(check, case) for check in (*CHEAP, *REST)}
 
-    assert {name: told for name, (status, told) in ended.items() if status != Status.PASSED} == {}
+    assert {
+        name: told for name, (status, told) in ended.items() if status != Status.PASSED
+    } == {}
 
 
 def test_what_is_logged_and_not_shown_leaves_the_claim_open(honest: Evidence) -> None:
@@ -236,7 +255,7 @@ def test_values_of_every_other_type_are_refused_or_judged(honest: Evidence) -> N
     from pydantic import TypeAdapter
 
     from tactful.errors import InvalidInput
-    from tactful.protocol.evidence import Documents
+    from tactful.protocol.documents.evidence import Documents
 
     documents = replace(honest.documents, uploads=(), canaries=(), replay=None)
     plain = json.loads(TypeAdapter(Documents).dump_json(documents))
@@ -246,19 +265,40 @@ def test_values_of_every_other_type_are_refused_or_judged(honest: Evidence) -> N
             for other in _others(text):
                 changed = {**plain, name: [*kept[:place], other, *kept[place + 1 :]]}
                 try:
-                    shown = replace(honest, documents=parse(json.dumps(changed).encode()))
+                    shown = replace(
+                        honest, documents=parse(json.dumps(changed).encode())
+                    )
                 except InvalidInput:
                     continue
-                read, case = read + 1, Case(shown)
-                for check in (one for one in CHEAP if one.id[0] in "FG" or one.id == "B3"):
+                read, case = read + 1, AuditCase(shown)
+                for check in (
+                    one for one in CHEAP if one.id[0] in "FG" or one.id == "B3"
+                ):
                     judge(check, case)
     assert read > 50
 
 
 def _others(text: object) -> list[object]:
-    found: list[object] = [None, 5, [], {}, "", "[]", "{}", "5", '"x"', "null", "\u202e"]
+    found: list[object] = [
+        None,
+        5,
+        [],
+        {},
+        "",
+        "[]",
+        "{}",
+        "5",
+        '"x"',
+        "null",
+        "\u202e",
+    ]
     if isinstance(text, str):
-        found += [text[:-1], text + " ", text.replace("1", "null"), text.replace('"', "'")]
+        found += [
+            text[:-1],
+            text + " ",
+            text.replace("1", "null"),
+            text.replace('"', "'"),
+        ]
     return found
 
 
@@ -272,7 +312,9 @@ def test_two_trainings_of_a_model_are_claimed_together(honest: Evidence) -> None
     ]  # fmt: skip
     log = list(honest.documents.log)
     for one in again:
-        log.append(transcript.follow(len(log), "task", one.task.document, 1 << 33).encode())
+        log.append(
+            transcript.follow(len(log), "task", one.task.document, 1 << 33).encode()
+        )
     shown = documented(
         honest,
         tasks=(*honest.documents.tasks, *(one.encode().decode() for one in again)),

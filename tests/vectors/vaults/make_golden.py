@@ -22,7 +22,12 @@ from tactful.testing import FIXED_KEY, FrozenClock
 NAME = "golden-3"
 DAY_MS = 86_400_000
 ITEM = Item(
-    id="tea", title="Tea", family="teas", campaign="spring", category="drinks", brand="Leaf"
+    id="tea",
+    title="Tea",
+    family="teas",
+    campaign="spring",
+    category="drinks",
+    brand="Leaf",
 )
 
 
@@ -30,7 +35,7 @@ class Gone:
     """Processes of which none is alive, so that a reservation is presumed to have been seen."""
 
     def me(self, boot_id: str | None) -> object:
-        from tactful.device.caps.reservations import Owner
+        from tactful.device.caps.counting.reservations import Owner
 
         return Owner(boot_id, 7, 8)
 
@@ -80,16 +85,24 @@ def _fill(vault: Vault) -> None:
 
 def vars_of(item: Item) -> dict[str, object]:
     """The fields of an item that are worth storing."""
-    return {name: getattr(item, name) for name in ("title", "campaign", "category", "brand")}
+    return {
+        name: getattr(item, name) for name in ("title", "campaign", "category", "brand")
+    }
 
 
 def description(vault: Vault) -> Mapping[str, object]:
     """What a vault says: its events, and what became of its reservations."""
-    from tactful.device.memory import events
+    from tactful.device.state.device_state import events
 
     state = CapEngine(vault, FrozenClock(), processes=Gone())._desk.facts()
     shows = {
-        hold.name: [list(hold.thing), hold.surface, hold.level, hold.evidence, hold.released]
+        hold.name: [
+            list(hold.thing),
+            hold.surface,
+            hold.level,
+            hold.evidence,
+            hold.released,
+        ]
         for hold in state.shows.values()
     }
     return {"events": [asdict(event) for event in events(vault)], "reservations": shows}

@@ -1,30 +1,35 @@
 """How often the same thing may come back: rules, windows, reservations, fatigue, quiet hours."""
 
-from tactful.device.caps.decisions import Decision, Denial, Impression, Pick
-from tactful.device.caps.desk import Anchor
+from tactful.device.caps.counting.reservations import Owner, Processes, SystemProcesses
+from tactful.device.caps.deciding.results import (
+    Decision,
+    Denial,
+    GrantedItem,
+    Impression,
+)
+from tactful.device.caps.deciding.rule_evaluator import Allowance
 from tactful.device.caps.engine import CapEngine, Keeping, Prefiltered
-from tactful.device.caps.judge import Room
-from tactful.device.caps.reservations import Owner, Processes, SystemProcesses
-from tactful.device.caps.rules import Rule, Rules
-from tactful.device.caps.segments import Moment
-from tactful.device.caps.things import Showable, Thing
+from tactful.device.caps.rules.model import Rule, Rules
+from tactful.device.caps.rules.subject import CapSubject, Showable
+from tactful.device.caps.session import TimeAnchor
+from tactful.device.caps.timeline.segments import Moment
 
 __all__ = [
-    "Anchor",
+    "Allowance",
     "CapEngine",
+    "CapSubject",
     "Decision",
     "Denial",
+    "GrantedItem",
     "Impression",
     "Keeping",
     "Moment",
     "Owner",
-    "Pick",
     "Prefiltered",
     "Processes",
-    "Room",
     "Rule",
     "Rules",
     "Showable",
     "SystemProcesses",
-    "Thing",
+    "TimeAnchor",
 ]

@@ -9,31 +9,37 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from tactful.device import given
-from tactful.device.caps.deciding import Deciding
-from tactful.device.caps.decisions import (
-    Decision,
-    Denial,
-    Impression,
-    ItemT,
-)
-from tactful.device.caps.desk import Anchor, Desk, Instant, Writing
-from tactful.device.caps.feedback import MUTE_MS, SCOPES, Block
-from tactful.device.caps.judge import Judge, Room
-from tactful.device.caps.recording import at_most_now, carried, clamped, record, stored
-from tactful.device.caps.reservations import (
+from tactful.device import checks
+from tactful.device.caps.counting.counter_state import CounterState
+from tactful.device.caps.counting.reservations import (
     OUTCOME_CODES,
     Hold,
     Processes,
     SystemProcesses,
     hold_id,
 )
-from tactful.device.caps.rooms import Here
-from tactful.device.caps.rules import LEVEL_CODES, LEVELS, QuietHours, Rules
-from tactful.device.caps.segments import BUDGET, FULL, VERIFIED, Moment
-from tactful.device.caps.state import State
-from tactful.device.caps.things import Showable, Thing
-from tactful.device.caps.waits import Refusal
+from tactful.device.caps.counting.user_blocks import MUTE_MS, SCOPES, Block
+from tactful.device.caps.deciding.decide import DecisionRun
+from tactful.device.caps.deciding.explain_denial import RuleDenial
+from tactful.device.caps.deciding.remaining import DecisionContext
+from tactful.device.caps.deciding.results import Decision, Denial, Impression, ItemT
+from tactful.device.caps.deciding.rule_evaluator import Allowance, RuleEvaluator
+from tactful.device.caps.record_events import (
+    at_most_now,
+    carried,
+    clamped,
+    record,
+    stored,
+)
+from tactful.device.caps.rules.model import LEVEL_CODES, LEVELS, QuietHours, Rules
+from tactful.device.caps.rules.subject import CapSubject, Showable
+from tactful.device.caps.session import (
+    CapSession,
+    Instant,
+    TimeAnchor,
+    WriteTransaction,
+)
+from tactful.device.caps.timeline.segments import BUDGET, FULL, VERIFIED, Moment
 from tactful.device.clock import Clock
 from tactful.device.device_key import KEY_BYTES, HostKey
 from tactful.device.events import Event, StoredEvent
@@ -41,11 +47,13 @@ from tactful.device.vault import BUSY_SECONDS, Vault, VaultBusy
 from tactful.errors import InvalidInput, NotStored, VaultDamaged, VaultError
 
 if TYPE_CHECKING:
-    from tactful.device.caps.board import Board
+    from tactful.device.caps.deciding.decision_cache import DecisionCache
 
 Keeping = Literal["store", "memory"]
 Loss = Literal["half", "closed"]
-HOLDS_AT_ONCE = frozenset({"hide", "report", "dismiss", "dislike"})  # whatever the disk does
+HOLDS_AT_ONCE = frozenset(
+    {"hide", "report", "dismiss", "dislike"}
+)  # whatever the disk does
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +84,19 @@ class CapEngine:
     ) -> None:
         if caps == "memory":
             vault = _in_memory()
-        self._memory_only, self._durable, self._subject = caps == "memory", durable, subject
-        self._desk = Desk(vault, clock, rules or Rules.default(), processes or SystemProcesses())
-        self._things: dict[int, tuple[Showable, Thing]] = {}
-        self._moved: dict[str, str] = {}  # reservations made in memory: their names in the vault
-        self._board: Board | None = None
+        self._memory_only, self._durable, self._subject = (
+            caps == "memory",
+            durable,
+            subject,
+        )
+        self._desk = CapSession(
+            vault, clock, rules or Rules.default(), processes or SystemProcesses()
+        )
+        self._things: dict[int, tuple[Showable, CapSubject]] = {}
+        self._moved: dict[
+            str, str
+        ] = {}  # reservations made in memory: their names in the vault
+        self._board: DecisionCache | None = None
         self._waiting: list[Callable[[], object]] = []  # refusals to store again
 
     def keep(self, vault: Vault) -> None:
@@ -108,8 +124,12 @@ class CapEngine:
         desk = self._desk
         with desk.looking() as (before, _):
             hidden, losses = before.feedback.lasting(), list(before.losses)
-        self._desk = Desk(vault, desk.clock, desk.rules, desk.processes)
-        good = [hold for hold in shows if not hold.released and (hold.level or not hold.closed)]
+        self._desk = CapSession(vault, desk.clock, desk.rules, desk.processes)
+        good = [
+            hold
+            for hold in shows
+            if not hold.released and (hold.level or not hold.closed)
+        ]
         if good or hidden or losses:
             with self._writing() as writing:
                 for *_, mode in losses:
@@ -155,7 +175,7 @@ class CapEngine:
             with self._desk.writing(durable=self._durable, seconds=seconds) as writing:
                 here = self._here(writing.state, writing.now, surface)
                 board = self.board(writing.state)
-                deciding = Deciding[ItemT](writing, here, board, self.thing)
+                deciding = DecisionRun[ItemT](writing, here, board, self.thing)
                 return deciding.run(candidates, k, max_refill)
         except VaultBusy:
             denials = tuple(Denial(item.id, "STORE_BUSY") for item in candidates)
@@ -165,7 +185,7 @@ class CapEngine:
         """Which of `items` may be shown now; reads only, and promises nothing."""
         self._require_surface(surface)
         with self._desk.looking() as (state, now):
-            judge = Judge(state, self._here(state, now, surface))
+            judge = RuleEvaluator(state, self._here(state, now, surface))
             things = [self.thing(item) for item in items]
             found = list(self.board(state).refusals(things, judge))
         reasons = {
@@ -196,7 +216,11 @@ class CapEngine:
             level = LEVEL_CODES[evidence]
             if level <= hold.evidence:
                 return Impression(
-                    hold.name, hold.thing.item, LEVELS[hold.evidence - 1], hold.late, True
+                    hold.name,
+                    hold.thing.item,
+                    LEVELS[hold.evidence - 1],
+                    hold.late,
+                    True,
                 )
             late = hold.closed
             stamp = clamped(writing, hold, at)
@@ -210,7 +234,9 @@ class CapEngine:
             )
             record(writing, event)
             overrun = self._overrun(writing, hold)
-            return Impression(hold.name, hold.thing.item, evidence, late, False, overrun)
+            return Impression(
+                hold.name, hold.thing.item, evidence, late, False, overrun
+            )
 
     def release(self, reservation_id: str, reason: str = "") -> bool:
         """Give a slot back that was never drawn; False if it was shown, released or has expired."""
@@ -273,9 +299,11 @@ class CapEngine:
     def mute(self, scope: str, value: str, *, for_ms: int | None = MUTE_MS) -> None:
         """Show nothing whose `scope` is `value`, for 90 days; `for_ms` None is until taken back."""
         _require_scope(scope)
-        given.text("value", value, most=inf)
+        checks.text("value", value, most=inf)
         if for_ms is not None and for_ms < 1:
-            raise InvalidInput("for_ms", f"{for_ms} is no length", "use 1 or more, or None")
+            raise InvalidInput(
+                "for_ms", f"{for_ms} is no length", "use 1 or more, or None"
+            )
         try:
             with self._writing() as writing:
                 place = writing.now.stamp[:2]
@@ -313,7 +341,9 @@ class CapEngine:
     ) -> StoredEvent | Impression:
         """The one door for events: an impression confirms its reservation, all others interact."""
         if event.kind == "impression" and event.reservation_id is not None:
-            return self.confirm(event.reservation_id, event.evidence or "viewable", purpose=purpose)
+            return self.confirm(
+                event.reservation_id, event.evidence or "viewable", purpose=purpose
+            )
         return self.interact(event, item, purpose=purpose)
 
     def sweep(self) -> int:
@@ -326,7 +356,7 @@ class CapEngine:
 
         Shows are kept for 90 days, or a week longer than the longest window.
         """
-        from tactful.device.caps.retention import fold_away
+        from tactful.device.caps.compaction import fold_away
 
         with self._writing() as writing:
             gone = fold_away(writing, self.rules)
@@ -348,7 +378,7 @@ class CapEngine:
         with self._writing() as writing:
             writing.put("loss", [*writing.now.stamp[:2], mode])
 
-    def anchor(self, stamp: Anchor) -> None:
+    def anchor(self, stamp: TimeAnchor) -> None:
         """Correct the device's idea of time by a trusted stamp; past shows move with it.
 
         Raises InvalidInput (ANCHOR_CONFLICT) for a stamp that cannot be true.
@@ -381,37 +411,39 @@ class CapEngine:
         """Every reason why `item` may not be shown now; empty if it may. No side effects."""
         return self.simulate(item, surface, ahead_ms=0)
 
-    def simulate(self, item: Showable, surface: str, *, ahead_ms: int) -> tuple[Denial, ...]:
+    def simulate(
+        self, item: Showable, surface: str, *, ahead_ms: int
+    ) -> tuple[Denial, ...]:
         """Every reason why `item` may not be shown `ahead_ms` from now, if nothing else happens."""
         self._require_surface(surface)
         with self._desk.looking() as (state, now):
             here = self._here(state, now, surface, ahead_ms)
-            judge, thing = Judge(state, here), self.thing(item)
+            judge, thing = RuleEvaluator(state, here), self.thing(item)
             refusals = [*judge.refusals(thing), *judge.pace(thing)]
             return tuple(self._denial(item.id, refusal, here) for refusal in refusals)
 
-    def headroom(self, item: Showable, surface: str) -> tuple[Room, ...]:
+    def headroom(self, item: Showable, surface: str) -> tuple[Allowance, ...]:
         """What each rule has used for `item`, and leaves. No side effects."""
         self._require_surface(surface)
         with self._desk.looking() as (state, now):
-            judge = Judge(state, self._here(state, now, surface))
+            judge = RuleEvaluator(state, self._here(state, now, surface))
             return tuple(judge.rooms(self.thing(item)))
 
-    def thing(self, item: Showable) -> Thing:
+    def thing(self, item: Showable) -> CapSubject:
         """The attributes of `item`, read once per object."""
         known = self._things.get(id(item))
         if known is None or known[0] is not item:
             if len(self._things) > 200_000:
                 self._things.clear()
-            known = self._things[id(item)] = (item, Thing.of(item))
+            known = self._things[id(item)] = (item, CapSubject.of(item))
         return known[1]
 
-    def board(self, state: State) -> Board:
+    def board(self, state: CounterState) -> DecisionCache:
         """The table of verdicts over `state`."""
-        from tactful.device.caps.board import Board
+        from tactful.device.caps.deciding.decision_cache import DecisionCache
 
         if self._board is None or self._board.state is not state or self._board.full:
-            self._board = Board(state)
+            self._board = DecisionCache(state)
         return self._board
 
     @property
@@ -432,7 +464,9 @@ class CapEngine:
                 return
         self._desk.unstored.clear()
 
-    def _withhold(self, event: Event, item: Showable | None, at: Moment, purpose: str) -> None:
+    def _withhold(
+        self, event: Event, item: Showable | None, at: Moment, purpose: str
+    ) -> None:
         """Let a refusal hold in this process until it is stored."""
         with self._desk.looking() as (state, _):
             hold = self._held(state, event.reservation_id)
@@ -440,16 +474,20 @@ class CapEngine:
         if thing is not None:
             place, scope = (at.segment, at.offset), event.scope or "item"
             surface = event.surface or (hold.surface if hold else "")
-            self._desk.unstored.take(event.kind, thing, self._subject, place, scope, surface)
+            self._desk.unstored.take(
+                event.kind, thing, self._subject, place, scope, surface
+            )
         self._waiting.append(lambda: self.interact(event, item, at=at, purpose=purpose))
 
-    def _writing(self) -> AbstractContextManager[Writing]:
+    def _writing(self) -> AbstractContextManager[WriteTransaction]:
         self.store_waiting()
         return self._desk.writing(durable=self._durable, seconds=BUSY_SECONDS)
 
-    def _here(self, state: State, now: Instant, surface: str, ahead_ms: int = 0) -> Here:
+    def _here(
+        self, state: CounterState, now: Instant, surface: str, ahead_ms: int = 0
+    ) -> DecisionContext:
         civil = now.reading.wall_ms + ahead_ms
-        return Here(
+        return DecisionContext(
             surface=surface,
             subject=self._subject,
             interruptive=self.rules.surface(surface).interruptive,
@@ -465,7 +503,9 @@ class CapEngine:
         number = int.from_bytes(self._desk.vault.blind(f"quiet {quiet.id}")[:8], "big")
         return number % (quiet.jitter_ms + 1)
 
-    def _denial(self, item_id: str, refusal: Refusal, here: Here) -> Denial:
+    def _denial(
+        self, item_id: str, refusal: RuleDenial, here: DecisionContext
+    ) -> Denial:
         now = here.times[refusal.timeline(self.rules)]
         return Denial.of(item_id, refusal, here.wall_ms, now.ms)
 
@@ -480,23 +520,29 @@ class CapEngine:
         name = hold_id(self._moved.get(reservation_id, reservation_id))
         return name is not None and self._desk.vault.erased(name[0])
 
-    def _held(self, state: State, reservation_id: str | None) -> Hold | None:
+    def _held(self, state: CounterState, reservation_id: str | None) -> Hold | None:
         told = reservation_id or ""
         name = hold_id(self._moved.get(told, told))
         return state.show(name) if name else None
 
-    def _known(self, state: State, reservation_id: str) -> Hold:
+    def _known(self, state: CounterState, reservation_id: str) -> Hold:
         hold = self._held(state, reservation_id)
         if hold is None:
             raise InvalidInput(
-                "reservation_id", f"{reservation_id!r} is not known", "use the one of a pick"
+                "reservation_id",
+                f"{reservation_id!r} is not known",
+                "use the one of a pick",
             )
         return hold
 
-    def _overrun(self, writing: Writing, hold: Hold) -> tuple[str, ...]:
-        judge = Judge(writing.state, self._here(writing.state, writing.now, hold.surface))
+    def _overrun(self, writing: WriteTransaction, hold: Hold) -> tuple[str, ...]:
+        judge = RuleEvaluator(
+            writing.state, self._here(writing.state, writing.now, hold.surface)
+        )
         rooms = judge.rooms(hold.thing)
-        return tuple(room.rule_id for room in rooms if room.left is not None and room.left < 0)
+        return tuple(
+            room.rule_id for room in rooms if room.left is not None and room.left < 0
+        )
 
 
 def _in_memory() -> Vault:
@@ -511,4 +557,6 @@ def _civil(now: Instant, wall_ms: int, ahead_ms: int) -> tuple[int, ...]:
 
 def _require_scope(scope: str) -> None:
     if scope not in SCOPES:
-        raise InvalidInput("scope", f"{scope!r} is not known", f"use one of {', '.join(SCOPES)}")
+        raise InvalidInput(
+            "scope", f"{scope!r} is not known", f"use one of {', '.join(SCOPES)}"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tactful.device import given
+from tactful.device import checks
 from tactful.errors import ConsentMissing, InvalidInput
 
 PURPOSES: dict[str, str] = {
@@ -37,24 +37,28 @@ class Consent:
 
     def __post_init__(self) -> None:
         for name in ("granted", "refused"):
-            object.__setattr__(self, name, given.names("consent", getattr(self, name)))
+            object.__setattr__(self, name, checks.names("consent", getattr(self, name)))
         _known(self.granted | self.refused)
 
     @classmethod
     def to(cls, *purposes: str) -> Consent:
         """Agreement to exactly these `purposes`."""
-        return cls(given.names("consent", purposes))
+        return cls(checks.names("consent", purposes))
 
     def grant(self, *purposes: str) -> Consent:
         """The same agreement with `purposes` added."""
         return replace(
-            self, granted=self.granted | set(purposes), refused=self.refused - set(purposes)
+            self,
+            granted=self.granted | set(purposes),
+            refused=self.refused - set(purposes),
         )
 
     def withdraw(self, *purposes: str) -> Consent:
         """The same agreement without `purposes`, which are refused."""
         return replace(
-            self, granted=self.granted - set(purposes), refused=self.refused | set(purposes)
+            self,
+            granted=self.granted - set(purposes),
+            refused=self.refused | set(purposes),
         )
 
     def allows(self, purpose: str) -> bool:
@@ -70,7 +74,11 @@ class Consent:
     def require(self, purpose: str) -> None:
         """Raise ConsentMissing, with the reason, unless `purpose` is allowed."""
         if not self.allows(purpose):
-            lacking = "UNSET" if purpose not in self.granted else f"NEEDS {NEEDS.get(purpose)}"
+            lacking = (
+                "UNSET"
+                if purpose not in self.granted
+                else f"NEEDS {NEEDS.get(purpose)}"
+            )
             raise ConsentMissing(purpose, self.reasons.get(purpose, lacking))
 
 
@@ -78,5 +86,7 @@ def _known(purposes: Iterable[str]) -> None:
     for purpose in purposes:
         if purpose not in PURPOSES:
             raise InvalidInput(
-                "consent", f"{purpose!r} is not a purpose", f"use one of {', '.join(PURPOSES)}"
+                "consent",
+                f"{purpose!r} is not a purpose",
+                f"use one of {', '.join(PURPOSES)}",
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal, get_args
 
-from tactful.device import given
+from tactful.device import checks as given
 from tactful.device.consent.purposes import PURPOSES, Consent
 from tactful.errors import InvalidInput
 
@@ -23,7 +23,7 @@ _FIX = "use the receipt as it was exported"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ConsentNotice:
     """What the person was shown when they answered, and what that answer is worth.
 
     `text` is hashed, not kept. `valid_seconds` ends a grant by itself. `gpc_stated` says that the
@@ -84,7 +84,9 @@ class ConsentRecord:
                 previous=str(body["previous"]),
             )
         except (KeyError, ValueError) as wrong:
-            raise InvalidInput("consent", f"{wrong} is missing or wrong", _FIX) from wrong
+            raise InvalidInput(
+                "consent", f"{wrong} is missing or wrong", _FIX
+            ) from wrong
         record._require_same(body)
         return record
 
@@ -97,9 +99,13 @@ class ConsentRecord:
         mine = self.body()
         for name in sorted({*mine, *body}):
             if name not in mine or body.get(name) != mine[name]:
-                raise InvalidInput(f"consent.{name}", f"{body.get(name)!r} is wrong", _FIX)
+                raise InvalidInput(
+                    f"consent.{name}", f"{body.get(name)!r} is wrong", _FIX
+                )
         if self.purpose not in PURPOSES:
-            raise InvalidInput("consent.purpose", f"{self.purpose!r} is not a purpose", _FIX)
+            raise InvalidInput(
+                "consent.purpose", f"{self.purpose!r} is not a purpose", _FIX
+            )
 
     @property
     def record_id(self) -> str:
@@ -112,7 +118,7 @@ class ConsentRecord:
 class Occasion:
     """When the person answered (unix seconds), to what, and who else had spoken by then."""
 
-    shown: Shown
+    shown: ConsentNotice
     at: int
     policy_version: str
     in_force: tuple[str, ...] = ()
@@ -138,7 +144,7 @@ class Occasion:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ConsentAnswers:
     """All answers in order."""
 
     records: tuple[ConsentRecord, ...] = ()
@@ -155,7 +161,7 @@ class Answers:
         granted = (name for name, one in self.newest.items() if one.state == "granted")
         return Consent(frozenset(granted))
 
-    def recorded(self, record: ConsentRecord) -> Answers:
+    def recorded(self, record: ConsentRecord) -> ConsentAnswers:
         """With one more answer; raises InvalidInput if it does not follow the last one."""
         if record.previous != self.head:
             raise InvalidInput(
@@ -163,7 +169,9 @@ class Answers:
                 "it does not follow the one before",
                 "records were changed, cut or reordered; use the receipt as exported",
             )
-        return Answers((*self.records, record), {**self.newest, record.purpose: record})
+        return ConsentAnswers(
+            (*self.records, record), {**self.newest, record.purpose: record}
+        )
 
     def state(self, purpose: str, *, now: int, policy_version: str) -> State:
         """Where the person stands on `purpose` at `now` (unix seconds)."""
@@ -172,11 +180,17 @@ class Answers:
             return "unset"
         if last.state == "granted" and last.policy_version != policy_version:
             return "superseded"
-        if last.state == "granted" and last.valid_until is not None and now >= last.valid_until:
+        if (
+            last.state == "granted"
+            and last.valid_until is not None
+            and now >= last.valid_until
+        ):
             return "expired"
         return last.state
 
-    def changes(self, consent: Consent, occasion: Occasion, *, asked: bool) -> list[ConsentRecord]:
+    def changes(
+        self, consent: Consent, occasion: Occasion, *, asked: bool
+    ) -> list[ConsentRecord]:
         """The records that make `consent` the person's answer; none where nothing changes.
 
         If the person was `asked` just now, whatever is not granted is denied; else what they
@@ -199,7 +213,9 @@ class Answers:
         if last is None:
             return True
         changed = last.policy_version != policy_version
-        open_again = changed or self.state(purpose, now=now, policy_version=policy_version) in (
+        open_again = changed or self.state(
+            purpose, now=now, policy_version=policy_version
+        ) in (
             "expired",
             "superseded",
         )
@@ -208,12 +224,19 @@ class Answers:
     def receipt(self) -> dict[str, object]:
         """All records with the length and head of the chain, as plain values."""
         records = [{"record_id": one.record_id, **one.body()} for one in self.records]
-        return {"schema": 1, "length": len(records), "head": self.head, "records": records}
+        return {
+            "schema": 1,
+            "length": len(records),
+            "head": self.head,
+            "records": records,
+        }
 
     def _given(
         self, purpose: str, consent: Consent, occasion: Occasion, asked: bool
     ) -> Given | None:
-        state = self.state(purpose, now=occasion.at, policy_version=occasion.policy_version)
+        state = self.state(
+            purpose, now=occasion.at, policy_version=occasion.policy_version
+        )
         refused = state in ("denied", "withdrawn")
         if purpose == "essential":
             return _essential(consent, refused=refused, asked=asked)
@@ -232,18 +255,24 @@ def _essential(consent: Consent, *, refused: bool, asked: bool) -> Given | None:
     return "granted" if refused and asked and "essential" in consent.granted else None
 
 
-def read_receipt(document: Mapping[str, object]) -> Answers:
+def read_receipt(document: Mapping[str, object]) -> ConsentAnswers:
     """The answers of a receipt; raises InvalidInput naming what does not verify."""
     records = document.get("records")
     if document.get("schema") != 1 or not isinstance(records, list):
-        raise InvalidInput("receipt.schema", "it is no receipt of this version", "export it again")
-    answers = Answers()
+        raise InvalidInput(
+            "receipt.schema", "it is no receipt of this version", "export it again"
+        )
+    answers = ConsentAnswers()
     for one in records:
         body = dict(one)
         claimed = body.pop("record_id", None)
         answers = answers.recorded(ConsentRecord.from_body(body))
         if answers.head != claimed:
-            raise InvalidInput("consent.record_id", "it is not the hash of its record", "as above")
+            raise InvalidInput(
+                "consent.record_id", "it is not the hash of its record", "as above"
+            )
     if (document.get("length"), document.get("head")) != (len(records), answers.head):
-        raise InvalidInput("receipt.head", "records are missing at the end", "export it again")
+        raise InvalidInput(
+            "receipt.head", "records are missing at the end", "export it again"
+        )
     return answers

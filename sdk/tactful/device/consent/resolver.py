@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tactful.device import given
+from tactful.device import checks
 from tactful.device.consent.purposes import NEEDS, PURPOSES, Consent
-from tactful.device.consent.records import Answers
+from tactful.device.consent.records import ConsentAnswers
 from tactful.device.consent.strings import denied_by_gpp, denied_by_tcf
 
 SHARING = frozenset({"share_dp_updates", "share_dp_metrics", "cover_traffic"})
@@ -31,11 +31,13 @@ class Restrictions:
 
     def __post_init__(self) -> None:
         for name in ("os", "gpc", "minor"):
-            given.flag(f"restrictions.{name}", getattr(self, name))
+            checks.flag(f"restrictions.{name}", getattr(self, name))
         for name in ("gpp", "tcf"):
             told = getattr(self, name)
             fits = told is None or (isinstance(told, str) and told != "")
-            given.require(fits, f"restrictions.{name}", f"{told!r} is no string", "use None")
+            checks.require(
+                fits, f"restrictions.{name}", f"{told!r} is no string", "use None"
+            )
         self.objection("essential", gpc_acknowledged=True)  # reads both strings
 
     @property
@@ -70,7 +72,7 @@ NOBODY = Restrictions()
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ConsentDecision:
     """Whether a purpose is allowed, and if not, why: a state, who denies it, or what it needs."""
 
     allowed: bool
@@ -79,38 +81,48 @@ class Verdict:
 
 def resolve(
     purpose: str,
-    answers: Answers,
+    answers: ConsentAnswers,
     restrictions: Restrictions = NOBODY,
     *,
     now: int,
     policy_version: str,
-) -> Verdict:
+) -> ConsentDecision:
     """The verdict on `purpose` at `now` (unix seconds): granted, not denied, its need allowed."""
     essential = answers.newest.get("essential")
     if essential is not None and essential.state != "granted":
-        return Verdict(False, "USER" if purpose == "essential" else "NEEDS essential")
+        return ConsentDecision(
+            False, "USER" if purpose == "essential" else "NEEDS essential"
+        )
     if purpose == "essential":
-        return Verdict(True)
+        return ConsentDecision(True)
     state = answers.state(purpose, now=now, policy_version=policy_version)
     if state != "granted":
-        return Verdict(False, REASONS.get(state, state.upper()))
+        return ConsentDecision(False, REASONS.get(state, state.upper()))
     acknowledged = answers.newest[purpose].gpc_acknowledged
     denier = restrictions.objection(purpose, gpc_acknowledged=acknowledged)
     if denier is not None:
-        return Verdict(False, denier)
+        return ConsentDecision(False, denier)
     needed = NEEDS.get(purpose)
     if needed is None:
-        return Verdict(True)
-    below = resolve(needed, answers, restrictions, now=now, policy_version=policy_version)
-    return below if below.allowed else Verdict(False, f"NEEDS {needed}")
+        return ConsentDecision(True)
+    below = resolve(
+        needed, answers, restrictions, now=now, policy_version=policy_version
+    )
+    return below if below.allowed else ConsentDecision(False, f"NEEDS {needed}")
 
 
 def effective(
-    answers: Answers, restrictions: Restrictions, *, now: int, policy_version: str
+    answers: ConsentAnswers,
+    restrictions: Restrictions,
+    *,
+    now: int,
+    policy_version: str,
 ) -> Consent:
     """What may be done now, as the rest of the device asks for it, with a reason for each no."""
     verdicts = {
-        name: resolve(name, answers, restrictions, now=now, policy_version=policy_version)
+        name: resolve(
+            name, answers, restrictions, now=now, policy_version=policy_version
+        )
         for name in PURPOSES
     }
     granted = frozenset(name for name, one in verdicts.items() if one.allowed)

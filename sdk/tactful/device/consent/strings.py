@@ -26,7 +26,7 @@ SHARED = frozenset({"share_dp_updates", "share_dp_metrics", "cover_traffic"})
 
 
 @dataclass
-class Bits:
+class BitReader:
     """A base64url text as bits, read from the left; raises InvalidInput where it ends early."""
 
     field: str
@@ -60,12 +60,14 @@ class Bits:
 
     def unreadable(self, problem: str) -> InvalidInput:
         """The error that names this string."""
-        return InvalidInput(self.field, problem, "hand in the string as it was received, or None")
+        return InvalidInput(
+            self.field, problem, "hand in the string as it was received, or None"
+        )
 
 
 def denied_by_tcf(text: str, field: str = "restrictions.tcf") -> frozenset[str]:
     """The purposes that a TCF 2 string denies; raises InvalidInput if it cannot be read."""
-    core = Bits(field, text.partition(".")[0])
+    core = BitReader(field, text.partition(".")[0])
     if core.number(0, 6) != TCF_VERSION:
         raise core.unreadable(f"version {core.number(0, 6)} is not 2")
     consents = {n: core.number(TCF_CONSENTS_AT + n - 1, 1) == 1 for n in range(1, 25)}
@@ -79,7 +81,7 @@ def denied_by_tcf(text: str, field: str = "restrictions.tcf") -> frozenset[str]:
 def denied_by_gpp(text: str) -> frozenset[str]:
     """The purposes that a GPP string denies; a section we do not know denies all sharing."""
     header, *sections = text.split("~")
-    numbers = _sections(Bits("restrictions.gpp", header))
+    numbers = _sections(BitReader("restrictions.gpp", header))
     if len(numbers) != len(sections):
         raise InvalidInput(
             "restrictions.gpp",
@@ -92,7 +94,7 @@ def denied_by_gpp(text: str) -> frozenset[str]:
     return denied
 
 
-def _sections(header: Bits) -> list[int]:
+def _sections(header: BitReader) -> list[int]:
     if (header.number(0, 6), header.number(6, 6)) != (GPP_TYPE, 1):
         raise header.unreadable("it is not a GPP header of version 1")
     numbers: list[int] = []
@@ -114,12 +116,12 @@ def _denied_by_section(number: int, section: str) -> frozenset[str]:
     if number != US_NATIONAL:
         return SHARED
     core, *rest = section.split(".")
-    bits = Bits("restrictions.gpp", core)
+    bits = BitReader("restrictions.gpp", core)
     opted_out = any(bits.number(at, 2) == 1 for at in US_OPT_OUTS_AT)
     return SHARED if opted_out or _has_gpc(rest) else frozenset()
 
 
 def _has_gpc(segments: list[str]) -> bool:
     """Whether a US section carries a Global Privacy Control segment (type 1) that is set."""
-    read = [Bits("restrictions.gpp", one) for one in segments]
+    read = [BitReader("restrictions.gpp", one) for one in segments]
     return any(one.number(0, 2) == 1 and one.number(2, 1) == 1 for one in read)

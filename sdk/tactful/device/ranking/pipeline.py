@@ -15,17 +15,29 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.ranking.brand import House, keep_house
-from tactful.device.ranking.candidates import enough, gather
-from tactful.device.ranking.context import Context
-from tactful.device.ranking.diversity import OF_A_MIX, POOL, diversify
-from tactful.device.ranking.quotas import Choice, Quota, fitting, without_surplus
-from tactful.device.ranking.scored import Field, Scored
-from tactful.device.ranking.scoring import Floats, Ints
-from tactful.device.ranking.sources import fresh, promised, quotas, sources_of
+from tactful.device.ranking.candidates.gather import enough, gather
+from tactful.device.ranking.scoring.list_context import ListContext
+from tactful.device.ranking.scoring.scored_items import Candidates, Scored
+from tactful.device.ranking.selection.diversity import OF_A_MIX, POOL, diversify
+from tactful.device.ranking.selection.placement_rules import PlacedList, keep_house
+from tactful.device.ranking.selection.quotas import (
+    Quota,
+    QuotaTracker,
+    fitting,
+    without_surplus,
+)
+from tactful.device.ranking.selection.reserved_places import (
+    fresh,
+    promised,
+    quotas,
+    sources_of,
+)
+from tactful.device.ranking.values import Floats, Ints
 
 DEPTH = 2  # a list is made to this many times its length, so that what is refused can be replaced
-EVERYONE = 5  # so much more for everyone's: hides, too, are only applied to it afterwards
+EVERYONE = (
+    5  # so much more for everyone's: hides, too, are only applied to it afterwards
+)
 
 
 @dataclass(frozen=True)
@@ -36,12 +48,12 @@ class Ranking:
     """
 
     scored: Scored
-    house: House
+    house: PlacedList
     order: Ints
     relaxed: tuple[tuple[int, str], ...]
 
     @property
-    def context(self) -> Context:
+    def context(self) -> ListContext:
         """What the list was made from."""
         return self.scored.context
 
@@ -101,13 +113,13 @@ class Ranking:
         return unwanted
 
 
-def rank(context: Context, *, length: int) -> Ranking:
+def rank(context: ListContext, *, length: int) -> Ranking:
     """The list of `length` places for `context`."""
     context = context.of_nobody() if context.balance == 0 else context
     limits = quotas(context, length)
-    scored = Field(context, _candidates(context, limits, length)).scored()
+    scored = Candidates(context, _candidates(context, limits, length)).scored()
     pool, scores = _pool(scored, limits, length)
-    choice = Choice(limits, pool)
+    choice = QuotaTracker(limits, pool)
     chosen = _varied(context, pool, scores, choice, length)
     sources = sources_of(scored, chosen[:length].tolist(), length)
     house = keep_house(
@@ -130,7 +142,9 @@ def _pool(scored: Scored, limits: Sequence[Quota], length: int) -> tuple[Ints, F
     size = length * (POOL if scored.context.balance else EVERYONE)
     pool, scores = scored.best(size)
     needed = _needed(scored.context, limits, length)
-    if np.count_nonzero(fitting(limits, pool)) >= needed or len(pool) == len(scored.numbers):
+    if np.count_nonzero(fitting(limits, pool)) >= needed or len(pool) == len(
+        scored.numbers
+    ):
         return pool, scores
     pool, scores = scored.best(len(scored.numbers))
     fits = np.cumsum(fitting(limits, pool))
@@ -139,7 +153,7 @@ def _pool(scored: Scored, limits: Sequence[Quota], length: int) -> tuple[Ints, F
     return pool[:end][kept], scores[:end][kept]
 
 
-def _needed(context: Context, limits: Sequence[Quota], length: int) -> int:
+def _needed(context: ListContext, limits: Sequence[Quota], length: int) -> int:
     """Return how many items must fit all quotas together so that the list can be filled.
 
     Whatever is chosen first, it takes the place of at most one fitting item for each quota.
@@ -147,11 +161,11 @@ def _needed(context: Context, limits: Sequence[Quota], length: int) -> int:
     return _depth(context, length) * max(len(limits), 1)
 
 
-def _depth(context: Context, length: int) -> int:
+def _depth(context: ListContext, length: int) -> int:
     return length * (DEPTH if context.balance else EVERYONE)
 
 
-def _candidates(context: Context, limits: Sequence[Quota], length: int) -> Ints:
+def _candidates(context: ListContext, limits: Sequence[Quota], length: int) -> Ints:
     """Return the items that are weighed, enough of them of different kinds for the quotas."""
     standing, taste = context.standing, context.taste
     personal, count = None, enough(length)
@@ -180,34 +194,40 @@ def _plenty(limits: Sequence[Quota], candidates: Ints) -> NDArray[np.bool_]:
     for quota in limits:
         labels = quota.labels[candidates]
         counts = np.bincount(labels[labels >= 0], minlength=1)
-        is_full = np.append(counts >= POOL * quota.limit, False)  # label -1 is of no kind
+        is_full = np.append(
+            counts >= POOL * quota.limit, False
+        )  # label -1 is of no kind
         known = np.minimum(quota.labels, len(counts))
         plenty |= is_full[np.where(known < 0, len(counts), known)]
     return plenty
 
 
-def _varied(context: Context, pool: Ints, scores: Floats, choice: Choice, length: int) -> Ints:
+def _varied(
+    context: ListContext, pool: Ints, scores: Floats, choice: QuotaTracker, length: int
+) -> Ints:
     return diversify(
         context.standing.shelf,
         pool,
         scores,
         depth=_depth(context, length),
         diversity=context.diversity,
-        objective=context.wishes.objective,
+        objective=context.list_policy.objective,
         mix=_own_mix(context),
         choice=choice,
     )
 
 
-def _own_mix(context: Context) -> Floats | None:
+def _own_mix(context: ListContext) -> Floats | None:
     """The mix of categories that the person likes; None if nothing is known."""
-    liked = np.fromiter(context.taste.likes, dtype=np.int64, count=len(context.taste.likes))
-    if context.wishes.objective not in OF_A_MIX or not len(liked):
+    liked = np.fromiter(
+        context.taste.likes, dtype=np.int64, count=len(context.taste.likes)
+    )
+    if context.list_policy.objective not in OF_A_MIX or not len(liked):
         return None
     return context.standing.shelf.category_mix(liked)
 
 
-def _must(context: Context) -> dict[str, int]:
+def _must(context: ListContext) -> dict[str, int]:
     """What pins and notices name, as far as it may be offered."""
     named = context.numbers(*context.rules.pins.values(), *context.rules.notices)
     if not named:

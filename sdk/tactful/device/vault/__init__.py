@@ -32,11 +32,17 @@ from tactful.device.vault.connections import (
     translated,
     truncate_log,
 )
-from tactful.device.vault.journal import PAGE, Head, Record, Transaction, wanted
+from tactful.device.vault.journal import (
+    PAGE,
+    JournalHead,
+    Record,
+    VaultTransaction,
+    wanted,
+)
 from tactful.device.vault.marker import Marker
 from tactful.errors import VaultDamaged, VaultError, WrongKey
 
-__all__ = ["BUSY_SECONDS", "Record", "Transaction", "Vault", "VaultBusy"]
+__all__ = ["BUSY_SECONDS", "Record", "Vault", "VaultBusy", "VaultTransaction"]
 
 
 class Vault:
@@ -50,8 +56,12 @@ class Vault:
         try:
             self._id, self._sealer = self._prepare(key)
             self._marker = Marker(path, self._sealer)
-            told = self._marker.read()  # before the position, which another process may raise
-            self.missing = None if self._migrated else self._marker.misses(told, self.position)
+            told = (
+                self._marker.read()
+            )  # before the position, which another process may raise
+            self.missing = (
+                None if self._migrated else self._marker.misses(told, self.position)
+            )
         except BaseException:
             self._lines.close()  # a connection that closes later deletes the log by its name
             raise
@@ -97,7 +107,11 @@ class Vault:
             return writing.append(kind, body, name=name)
 
     def read(
-        self, after: int = 0, kinds: Collection[str] | None = None, *, tastes: bool = True
+        self,
+        after: int = 0,
+        kinds: Collection[str] | None = None,
+        *,
+        tastes: bool = True,
     ) -> Iterator[Record]:
         """Every live record after position `after`, oldest first; VaultDamaged names a bad one.
 
@@ -149,7 +163,7 @@ class Vault:
     @contextmanager
     def transaction(
         self, *, durable: bool = False, seconds: float = BUSY_SECONDS
-    ) -> Iterator[Transaction]:
+    ) -> Iterator[VaultTransaction]:
         """All or nothing: what the block appends is kept once it ends without an exception.
 
         `seconds` is the longest wait for another writer; then VaultBusy.
@@ -157,11 +171,15 @@ class Vault:
         with self._guard(), self._noting_damage(), translated():
             line = self._lines.mine()
             if line.active is not None:
-                raise VaultError("vault: a transaction is open already; append to that one")
+                raise VaultError(
+                    "vault: a transaction is open already; append to that one"
+                )
             line.prepare(durable, seconds)
             line.connection.execute("begin immediate")
             try:
-                line.active = Transaction(line.connection, self._sealer, self._head(line))
+                line.active = VaultTransaction(
+                    line.connection, self._sealer, self._head(line)
+                )
                 yield line.active
                 _keep_head(line.connection, self._sealer, line.active)
                 line.connection.execute("commit")
@@ -174,7 +192,7 @@ class Vault:
                 line.active = None
 
     @contextmanager
-    def snapshot(self) -> Iterator[Transaction]:
+    def snapshot(self) -> Iterator[VaultTransaction]:
         """One consistent view for reading; inside a transaction of this thread, that one."""
         with self._guard(), self._noting_damage(), translated():
             line = self._lines.mine()
@@ -183,7 +201,7 @@ class Vault:
                 return
             line.connection.execute("begin")
             try:
-                yield Transaction(line.connection, self._sealer, self._head(line))
+                yield VaultTransaction(line.connection, self._sealer, self._head(line))
             finally:
                 roll_back(line.connection)
 
@@ -216,12 +234,14 @@ class Vault:
                 note_damage(self.path)
             raise
 
-    def _head(self, line: Line) -> Head:
+    def _head(self, line: Line) -> JournalHead:
         row = line.connection.execute("select head from vault").fetchone()
         text = None if row is None else self._sealer.open(row[0], b"head")
         if text is None:
-            raise VaultDamaged("vault: the head was changed; restore the file from a backup")
-        return Head.decode(text)
+            raise VaultDamaged(
+                "vault: the head was changed; restore the file from a backup"
+            )
+        return JournalHead.decode(text)
 
     def _prepare(self, key: KeyProvider) -> tuple[bytes, Sealer]:
         connection = self._lines.mine().connection
@@ -239,19 +259,29 @@ class Vault:
             self._migrated = migrate(connection)
         return row[0], sealer
 
-    def _sealer_of(self, key: KeyProvider, row: tuple[object, object, object]) -> Sealer:
+    def _sealer_of(
+        self, key: KeyProvider, row: tuple[object, object, object]
+    ) -> Sealer:
         """Return the sealer of a stored vault; raise WrongKey, or VaultDamaged if it is none."""
         vault_id, check, head = row
         if not isinstance(vault_id, bytes):
-            raise VaultDamaged("vault: its first row was damaged; restore the file from a backup")
+            raise VaultDamaged(
+                "vault: its first row was damaged; restore the file from a backup"
+            )
         secret = key.existing() if isinstance(key, StoredKey) else key.key()
         if secret is None:
-            raise WrongKey(f"key: there is none, but one sealed this vault; {self._way_out}")
+            raise WrongKey(
+                f"key: there is none, but one sealed this vault; {self._way_out}"
+            )
         sealer = Sealer(secret, vault_id)
         if not isinstance(check, bytes) or not hmac.compare_digest(sealer.check, check):
-            if sealer.open(head, b"head") is not None:  # the key is right, its check is not
+            if (
+                sealer.open(head, b"head") is not None
+            ):  # the key is right, its check is not
                 raise VaultDamaged("vault: its first row was damaged; restore a backup")
-            raise WrongKey(f"key: it is not the one that sealed this vault; {self._way_out}")
+            raise WrongKey(
+                f"key: it is not the one that sealed this vault; {self._way_out}"
+            )
         return sealer
 
     @property
@@ -265,11 +295,13 @@ def _create(connection: sqlite3.Connection, key: bytes) -> None:
     create_tables(connection)
     connection.execute(
         "insert into vault (one, id, key_check, head) values (1, ?, ?, ?)",
-        (vault_id, sealer.check, sealer.seal(Head().encode(), b"head")),
+        (vault_id, sealer.check, sealer.seal(JournalHead().encode(), b"head")),
     )
 
 
-def _keep_head(connection: sqlite3.Connection, sealer: Sealer, done: Transaction) -> None:
+def _keep_head(
+    connection: sqlite3.Connection, sealer: Sealer, done: VaultTransaction
+) -> None:
     if done.head != done.found:
         sealed = sealer.seal(done.head.encode(), b"head")
         connection.execute("update vault set head = ?", (sealed,))

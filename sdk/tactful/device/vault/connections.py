@@ -10,17 +10,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tactful.device.vault.journal import Transaction
-from tactful.errors import InvalidInput, StorageFull, VaultDamaged, VaultError, VaultForeign
+from tactful.device.vault.journal import VaultTransaction
+from tactful.errors import (
+    InvalidInput,
+    StorageFull,
+    VaultDamaged,
+    VaultError,
+    VaultForeign,
+)
 
 FORMAT = 3
 MIGRATIONS: Mapping[int, tuple[str, ...]] = {
     1: (),  # to 2: from here on a marker stands beside the file
-    2: ("alter table record add column taste blob",),  # to 3: what only the profile may read
+    2: (
+        "alter table record add column taste blob",
+    ),  # to 3: what only the profile may read
 }
 APPLICATION_ID = 0x54414354  # "TACT"
 HEADER = b"SQLite format 3\x00"  # of every SQLite file that holds anything
-DAMAGE_NOTE = ".damage"  # ends the name of the file that asks the next start to set it aside
+DAMAGE_NOTE = (
+    ".damage"  # ends the name of the file that asks the next start to set it aside
+)
 BUSY_SECONDS = 5.0  # the longest that a write waits for another process
 _SCHEMA = Path(__file__).with_name("schema.sql")
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -32,7 +42,9 @@ _BROKEN = (  # our statements are constants: where one makes no sense, the file 
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_TOOBIG,
 )
-_inherited: list[object] = []  # connections of a parent process: never used, never closed
+_inherited: list[
+    object
+] = []  # connections of a parent process: never used, never closed
 
 
 class VaultBusy(VaultError):
@@ -44,13 +56,15 @@ class Line:
 
     def __init__(self, path: Path | None) -> None:
         self.connection = _connect(path)
-        self.active: Transaction | None = None
+        self.active: VaultTransaction | None = None
         self._set: tuple[bool, float] | None = None
 
     def prepare(self, durable: bool, seconds: float) -> None:
         """Set how surely the next commit reaches the disk, and how long it may wait."""
         if self._set != (durable, seconds):
-            self.connection.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
+            self.connection.execute(
+                f"pragma synchronous = {'full' if durable else 'normal'}"
+            )
             self.connection.execute(f"pragma busy_timeout = {round(seconds * 1000)}")
             self._set = (durable, seconds)
 
@@ -67,7 +81,9 @@ class Lines:
         if self._path is None:
             return self._all[0]
         if self._process != os.getpid():
-            _inherited.extend(self._all)  # closing them here could drop the parent's locks
+            _inherited.extend(
+                self._all
+            )  # closing them here could drop the parent's locks
             self._process, self._local, self._all = os.getpid(), threading.local(), []
         line: Line | None = getattr(self._local, "line", None)
         if line is None:
@@ -93,10 +109,16 @@ def _connect(path: Path | None) -> sqlite3.Connection:
             check_same_thread=False,
             timeout=BUSY_SECONDS,
         )
-        connection.text_factory = bytes  # text is never stored: where it shows, bytes were changed
+        connection.text_factory = (
+            bytes  # text is never stored: where it shows, bytes were changed
+        )
         try:
             _require_ours(connection, path)
-            for setting in ("journal_mode = wal", "secure_delete = on", "temp_store = memory"):
+            for setting in (
+                "journal_mode = wal",
+                "secure_delete = on",
+                "temp_store = memory",
+            ):
                 connection.execute(f"pragma {setting}").fetchall()
         except sqlite3.DatabaseError as refused:
             connection.close()
@@ -157,7 +179,9 @@ def migrate(connection: sqlite3.Connection) -> bool:
     try:
         found = int(connection.execute("pragma user_version").fetchone()[0])
         if found < 1:
-            raise VaultDamaged("vault: its format was damaged; restore the file from a backup")
+            raise VaultDamaged(
+                "vault: its format was damaged; restore the file from a backup"
+            )
         for version in range(found, FORMAT):
             for statement in MIGRATIONS[version]:
                 connection.execute(statement)
@@ -176,7 +200,9 @@ def truncate_log(connection: sqlite3.Connection) -> None:
         if not busy:
             return
         threading.Event().wait(0.05)
-    raise VaultBusy("vault: another process still reads what was erased; close it and erase again")
+    raise VaultBusy(
+        "vault: another process still reads what was erased; close it and erase again"
+    )
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
@@ -188,7 +214,9 @@ def roll_back(connection: sqlite3.Connection) -> None:
 def require_place(path: Path) -> None:
     """Make an empty file that only its owner reads; raises InvalidInput without a folder."""
     if not path.parent.is_dir():
-        raise InvalidInput("path", f"the folder {path.parent} does not exist", "create it first")
+        raise InvalidInput(
+            "path", f"the folder {path.parent} does not exist", "create it first"
+        )
     if path.is_dir():
         raise InvalidInput("path", f"{path} is a folder", "name a file in it")
     if not path.exists():
@@ -202,7 +230,9 @@ def _require_header(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(len(HEADER) + 4)
     except OSError as refused:
-        raise VaultError(f"vault: {path} cannot be read ({refused.strerror})") from refused
+        raise VaultError(
+            f"vault: {path} cannot be read ({refused.strerror})"
+        ) from refused
     versions = set(start[len(HEADER) + 2 :])  # of the format, to write and to read
     if start and (start[: len(HEADER)] != HEADER or not versions <= {1, 2}):
         raise _foreign(path, "the file is not a vault")
@@ -215,8 +245,12 @@ def _make_private(path: Path) -> None:
         return  # another process was first
     except OSError as refused:
         if refused.errno == errno.ENOSPC:
-            raise StorageFull("vault: the disk is full; make room and try again") from refused
-        raise VaultError(f"vault: {path} cannot be made ({refused.strerror})") from refused
+            raise StorageFull(
+                "vault: the disk is full; make room and try again"
+            ) from refused
+        raise VaultError(
+            f"vault: {path} cannot be made ({refused.strerror})"
+        ) from refused
 
 
 @contextmanager
@@ -226,7 +260,9 @@ def translated() -> Iterator[None]:
         yield
     except sqlite3.Error as refused:
         raise _in_our_words(refused) from refused
-    except UnicodeDecodeError as garbled:  # SQLite quotes a damaged schema in its refusal
+    except (
+        UnicodeDecodeError
+    ) as garbled:  # SQLite quotes a damaged schema in its refusal
         raise _damaged() from garbled
 
 
@@ -238,11 +274,15 @@ def _in_our_words(refused: sqlite3.Error) -> VaultError:
         return StorageFull("vault: the disk is full; make room and try again")
     if code & 0xFF in _BROKEN:
         return _damaged()
-    return VaultError(f"vault: the file cannot be used ({refused}); check folder and permissions")
+    return VaultError(
+        f"vault: the file cannot be used ({refused}); check folder and permissions"
+    )
 
 
 def _damaged() -> VaultDamaged:
-    return VaultDamaged("vault: pages of the file were damaged; restore it from a backup")
+    return VaultDamaged(
+        "vault: pages of the file were damaged; restore it from a backup"
+    )
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

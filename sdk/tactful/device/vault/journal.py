@@ -38,7 +38,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class JournalHead:
     """What pins all records: the last position, how many live, and the sum of their marks."""
 
     last: int = 0
@@ -48,24 +48,31 @@ class Head:
 
     def encode(self) -> bytes:
         """The bytes to seal."""
-        return _HEAD.pack(self.last, self.live, self.digest.to_bytes(32, "big")) + self.note
+        return (
+            _HEAD.pack(self.last, self.live, self.digest.to_bytes(32, "big"))
+            + self.note
+        )
 
     @classmethod
-    def decode(cls, text: bytes) -> Head:
+    def decode(cls, text: bytes) -> JournalHead:
         """The head of opened bytes."""
         last, live, digest = _HEAD.unpack_from(text)
         return cls(last, live, int.from_bytes(digest, "big"), text[_HEAD.size :])
 
-    def moved(self, mark: int, count: int, *, last: int | None = None) -> Head:
+    def moved(self, mark: int, count: int, *, last: int | None = None) -> JournalHead:
         """The head with `count` more records whose marks sum to `mark`, the newest at `last`."""
         digest = (self.digest + mark) % _MODULUS
-        return Head(self.last if last is None else last, self.live + count, digest, self.note)
+        return JournalHead(
+            self.last if last is None else last, self.live + count, digest, self.note
+        )
 
 
-class Transaction:
+class VaultTransaction:
     """One write transaction: sees everything that any process committed before it began."""
 
-    def __init__(self, connection: sqlite3.Connection, sealer: Sealer, head: Head) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, sealer: Sealer, head: JournalHead
+    ) -> None:
         self._connection, self._sealer, self.head = connection, sealer, head
         self.found = head  # as the last writer left it
 
@@ -99,9 +106,13 @@ class Transaction:
             return known
         blind = None if name is None else _short_name(self._sealer, name)
         bound = _bound(self.head.last + 1, blind)
-        content = self._sealer.seal(_packed(kind, body), _TASTE + bound if taste else bound)
+        content = self._sealer.seal(
+            _packed(kind, body), _TASTE + bound if taste else bound
+        )
         columns = (self._sealer.seal(b"", bound), content) if taste else (content, None)
-        self._insert([(self.head.last + 1, *columns, blind)], self._sealer.mark(bound, content))
+        self._insert(
+            [(self.head.last + 1, *columns, blind)], self._sealer.mark(bound, content)
+        )
         return self.head.last
 
     def append_all(self, kind: str, bodies: Iterable[Mapping[str, object]]) -> None:
@@ -116,19 +127,25 @@ class Transaction:
 
     def _insert(self, rows: Sequence[Row], marks: int) -> None:
         self._connection.executemany(
-            "insert into record (position, sealed, taste, name) values (?, ?, ?, ?)", rows
+            "insert into record (position, sealed, taste, name) values (?, ?, ?, ?)",
+            rows,
         )
         self.head = self.head.moved(marks, len(rows), last=self.head.last + len(rows))
 
     def find(self, name: str) -> int | None:
         """The position of the record called `name`, None if there is none."""
         row = self._connection.execute(
-            "select position from record where name = ?", (_short_name(self._sealer, name),)
+            "select position from record where name = ?",
+            (_short_name(self._sealer, name),),
         ).fetchone()
         return None if row is None else int(row[0])
 
     def read(
-        self, after: int = 0, kinds: Collection[str] | None = None, *, tastes: bool = True
+        self,
+        after: int = 0,
+        kinds: Collection[str] | None = None,
+        *,
+        tastes: bool = True,
     ) -> Iterator[Record]:
         """Every live record after position `after`, oldest first, verified.
 
@@ -199,7 +216,9 @@ class Transaction:
         Caches go too: they may tell of what is gone.
         """
         self._connection.execute("delete from cell")
-        gone = [position for position in sorted(set(positions)) if self._delete(position)]
+        gone = [
+            position for position in sorted(set(positions)) if self._delete(position)
+        ]
         for first, last in _runs(gone):
             self._leave_range(first, last)
 
@@ -209,14 +228,19 @@ class Transaction:
             "select sealed, taste, name from record where position = ?", (position,)
         ).fetchone()
         if row is None:
-            raise InvalidInput("position", f"{position} holds no record", "name a live one")
+            raise InvalidInput(
+                "position", f"{position} holds no record", "name a live one"
+            )
         self._connection.execute("delete from cell")
         bound = _bound(position, row[2])
         sealed = self._sealer.seal(_packed(kind, body), bound)
         self._connection.execute(
-            "update record set sealed = ?, taste = null where position = ?", (sealed, position)
+            "update record set sealed = ?, taste = null where position = ?",
+            (sealed, position),
         )
-        change = self._sealer.mark(bound, sealed) - self._sealer.mark(bound, row[1] or row[0])
+        change = self._sealer.mark(bound, sealed) - self._sealer.mark(
+            bound, row[1] or row[0]
+        )
         self.head = self.head.moved(change, 0)
 
     def _delete(self, position: int) -> bool:
@@ -237,8 +261,13 @@ class Transaction:
             (first - 1, last + 1),
         ).fetchall()
         if not all(_is_position(end) for row in rows for end in row):
-            raise VaultDamaged("vault: a range was changed; restore the file from a backup")
-        first, last = min([first, *(row[0] for row in rows)]), max([last, *(r[1] for r in rows)])
+            raise VaultDamaged(
+                "vault: a range was changed; restore the file from a backup"
+            )
+        first, last = (
+            min([first, *(row[0] for row in rows)]),
+            max([last, *(r[1] for r in rows)]),
+        )
         self._connection.execute(
             "insert into erased (first, last, sealed) values (?, ?, ?)",
             (first, last, self._sealer.seal(b"", _range(first, last))),
@@ -268,14 +297,18 @@ class Transaction:
     def cell(self, name: str) -> bytes | None:
         """What the cell `name` holds, None if nothing or if it was changed: cells are caches."""
         key = self._sealer.blind(f"cell {name}")
-        row = self._connection.execute("select sealed from cell where name = ?", (key,)).fetchone()
+        row = self._connection.execute(
+            "select sealed from cell where name = ?", (key,)
+        ).fetchone()
         return None if row is None else self._sealer.open(row[0], b"cell" + key)
 
     def check(self) -> None:
         """Look over every page of the file, and open the newest records; raises VaultDamaged."""
         found = self._connection.execute("pragma quick_check(1)").fetchone()[0]
         if found != b"ok":
-            raise VaultDamaged("vault: pages of the file were damaged; restore it from a backup")
+            raise VaultDamaged(
+                "vault: pages of the file were damaged; restore it from a backup"
+            )
         self.page(max(self.head.last - PAGE, 0), tastes=False)
 
     def verify(self) -> None:
@@ -284,12 +317,18 @@ class Transaction:
         rows = self._connection.execute(
             "select position, coalesce(taste, sealed), name from record"
         )
-        digest = sum(self._sealer.mark(_bound(p, name), sealed) for p, sealed, name in rows)
+        digest = sum(
+            self._sealer.mark(_bound(p, name), sealed) for p, sealed, name in rows
+        )
         if (live, digest % _MODULUS) != (self.head.live, self.head.digest):
-            raise VaultDamaged("vault: an erased record came back; restore the file from a backup")
+            raise VaultDamaged(
+                "vault: an erased record came back; restore the file from a backup"
+            )
 
 
-def wanted(page: list[tuple[int, bytes]], kinds: Collection[str] | None) -> Iterator[Record]:
+def wanted(
+    page: list[tuple[int, bytes]], kinds: Collection[str] | None
+) -> Iterator[Record]:
     """The records of a page that are of one of `kinds`; None means all."""
     for position, text in page:
         kind, _, body = text.decode().partition("\n")
@@ -312,7 +351,9 @@ def _short_name(sealer: Sealer, name: str) -> bytes:
 
 def _bound(position: int, name: object) -> bytes:
     if not isinstance(name, bytes | None):
-        raise VaultDamaged(f"vault: the name of record {position} was changed; restore a backup")
+        raise VaultDamaged(
+            f"vault: the name of record {position} was changed; restore a backup"
+        )
     return b"record" + position.to_bytes(8, "big") + (name or b"")
 
 

@@ -46,7 +46,9 @@ class Marker:
         if self._path is None:
             return None
         if told is None:
-            return None if position == 0 else "the vault was put back without its marker"
+            return (
+                None if position == 0 else "the vault was put back without its marker"
+            )
         known = int.from_bytes(told[:8], "big")
         if not hmac.compare_digest(told, self._text(known)):
             return "another vault was here before"

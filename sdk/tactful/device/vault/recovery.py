@@ -46,7 +46,9 @@ def _checked(path: str | None, key: KeyProvider) -> Vault:
 def set_aside(path: Path, reason: str) -> Path:
     """Rename every file of the vault at `path` but its marker; return the new name."""
     aside = next(
-        a for n in count(1) if not (a := path.with_name(f"{path.name}.{reason}-{n}")).exists()
+        a
+        for n in count(1)
+        if not (a := path.with_name(f"{path.name}.{reason}-{n}")).exists()
     )
     for ending in FILES:
         part = path.with_name(path.name + ending)

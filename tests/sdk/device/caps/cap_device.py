@@ -15,7 +15,9 @@ from tactful.device.device_key import HostKey
 from tactful.device.vault import Vault
 
 SECOND, HOUR, DAY = 1000, 3_600_000, 86_400_000
-ITEMS = tuple(Item(id=name, title=name, brand="x", campaign=name) for name in ("a", "b", "c"))
+ITEMS = tuple(
+    Item(id=name, title=name, brand="x", campaign=name) for name in ("a", "b", "c")
+)
 SURFACE_NAMES = ("home", "push")
 Step = tuple[str, int, int]
 
@@ -42,7 +44,9 @@ class Device:
     processes: OneProcess = field(default_factory=OneProcess)
     vault: Vault = field(default_factory=lambda: Vault.open(None, HostKey(b"k" * 32)))
     true_ms: int = 0
-    grants: list[tuple[int, str, str]] = field(default_factory=list)  # true time, item, surface
+    grants: list[tuple[int, str, str]] = field(
+        default_factory=list
+    )  # true time, item, surface
     names: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -53,9 +57,13 @@ class Device:
             self.vault, self.clock, self.rules, processes=self.processes, durable=False
         )
 
-    def decide(self, surface: str, k: int = 1, items: Sequence[Item] = ITEMS) -> Decision[Item]:
+    def decide(
+        self, surface: str, k: int = 1, items: Sequence[Item] = ITEMS
+    ) -> Decision[Item]:
         decision = self.engine.decide(items, k, surface)
-        self.grants += [(self.true_ms, pick.item.id, surface) for pick in decision.picks]
+        self.grants += [
+            (self.true_ms, pick.item.id, surface) for pick in decision.picks
+        ]
         self.names += [pick.reservation_id for pick in decision.picks]
         return decision
 
@@ -107,7 +115,13 @@ class Device:
 
 def answer(denial: Denial) -> tuple[object, ...]:
     """A denial without the wall clock."""
-    return denial.item_id, denial.rule_id, denial.reason_code, denial.used, denial.wait_ms
+    return (
+        denial.item_id,
+        denial.rule_id,
+        denial.reason_code,
+        denial.used,
+        denial.wait_ms,
+    )
 
 
 def steps(*names: str) -> st.SearchStrategy[list[Step]]:

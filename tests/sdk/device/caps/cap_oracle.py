@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import product
 from zoneinfo import ZoneInfo
 
-from tactful.device.caps.rules import (
+from tactful.device.caps.rules.model import (
     Calendar,
     Cooldown,
     Decay,
@@ -61,7 +61,9 @@ class Mark:
     days: tuple[int, int]
     zone: str | None
     turn: int = 0  # the order in which things were told
-    told: int = 0  # when, on the verified timeline; later than `at` if it came with a handle
+    told: int = (
+        0  # when, on the verified timeline; later than `at` if it came with a handle
+    )
 
 
 @dataclass
@@ -82,7 +84,11 @@ class Show:
         return self.reserved.at[timeline] + self.ttl
 
     def level(self) -> int:
-        return 4 if self.presumed else max((level for level, _ in self.confirms), default=0)
+        return (
+            4
+            if self.presumed
+            else max((level for level, _ in self.confirms), default=0)
+        )
 
     def counted_at(self, least: int) -> Mark | None:
         """When the show first had the evidence asked for, in the order it was told."""
@@ -117,7 +123,10 @@ class Oracle:
             passed = mono - self.seen[0]
             self.now = (self.now[0] + passed, self.now[1] + passed)
         else:
-            self.now = (self.now[0] + min(max(wall - self.seen[1], 0), 90 * DAY), self.now[1])
+            self.now = (
+                self.now[0] + min(max(wall - self.seen[1], 0), 90 * DAY),
+                self.now[1],
+            )
         self.seen, self.zone, self.wall = (mono, wall, boot), zone, wall
 
     def mark(self) -> Mark:
@@ -176,7 +185,9 @@ class Oracle:
 
     # predicates ------------------------------------------------------------------------------
 
-    def keys(self, rule: Rule, thing, surface: str, subject: str) -> set[tuple[str, ...]]:
+    def keys(
+        self, rule: Rule, thing, surface: str, subject: str
+    ) -> set[tuple[str, ...]]:
         values = {
             "item": [thing.item], "family": [thing.family or thing.item],
             "creative": [thing.creative],
@@ -260,11 +271,15 @@ class Oracle:
                 wear.append((mark.at[p], 1.5 if level == 4 else 1.0))
             wear += self.ignored(show, p)
         for kind, thing, surface, subject, mark, _ in self.reactions:
-            if kind in ("dismiss", "click") and key in self.keys(rule, thing, surface, subject):
+            if kind in ("dismiss", "click") and key in self.keys(
+                rule, thing, surface, subject
+            ):
                 wear.append((mark.at[p], 3.0 if kind == "dismiss" else -1.0))
         total, last = 0.0, None
         for at, weight in sorted(wear):
-            total = max(0.0, total * (0.5 ** ((at - last) / half) if total else 0.0) + weight)
+            total = max(
+                0.0, total * (0.5 ** ((at - last) / half) if total else 0.0) + weight
+            )
             last = at
         return total * 0.5 ** ((self.now[p] - last) / half) if total else 0.0
 
@@ -309,7 +324,11 @@ class Oracle:
                 return None if exempted else ("ZONE_UNKNOWN", None, None)
         held = len(self.held(rule, key))
         if isinstance(window, Decay):
-            used, limit, asked = self.fatigue(rule, key) + 1.5 * held, window.budget, 1.5
+            used, limit, asked = (
+                self.fatigue(rule, key) + 1.5 * held,
+                window.budget,
+                1.5,
+            )
         else:
             limit = rule.limit
             if isinstance(window, Cooldown):
@@ -317,15 +336,21 @@ class Oracle:
             elif limit is None:
                 return None
             asked = rule.weights.impression or 1
-            used = sum(w for mark, w, _ in self.events(rule, key) if self.in_window(rule, mark))
+            used = sum(
+                w for mark, w, _ in self.events(rule, key) if self.in_window(rule, mark)
+            )
             weight = rule.weights.reservation
             used += held * (max(1, weight) if isinstance(window, Cooldown) else weight)
         kept = 0
         for room in rule.headroom:
-            minute = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=self.now[p])
+            minute = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+                milliseconds=self.now[p]
+            )
             zone = getattr(window, "zone", None) or self.zone or "UTC"
             local = minute.astimezone(ZoneInfo(zone))
-            over = room.until is not None and local.hour * 60 + local.minute >= room.until
+            over = (
+                room.until is not None and local.hour * 60 + local.minute >= room.until
+            )
             if rank < RANKS[room.for_class] and not over:
                 kept = max(kept, room.slots)
         if limit and used + asked <= limit - kept:
@@ -337,7 +362,9 @@ class Oracle:
             return False
         p, least = self.timeline(rule), RANKS[rule.exempt.item_class]
         since = self.now[p] - rule.exempt.window_ms
-        used = sum(w for m, w, r in self.events(rule, key) if r >= least and m.at[p] > since)
+        used = sum(
+            w for m, w, r in self.events(rule, key) if r >= least and m.at[p] > since
+        )
         held = [s for s in self.held(rule, key) if RANKS[s.thing.item_class] >= least]
         asked = rule.weights.impression or 1
         return used + len(held) * rule.weights.reservation + asked <= rule.exempt.limit

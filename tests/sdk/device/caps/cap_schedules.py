@@ -87,7 +87,13 @@ def random_window(chance: random.Random) -> dict[str, object]:
             unit = chance.choice(("day", "day", "week", "month"))
             more = {"week_start": chance.choice(("MO", "SU"))} if unit == "week" else {}
             zone = chance.choice(("device", "device", "Europe/Berlin"))
-            return {"kind": kind, "unit": unit, "n": chance.choice((1, 1, 2)), "zone": zone, **more}
+            return {
+                "kind": kind,
+                "unit": unit,
+                "n": chance.choice((1, 1, 2)),
+                "zone": zone,
+                **more,
+            }
         case "session":
             return {"kind": kind, "gap_ms": chance.choice((MINUTE, HOUR))}
         case "every_nth":
@@ -127,12 +133,21 @@ def random_rule(chance: random.Random, number: int) -> dict[str, object]:
                  {"impression": 0, "click": 1}, {"dismiss": 2})
             )  # fmt: skip
         if chance.random() < 0.15:
-            quota = {"window": {"kind": "sliding", "ms": DAY}, "limit": chance.choice((0, 1, 2))}
-            rule["exempt"] = {"class": chance.choice(("critical", "high")), "quota": quota}
+            quota = {
+                "window": {"kind": "sliding", "ms": DAY},
+                "limit": chance.choice((0, 1, 2)),
+            }
+            rule["exempt"] = {
+                "class": chance.choice(("critical", "high")),
+                "quota": quota,
+            }
     if kind in ("sliding", "calendar", "session", "lifetime"):
         rule["limit"] = chance.choice((0, 1, 1, 2, 2, 3, 5, None))
         if chance.random() < 0.2:
-            room: dict[str, object] = {"for": chance.choice(("normal", "high")), "slots": 1}
+            room: dict[str, object] = {
+                "for": chance.choice(("normal", "high")),
+                "slots": 1,
+            }
             if kind == "calendar" and window["unit"] == "day" and chance.random() < 0.5:
                 room["until"] = "18:00"
             rule["headroom"] = [room]
@@ -153,7 +168,10 @@ class Life:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        self.clock, self.processes = ManualClock(zone=self.chance.choice(ZONES)), OneProcess()
+        self.clock, self.processes = (
+            ManualClock(zone=self.chance.choice(ZONES)),
+            OneProcess(),
+        )
         self.vault = Vault.open(None, HostKey(b"k" * 32))
         self.items, self.rules = random_items(self.chance), random_rules(self.chance)
         self.oracle, self.first_rules = Oracle(self.rules), self.rules
@@ -163,7 +181,12 @@ class Life:
 
     def started(self, who: str) -> CapEngine:
         return CapEngine(
-            self.vault, self.clock, self.rules, subject=who, processes=self.processes, durable=False
+            self.vault,
+            self.clock,
+            self.rules,
+            subject=who,
+            processes=self.processes,
+            durable=False,
         )
 
     def look(self) -> None:
@@ -178,14 +201,19 @@ class Life:
 
     def decide(self) -> None:
         who = self.chance.choice(("", "", "", "guest"))
-        surface, k = self.chance.choice(("home", "home", "push")), self.chance.randint(1, 3)
+        surface, k = (
+            self.chance.choice(("home", "home", "push")),
+            self.chance.randint(1, 3),
+        )
         self.look()
         engine = self.engines[who]
         owner = self.processes.me(self.clock.reading().boot_id)
         things = [engine.thing(item) for item in self.items]
         decision = engine.decide(self.items, k, surface)
         picks, refusals = self.oracle.decide(things, k, surface, who, owner)
-        assert [p.item.id for p in decision.picks] == [self.items[n].id for n, _ in picks], self
+        assert [p.item.id for p in decision.picks] == [
+            self.items[n].id for n, _ in picks
+        ], self
         found = [(d.item_id, d.reason_code) for d in decision.denials]
         assert found == [(self.items[n].id, code) for n, code, *_ in refusals], self
         for denial, (*_, used, limit) in zip(decision.denials, refusals, strict=True):
@@ -223,19 +251,27 @@ class Life:
             assert self.engines[""].release(name) == self.oracle.release(show), self
 
     def react(self) -> None:
-        kind = self.chance.choice(("click", "click", "dismiss", "hide", "report", "convert"))
+        kind = self.chance.choice(
+            ("click", "click", "dismiss", "hide", "report", "convert")
+        )
         scope = "brand" if kind == "hide" else None
         self.look()
         handle, at = self.handle()
         if self.shows and self.chance.random() < 0.7:
             name, show = self.chance.choice(self.shows[-4:])
-            event = Event(kind=kind, reservation_id=name, scope=scope, event_id=self.new_id())
+            event = Event(
+                kind=kind, reservation_id=name, scope=scope, event_id=self.new_id()
+            )
             told = self.engines[show.subject], event, None, handle
             self.oracle.react(kind, show.thing, show.surface, show.subject, show, at)
         else:
             item = self.chance.choice(self.items)
             event = Event(
-                kind=kind, item_id=item.id, scope=scope, surface="home", event_id=self.new_id()
+                kind=kind,
+                item_id=item.id,
+                scope=scope,
+                surface="home",
+                event_id=self.new_id(),
             )
             told = self.engines[""], event, item, handle
             self.oracle.react(kind, self.engines[""].thing(item), "home", "", None, at)
@@ -251,14 +287,20 @@ class Life:
         self.oracle.activity.append(("event", self.oracle.mark()))
 
     def mute(self) -> None:
-        scope, value = self.chance.choice((("brand", "x"), ("brand", "y"), ("item", "i0")))
+        scope, value = self.chance.choice(
+            (("brand", "x"), ("brand", "y"), ("item", "i0"))
+        )
         for_ms = self.chance.choice((None, HOUR, 3 * DAY))
         self.look()
         self.engines[""].mute(scope, value, for_ms=for_ms)
-        self.oracle.mutes.append(("", scope, value, self.oracle.mark(), for_ms or math.inf))
+        self.oracle.mutes.append(
+            ("", scope, value, self.oracle.mark(), for_ms or math.inf)
+        )
 
     def unmute(self) -> None:
-        scope, value = self.chance.choice((("brand", "x"), ("brand", "y"), ("item", "i0")))
+        scope, value = self.chance.choice(
+            (("brand", "x"), ("brand", "y"), ("item", "i0"))
+        )
         who = self.chance.choice(("", "guest"))
         self.look()
         self.engines[who].unmute(scope, value)
@@ -271,7 +313,9 @@ class Life:
         self.clock.advance(self.chance.choice(SPANS))
 
     def push_wall(self) -> None:
-        self.clock.push_wall(self.chance.choice((-30 * DAY, -DAY, -HOUR, HOUR, DAY, 400 * DAY)))
+        self.clock.push_wall(
+            self.chance.choice((-30 * DAY, -DAY, -HOUR, HOUR, DAY, 400 * DAY))
+        )
 
     def reboot(self) -> None:
         pushed = self.chance.choice((0, 0, 3 * DAY, -3 * DAY))

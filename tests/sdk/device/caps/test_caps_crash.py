@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cap_crash import every_statement
 
-from tactful.device.caps.desk import Desk
+from tactful.device.caps.session import CapSession
 
 
 def test_after_a_kill_at_any_statement_what_was_seen_is_counted(tmp_path: Path):
@@ -18,6 +18,6 @@ def test_after_a_kill_at_any_statement_what_was_seen_is_counted(tmp_path: Path):
 def test_if_a_killed_process_were_taken_for_alive_shows_would_be_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Desk, "_outcome", lambda *_: "dropped")
+    monkeypatch.setattr(CapSession, "_outcome", lambda *_: "dropped")
 
     assert [crime for crimes in every_statement(tmp_path) for crime in crimes]

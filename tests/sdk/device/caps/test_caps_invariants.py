@@ -9,15 +9,20 @@ from cap_device import DAY, HOUR, ITEMS, Device, Step, answer, rules, sliding, s
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tactful.device.caps import Rules, fold, windows
-from tactful.device.caps.desk import Desk
-from tactful.device.caps.judge import Judge
-from tactful.device.caps.reservations import Hold, Stamp
-from tactful.device.caps.segments import FULL, Moment, Segment, Timeline
-from tactful.device.caps.state import State
-from tactful.device.caps.things import Key
-from tactful.device.caps.windows import Entry, Now, Track
-from tactful.device.clock import Reading
+from tactful.device.caps import Rules
+from tactful.device.caps.counting import apply_records, rule_counters
+from tactful.device.caps.counting.counter_state import CounterState
+from tactful.device.caps.counting.reservations import Hold, Stamp
+from tactful.device.caps.counting.rule_counters import (
+    CountedEvent,
+    RuleCounters,
+    RuleInstant,
+)
+from tactful.device.caps.deciding.rule_evaluator import RuleEvaluator
+from tactful.device.caps.rules.subject import Key
+from tactful.device.caps.session import CapSession
+from tactful.device.caps.timeline.segments import FULL, Moment, Segment, Timeline
+from tactful.device.clock import ClockReading
 from tactful.device.events import StoredEvent
 
 LAWS = settings(
@@ -28,7 +33,13 @@ LAWS = settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-ZONES = ("UTC", "Pacific/Auckland", "Pacific/Pago_Pago", "Europe/Berlin", "America/New_York")
+ZONES = (
+    "UTC",
+    "Pacific/Auckland",
+    "Pacific/Pago_Pago",
+    "Europe/Berlin",
+    "America/New_York",
+)
 TWO_A_DAY = rules(sliding(DAY, 2), {"window": {"kind": "cooldown", "ms": HOUR}})
 
 
@@ -41,7 +52,11 @@ def broken(law: Callable[[], None]) -> None:
 # INV-1
 
 
-BOUGHT: list[Step] = [("decide", 1, 0), ("off", 60, 600), ("decide", 1, 0)]  # 100 hours pushed
+BOUGHT: list[Step] = [
+    ("decide", 1, 0),
+    ("off", 60, 600),
+    ("decide", 1, 0),
+]  # 100 hours pushed
 
 
 @LAWS
@@ -63,7 +78,7 @@ def test_no_clock_or_restart_buys_a_second_show_a_day():
 
 
 def test_without_counting_a_second_show_is_bought(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Judge, "_fits", lambda *_: True)
+    monkeypatch.setattr(RuleEvaluator, "_fits", lambda *_: True)
 
     broken(no_grant_exceeds_its_limit_in_true_time)
 
@@ -77,12 +92,14 @@ def test_believing_the_wall_clock_while_off_a_second_show_is_bought(
 
 
 def _believing(
-    honest: Callable[[Timeline, Reading], Segment],
-) -> Callable[[Timeline, Reading], Segment]:
-    def gullible(timeline: Timeline, reading: Reading) -> Segment:
+    honest: Callable[[Timeline, ClockReading], Segment],
+) -> Callable[[Timeline, ClockReading], Segment]:
+    def gullible(timeline: Timeline, reading: ClockReading) -> Segment:
         segment = honest(timeline, reading)
         full, _, budget = segment.base
-        return Segment(segment.boot_id, segment.mono0_ms, (full, full, budget), segment.gap)
+        return Segment(
+            segment.boot_id, segment.mono0_ms, (full, full, budget), segment.gap
+        )
 
     return gullible
 
@@ -97,7 +114,9 @@ def an_edit_and_its_undoing_change_nothing(schedule: list[Step], other: int) -> 
     for step in schedule:
         device.do(step)
     before = device.answers()
-    device.engine.use(rules(sliding(DAY, other), {"window": {"kind": "lifetime"}, "limit": other}))
+    device.engine.use(
+        rules(sliding(DAY, other), {"window": {"kind": "lifetime"}, "limit": other})
+    )
     device.answers()
     device.engine.use(TWO_A_DAY)
 
@@ -111,11 +130,11 @@ def test_an_edit_and_its_undoing_change_nothing():
 def test_without_facts_behind_the_rules_an_edit_is_a_licence_to_repeat(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    def amnesic(desk: Desk, edited: Rules) -> None:
-        state = State(edited)
+    def amnesic(desk: CapSession, edited: Rules) -> None:
+        state = CounterState(edited)
         state.position, desk.rules, desk._state = desk.vault.position, edited, state
 
-    monkeypatch.setattr(Desk, "use", amnesic)
+    monkeypatch.setattr(CapSession, "use", amnesic)
 
     broken(an_edit_and_its_undoing_change_nothing)
 
@@ -139,7 +158,7 @@ def test_the_wall_clock_changes_no_answer_in_a_running_boot():
 
 
 def test_counting_by_the_wall_clock_it_would(monkeypatch: pytest.MonkeyPatch):
-    def by_the_wall(timeline: Timeline, reading: Reading) -> Moment:
+    def by_the_wall(timeline: Timeline, reading: ClockReading) -> Moment:
         last = len(timeline.segments) - 1
         return Moment(last, reading.wall_ms - timeline.segments[0].base[FULL])
 
@@ -193,21 +212,25 @@ def a_confirm_told_twice_or_late_counts_once(schedule: list[Step], again: int) -
             twice.do(("confirm", step[1], again))
     assert once.answers() == twice.answers()
     granted = [item for _, item, _ in once.grants if item == "a"]
-    assert sum(room.used for room in once.engine.headroom(ITEMS[0], "home")) <= 2 * len(granted)
+    assert sum(room.used for room in once.engine.headroom(ITEMS[0], "home")) <= 2 * len(
+        granted
+    )
 
 
 def test_a_confirm_told_twice_or_late_counts_once():
     a_confirm_told_twice_or_late_counts_once()
 
 
-def test_without_a_memory_of_what_was_told_it_counts_again(monkeypatch: pytest.MonkeyPatch):
-    honest = State.raise_level
+def test_without_a_memory_of_what_was_told_it_counts_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    honest = CounterState.raise_level
 
-    def forgetful(state: State, hold: Hold, level: int, stamp: Stamp) -> None:
+    def forgetful(state: CounterState, hold: Hold, level: int, stamp: Stamp) -> None:
         hold.level = 0
         honest(state, hold, level, stamp)
 
-    monkeypatch.setattr(State, "raise_level", forgetful)
+    monkeypatch.setattr(CounterState, "raise_level", forgetful)
 
     broken(a_confirm_told_twice_or_late_counts_once)
 
@@ -217,7 +240,9 @@ def test_without_a_memory_of_what_was_told_it_counts_again(monkeypatch: pytest.M
 
 @LAWS
 @given(
-    travels=st.lists(st.tuples(st.sampled_from(ZONES), st.integers(0, 30)), max_size=12),
+    travels=st.lists(
+        st.tuples(st.sampled_from(ZONES), st.integers(0, 30)), max_size=12
+    ),
     here=st.sampled_from(ZONES),
 )
 def travel_never_lowers_a_count_below_the_dates_of_the_shows_themselves(
@@ -246,12 +271,14 @@ def test_travel_never_lowers_a_count_below_the_dates_of_the_shows_themselves():
 
 
 def test_by_the_zone_of_now_alone_it_would(monkeypatch: pytest.MonkeyPatch):
-    def only_here(entries: list[Entry], window: windows.Calendar, now: Now) -> Iterator[Entry]:
+    def only_here(
+        entries: list[CountedEvent], window: rule_counters.Calendar, now: RuleInstant
+    ) -> Iterator[CountedEvent]:
         zone = now.zone or "UTC"
-        today = windows.date_of(now.ms, zone)
-        return (e for e in entries if windows.date_of(e.at, zone) == today)
+        today = rule_counters.date_of(now.ms, zone)
+        return (e for e in entries if rule_counters.date_of(e.at, zone) == today)
 
-    monkeypatch.setattr(windows, "in_calendar", only_here)
+    monkeypatch.setattr(rule_counters, "in_calendar", only_here)
 
     broken(travel_never_lowers_a_count_below_the_dates_of_the_shows_themselves)
 
@@ -278,8 +305,12 @@ def test_a_denial_names_the_first_millisecond_that_is_free():
     a_denial_names_the_first_millisecond_that_is_free()
 
 
-def test_a_wait_for_the_whole_window_would_be_no_exact_time(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Judge, "_wait_for_ends", lambda self, track, series, ms, over: ms)
+def test_a_wait_for_the_whole_window_would_be_no_exact_time(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(
+        RuleEvaluator, "_wait_for_ends", lambda self, track, series, ms, over: ms
+    )
 
     broken(a_denial_names_the_first_millisecond_that_is_free)
 
@@ -289,15 +320,23 @@ def test_a_wait_for_the_whole_window_would_be_no_exact_time(monkeypatch: pytest.
 
 @LAWS
 @given(schedule=steps(), limits=st.lists(st.integers(0, 5), min_size=1, max_size=4))
-def an_update_never_loosens_what_the_person_set(schedule: list[Step], limits: list[int]) -> None:
+def an_update_never_loosens_what_the_person_set(
+    schedule: list[Step], limits: list[int]
+) -> None:
     own = rules(sliding(DAY, 1, id="mine", author="user"))
     device = Device(TWO_A_DAY.with_user(own))
     for step, limit in zip(schedule, limits * 25, strict=False):
         device.do(step)
-        device.engine.use(rules(sliding(DAY, limit), sliding(DAY, 9, id="more")).with_user(own))
+        device.engine.use(
+            rules(sliding(DAY, limit), sliding(DAY, 9, id="more")).with_user(own)
+        )
         device.show_all()
     for at, item, _ in device.grants:
-        within = [1 for then, other, _ in device.grants if item == other and at - DAY < then <= at]
+        within = [
+            1
+            for then, other, _ in device.grants
+            if item == other and at - DAY < then <= at
+        ]
         assert len(within) <= 1
 
 
@@ -305,7 +344,9 @@ def test_an_update_never_loosens_what_the_person_set():
     an_update_never_loosens_what_the_person_set()
 
 
-def test_if_updates_replaced_the_persons_rules_they_would(monkeypatch: pytest.MonkeyPatch):
+def test_if_updates_replaced_the_persons_rules_they_would(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(Rules, "with_user", lambda self, own: self)
 
     broken(an_update_never_loosens_what_the_person_set)
@@ -316,7 +357,9 @@ def test_if_updates_replaced_the_persons_rules_they_would(monkeypatch: pytest.Mo
 
 @LAWS
 @given(schedule=steps("off"), surface=st.sampled_from(("home", "push")))
-def what_was_seen_before_a_crash_is_counted_after_it(schedule: list[Step], surface: str) -> None:
+def what_was_seen_before_a_crash_is_counted_after_it(
+    schedule: list[Step], surface: str
+) -> None:
     device = Device(rules({"window": {"kind": "lifetime"}, "limit": 99}))
     for step in schedule:
         device.do(step)
@@ -325,7 +368,9 @@ def what_was_seen_before_a_crash_is_counted_after_it(schedule: list[Step], surfa
     device.die()
     for hours in (0, 1, 30, 90):
         device.wait(hours * HOUR)
-        assert device.engine.headroom(ITEMS[0], surface)[0].used > before - _open(device)
+        assert device.engine.headroom(ITEMS[0], surface)[0].used > before - _open(
+            device
+        )
 
 
 def _open(device: Device) -> int:
@@ -336,8 +381,10 @@ def test_what_was_seen_before_a_crash_is_counted_after_it():
     what_was_seen_before_a_crash_is_counted_after_it()
 
 
-def test_if_a_time_limit_forgave_a_crash_it_would_be_free(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Desk, "_outcome", lambda *_: "dropped")
+def test_if_a_time_limit_forgave_a_crash_it_would_be_free(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(CapSession, "_outcome", lambda *_: "dropped")
 
     broken(what_was_seen_before_a_crash_is_counted_after_it)
 
@@ -383,7 +430,7 @@ def test_without_a_record_of_what_ended_it_would_not(monkeypatch: pytest.MonkeyP
 
 
 def dict_of_readers() -> dict[str, object]:
-    readers = fold._READERS
+    readers = apply_records._READERS
     assert isinstance(readers, dict)
     return readers
 
@@ -419,8 +466,12 @@ def _recount(device: Device, item_id: str) -> int:
     for record in device.vault.read(kinds=["event"]):
         event = StoredEvent.from_body(record.body)
         if event.item_id == item_id and event.evidence in ("viewable", "attended"):
-            seen.setdefault(event.reservation_id, _instant(event.mono_ms, device, event.segment))
-    now = _instant(device.engine.moment().offset, device, device.engine.moment().segment)
+            seen.setdefault(
+                event.reservation_id, _instant(event.mono_ms, device, event.segment)
+            )
+    now = _instant(
+        device.engine.moment().offset, device, device.engine.moment().segment
+    )
     return sum(at > now - timedelta(days=3) for at in seen.values())
 
 
@@ -437,11 +488,13 @@ def test_an_explanation_counts_what_the_vault_holds():
 
 
 def test_counting_everything_twice_it_would_not(monkeypatch: pytest.MonkeyPatch):
-    honest = Track.count
+    honest = RuleCounters.count
 
-    def twice(track: Track, key: Key, stamp: Stamp, at: int, weight: int, rank: int) -> None:
+    def twice(
+        track: RuleCounters, key: Key, stamp: Stamp, at: int, weight: int, rank: int
+    ) -> None:
         honest(track, key, stamp, at, 2 * weight, rank)
 
-    monkeypatch.setattr(Track, "count", twice)
+    monkeypatch.setattr(RuleCounters, "count", twice)
 
     broken(an_explanation_counts_what_the_vault_holds)

@@ -40,7 +40,9 @@ def race(path: Path, start: Barrier) -> int:
     return tries(engine)
 
 
-def runner(path: Path, start: Barrier, results: "multiprocessing.SimpleQueue[object]") -> None:
+def runner(
+    path: Path, start: Barrier, results: "multiprocessing.SimpleQueue[object]"
+) -> None:
     try:
         results.put(race(path, start))
     except Exception as wrong:
@@ -120,7 +122,9 @@ def test_while_another_connection_writes_everything_is_refused_in_time(tmp_path:
 def test_a_decision_waits_for_the_other_connection_and_is_made(tmp_path: Path):
     engine = engine_at(tmp_path / "v.db")
     engine.sweep()
-    other = sqlite3.connect(tmp_path / "v.db", isolation_level=None, check_same_thread=False)
+    other = sqlite3.connect(
+        tmp_path / "v.db", isolation_level=None, check_same_thread=False
+    )
     other.execute("begin immediate")
     threading.Timer(0.2, lambda: other.execute("rollback")).start()
 

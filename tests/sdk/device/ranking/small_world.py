@@ -6,19 +6,24 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tactful.device.catalog import Catalog, Item
-from tactful.device.ranking.context import Context
-from tactful.device.ranking.scored import Field
-from tactful.device.ranking.scoring import Shelf, Standing
-from tactful.device.ranking.taste import Taste
-from tactful.device.wishes import BrandRules, Wishes
+from tactful.device.list_policy import ListPolicy, PlacementRules
+from tactful.device.ranking.scoring.catalog_scores import CatalogArrays, ItemPopularity
+from tactful.device.ranking.scoring.list_context import ListContext
+from tactful.device.ranking.scoring.scored_items import Candidates
+from tactful.device.ranking.scoring.taste import Taste
 from tactful.learning.model import Model
 
 ITEMS, CATEGORIES, BRANDS, RANK = 60, 6, 7, 4
 CATALOG = Catalog(
-    Item(id=f"i{n:02}", title=f"Item {n}", category=f"c{n % CATEGORIES}", brand=f"b{n % BRANDS}")
+    Item(
+        id=f"i{n:02}",
+        title=f"Item {n}",
+        category=f"c{n % CATEGORIES}",
+        brand=f"b{n % BRANDS}",
+    )
     for n in range(ITEMS)
 )
-SHELF = Shelf(CATALOG)
+SHELF = CatalogArrays(CATALOG)
 
 
 def made_model(items: int = ITEMS, seed: int = 7) -> Model:
@@ -39,8 +44,8 @@ def made_model(items: int = ITEMS, seed: int = 7) -> Model:
 
 
 MODEL = made_model()
-STANDING, PLAIN = Standing(SHELF, MODEL), Standing(SHELF, None)
-FREE = Wishes(most={}, places={})
+STANDING, PLAIN = ItemPopularity(SHELF, MODEL), ItemPopularity(SHELF, None)
+FREE = ListPolicy(most={}, places={})
 numbers = st.integers(0, ITEMS - 1)
 histories = st.dictionaries(numbers, st.floats(0.1, 9), max_size=8)
 balances = st.floats(0, 1)
@@ -51,24 +56,24 @@ def context(
     balance: float,
     diversity: float = 0.3,
     *,
-    wishes: Wishes = FREE,
-    rules: BrandRules | None = None,
-    standing: Standing = STANDING,
+    list_policy: ListPolicy = FREE,
+    rules: PlacementRules | None = None,
+    standing: ItemPopularity = STANDING,
     seed: bytes = b"",
     **taste: object,
-) -> Context:
+) -> ListContext:
     """The context of one person; `taste` has what else is known of them."""
-    return Context(
+    return ListContext(
         standing,
         balance,
         diversity,
-        wishes,
-        rules or BrandRules(),
+        list_policy,
+        rules or PlacementRules(),
         Taste(likes=likes, **taste),
         seed=seed,
     )
 
 
-def field(one: Context) -> Field:
+def field(one: ListContext) -> Candidates:
     """Every item of the catalog, weighed."""
-    return Field(one, np.arange(ITEMS))
+    return Candidates(one, np.arange(ITEMS))

@@ -11,7 +11,7 @@ from small_world import made_model
 
 from tactful import Catalog, Consent, Event, Item, Personalizer, Settings
 from tactful.device.clock import ManualClock
-from tactful.device.ranking.picks import Missing
+from tactful.device.ranking.results import Missing
 from tactful.errors import InvalidInput
 from tactful.testing import FIXED_KEY, small_catalog
 
@@ -21,7 +21,9 @@ ALL = Consent.to("local_profile", "local_personalization", "diagnostics")
 def device(catalog: Catalog | None = None, path: Path | None = None) -> Personalizer:
     catalog = small_catalog() if catalog is None else catalog
     settings = Settings(path=None if path is None else str(path))
-    return Personalizer(catalog, settings, key=FIXED_KEY, consent=ALL, clock=ManualClock())
+    return Personalizer(
+        catalog, settings, key=FIXED_KEY, consent=ALL, clock=ManualClock()
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,12 +41,14 @@ def device(catalog: Catalog | None = None, path: Path | None = None) -> Personal
         ("exclude", {"exclude": [1, "item-1"]}),
     ],
 )
-def test_what_makes_no_sense_is_named_and_reserves_nothing(named: str, asked: dict) -> None:
+def test_what_makes_no_sense_is_named_and_reserves_nothing(
+    named: str, asked: dict
+) -> None:
     with device() as me:
-        before = me.export()["records"]
+        before = me.rights.export()["records"]
         with pytest.raises(InvalidInput, match=f"^{named}: "):
             me.recommend(**{"n": 3, **asked})
-        assert me.export()["records"] == before
+        assert me.rights.export()["records"] == before
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
@@ -52,12 +56,12 @@ def test_numbers_of_numpy_are_numbers() -> None:
         picks = me.recommend(np.int64(3), balance=np.float32(0.5))
 
         assert len(picks) == 3
-        assert me.replay(picks.decision_id).same
+        assert me.explain.replay(picks.decision_id).same
 
 
 def test_looking_back_is_no_looking_ahead() -> None:
     with device() as me, pytest.raises(InvalidInput, match="ahead"):
-        me.simulate(3, ahead=timedelta(seconds=-1))
+        me.explain.preview(3, ahead=timedelta(seconds=-1))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,9 @@ def test_looking_back_is_no_looking_ahead() -> None:
         ("price", {"price": float("nan")}),
     ],
 )
-def test_an_item_that_makes_no_sense_is_refused_by_field(named: str, given: dict) -> None:
+def test_an_item_that_makes_no_sense_is_refused_by_field(
+    named: str, given: dict
+) -> None:
     with pytest.raises(InvalidInput, match=named):
         Item(**{"id": "a", "title": "A", **given})
 
@@ -99,7 +105,7 @@ def test_an_empty_catalog_and_one_of_one_item_give_what_there_is(
         assert len(picks) == items
         assert picks.missing == (Missing.EXHAUSTED,) * (3 - items)
         assert all(pick.reasons for pick in picks)
-        assert (me.metrics() is None) == (items == 0)
+        assert (me.explain.metrics() is None) == (items == 0)
 
 
 def test_a_catalog_that_lost_everything_gives_an_empty_list(tmp_path: Path) -> None:
@@ -116,16 +122,26 @@ def test_a_catalog_that_lost_everything_gives_an_empty_list(tmp_path: Path) -> N
             for pick in picks:
                 me.observe(pick.impression())
             assert len(me.recommend(3)) == left
-            assert not me.replay(picks.decision_id).same
-            assert {one.scope for one in me.interests()} <= {"item", "category", "brand"}
+            assert not me.explain.replay(picks.decision_id).same
+            assert {one.scope for one in me.explain.interests()} <= {
+                "item",
+                "category",
+                "brand",
+            }
             with pytest.raises(InvalidInput, match="not in the catalog"):
-                me.explain(picks.decision_id, picks[0].item.id)
+                me.explain.trace(picks.decision_id, picks[0].item.id)
 
 
 @pytest.mark.parametrize("wrong", ["a model", 7])
 def test_what_is_no_model_is_refused(wrong: object) -> None:
     with pytest.raises(InvalidInput, match="is no model"):
-        Personalizer(small_catalog(), Settings(path=None), key=FIXED_KEY, consent=ALL, model=wrong)
+        Personalizer(
+            small_catalog(),
+            Settings(path=None),
+            key=FIXED_KEY,
+            consent=ALL,
+            model=wrong,
+        )
 
 
 def test_a_model_whose_numbers_are_none_is_refused() -> None:
@@ -135,5 +151,9 @@ def test_a_model_whose_numbers_are_none_is_refused() -> None:
             getattr(model, name)[0] = wrong
             with pytest.raises(InvalidInput, match="model"):
                 Personalizer(
-                    small_catalog(), Settings(path=None), key=FIXED_KEY, consent=ALL, model=model
+                    small_catalog(),
+                    Settings(path=None),
+                    key=FIXED_KEY,
+                    consent=ALL,
+                    model=model,
                 )

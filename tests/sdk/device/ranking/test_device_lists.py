@@ -20,17 +20,17 @@ from tactful.device.catalog import Catalog, Item
 from tactful.device.clock import MS_PER_DAY, ManualClock
 from tactful.device.consent import Consent
 from tactful.device.events import TASTES, Event
+from tactful.device.list_policy import ListPolicy, PlacementRules
 from tactful.device.personalizer import Personalizer
-from tactful.device.ranking.candidates import Source
-from tactful.device.ranking.context import Context
-from tactful.device.ranking.picks import Missing
+from tactful.device.ranking.explanations.reasons import ReasonCode, Reasons
 from tactful.device.ranking.pipeline import rank
-from tactful.device.ranking.reasons import ReasonCode, Reasons
-from tactful.device.ranking.scoring import Shelf, Standing
-from tactful.device.ranking.taste import Taste
+from tactful.device.ranking.results import Missing
+from tactful.device.ranking.scoring.catalog_scores import CatalogArrays, ItemPopularity
+from tactful.device.ranking.scoring.list_context import ListContext
+from tactful.device.ranking.scoring.taste import Taste
+from tactful.device.ranking.values import Source
 from tactful.device.settings import Settings
 from tactful.device.vault.connections import Lines
-from tactful.device.wishes import BrandRules, Wishes
 from tactful.errors import InvalidInput, VaultError
 from tactful.learning.model import Model
 from tactful.testing import FIXED_KEY, LOCAL, small_catalog, small_device
@@ -50,7 +50,7 @@ def device(
     with_model: bool = False,
     **choices: object,
 ) -> Personalizer:
-    choices.setdefault("wishes", Wishes(places={}))
+    choices.setdefault("list_policy", ListPolicy(places={}))
     catalog = small_catalog() if catalog is None else catalog
     settings = Settings(path=None if path is None else str(path), caps=caps, **choices)
     return Personalizer(
@@ -68,7 +68,7 @@ def ids(picks: object) -> list[str]:
 
 
 def kinds(me: Personalizer, n: int = 10) -> Counter[str]:
-    return Counter(item.category for item in me.simulate(n))
+    return Counter(item.item.category for item in me.explain.preview(n))
 
 
 # feedback
@@ -76,15 +76,18 @@ def kinds(me: Personalizer, n: int = 10) -> Counter[str]:
 
 def test_a_like_shows_in_the_next_list_and_undo_takes_it_back() -> None:
     with device(balance=1.0) as me:
-        before = me.simulate(10)
+        before = me.explain.preview(10)
         liked = Event(kind="like", item_id="item-3")
         me.observe(liked)
-        assert kinds(me)["kind-3"] > Counter(item.category for item in before)["kind-3"]
+        assert (
+            kinds(me)["kind-3"]
+            > Counter(item.item.category for item in before)["kind-3"]
+        )
 
-        me.undo(liked.event_id)
+        me.controls.undo(liked.event_id)
 
-        assert me.simulate(10) == before
-        assert not me.memory.profile.beliefs
+        assert me.explain.preview(10) == before
+        assert not me.status.profile.beliefs
 
 
 def test_disliking_a_kind_thins_it_out_until_it_is_undone() -> None:
@@ -101,7 +104,7 @@ def test_disliking_a_kind_thins_it_out_until_it_is_undone() -> None:
         assert counts[-1] == 0 < before
 
         for event in told:
-            me.undo(event.event_id)
+            me.controls.undo(event.event_id)
         assert kinds(me, 20)["kind-3"] == before
 
 
@@ -115,25 +118,31 @@ def test_disliking_a_whole_scope_once_is_enough(scope: str) -> None:
         me.observe(Event(kind="like", item_id="i1"))
         me.observe(Event(kind="dislike", item_id="i0", scope=scope))
 
-        listed = me.simulate(10)
+        listed = me.explain.preview(10)
 
-        assert not any(getattr(item, scope) == getattr(catalog["i0"], scope) for item in listed)
+        assert not any(
+            getattr(one.item, scope) == getattr(catalog["i0"], scope) for one in listed
+        )
 
 
 def test_a_dislike_fades_and_a_liked_kind_comes_back() -> None:
     clock = ManualClock()
     with device(clock=clock, balance=1.0, diversity=0.0) as me:
         me.observe(Event(kind="dislike", item_id="item-0"))
-        assert "item-0" not in [item.id for item in me.simulate(30)]
+        assert "item-0" not in [item.item.id for item in me.explain.preview(30)]
 
         clock.advance(500 * MS_PER_DAY)
 
-        assert "item-0" in [item.id for item in me.simulate(30)]
+        assert "item-0" in [item.item.id for item in me.explain.preview(30)]
 
 
 @pytest.mark.parametrize("scope", ["item", "brand"])
-def test_a_hide_holds_in_the_next_list_even_without_a_profile_and_can_be_undone(scope: str) -> None:
-    catalog = Catalog(Item(id=f"i{n}", title=f"T{n}", brand=f"b{n % 2}") for n in range(12))
+def test_a_hide_holds_in_the_next_list_even_without_a_profile_and_can_be_undone(
+    scope: str,
+) -> None:
+    catalog = Catalog(
+        Item(id=f"i{n}", title=f"T{n}", brand=f"b{n % 2}") for n in range(12)
+    )
     for consent in (LOCAL, Consent()):
         with device(catalog, consent=consent) as me:
             hide = Event(kind="hide", item_id="i0", scope=scope)
@@ -145,24 +154,27 @@ def test_a_hide_holds_in_the_next_list_even_without_a_profile_and_can_be_undone(
             for pick in shown:
                 me.release(pick)
 
-            me.undo(hide.event_id)
+            me.controls.undo(hide.event_id)
 
             assert len(me.recommend(12)) == 12
 
 
 def test_another_process_forgets_what_was_undone(tmp_path: Path) -> None:
-    with device(path=tmp_path / "v", balance=1.0) as one, device(path=tmp_path / "v") as other:
+    with (
+        device(path=tmp_path / "v", balance=1.0) as one,
+        device(path=tmp_path / "v") as other,
+    ):
         events = [Event(kind=kind, item_id="item-3") for kind in ("like", "hide")]
         for event in events:
             one.observe(event)
-        assert "item-3" in other.memory.profile.beliefs
+        assert "item-3" in other.status.profile.beliefs
         assert "item-3" not in ids(other.recommend(30))
 
         for event in events:
-            one.undo(event.event_id)
+            one.controls.undo(event.event_id)
 
-        assert not other.memory.profile.beliefs
-        assert other.why_not("item-3").denials == ()
+        assert not other.status.profile.beliefs
+        assert other.explain.why_not("item-3").denials == ()
 
 
 def test_a_show_cannot_be_undone_nor_what_never_was() -> None:
@@ -172,7 +184,7 @@ def test_a_show_cannot_be_undone_nor_what_never_was() -> None:
 
         for event_id in (shown.event_id, "never told"):
             with pytest.raises(InvalidInput):
-                me.undo(event_id)
+                me.controls.undo(event_id)
 
 
 def test_muting_an_interest_silences_it_and_boosting_lifts_it() -> None:
@@ -190,17 +202,19 @@ def test_muting_an_interest_silences_it_and_boosting_lifts_it() -> None:
             me.controls.set_interest("category", "kind-3", -1.0)
 
 
-def test_each_interest_names_the_events_behind_it_and_weak_evidence_is_not_used() -> None:
+def test_each_interest_names_the_events_behind_it_and_weak_evidence_is_not_used() -> (
+    None
+):
     clock = ManualClock()
     with device(clock=clock, balance=1.0) as me:
-        plain = me.simulate(10)
+        plain = me.explain.preview(10)
         me.observe(Event(kind="view", item_id="item-4"))
-        assert [one.usable for one in me.interests()] == [False, False]
-        assert me.simulate(10) == plain
+        assert [one.usable for one in me.explain.interests()] == [False, False]
+        assert me.explain.preview(10) == plain
 
         clock.advance(MS_PER_DAY)
         me.observe(Event(kind="like", item_id="item-9"))
-        first, *rest = me.interests()
+        first, *rest = me.explain.interests()
 
         assert (first.scope, first.value, first.usable) == ("category", "kind-4", True)
         newest, oldest = first.evidence
@@ -208,7 +222,7 @@ def test_each_interest_names_the_events_behind_it_and_weak_evidence_is_not_used(
         assert (oldest[0], oldest[2]) == ("view", "item-4")
         assert newest[1] - oldest[1] == MS_PER_DAY
         me.controls.set_interest("category", "kind-4", 0.0)
-        assert not me.interests()[0].usable
+        assert not me.explain.interests()[0].usable
         assert len(rest) == 2
 
 
@@ -220,18 +234,23 @@ def shop(**more: object) -> Catalog:
         [
             Item(id="soap", title="Soap", category="bath", replenishable=True),
             Item(id="lamp", title="Lamp", category="home"),
-            *(Item(id=f"i{n}", title=f"T{n}", category=f"c{n % 4}", **more) for n in range(40)),
+            *(
+                Item(id=f"i{n}", title=f"T{n}", category=f"c{n % 4}", **more)
+                for n in range(40)
+            ),
         ]
     )
 
 
 def test_what_is_used_up_comes_back_when_it_is_due_and_not_before() -> None:
     clock = ManualClock()
-    with device(shop(), clock, balance=1.0, wishes=Wishes(places={"repeat_due": 0.1})) as me:
+    with device(
+        shop(), clock, balance=1.0, list_policy=ListPolicy(places={"repeat_due": 0.1})
+    ) as me:
         for item_id in ("soap", "lamp"):
             me.observe(Event(kind="purchase", item_id=item_id))
-        assert not {"soap", "lamp"} & {item.id for item in me.simulate(42)}
-        assert "already" in str(me.why_not("lamp"))
+        assert not {"soap", "lamp"} & {item.item.id for item in me.explain.preview(42)}
+        assert "already" in str(me.explain.why_not("lamp"))
 
         clock.advance(31 * MS_PER_DAY)
         picks = me.recommend(10)
@@ -249,14 +268,18 @@ def test_a_cycle_is_learnt_from_three_purchases() -> None:
             me.observe(Event(kind="purchase", item_id="lamp"))
             clock.advance(10 * MS_PER_DAY)
 
-        assert "lamp" in [item.id for item in me.simulate(10)]
+        assert "lamp" in [item.item.id for item in me.explain.preview(10)]
 
 
 def test_a_new_item_is_lifted_a_few_times_and_then_stands_on_its_own() -> None:
     clock = ManualClock()
     today = datetime.fromtimestamp(clock.wall_ms / 1000, UTC).date()
-    catalog = Catalog([*shop(), Item(id="new", title="New", category="c9", since=today)])
-    with device(catalog, clock, balance=1.0, wishes=Wishes(places={"fresh": 0.1})) as me:
+    catalog = Catalog(
+        [*shop(), Item(id="new", title="New", category="c9", since=today)]
+    )
+    with device(
+        catalog, clock, balance=1.0, list_policy=ListPolicy(places={"fresh": 0.1})
+    ) as me:
         me.observe(Event(kind="like", item_id="i1"))
         for _ in range(3):
             lifted = {pick.item.id: pick for pick in me.recommend(10)}
@@ -278,7 +301,7 @@ def test_an_old_item_or_one_of_tomorrow_is_not_new() -> None:
 
 
 def test_a_trial_is_labelled_and_limits_hold_for_it() -> None:
-    with device(balance=1.0, wishes=Wishes(places={"exploration": 0.1})) as me:
+    with device(balance=1.0, list_policy=ListPolicy(places={"exploration": 0.1})) as me:
         me.observe(Event(kind="like", item_id="item-3"))
         [trial] = [p for p in me.recommend(10) if p.source is Source.EXPLORATION]
         assert str(trial.reasons[0]) == "trying something new"
@@ -304,7 +327,9 @@ def test_nothing_is_derived_from_sensitive_items() -> None:
     catalog = Catalog(
         [
             Item(id="pill", title="Pill", category="Health", brand="acme"),
-            Item(id="rite", title="Rite", category="c0", brand="acme", tags=("religion",)),
+            Item(
+                id="rite", title="Rite", category="c0", brand="acme", tags=("religion",)
+            ),
             *(
                 Item(id=f"i{n}", title=f"T{n}", category=f"c{n % 4}", brand="acme")
                 for n in range(9)
@@ -312,24 +337,24 @@ def test_nothing_is_derived_from_sensitive_items() -> None:
         ]
     )
     with device(catalog, balance=1.0) as me:
-        before = me.simulate(11)
+        before = me.explain.preview(11)
         for kind in sorted(TASTES | {"click"}):
             for item_id in ("pill", "rite"):
                 value = 5.0 if kind == "rating" else None
                 me.observe(Event(kind=kind, item_id=item_id, value=value))
 
-        assert not me.memory.profile.beliefs
-        assert me.simulate(11) == before
+        assert not me.status.profile.beliefs
+        assert me.explain.preview(11) == before
 
 
 def test_what_becomes_sensitive_later_no_longer_counts(tmp_path: Path) -> None:
     with device(path=tmp_path / "v", balance=1.0) as me:
-        plain = me.simulate(10)
+        plain = me.explain.preview(10)
         me.observe(Event(kind="like", item_id="item-3"))
-        assert me.simulate(10) != plain
-    wishes = Wishes(sensitive=("kind-3",))
-    with device(path=tmp_path / "v", balance=1.0, wishes=wishes) as me:
-        assert me.simulate(10) == plain
+        assert me.explain.preview(10) != plain
+    list_policy = ListPolicy(sensitive=("kind-3",))
+    with device(path=tmp_path / "v", balance=1.0, list_policy=list_policy) as me:
+        assert me.explain.preview(10) == plain
 
 
 # what is not read
@@ -360,8 +385,8 @@ def test_a_standard_list_reads_no_record_of_taste(
         me.controls.set_balance(0.0)
         for pick in me.recommend(10):
             me.observe(pick.impression())
-        me.why_not("item-3")
-        me.simulate(10)
+        me.explain.why_not("item-3")
+        me.explain.preview(10)
         me.controls.set_balance(1.0)
         with pytest.raises(VaultError):  # the trap can spring
             me.recommend(10)
@@ -369,7 +394,8 @@ def test_a_standard_list_reads_no_record_of_taste(
 
 @given(
     told=st.lists(
-        st.tuples(st.sampled_from(["like", "dislike", "purchase"]), st.integers(0, 29)), max_size=6
+        st.tuples(st.sampled_from(["like", "dislike", "purchase"]), st.integers(0, 29)),
+        max_size=6,
     )
 )
 @budget(max_examples=25)
@@ -388,8 +414,8 @@ def test_a_standard_list_is_everyones_order_less_what_limits_hold(
             }
         ],
     }
-    standing = Standing(Shelf(small_catalog()), made_model(30))
-    line = rank(Context(standing, 0.0), length=10).line()
+    standing = ItemPopularity(CatalogArrays(small_catalog()), made_model(30))
+    line = rank(ListContext(standing, 0.0), length=10).line()
     everyones = [f"item-{number}" for number in line]
     with device(caps=caps, with_model=True) as me:
         for kind, number in told:
@@ -407,9 +433,9 @@ def test_a_standard_list_is_everyones_order_less_what_limits_hold(
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_device_lists import ManualClock, Wishes, device
+from test_device_lists import ManualClock, ListPolicy, device
 kept = {"path": sys.argv[2], "with_model": True, "caps": None}
-with device(clock=ManualClock(), wishes=Wishes(), **kept) as me:
+with device(clock=ManualClock(), list_policy=ListPolicy(), **kept) as me:
     print([(p.item.id, p.score.hex(), p.reasons, p.source) for p in me.recommend(10)])
 """
 
@@ -424,8 +450,14 @@ def test_any_process_makes_the_same_list_byte_for_byte(tmp_path: Path) -> None:
     for seed in ("1", "2"):
         path = Path(shutil.copytree(first, tmp_path / seed)) / "v"
         command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(path)]
-        hashed = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-        made.append(subprocess.run(command, capture_output=True, check=True, env=hashed).stdout)
+        hashed = {
+            **os.environ,
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        made.append(
+            subprocess.run(command, capture_output=True, check=True, env=hashed).stdout
+        )
 
     assert made[0] == made[1]
     assert b"exploration" in made[0]
@@ -444,16 +476,16 @@ def test_an_earlier_list_is_made_again_whatever_happened_since(tmp_path: Path) -
         me.controls.set_balance(0.1)
         clock.advance(5 * MS_PER_DAY)
         for picks in (first, second):
-            again = me.replay(picks.decision_id)
+            again = me.explain.replay(picks.decision_id)
             assert again.same
             assert list(again.item_ids) == ids(picks)
-        told = me.explain(first.decision_id, first[2].item.id)
+        told = me.explain.trace(first.decision_id, first[2].item.id)
         assert (told.place, told.reasons) == (2, first[2].reasons)
         assert set(told.stages) == {"standard", "balance", "score"}
     with device(clock=clock, **choices) as me:
-        assert me.replay(first.decision_id).same
+        assert me.explain.replay(first.decision_id).same
         with pytest.raises(InvalidInput):
-            me.replay("never")
+            me.explain.replay("never")
 
 
 def test_without_diagnostics_nothing_of_a_list_is_written_down() -> None:
@@ -461,8 +493,8 @@ def test_without_diagnostics_nothing_of_a_list_is_written_down() -> None:
         me.observe(Event(kind="like", item_id="item-3"))
         picks = me.recommend(5)
 
-        assert me.replay(picks.decision_id).same
-        assert not [r for r in me.export()["records"] if r["kind"] == "trace"]
+        assert me.explain.replay(picks.decision_id).same
+        assert not [r for r in me.rights.export()["records"] if r["kind"] == "trace"]
 
 
 def test_traces_end_after_thirty_days_and_with_what_they_name() -> None:
@@ -470,20 +502,20 @@ def test_traces_end_after_thirty_days_and_with_what_they_name() -> None:
     with device(clock=clock, consent=ALL) as me:
         me.recommend(5)
         clock.advance(31 * MS_PER_DAY)
-        me.tidy()
+        me.rights.purge_expired()
 
-        assert not [r for r in me.export()["records"] if r["kind"] == "trace"]
+        assert not [r for r in me.rights.export()["records"] if r["kind"] == "trace"]
 
 
 def test_looking_ahead_changes_nothing() -> None:
     with device(caps=None) as me:
         me.observe(Event(kind="like", item_id="item-3"))
-        before = me.export()
+        before = me.rights.export()
 
-        me.simulate(10)
-        me.why_not("item-3")
+        me.explain.preview(10)
+        me.explain.why_not("item-3")
 
-        assert me.export() == before
+        assert me.rights.export() == before
 
 
 def test_looking_ahead_shows_what_limits_will_allow_then() -> None:
@@ -503,8 +535,8 @@ def test_looking_ahead_shows_what_limits_will_allow_then() -> None:
         for pick in me.recommend(20):
             me.observe(pick.impression())
 
-        assert len(me.simulate(30)) == 10
-        assert len(me.simulate(30, ahead=timedelta(days=2))) == 30
+        assert len(me.explain.preview(30)) == 10
+        assert len(me.explain.preview(30, ahead=timedelta(days=2))) == 30
 
 
 # bad input and safe answers
@@ -542,7 +574,11 @@ def test_a_shipped_model_must_be_whole_and_of_this_catalog() -> None:
         broken = type(good)(**{f: columns[f] for f in type(good).__dataclass_fields__})
         with pytest.raises(InvalidInput, match="model"):
             Personalizer(
-                small_catalog(), Settings(path=None), key=FIXED_KEY, consent=LOCAL, model=broken
+                small_catalog(),
+                Settings(path=None),
+                key=FIXED_KEY,
+                consent=LOCAL,
+                model=broken,
             )
     with pytest.raises(InvalidInput, match="31 items"):
         Personalizer(
@@ -567,16 +603,18 @@ def test_bad_arguments_are_named() -> None:
 
 
 def test_a_surface_can_be_kept_standard() -> None:
-    wishes = Wishes(surfaces={"home": 0.0})
-    with device(wishes=wishes, balance=1.0) as me:
+    list_policy = ListPolicy(surfaces={"home": 0.0})
+    with device(list_policy=list_policy, balance=1.0) as me:
         me.observe(Event(kind="like", item_id="item-3"))
 
         assert {pick.source for pick in me.recommend(10)} == {Source.STANDARD}
 
 
 def test_house_rules_hold_on_a_device() -> None:
-    brand = BrandRules(pins={1: "item-29"}, notices=("item-28",), standard_share=0.5)
-    with device(brand=brand, balance=1.0) as me:
+    brand = PlacementRules(
+        pins={1: "item-29"}, notices=("item-28",), standard_share=0.5
+    )
+    with device(placement_rules=brand, balance=1.0) as me:
         me.observe(Event(kind="like", item_id="item-3"))
         picks = me.recommend(10)
 
@@ -602,35 +640,52 @@ def test_a_list_may_have_a_diversity_of_its_own_and_is_made_again_with_it() -> N
         kinds = [len({pick.item.category for pick in picks}) for picks in (own, usual)]
 
         assert kinds[0] > kinds[1]
-        assert me.replay(own.decision_id).same
-        me._lists._traces.clear()
-        assert me.replay(own.decision_id).same
+        assert me.explain.replay(own.decision_id).same
+        me._core._lists._traces.clear()
+        assert me.explain.replay(own.decision_id).same
         with pytest.raises(InvalidInput, match="diversity"):
             me.recommend(3, diversity="much")
 
 
 def test_equal_scores_do_not_order_items_and_give_no_reason() -> None:
     """Likes that share nothing with other items say nothing about them."""
-    catalog = Catalog(Item(id=f"T{n}", title=f"Title {n}", category=f"c{n}") for n in range(300))
-    with device(catalog, wishes=Wishes(places={})) as me:
+    catalog = Catalog(
+        Item(id=f"T{n}", title=f"Title {n}", category=f"c{n}") for n in range(300)
+    )
+    with device(catalog, list_policy=ListPolicy(places={})) as me:
         for liked in ("T7", "T70", "T170"):
             me.observe(Event(kind="like", item_id=liked))
         picks = me.recommend(10)
 
     others = [pick for pick in picks if pick.item.id not in {"T7", "T70", "T170"}]
     # the app's own order, not that of ids as text (T0, T1, T10, T100, ...)
-    assert [pick.item.id for pick in others] == ["T0", "T1", "T2", "T3", "T4", "T5", "T6"]
-    assert {reason.code for pick in others for reason in pick.reasons} == {ReasonCode.STANDARD}
+    assert [pick.item.id for pick in others] == [
+        "T0",
+        "T1",
+        "T2",
+        "T3",
+        "T4",
+        "T5",
+        "T6",
+    ]
+    assert {reason.code for pick in others for reason in pick.reasons} == {
+        ReasonCode.STANDARD
+    }
 
 
 def test_a_popularity_model_alone_gives_no_personal_reason() -> None:
-    catalog = Catalog(Item(id=f"T{n}", title=f"Title {n}", category=f"c{n}") for n in range(60))
+    catalog = Catalog(
+        Item(id=f"T{n}", title=f"Title {n}", category=f"c{n}") for n in range(60)
+    )
     popularity = np.arange(60, 0, -1, dtype=np.float64) ** 2
     model = Model.of_popularity(popularity, np.ones(60), 1.0)
     taste = Taste(likes={9: 1.0}, known=1)
-    worth = Standing(Shelf(catalog), model)
+    worth = ItemPopularity(CatalogArrays(catalog), model)
 
-    ranking = rank(Context(worth, 0.6, 0.0, Wishes(most={}, places={}), taste=taste), length=10)
+    ranking = rank(
+        ListContext(worth, 0.6, 0.0, ListPolicy(most={}, places={}), taste=taste),
+        length=10,
+    )
 
     reasons = Reasons(ranking, ranking.house.numbers)
     codes = {r.code for n in ranking.house.numbers if n != 9 for r in reasons.of(n)}
@@ -641,7 +696,9 @@ twelve_kinds = st.lists(st.integers(0, 3), min_size=12, max_size=12)
 
 
 @given(order=st.permutations(range(12)), kinds=twelve_kinds)
-def test_a_renamed_item_stands_where_it_stood(order: list[int], kinds: list[int]) -> None:
+def test_a_renamed_item_stands_where_it_stood(
+    order: list[int], kinds: list[int]
+) -> None:
     """The order of ids decides nothing while no model is there."""
 
     def listed(names: list[str]) -> list[int]:
@@ -649,29 +706,38 @@ def test_a_renamed_item_stands_where_it_stood(order: list[int], kinds: list[int]
             Item(id=name, title=f"Title {n}", category=f"c{kinds[n]}")
             for n, name in enumerate(names)
         ]
-        context = Context(
-            Standing(Shelf(Catalog(items)), None),
+        context = ListContext(
+            ItemPopularity(CatalogArrays(Catalog(items)), None),
             0.5,
             0.0,
-            Wishes(most={}, places={}),
+            ListPolicy(most={}, places={}),
             taste=Taste(likes={0: 1.0}, known=1),
         )
         return list(rank(context, length=12).house.numbers)
 
-    assert listed([f"a{n:02}" for n in range(12)]) == listed([f"b{n:02}" for n in order])
+    assert listed([f"a{n:02}" for n in range(12)]) == listed(
+        [f"b{n:02}" for n in order]
+    )
 
 
 @pytest.mark.parametrize("others", [80, 3000])
 @pytest.mark.parametrize("balance", [0.0, 1.0])
-def test_a_large_family_takes_no_more_places_than_its_quota(others: int, balance: float) -> None:
+def test_a_large_family_takes_no_more_places_than_its_quota(
+    others: int, balance: float
+) -> None:
     """Forty, or four thousand, variants fill the top of the order; other items are there."""
     variants = [
         Item(id=f"v{n}", title=f"Variant {n}", category="shirts", family="shirt")
         for n in range(others // 2)
     ]
-    rest = [Item(id=f"o{n}", title=f"Other {n}", category=f"c{n % 20}") for n in range(others)]
+    rest = [
+        Item(id=f"o{n}", title=f"Other {n}", category=f"c{n % 20}")
+        for n in range(others)
+    ]
     with device(
-        Catalog([*variants, *rest]), wishes=Wishes(most={"category": 3}), balance=balance
+        Catalog([*variants, *rest]),
+        list_policy=ListPolicy(most={"category": 3}),
+        balance=balance,
     ) as me:
         me.observe(Event(kind="like", item_id="v3"))
         picks = me.recommend(10)

@@ -10,29 +10,25 @@ import numpy as np
 import pytest
 from small_world import CATALOG, MODEL, SHELF, STANDING, context, made_model
 
-from tactful.device import profile
 from tactful.device.catalog import Catalog, Item
 from tactful.device.clock import ManualClock
 from tactful.device.events import Event
+from tactful.device.list_policy import ListPolicy, PlacementRules
 from tactful.device.personalizer import Personalizer
-from tactful.device.profile import Sitting
-from tactful.device.ranking import (
-    candidates,
-    debias,
-    families,
-    lists,
-    reasons,
-    sources,
-    taste,
-)
-from tactful.device.ranking.brand import _Table
-from tactful.device.ranking.context import Context
-from tactful.device.ranking.families import standing
+from tactful.device.ranking import list_builder, values
+from tactful.device.ranking.candidates import gather
+from tactful.device.ranking.explanations import reasons
 from tactful.device.ranking.pipeline import Ranking, rank
-from tactful.device.ranking.quotas import Choice
-from tactful.device.ranking.scoring import Standing
+from tactful.device.ranking.scoring import adjustments, taste
+from tactful.device.ranking.scoring.catalog_scores import ItemPopularity
+from tactful.device.ranking.scoring.list_context import ListContext
+from tactful.device.ranking.selection import near_duplicates, reserved_places
+from tactful.device.ranking.selection.near_duplicates import standing
+from tactful.device.ranking.selection.placement_rules import _Table
+from tactful.device.ranking.selection.quotas import QuotaTracker
 from tactful.device.settings import Settings
-from tactful.device.wishes import BrandRules, Wishes
+from tactful.device.state import profile
+from tactful.device.state.profile import ActivitySession
 from tactful.testing import FIXED_KEY, LOCAL
 
 LIKES = {3: 4.0, 8: 2.0}
@@ -41,11 +37,18 @@ Law = Callable[[], bool]
 
 
 def device(catalog: Catalog = CATALOG, **choices: object) -> Personalizer:
-    chosen: dict[str, object] = {"caps": NO_CAPS, "balance": 1.0, "diversity": 0.0, **choices}
+    chosen: dict[str, object] = {
+        "caps": NO_CAPS,
+        "balance": 1.0,
+        "diversity": 0.0,
+        **choices,
+    }
     model = made_model(len(catalog)) if len(catalog) == len(CATALOG) else None
     clock = ManualClock()
     settings = Settings(path=None, **chosen)
-    return Personalizer(catalog, settings, key=FIXED_KEY, consent=LOCAL, clock=clock, model=model)
+    return Personalizer(
+        catalog, settings, key=FIXED_KEY, consent=LOCAL, clock=clock, model=model
+    )
 
 
 def ids(me: Personalizer, count: int = 10, **asked: object) -> list[str]:
@@ -62,25 +65,30 @@ def everyones_list_is_everyones() -> bool:
 
 
 def what_is_in_no_list_is_in_none() -> bool:
-    rules = BrandRules(never=(("category", "c1"),))
-    return all(n % 6 != 1 for n in numbers(rank(context(LIKES, 0.5, rules=rules), length=10)))
+    rules = PlacementRules(never=(("category", "c1"),))
+    return all(
+        n % 6 != 1 for n in numbers(rank(context(LIKES, 0.5, rules=rules), length=10))
+    )
 
 
 def two_that_may_not_meet_do_not() -> bool:
-    rules = BrandRules(apart=((("category", "c0"), ("category", "c1")),))
+    rules = PlacementRules(apart=((("category", "c0"), ("category", "c1")),))
     kinds = {n % 6 for n in numbers(rank(context({}, 0.0, rules=rules), length=10))}
     return not {0, 1} <= kinds
 
 
 def a_quota_yields_only_if_it_says_so() -> bool:
-    wishes = Wishes(most={"brand": 1}, places={})
-    asked = replace(context({}, 0.0, wishes=wishes), excluded=frozenset({"i01", "i02", "i03"}))
+    list_policy = ListPolicy(most={"brand": 1}, places={})
+    asked = replace(
+        context({}, 0.0, list_policy=list_policy),
+        excluded=frozenset({"i01", "i02", "i03"}),
+    )
     made = rank(asked, length=6)
     return len({n % 7 for n in numbers(made)}) == 6 or bool(made.relaxed)
 
 
 def what_is_owed_comes_in() -> bool:
-    rules = BrandRules(standard_share=0.5)
+    rules = PlacementRules(standard_share=0.5)
     made = numbers(rank(context(LIKES, 1.0, 0.0, rules=rules), length=10))
     return len(set(made) & set(STANDING.order[:10].tolist())) >= 5
 
@@ -103,7 +111,7 @@ def what_is_worn_stands_lower() -> bool:
 
 
 def scores_lie_on_the_grid() -> bool:
-    final = rank(context(LIKES, 0.37), length=10).scored.final * debias.GRID
+    final = rank(context(LIKES, 0.37), length=10).scored.final * adjustments.GRID
     return bool((final == np.rint(final)).all())
 
 
@@ -120,18 +128,20 @@ def near_duplicates_are_one_family() -> bool:
 
 
 def nothing_is_derived_from_what_is_sensitive() -> bool:
-    catalog = Catalog(Item(id=f"i{n}", title=f"T{n}", category=f"c{n % 3}") for n in range(12))
-    with device(catalog, wishes=Wishes(places={}, sensitive=("c1",))) as me:
-        before = me.simulate(6)
+    catalog = Catalog(
+        Item(id=f"i{n}", title=f"T{n}", category=f"c{n % 3}") for n in range(12)
+    )
+    with device(catalog, list_policy=ListPolicy(places={}, sensitive=("c1",))) as me:
+        before = me.explain.preview(6)
         me.observe(Event(kind="like", item_id="i10"))
-        return before == me.simulate(6)
+        return before == me.explain.preview(6)
 
 
 def one_passing_look_is_no_interest() -> bool:
-    with device(wishes=Wishes(places={})) as me:
-        before = me.simulate(9)
+    with device(list_policy=ListPolicy(places={})) as me:
+        before = me.explain.preview(9)
         me.observe(Event(kind="dwell", item_id="i55", value=90.0))
-        return before == me.simulate(9)
+        return before == me.explain.preview(9)
 
 
 def what_one_has_is_not_offered() -> bool:
@@ -150,12 +160,12 @@ def what_is_disliked_is_not_offered() -> bool:
 
 def trials_end_with_the_sitting() -> bool:
     places = {"exploration": 0.2}
-    with device(wishes=Wishes(places=places, trials=2, fatigue=0)) as me:
+    with device(list_policy=ListPolicy(places=places, trials=2, fatigue=0)) as me:
         me.observe(Event(kind="like", item_id="i50"))
         tried = 0
         for _ in range(4):
             picks = me.recommend(10)
-            tried += sum(pick.source is candidates.Source.EXPLORATION for pick in picks)
+            tried += sum(pick.source is values.Source.EXPLORATION for pick in picks)
             for pick in picks:
                 me.observe(pick.impression())
         return tried <= 2
@@ -164,8 +174,12 @@ def trials_end_with_the_sitting() -> bool:
 def what_is_new_is_lifted_only_a_few_times() -> bool:
     new = datetime.fromtimestamp(ManualClock().reading().wall_ms // 1000, UTC).date()
     items = [Item(id=f"i{n}", title=f"T{n}", since=date(2000, 1, 1)) for n in range(40)]
-    catalog = Catalog([*items, Item(id="new", title="New", since=new - timedelta(days=1))])
-    with device(catalog, wishes=Wishes(places={"fresh": 0.1}, most={}, fatigue=0)) as me:
+    catalog = Catalog(
+        [*items, Item(id="new", title="New", since=new - timedelta(days=1))]
+    )
+    with device(
+        catalog, list_policy=ListPolicy(places={"fresh": 0.1}, most={}, fatigue=0)
+    ) as me:
         me.observe(Event(kind="like", item_id="i3"))
         lifted = 0
         for _ in range(6):
@@ -173,7 +187,7 @@ def what_is_new_is_lifted_only_a_few_times() -> bool:
             lifted += any(pick.item.id == "new" for pick in picks)
             for pick in picks:
                 me.observe(pick.impression())
-        return lifted <= candidates.FRESH_SHOWS
+        return lifted <= gather.FRESH_SHOWS
 
 
 def what_is_hidden_is_no_candidate() -> bool:
@@ -185,34 +199,63 @@ def what_is_hidden_is_no_candidate() -> bool:
 
 
 def an_earlier_list_is_not_made_again_from_another_model() -> bool:
-    one, other = (Standing(SHELF, made_model(seed=seed)).digest for seed in (7, 8))
+    one, other = (
+        ItemPopularity(SHELF, made_model(seed=seed)).digest for seed in (7, 8)
+    )
     return one != other
 
 
 REMOVALS: list[tuple[Law, object, str, object]] = [
-    (everyones_list_is_everyones, Context, "of_nobody", lambda self: self),
-    (what_is_in_no_list_is_in_none, Context, "kept", lambda self: np.ones(60, dtype=np.bool_)),
-    (two_that_may_not_meet_do_not, BrandRules, "parts", lambda *_: False),
-    (a_quota_yields_only_if_it_says_so, Choice, "fits", lambda self, free: free),
+    (everyones_list_is_everyones, ListContext, "of_nobody", lambda self: self),
+    (
+        what_is_in_no_list_is_in_none,
+        ListContext,
+        "kept",
+        lambda self: np.ones(60, dtype=np.bool_),
+    ),
+    (two_that_may_not_meet_do_not, PlacementRules, "parts", lambda *_: False),
+    (a_quota_yields_only_if_it_says_so, QuotaTracker, "fits", lambda self, free: free),
     (what_is_owed_comes_in, _Table, "reserve", lambda *_: None),
-    (best_sellers_keep_to_their_share, sources, "HEAD_MARGIN", 1.0),
-    (popularity_weighs_a_little_less, debias, "POPULARITY_WEIGHT", 0.0),
-    (what_is_worn_stands_lower, debias, "left", lambda wear, _: np.ones(len(wear))),
-    (scores_lie_on_the_grid, debias, "gridded", lambda scores: scores),
-    (near_duplicates_are_one_family, families, "NEAR", 1.1),
-    (nothing_is_derived_from_what_is_sensitive, Wishes, "concern", lambda *_: False),
+    (best_sellers_keep_to_their_share, reserved_places, "HEAD_MARGIN", 1.0),
+    (popularity_weighs_a_little_less, adjustments, "POPULARITY_WEIGHT", 0.0),
+    (
+        what_is_worn_stands_lower,
+        adjustments,
+        "left",
+        lambda wear, _: np.ones(len(wear)),
+    ),
+    (scores_lie_on_the_grid, adjustments, "gridded", lambda scores: scores),
+    (near_duplicates_are_one_family, near_duplicates, "NEAR", 1.1),
+    (
+        nothing_is_derived_from_what_is_sensitive,
+        ListPolicy,
+        "concern",
+        lambda *_: False,
+    ),
     (one_passing_look_is_no_interest, profile, "LEAST_DAYS", 1),
     (what_one_has_is_not_offered, taste, "_bought", lambda *_: ((), frozenset())),
     (what_is_disliked_is_not_offered, taste, "WITHHELD", -99.0),
-    (trials_end_with_the_sitting, Sitting, "at", lambda *_: 0),
-    (what_is_new_is_lifted_only_a_few_times, sources, "FRESH_SHOWS", 99),
-    (what_is_hidden_is_no_candidate, lists.Lists, "_hidden", lambda *_: frozenset()),
-    (an_earlier_list_is_not_made_again_from_another_model, Standing, "digest", "same"),
+    (trials_end_with_the_sitting, ActivitySession, "at", lambda *_: 0),
+    (what_is_new_is_lifted_only_a_few_times, reserved_places, "FRESH_SHOWS", 99),
+    (
+        what_is_hidden_is_no_candidate,
+        list_builder.ListBuilder,
+        "_hidden",
+        lambda *_: frozenset(),
+    ),
+    (
+        an_earlier_list_is_not_made_again_from_another_model,
+        ItemPopularity,
+        "digest",
+        "same",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("law", "of", "name", "instead"), REMOVALS, ids=lambda one: getattr(one, "__name__", "")
+    ("law", "of", "name", "instead"),
+    REMOVALS,
+    ids=lambda one: getattr(one, "__name__", ""),
 )
 def test_without_its_defence_a_law_is_broken(
     law: Law, of: object, name: str, instead: object, monkeypatch: pytest.MonkeyPatch

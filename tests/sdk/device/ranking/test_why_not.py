@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
-from tactful import Catalog, Event, Item, Personalizer, Settings, Wishes
+from tactful import Catalog, Event, Item, ListPolicy, Personalizer, Settings
 from tactful.device.caps import CapEngine
 from tactful.device.clock import ManualClock
 from tactful.testing import FIXED_KEY, LOCAL
@@ -17,7 +17,8 @@ from tactful.testing import FIXED_KEY, LOCAL
 HOUR = 3_600_000
 ITEMS = 8
 CATALOG = Catalog(
-    Item(id=f"i{n}", title=f"T{n}", category=f"c{n % 3}", brand=f"b{n % 2}") for n in range(ITEMS)
+    Item(id=f"i{n}", title=f"T{n}", category=f"c{n % 3}", brand=f"b{n % 2}")
+    for n in range(ITEMS)
 )
 CAPS = {
     "schema": 1,
@@ -41,7 +42,9 @@ steps = st.lists(
         st.tuples(st.just("show"), st.integers(1, 4)),
         st.tuples(st.just("wait"), st.integers(1, 30)),
         st.tuples(
-            st.sampled_from(["like", "dislike", "purchase", "dismiss", "hide", "report"]),
+            st.sampled_from(
+                ["like", "dislike", "purchase", "dismiss", "hide", "report"]
+            ),
             st.integers(0, ITEMS - 1),
         ),
     ),
@@ -62,12 +65,14 @@ def live(me: Personalizer, clock: ManualClock, told: list[tuple[str, int]]) -> N
 
 def check(told: list[tuple[str, int]]) -> None:
     clock = ManualClock()
-    settings = Settings(path=None, caps=CAPS, wishes=Wishes(places={}))
-    with Personalizer(CATALOG, settings, key=FIXED_KEY, consent=LOCAL, clock=clock) as me:
+    settings = Settings(path=None, caps=CAPS, list_policy=ListPolicy(places={}))
+    with Personalizer(
+        CATALOG, settings, key=FIXED_KEY, consent=LOCAL, clock=clock
+    ) as me:
         live(me, clock, told)
-        shown = {item.id for item in me.simulate(ITEMS)}
+        shown = {item.item.id for item in me.explain.preview(ITEMS)}
         for item in CATALOG:
-            why = me.why_not(item.id)
+            why = me.explain.why_not(item.id)
             alone = me.recommend(1, exclude=others(item.id))
             for pick in alone:
                 me.release(pick)
@@ -77,7 +82,9 @@ def check(told: list[tuple[str, int]]) -> None:
             waits = [denial.wait_ms for denial in why.denials]
             if why.place is not None and waits and None not in waits:
                 later = timedelta(milliseconds=max(waits))
-                assert item.id in {one.id for one in me.simulate(ITEMS, ahead=later)}
+                assert item.id in {
+                    one.item.id for one in me.explain.preview(ITEMS, ahead=later)
+                }
 
 
 def others(item_id: str) -> list[str]:

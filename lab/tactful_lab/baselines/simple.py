@@ -1,0 +1,118 @@
+"""What a server that sees everybody's history could do: popularity, EASE and iALS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tactful.errors import InvalidInput
+from tactful.learning.item_features import likeness
+from tactful.learning.model import Model
+from tactful_lab.data_sets.loading import Dataset
+from tactful_lab.ranking_metrics import Holdout, Scorer, evaluate
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LAMBDAS = (
+    25.0,
+    50.0,
+    100.0,
+    200.0,
+    400.0,
+    800.0,
+)  # of EASE's ridge: small sets want little
+
+
+@dataclass(frozen=True, eq=False)
+class Popularity:
+    """Everyone gets the same ranking, by these counts, shape (items,)."""
+
+    counts: Floats
+
+    def __call__(self, histories: Sequence[Ints]) -> Floats:
+        """The counts, once per person."""
+        return np.broadcast_to(self.counts, (len(histories), len(self.counts)))
+
+
+@dataclass(frozen=True, eq=False)
+class Ease:
+    """Item-to-item weights, shape (items, items), diagonal 0 (Steck 2019)."""
+
+    weights: NDArray[np.float32]
+
+    def __call__(self, histories: Sequence[Ints]) -> Floats:
+        """The sum of the weights of what a person has."""
+        scores = rows_of(histories, len(self.weights)).astype(np.float32) @ self.weights
+        return scores.astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Personal:
+    """What a device computes with the released model, for many people."""
+
+    model: Model
+
+    def __call__(self, histories: Sequence[Ints]) -> Floats:
+        """The personal score of each."""
+        return np.array([self.model.personal(history) for history in histories])
+
+
+def by_words(dataset: Dataset) -> Ease:
+    """How alike items are by the catalog's words: nobody's history, so no privacy is spent.
+
+    Raises InvalidInput for a data set that says nothing of its items.
+    """
+    if dataset.words is None:
+        raise InvalidInput(
+            "dataset", f"{dataset.name} tells nothing of its items", "leave it out"
+        )
+    alike = likeness(dataset.words)
+    np.fill_diagonal(alike, 0.0)
+    return Ease(alike)
+
+
+def popularity(dataset: Dataset, users: Ints) -> Popularity:
+    """How many of `users` have each item."""
+    items = np.concatenate(dataset.histories(users))
+    return Popularity(np.bincount(items, minlength=dataset.items).astype(np.float64))
+
+
+def best_ease(dataset: Dataset, users: Ints, validation: Holdout) -> Ease:
+    """EASE of `users` with the ridge that ranks best for the validation people."""
+    counts = co_occurrence(dataset, users)
+    candidates = [ease(counts, ridge) for ridge in LAMBDAS]
+    return max(candidates, key=lambda one: evaluate(one, validation).ndcg_at_100)
+
+
+def ease(counts: Floats, ridge: float) -> Ease:
+    """B_ij = -P_ij / P_jj with P the inverse of the co-occurrences plus a ridge."""
+    inverse = np.linalg.inv(counts + ridge * np.eye(len(counts)))
+    weights = (-inverse / np.diag(inverse)).astype(np.float32)
+    np.fill_diagonal(weights, 0.0)
+    return Ease(weights)
+
+
+def co_occurrence(dataset: Dataset, users: Ints, chunk: int = 2_000) -> Floats:
+    """How many of `users` have both items, shape (items, items), by `chunk` people at a time."""
+    counts = np.zeros((dataset.items, dataset.items))
+    for start in range(0, len(users), chunk):
+        rows = rows_of(dataset.histories(users[start : start + chunk]), dataset.items)
+        counts += rows.astype(np.float32).T @ rows.astype(np.float32)
+    return counts
+
+
+def rows_of(histories: Sequence[Ints], items: int) -> NDArray[np.bool_]:
+    """Who has what, shape (people, items)."""
+    rows = np.zeros((len(histories), items), dtype=np.bool_)
+    for row, history in zip(rows, histories, strict=True):
+        row[history] = True
+    return rows
+
+
+def scorer(model: Model) -> Scorer:
+    """The model as a device uses it; without a personal part, the standard score."""
+    return Personal(model) if model.kind == "personal" else Popularity(model.standard())

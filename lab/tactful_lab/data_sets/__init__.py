@@ -1,0 +1,1 @@
+"""Data sets: readers, bundled subsets, splits and periods."""

@@ -1,0 +1,1 @@
+"""Evidence bundles for an audit, and the staging pair that produces them."""

@@ -1,0 +1,1 @@
+"""Studies: one module for each command that measures something."""

@@ -1,0 +1,1 @@
+"""Statistical tests and lower bounds on epsilon."""

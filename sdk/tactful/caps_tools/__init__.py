@@ -1,0 +1,1 @@
+"""Developer tools for frequency caps: lint, simulation, command line."""

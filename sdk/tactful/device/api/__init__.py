@@ -1,0 +1,1 @@
+"""The parts of the public API that `Personalizer` hands out as attributes."""

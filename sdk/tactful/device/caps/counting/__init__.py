@@ -1,0 +1,1 @@
+"""What frequency caps count: a projection of the vault's records."""

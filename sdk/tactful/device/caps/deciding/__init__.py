@@ -1,0 +1,1 @@
+"""Decisions of frequency caps: what may be shown, and why not."""

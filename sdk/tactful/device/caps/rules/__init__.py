@@ -1,0 +1,1 @@
+"""Frequency cap rules: values, parser, and the subjects they count."""

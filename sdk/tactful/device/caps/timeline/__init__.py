@@ -1,0 +1,1 @@
+"""Canonical time and civil time for frequency caps."""

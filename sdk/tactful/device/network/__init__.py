@@ -1,0 +1,1 @@
+"""Everything on the device that can send data, and the ledger that limits it."""

@@ -1,0 +1,1 @@
+"""Candidates of a list and the places reserved for some of them."""

@@ -1,0 +1,1 @@
+"""Reasons, interests and traces of lists."""

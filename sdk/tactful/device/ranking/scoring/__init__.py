@@ -1,0 +1,1 @@
+"""Scores of items: standard, personal, and their adjustments."""

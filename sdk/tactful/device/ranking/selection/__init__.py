@@ -1,0 +1,1 @@
+"""Selection from scored items: diversity, quotas, placement rules, near-duplicates."""

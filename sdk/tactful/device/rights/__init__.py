@@ -1,0 +1,1 @@
+"""The person's rights: controls, erasure, export and reports."""

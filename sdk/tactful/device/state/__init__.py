@@ -1,0 +1,1 @@
+"""State projected from the vault."""

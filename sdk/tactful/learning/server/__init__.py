@@ -1,0 +1,1 @@
+"""The aggregators' part of learning: from noisy sums to a model."""

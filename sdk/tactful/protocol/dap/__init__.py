@@ -1,0 +1,1 @@
+"""The Distributed Aggregation Protocol: messages, HPKE, reports, collection."""

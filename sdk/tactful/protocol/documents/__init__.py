@@ -1,0 +1,1 @@
+"""Signed documents that devices, aggregators and auditors exchange."""

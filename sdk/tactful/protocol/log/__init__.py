@@ -1,0 +1,1 @@
+"""The publication log: a Merkle tree and its signed heads."""

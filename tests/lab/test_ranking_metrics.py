@@ -1,0 +1,132 @@
+"""The figures of merit, against values worked out by hand."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tactful_lab.baselines.simple import (
+    Ease,
+    Popularity,
+    co_occurrence,
+    ease,
+    popularity,
+)
+from tactful_lab.data_sets.loading import load, split
+from tactful_lab.ranking_metrics import (
+    TEST_SEED,
+    Holdout,
+    evaluate,
+    hold_out,
+    metrics,
+    top,
+)
+
+
+def test_a_ranking_worked_out_by_hand() -> None:
+    ranking = np.array([[5, 1, 7, 2], [0, 3, 4, 6]])
+    hidden = [np.array([1, 2, 9]), np.array([8])]
+
+    recall_20, recall_50, ndcg = metrics(ranking, hidden)[0]
+
+    assert recall_20 == recall_50 == pytest.approx(2 / 3)
+    ideal = 1 + 1 / math.log2(3) + 1 / math.log2(4)
+    assert ndcg == pytest.approx((1 / math.log2(3) + 1 / math.log2(5)) / ideal)
+    assert metrics(ranking, hidden)[1].tolist() == [0, 0, 0]
+
+
+def test_recall_counts_what_its_places_can_hold() -> None:
+    ranking = np.arange(100)[None, :]
+
+    found = metrics(ranking, [np.arange(30)])[0]
+
+    assert found.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_known_items_are_never_recommended_and_ties_go_by_number() -> None:
+    scores = np.array([[1.0, 9.0, 5.0, 5.0, 5.0]])
+
+    assert top(scores, [np.array([1])])[0].tolist() == [2, 3, 4, 0, 1]
+    assert scores[0, 1] == 9.0
+
+
+@given(seed=st.integers(0, 99))
+def test_the_best_hundred_are_the_sorted_ones(seed: int) -> None:
+    scores = np.random.default_rng(seed).standard_normal((3, 250))
+    nothing = [np.array([], dtype=np.int64)] * 3
+
+    assert np.array_equal(top(scores, nothing), np.argsort(-scores, axis=1)[:, :100])
+
+
+def test_an_oracle_gets_everything_and_its_opposite_nothing() -> None:
+    hidden = (np.array([3, 4]), np.array([200]))
+    holdout = Holdout((np.array([1]), np.array([2])), hidden)
+
+    class Oracle:
+        def __init__(self, sign: float) -> None:
+            self.sign = sign
+
+        def __call__(
+            self, histories: Sequence[NDArray[np.int64]]
+        ) -> NDArray[np.float64]:
+            scores = np.zeros((2, 300))
+            for row, items in zip(scores, hidden, strict=True):
+                row[items] = self.sign
+            return scores
+
+    best, worst = (evaluate(Oracle(sign), holdout) for sign in (1.0, -1.0))
+
+    assert vars(best) == {"recall_at_20": 1.0, "recall_at_50": 1.0, "ndcg_at_100": 1.0}
+    assert worst.ndcg_at_100 == 0
+
+
+def test_a_fifth_of_each_history_is_hidden_and_nothing_is_in_both() -> None:
+    dataset = load("msweb")
+    users = split(dataset).test
+
+    holdout = hold_out(dataset, users, TEST_SEED)
+
+    for history, known, hidden in zip(
+        dataset.histories(users), holdout.known, holdout.hidden, strict=True
+    ):
+        assert len(hidden) == max(len(history) // 5, 1)
+        assert sorted([*known, *hidden]) == sorted(history)
+
+
+def test_ease_solves_its_ridge_regression() -> None:
+    rows = (np.random.default_rng(0).random((200, 12)) < 0.3).astype(float)
+
+    weights = ease(rows.T @ rows, 5.0).weights
+
+    for item in range(12):
+        others = np.delete(np.arange(12), item)
+        gram = rows[:, others].T @ rows[:, others] + 5.0 * np.eye(11)
+        expected = np.linalg.solve(gram, rows[:, others].T @ rows[:, item])
+        assert np.allclose(weights[others, item], expected, atol=1e-5)
+    assert not np.diag(weights).any()
+
+
+def test_counting_in_chunks_changes_nothing() -> None:
+    dataset = load("msweb")
+    users = split(dataset).train[:500]
+
+    assert np.array_equal(
+        co_occurrence(dataset, users, 64), co_occurrence(dataset, users)
+    )
+    assert np.array_equal(
+        np.diag(co_occurrence(dataset, users)), popularity(dataset, users).counts
+    )
+
+
+def test_scorers_score_each_person() -> None:
+    histories = [np.array([0]), np.array([1, 2])]
+
+    assert Popularity(np.arange(3.0))(histories).shape == (2, 3)
+    assert Ease(np.eye(3, dtype=np.float32))(histories).tolist() == [
+        [1, 0, 0],
+        [0, 1, 1],
+    ]
