@@ -68,7 +68,7 @@ def _fill(vault: Vault) -> None:
             level = ending if ending in EVIDENCE else "viewable"
             engine.confirm(pick.reservation_id, level)
     clock.advance(3 * DAY_MS)
-    engine.sweep()
+    engine.expire()
     for number, kind in enumerate(KINDS):
         event = StoredEvent(
             kind=kind,
@@ -94,16 +94,16 @@ def description(vault: Vault) -> Mapping[str, object]:
     """What a vault says: its events, and what became of its reservations."""
     from tactful.device.state.device_state import events
 
-    state = CapEngine(vault, FrozenClock(), processes=Gone())._desk.facts()
+    state = CapEngine(vault, FrozenClock(), processes=Gone())._session.recorded_state()
     shows = {
-        hold.name: [
-            list(hold.thing),
+        hold.reservation_id: [
+            list(hold.cap_subject),
             hold.surface,
             hold.level,
             hold.evidence,
             hold.released,
         ]
-        for hold in state.shows.values()
+        for hold in state.holds_by_id.values()
     }
     return {"events": [asdict(event) for event in events(vault)], "reservations": shows}
 

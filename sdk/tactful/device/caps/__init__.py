@@ -1,4 +1,4 @@
-"""How often the same thing may come back: rules, windows, reservations, fatigue, quiet hours."""
+"""Frequency caps: rules, windows, reservations, fatigue and quiet hours."""
 
 from tactful.device.caps.counting.reservations import Owner, Processes, SystemProcesses
 from tactful.device.caps.deciding.results import (

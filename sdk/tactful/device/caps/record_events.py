@@ -1,4 +1,4 @@
-"""From what the app tells of a show or a reaction to the record that the vault keeps of it."""
+"""Event records of impressions and reactions."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from tactful.device.vault import Record
 from tactful.errors import InvalidInput
 
 
-def clamped(writing: WriteTransaction, hold: Hold, at: Moment | None) -> Stamp:
-    """`at`, but not before the reservation and not after now."""
-    now = writing.now.stamp
+def clamped(transaction: WriteTransaction, hold: Hold, at: Moment | None) -> Stamp:
+    """Return the stamp of `at`, limited to the time from the reservation to now."""
+    now = transaction.now.stamp
     if at is None:
         return now
     place = min(max(_place(at), hold.stamp[:2]), now[:2])
-    return _dated(writing, place)
+    return _stamp(transaction, place)
 
 
-def at_most_now(writing: WriteTransaction, at: Moment | None) -> Stamp:
-    """`at`, but not after now; None is now."""
-    now = writing.now.stamp
-    return now if at is None else _dated(writing, min(_place(at), now[:2]))
+def at_most_now(transaction: WriteTransaction, at: Moment | None) -> Stamp:
+    """Return the stamp of `at`, no later than now; None is now."""
+    now = transaction.now.stamp
+    if at is None:
+        return now
+    return _stamp(transaction, min(_place(at), now[:2]))
 
 
 def _place(at: Moment) -> tuple[int, int]:
@@ -38,18 +40,21 @@ def _place(at: Moment) -> tuple[int, int]:
     return at.segment, at.offset
 
 
-def _dated(writing: WriteTransaction, place: tuple[int, int]) -> Stamp:
-    zone = writing.now.stamp.zone
-    base = writing.now.timeline.segments[place[0]].base
-    days = [date_of(base[p] + place[1], zone or "UTC") for p in (FULL, VERIFIED)]
-    return Stamp(place[0], place[1], days[0], days[1], zone)
+def _stamp(transaction: WriteTransaction, place: tuple[int, int]) -> Stamp:
+    segment, offset = place
+    zone = transaction.now.stamp.zone
+    base = transaction.now.timeline.segments[segment].base
+    day, verified_day = (
+        date_of(base[timeline] + offset, zone or "UTC") for timeline in (FULL, VERIFIED)
+    )
+    return Stamp(segment, offset, day, verified_day, zone)
 
 
-def stored(
-    writing: WriteTransaction, stamp: Stamp, kind: str, purpose: str, subject: str
+def event_at(
+    transaction: WriteTransaction, stamp: Stamp, kind: str, purpose: str, subject: str
 ) -> StoredEvent:
-    """An event of this kind at `stamp`, of nothing in particular yet."""
-    base = writing.now.timeline.segments[stamp.segment].base[FULL]
+    """Return an event of `kind` at `stamp`, without an item yet."""
+    base = transaction.now.timeline.segments[stamp.segment].base[FULL]
     return StoredEvent(
         kind=kind,
         at_ms=base + stamp.offset,
@@ -58,47 +63,59 @@ def stored(
         mono_ms=stamp.offset,
         day=stamp.day,
         verified_day=stamp.verified_day,
-        zone=writing.zone_number(stamp.zone),
+        zone=transaction.zone_number(stamp.zone),
         subject=subject,
     )
 
 
-def carried(writing: WriteTransaction, hold: Hold) -> str:
-    """Reserve anew what was reserved elsewhere, and tell again what was seen; its name here."""
-    now = writing.now.stamp
-    things, owner = writing.thing_numbers([hold.thing]), writing.owner_number()
+def copy_hold(transaction: WriteTransaction, hold: Hold) -> str:
+    """Copy a reservation of another vault, with its impression if it has one.
+
+    Return its reservation id in this vault.
+    """
+    now = transaction.now.stamp
+    numbers = transaction.cap_subject_numbers([hold.cap_subject])
+    owner_number = transaction.owner_number()
     fields = [
-        *writing.when(now),
-        owner,
+        *transaction.stamp_fields(now),
+        owner_number,
         hold.ttl_ms,
         hold.surface,
         hold.subject,
-        things,
+        numbers,
         [],
     ]
-    name = f"{writing.put('decision', fields)}.0"
+    position = transaction.append_and_apply("decision", fields)
+    reservation_id = f"{position}.0"
     if hold.evidence:
-        event = stored(writing, now, "impression", "essential", hold.subject)
-        level = LEVELS[hold.evidence - 1]
-        told = replace(
-            event, item_id=hold.thing.item, reservation_id=name, evidence=level
+        event = event_at(transaction, now, "impression", "essential", hold.subject)
+        impression = replace(
+            event,
+            item_id=hold.cap_subject.item,
+            reservation_id=reservation_id,
+            evidence=LEVELS[hold.evidence - 1],
         )
-        record(writing, told)
-    return name
+        record(transaction, impression)
+    return reservation_id
 
 
 def record(
-    writing: WriteTransaction,
+    transaction: WriteTransaction,
     event: StoredEvent,
     *,
-    name: str | None = None,
-    number: int | None = None,
+    event_id: str | None = None,
+    cap_subject_number: int | None = None,
 ) -> None:
-    """Append the event, once for each `name`, and count it; `number` is of the thing it is of."""
-    body = event.body() if number is None else {**event.body(), "x": number}
-    if name is not None and writing.tx.find(name) is not None:
+    """Append and apply an event, once for each `event_id`.
+
+    `cap_subject_number` names the item of an event without a reservation.
+    """
+    body = event.body()
+    if cap_subject_number is not None:
+        body = {**body, "x": cap_subject_number}
+    if event_id is not None and transaction.tx.find(event_id) is not None:
         return
-    taste = event.kind in TASTES  # caps neither count nor read it
-    position = writing.tx.append("event", body, name=name, taste=taste)
-    if not taste:
-        apply(writing.state, Record(position, "event", body))
+    is_taste = event.kind in TASTES  # caps neither count nor read these
+    position = transaction.tx.append("event", body, name=event_id, taste=is_taste)
+    if not is_taste:
+        apply(transaction.state, Record(position, "event", body))

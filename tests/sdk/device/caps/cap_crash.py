@@ -68,7 +68,7 @@ def used_later(path: Path, ms: int) -> list[float]:
     clock.advance(ms)
     with Vault.open(path, KEY) as vault:
         engine = CapEngine(vault, clock, BOTH)
-        engine.sweep()
+        engine.expire()
         return [room.used for room in engine.headroom(ITEM, "home")]
 
 

@@ -208,7 +208,7 @@ class Life:
         self.look()
         engine = self.engines[who]
         owner = self.processes.me(self.clock.reading().boot_id)
-        things = [engine.thing(item) for item in self.items]
+        things = [engine.cap_subject_of(item) for item in self.items]
         decision = engine.decide(self.items, k, surface)
         picks, refusals = self.oracle.decide(things, k, surface, who, owner)
         assert [p.item.id for p in decision.picks] == [
@@ -241,7 +241,7 @@ class Life:
 
     def keep_moment(self) -> None:
         self.look()
-        self.engines[""].sweep()  # only what is written down opens a segment
+        self.engines[""].expire()  # only what is written down opens a segment
         self.kept = (self.engines[""].moment(), self.oracle.now)
 
     def release(self) -> None:
@@ -274,7 +274,9 @@ class Life:
                 event_id=self.new_id(),
             )
             told = self.engines[""], event, item, handle
-            self.oracle.react(kind, self.engines[""].thing(item), "home", "", None, at)
+            self.oracle.react(
+                kind, self.engines[""].cap_subject_of(item), "home", "", None, at
+            )
         for _ in range(self.chance.choice((1, 1, 2))):  # told twice, it counts once
             told[0].interact(told[1], told[2], at=told[3])
 

@@ -18,7 +18,8 @@ from tactful.device.caps.counting.rule_counters import (
     RuleCounters,
     RuleInstant,
 )
-from tactful.device.caps.deciding.rule_evaluator import RuleEvaluator
+from tactful.device.caps.deciding.explain_denial import DenialExplainer
+from tactful.device.caps.deciding.remaining import RemainingAllowance
 from tactful.device.caps.rules.subject import Key
 from tactful.device.caps.session import CapSession
 from tactful.device.caps.timeline.segments import FULL, Moment, Segment, Timeline
@@ -78,7 +79,7 @@ def test_no_clock_or_restart_buys_a_second_show_a_day():
 
 
 def test_without_counting_a_second_show_is_bought(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(RuleEvaluator, "_fits", lambda *_: True)
+    monkeypatch.setattr(RemainingAllowance, "fits", lambda *_: True)
 
     broken(no_grant_exceeds_its_limit_in_true_time)
 
@@ -130,9 +131,10 @@ def test_an_edit_and_its_undoing_change_nothing():
 def test_without_facts_behind_the_rules_an_edit_is_a_licence_to_repeat(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    def amnesic(desk: CapSession, edited: Rules) -> None:
+    def amnesic(session: CapSession, edited: Rules) -> None:
         state = CounterState(edited)
-        state.position, desk.rules, desk._state = desk.vault.position, edited, state
+        state.position = session.vault.position
+        session.rules, session._state = edited, state
 
     monkeypatch.setattr(CapSession, "use", amnesic)
 
@@ -309,7 +311,9 @@ def test_a_wait_for_the_whole_window_would_be_no_exact_time(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(
-        RuleEvaluator, "_wait_for_ends", lambda self, track, series, ms, over: ms
+        DenialExplainer,
+        "_sliding_wait_ms",
+        lambda self, counters, key, window_ms, excess: window_ms,
     )
 
     broken(a_denial_names_the_first_millisecond_that_is_free)
@@ -411,7 +415,7 @@ def a_process_that_starts_anew_answers_as_the_old_one_did(
                                                        "budget": 4.0}}))  # fmt: skip
     for number, step in enumerate(schedule):
         device.do(step)
-        device.engine.sweep()
+        device.engine.expire()
         if number in deaths:
             device.processes.pid += 1
         told = device.answers()
@@ -455,7 +459,7 @@ def an_explanation_counts_what_the_vault_holds(schedule: list[Step]) -> None:
     for step in schedule:
         device.do(step)
     device.wait(2 * DAY)  # every hold is over
-    device.engine.sweep()
+    device.engine.expire()
     for item in ITEMS:
         assert device.engine.headroom(item, "home")[0].used == _recount(device, item.id)
 
@@ -488,13 +492,13 @@ def test_an_explanation_counts_what_the_vault_holds():
 
 
 def test_counting_everything_twice_it_would_not(monkeypatch: pytest.MonkeyPatch):
-    honest = RuleCounters.count
+    honest = RuleCounters.add_event
 
     def twice(
-        track: RuleCounters, key: Key, stamp: Stamp, at: int, weight: int, rank: int
+        counters: RuleCounters, key: Key, stamp: Stamp, at: int, weight: int, rank: int
     ) -> None:
-        honest(track, key, stamp, at, 2 * weight, rank)
+        honest(counters, key, stamp, at, 2 * weight, rank)
 
-    monkeypatch.setattr(RuleCounters, "count", twice)
+    monkeypatch.setattr(RuleCounters, "add_event", twice)
 
     broken(an_explanation_counts_what_the_vault_holds)

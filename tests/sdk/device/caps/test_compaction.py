@@ -67,9 +67,9 @@ def test_a_lifetime_is_counted_on_to_the_show(device: Device) -> None:
 def test_without_totals_it_would_be_forgotten(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "_tally", lambda *_: None)
+    monkeypatch.setattr(compaction, "_total_key", lambda *_: None)
     monkeypatch.setattr(
-        compaction, "_row", lambda *_: [0, "home", "", 0, 0, 0, 0, 0, 0]
+        compaction, "_total_row", lambda *_: [0, "home", "", 0, 0, 0, 0, 0, 0]
     )
     device.engine.fold_away()
 

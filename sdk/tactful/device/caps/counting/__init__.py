@@ -1,1 +1,1 @@
-"""What frequency caps count: a projection of the vault's records."""
+"""Counters of frequency caps: a projection of the vault's records."""

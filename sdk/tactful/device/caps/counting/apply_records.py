@@ -1,4 +1,4 @@
-"""From records to state: what each record of the vault means to caps."""
+"""Effect of each kind of vault record on the state of frequency caps."""
 
 from __future__ import annotations
 
@@ -20,28 +20,26 @@ from tactful.device.events import StoredEvent
 from tactful.device.vault import Record
 from tactful.errors import VaultDamaged
 
-GONE = (
-    "undone",
-    "forgotten",
-)  # records that say: something that was counted is no more
-ACTIONS = ("click", "dismiss", "hide", "report", "convert")
+# Records that remove earlier records, so that the state must be counted again.
+REMOVAL_KINDS = ("undone", "forgotten")
+REACTION_KINDS = ("click", "dismiss", "hide", "report", "convert")
 
 
 def apply(state: CounterState, record: Record) -> None:
-    """Take one record into account; raises VaultDamaged if it makes no sense."""
-    read = _READERS.get(record.kind)
-    if read is not None:
+    """Apply one record to `state`; raises VaultDamaged if it contradicts the others."""
+    apply_body = _READERS.get(record.kind)
+    if apply_body is not None:
         try:
-            read(state, record.position, record.body)
-        except (KeyError, IndexError, TypeError, ValueError) as wrong:
+            apply_body(state, record.position, record.body)
+        except (KeyError, IndexError, TypeError, ValueError) as mismatch:
             raise VaultDamaged(
                 f"vault: record {record.position} ({record.kind}) does not fit the others"
-            ) from wrong
+            ) from mismatch
     state.position = record.position
 
 
 def _segment(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    if state.timeline_known:
+    if state.timeline_is_final:
         return
     boot, mono0, full, verified, budget, gap, after_stamp = _fields(body, 7)
     segment = Segment(
@@ -56,13 +54,13 @@ def _segment(state: CounterState, _: int, body: Mapping[str, object]) -> None:
 
 
 def _anchor(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    """A correction moves the past, so what was folded before it must be folded again."""
-    if state.timeline_known:
+    """Correct the timeline; a move of the past means that all must be counted again."""
+    if state.timeline_is_final:
         return
-    exact, moves = _fields(body, 2)
-    moved = [Move(*map(_int, move)) for move in _lists(moves)]
-    state.timeline = state.timeline.corrected(moved, exact=bool(exact))
-    state.stale = state.stale or bool(moved)
+    exact, rows = _fields(body, 2)
+    moves = [Move(*map(_int, row)) for row in _lists(rows)]
+    state.timeline = state.timeline.corrected(moves, exact=bool(exact))
+    state.stale = state.stale or bool(moves)
 
 
 def _zone(state: CounterState, _: int, body: Mapping[str, object]) -> None:
@@ -74,40 +72,40 @@ def _owner(state: CounterState, _: int, body: Mapping[str, object]) -> None:
     state.owners.append(Owner(_text_or_none(boot), _int(pid), _int(started)))
 
 
-def _thing(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    state.learn(CapSubject.from_fields(_fields(body, 11)))
+def _cap_subject(state: CounterState, _: int, body: Mapping[str, object]) -> None:
+    state.intern(CapSubject.from_fields(_fields(body, 11)))
 
 
 def _decision(state: CounterState, position: int, body: Mapping[str, object]) -> None:
-    *when, owner, ttl, surface, subject, things, chances = _fields(body, 11)
-    stamp = _stamp(state, when)
-    state.close_slots(state.at(stamp, VERIFIED))
-    for rule_id, *key in _lists(chances):
-        state.offer(str(rule_id), tuple(map(str, key)))
-    shown = [state.things[_int(number)] for number in _list(things)]
-    for slot, thing in enumerate(shown):
-        state.hold(
-            Hold(
-                (position, slot),
-                thing,
-                surface=str(surface),
-                subject=str(subject),
-                owner=state.owners[_int(owner)],
-                ttl_ms=_int(ttl),
-                stamp=stamp,
-            )
+    *stamp_fields, owner, ttl, surface, subject, numbers, opportunities = _fields(
+        body, 11
+    )
+    stamp = _stamp(state, stamp_fields)
+    state.add_due_fatigue(state.canonical_ms(stamp, VERIFIED))
+    for rule_id, *key in _lists(opportunities):
+        state.add_opportunity(str(rule_id), tuple(map(str, key)))
+    granted = [state.cap_subjects[_int(number)] for number in _list(numbers)]
+    for slot, cap_subject in enumerate(granted):
+        hold = Hold(
+            (position, slot),
+            cap_subject,
+            surface=str(surface),
+            subject=str(subject),
+            owner=state.owners[_int(owner)],
+            ttl_ms=_int(ttl),
+            stamp=stamp,
         )
-    if shown:
-        state.active(stamp)
+        state.add_hold(hold)
+    if granted:
+        state.add_activity(stamp)
 
 
 def _close(state: CounterState, _: int, body: Mapping[str, object]) -> None:
     for position, slot, outcome, day, drift in _lists(_fields(body, 1)[0]):
-        hold = state.show((_int(position), _int(slot)))
+        hold = state.find_hold((_int(position), _int(slot)))
         if hold is not None:
-            state.close(
-                hold, OUTCOMES[_int(outcome)], _int(day), _int(day) + _int(drift)
-            )
+            verified_day = _int(day) + _int(drift)
+            state.close(hold, OUTCOMES[_int(outcome)], _int(day), verified_day)
 
 
 def _event(state: CounterState, _: int, body: Mapping[str, object]) -> None:
@@ -116,20 +114,18 @@ def _event(state: CounterState, _: int, body: Mapping[str, object]) -> None:
         return
     zone = state.zones[event.zone] if event.zone < len(state.zones) else None
     stamp = Stamp(event.segment, event.mono_ms, event.day, event.verified_day, zone)
-    state.close_slots(state.at(stamp, VERIFIED))
-    name = hold_id(event.reservation_id or "")
-    hold = state.show(name) if name else None
+    state.add_due_fatigue(state.canonical_ms(stamp, VERIFIED))
+    id_of_hold = hold_id(event.reservation_id or "")
+    hold = state.find_hold(id_of_hold) if id_of_hold else None
     if event.kind == "impression":
         if hold is not None and event.evidence is not None:
             level = LEVEL_CODES[event.evidence]
-            hold.evidence, hold.late = (
-                max(hold.evidence, level),
-                hold.late or event.late,
-            )
+            hold.evidence = max(hold.evidence, level)
+            hold.late = hold.late or event.late
             state.raise_level(hold, level, stamp)
-    elif event.kind in ACTIONS:
+    elif event.kind in REACTION_KINDS:
         _reaction(state, event, stamp, hold, body.get("x"))
-    state.active(stamp)
+    state.add_activity(stamp)
 
 
 def _reaction(
@@ -139,44 +135,44 @@ def _reaction(
     hold: Hold | None,
     number: object,
 ) -> None:
-    """A reaction to something unknown (an orphan) is kept, and counts for nothing."""
+    """Count a reaction to `hold` or to subject `number`; ignore one without either."""
     if hold is not None:
-        hold.acted = True
-        thing, surface = hold.thing, hold.surface
+        hold.reacted = True
+        cap_subject, surface = hold.cap_subject, hold.surface
     elif isinstance(number, int):
-        thing, surface = state.things[number], event.surface or ""
+        cap_subject, surface = state.cap_subjects[number], event.surface or ""
     else:
         return
-    state.react(thing, surface, event.subject, event.kind, stamp)
-    place = (stamp.segment, stamp.offset)
-    state.feedback.take(
+    state.add_reaction(cap_subject, surface, event.subject, event.kind, stamp)
+    state.user_blocks.add_reaction(
         event.kind,
-        thing,
+        cap_subject,
         event.subject,
-        place,
+        (stamp.segment, stamp.offset),
         event.scope or "item",
         event.surface or surface,
     )
 
 
 def _session(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    state.new_session(_stamp(state, _fields(body, 5)))
+    state.start_sessions(_stamp(state, _fields(body, 5)))
 
 
 def _mute(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    subject, scope, value, on, segment, offset, length = _fields(body, 7)
-    what = (str(subject), str(scope), str(value))
-    if not on:
-        state.feedback.unmute(what)
+    subject, scope, value, is_muted, segment, offset, length = _fields(body, 7)
+    mute_key = (str(subject), str(scope), str(value))
+    if not is_muted:
+        state.user_blocks.unmute(mute_key)
         return
-    until = None if length is None else _int(length)
-    block = Block(_int(segment), _int(offset), until, "NOT_INTERESTED")
-    state.feedback.mute(what, block)
+    length_ms = None if length is None else _int(length)
+    block = Block(_int(segment), _int(offset), length_ms, "NOT_INTERESTED")
+    state.user_blocks.mute(mute_key, block)
 
 
 def _waiting(state: CounterState, _: int, body: Mapping[str, object]) -> None:
     subject, items, segment, offset = _fields(body, 4)
-    state.wait(str(subject), map(str, _list(items)), (_int(segment), _int(offset)))
+    place = (_int(segment), _int(offset))
+    state.add_waiting(str(subject), map(str, _list(items)), place)
 
 
 def _loss(state: CounterState, _: int, body: Mapping[str, object]) -> None:
@@ -185,11 +181,18 @@ def _loss(state: CounterState, _: int, body: Mapping[str, object]) -> None:
 
 
 def _total(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    for thing, surface, subject, *numbers in _lists(body["f"]):
-        level, segment, day, verified, zone, offset, shows = map(_int, numbers)
-        stamp = Stamp(segment, offset, day, verified, state.zones[zone])
-        state.tally(
-            state.things[_int(thing)], str(surface), str(subject), level, stamp, shows
+    for number, surface, subject, *numbers in _lists(body["f"]):
+        level, segment, day, verified_day, zone, offset, impressions = map(
+            _int, numbers
+        )
+        stamp = Stamp(segment, offset, day, verified_day, state.zones[zone])
+        state.add_total(
+            state.cap_subjects[_int(number)],
+            str(surface),
+            str(subject),
+            level,
+            stamp,
+            impressions,
         )
 
 
@@ -199,7 +202,7 @@ _READERS: Mapping[str, Reader] = {
     "anchor": _anchor,
     "zone": _zone,
     "owner": _owner,
-    "thing": _thing,
+    "thing": _cap_subject,
     "decision": _decision,
     "close": _close,
     "event": _event,
@@ -208,10 +211,10 @@ _READERS: Mapping[str, Reader] = {
     "waiting": _waiting,
     "loss": _loss,
     "total": _total,
-    **dict.fromkeys(GONE, lambda state, position, body: None),  # the desk folds again
+    # `CapSession` counts all records again after one of these.
+    **dict.fromkeys(REMOVAL_KINDS, lambda state, position, body: None),
 }
 KINDS = tuple(_READERS)
-TIME_KINDS = ("segment", "anchor")
 
 
 def _stamp(state: CounterState, fields: Iterable[object]) -> Stamp:

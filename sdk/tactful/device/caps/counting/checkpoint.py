@@ -1,7 +1,7 @@
-"""A state kept in the vault's cache, so that an old vault opens without counting its past again.
+"""Checkpoint of the counter state, so that an old vault opens without reading it all.
 
-It says nothing that the records do not say: where it is missing, of another version or of other
-rules, everything is counted from the records.
+It contains nothing that the records do not contain. If it is missing, or was made by
+another version or with other rules, everything is counted from the records.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tactful.device.caps.timeline.segments import VERIFIED, Segment, Timeline
 Row = list[object]
 CELL = "caps"
 VERSION = 2
-LATE_MS = (
-    2 * 86_400_000
-)  # shows this old are looked up in the records if they are told of again
+# Closed holds older than this are not stored; `CounterState.load_hold` reads them from
+# the records in the rare case that they are reported again.
+LATE_MS = 2 * 86_400_000
 
 
 def fingerprint(rules: Rules) -> str:
-    """A name for what `rules` say, the same in every process."""
+    """Return a hash of `rules` that is the same in every process."""
     return hashlib.sha256(repr(_plain(rules)).encode()).hexdigest()
 
 
@@ -48,28 +48,35 @@ def _plain(value: object) -> object:
 
 
 def packed(state: CounterState, now: tuple[int, int]) -> bytes:
-    """All that `state` says at its position; nothing of it may wait to be written.
+    """Return all of `state` as bytes; it must have no unwritten closes.
 
-    `now` is the canonical time, full and verified.
+    `now` is the canonical time on `FULL` and on `VERIFIED`.
     """
-    zones = {zone: number for number, zone in enumerate(state.zones)}
+    zone_numbers = {zone: number for number, zone in enumerate(state.zones)}
     columns = Columns()
     document = {
         "version": VERSION,
         "rules": fingerprint(state.rules),
         "position": state.position,
-        "segments": [_segment(one) for one in state.timeline.segments],
+        "segments": [_segment_row(segment) for segment in state.timeline.segments],
         "zones": state.zones,
-        "owners": [[one.boot_id, one.pid, one.started] for one in state.owners],
-        "things": state.things,
-        "holds": [_hold(one, state, zones) for one in _recent(state, now[VERIFIED])],
-        "opportunities": [[r, key, n] for (r, key), n in state.opportunities.items()],
-        "activity": [[*where, *span] for where, span in state.activity.items()],
-        "feedback": _feedback(state.feedback),
+        "owners": [[owner.boot_id, owner.pid, owner.started] for owner in state.owners],
+        "things": state.cap_subjects,
+        "holds": [
+            _hold_row(hold, state, zone_numbers)
+            for hold in _recent_holds(state, now[VERIFIED])
+        ],
+        "opportunities": [
+            [rule_id, key, count]
+            for (rule_id, key), count in state.opportunities.items()
+        ],
+        "activity": [[*name, *span] for name, span in state.activity.items()],
+        "feedback": _user_blocks_document(state.user_blocks),
         "losses": state.losses,
-        "waiting": [[*who, at] for who, at in state.waiting.items()],
+        "waiting": [[*name, since] for name, since in state.waiting_since.items()],
         "tracks": [
-            _track(one, zones, columns, now[one.timeline]) for one in state.tracks
+            _counter_rows(counters, zone_numbers, columns, now[counters.timeline])
+            for counters in state.rule_counters
         ],
     }
     text = json.dumps(document, separators=(",", ":")).encode()
@@ -77,127 +84,139 @@ def packed(state: CounterState, now: tuple[int, int]) -> bytes:
 
 
 def unpacked(content: bytes, rules: Rules) -> CounterState | None:
-    """The state that `packed` kept, None if it is of another version or of other rules."""
-    opened = zlib.decompress(content)
-    length = int.from_bytes(opened[:8], "big")
-    document = json.loads(opened[8 : 8 + length])
+    """Return the state that `packed` stored.
+
+    Return None if another version stored it, or if it was made with other rules.
+    """
+    uncompressed = zlib.decompress(content)
+    length = int.from_bytes(uncompressed[:8], "big")
+    document = json.loads(uncompressed[8 : 8 + length])
     if document["version"] != VERSION or document["rules"] != fingerprint(rules):
         return None
     state = CounterState(rules)
-    state.position, state.zones = document["position"], document["zones"]
-    segments = tuple(_segment_of(one) for one in document["segments"])
+    state.position = document["position"]
+    state.zones = document["zones"]
+    segments = tuple(_segment_of(row) for row in document["segments"])
     state.timeline = Timeline(segments, segments[-1].mono0_ms if segments else 0)
-    state.owners = [Owner(*one) for one in document["owners"]]
-    state.things = [CapSubject.from_fields(one) for one in document["things"]]
-    state.thing_numbers = {thing: number for number, thing in enumerate(state.things)}
+    state.owners = [Owner(*row) for row in document["owners"]]
+    for row in document["things"]:
+        state.intern(CapSubject.from_fields(row))
     state.opportunities = {
-        (r, tuple(key)): n for r, key, n in document["opportunities"]
+        (rule_id, tuple(key)): count
+        for rule_id, key, count in document["opportunities"]
     }
-    state.activity = {(gap, line): (a, b) for gap, line, a, b in document["activity"]}
+    state.activity = {
+        (gap_ms, timeline): (start, last)
+        for gap_ms, timeline, start, last in document["activity"]
+    }
     state.losses = [
         (segment, offset, mode) for segment, offset, mode in document["losses"]
     ]
-    state.waiting = {(who, item): at for who, item, at in document["waiting"]}
-    _take_feedback(state.feedback, document["feedback"])
-    columns = Columns.unpack(memoryview(opened)[8 + length :])
-    for track, rows in zip(state.tracks, document["tracks"], strict=True):
-        _take_track(track, rows, columns, state.zones)
+    state.waiting_since = {
+        (subject, item): since for subject, item, since in document["waiting"]
+    }
+    _restore_user_blocks(state.user_blocks, document["feedback"])
+    columns = Columns.unpack(memoryview(uncompressed)[8 + length :])
+    rows_by_rule = zip(state.rule_counters, document["tracks"], strict=True)
+    for counters, rows in rows_by_rule:
+        _restore_counters(counters, rows, columns, state.zones)
     for row in document["holds"]:
-        _take_hold(state, row)
+        _restore_hold(state, row)
     return state
 
 
-def _segment(one: Segment) -> list[object]:
-    return [one.boot_id, one.mono0_ms, one.base, one.gap, one.verified, one.after_stamp]
+def _segment_row(segment: Segment) -> Row:
+    return [
+        segment.boot_id,
+        segment.mono0_ms,
+        segment.base,
+        segment.gap,
+        segment.verified,
+        segment.after_stamp,
+    ]
 
 
-def _segment_of(row: list[object]) -> Segment:
-    boot, mono0, base, gap, verified, after = row
+def _segment_of(row: Row) -> Segment:
+    boot_id, mono0_ms, base, gap, verified, after_stamp = row
     return Segment(
-        None if boot is None else str(boot),
-        _int(mono0),
+        None if boot_id is None else str(boot_id),
+        _int(mono0_ms),
         _triple(base),
         _triple(gap),
         bool(verified),
-        bool(after),
+        bool(after_stamp),
     )
 
 
-def _recent(state: CounterState, now_verified: int) -> Iterable[Hold]:
-    since = now_verified - LATE_MS
-    waiting = state.open.keys() | state.slots.keys()
-    return (
-        h for h in state.shows.values() if h.id in waiting or state.expires(h) > since
-    )
+def _recent_holds(state: CounterState, now_verified_ms: int) -> Iterable[Hold]:
+    since = now_verified_ms - LATE_MS
+    needed = state.open_holds.keys() | state.pending_fatigue.keys()
+    for hold in state.holds_by_id.values():
+        if hold.id in needed or state.expires_at(hold) > since:
+            yield hold
 
 
-def _hold(
-    hold: Hold, state: CounterState, zones: Mapping[str | None, int]
-) -> list[object]:
+def _hold_row(
+    hold: Hold, state: CounterState, zone_numbers: Mapping[str | None, int]
+) -> Row:
     stamp = hold.stamp
-    flags = (hold.released, hold.closed, hold.acted, hold.late, hold.id in state.slots)
+    fatigue_pending = hold.id in state.pending_fatigue
+    flags = (hold.released, hold.closed, hold.reacted, hold.late, fatigue_pending)
     return [
         *hold.id,
-        state.thing_numbers[hold.thing],
+        state.cap_subject_numbers[hold.cap_subject],
         hold.surface,
         hold.subject,
         state.owners.index(hold.owner),
         hold.ttl_ms,
-        [*stamp[:4], zones[stamp.zone]],
+        [*stamp[:4], zone_numbers[stamp.zone]],
         hold.level,
         hold.evidence,
         [int(flag) for flag in flags],
     ]
 
 
-def _take_hold(state: CounterState, row: list[object]) -> None:
-    (
-        position,
-        slot,
-        thing,
-        surface,
-        subject,
-        owner,
-        ttl,
-        stamp,
-        level,
-        evidence,
-        flags,
-    ) = row
-    *when, zone = (_int(part) for part in _list(stamp))
+def _restore_hold(state: CounterState, row: Row) -> None:
+    position, slot, number, surface, subject, owner, ttl_ms, *more = row
+    stamp_row, level, evidence, flags = more
+    segment, offset, day, verified_day, zone = map(_int, _list(stamp_row))
     hold = Hold(
         (_int(position), _int(slot)),
-        state.things[_int(thing)],
+        state.cap_subjects[_int(number)],
         surface=str(surface),
         subject=str(subject),
         owner=state.owners[_int(owner)],
-        ttl_ms=_int(ttl),
-        stamp=Stamp(when[0], when[1], when[2], when[3], state.zones[zone]),
+        ttl_ms=_int(ttl_ms),
+        stamp=Stamp(segment, offset, day, verified_day, state.zones[zone]),
     )
-    hold.level, hold.evidence = _int(level), _int(evidence)
-    hold.released, hold.closed, hold.acted, hold.late, waits = map(bool, _list(flags))
-    state.take(hold, waits=waits)
+    hold.level = _int(level)
+    hold.evidence = _int(evidence)
+    released, closed, reacted, late, fatigue_pending = map(bool, _list(flags))
+    hold.released, hold.closed = released, closed
+    hold.reacted, hold.late = reacted, late
+    state.restore(hold, fatigue_pending=fatigue_pending)
 
 
-def _feedback(feedback: UserBlocks) -> dict[str, object]:
+def _user_blocks_document(user_blocks: UserBlocks) -> dict[str, object]:
     return {
-        "mutes": [[key, _block(block)] for key, block in feedback.mutes.items()],
-        "final": [[key, _block(block)] for key, block in feedback.final.items()],
+        "mutes": [[key, _block(block)] for key, block in user_blocks.mutes.items()],
+        "final": [[key, _block(block)] for key, block in user_blocks.final.items()],
         "ladders": [
-            [key, one.times, _block(one.block)] for key, one in feedback.ladders.items()
+            [key, ladder.dismissals, _block(ladder.block)]
+            for key, ladder in user_blocks.ladders.items()
         ],
     }
 
 
-def _take_feedback(
-    feedback: UserBlocks, document: Mapping[str, list[list[list[object]]]]
+def _restore_user_blocks(
+    user_blocks: UserBlocks, document: Mapping[str, list[list[list[object]]]]
 ) -> None:
     for key, block in document["mutes"]:
-        feedback.mutes[_key(key)] = _block_of(block)
+        user_blocks.mutes[_key(key)] = _block_of(block)
     for key, block in document["final"]:
-        feedback.final[_key(key)] = _block_of(block)
-    for key, times, block in document["ladders"]:
-        feedback.ladders[_key(key)] = Ladder(_int(times), _block_of(block))
+        user_blocks.final[_key(key)] = _block_of(block)
+    for key, dismissals, block in document["ladders"]:
+        user_blocks.ladders[_key(key)] = Ladder(_int(dismissals), _block_of(block))
 
 
 def _block(block: Block) -> list[object]:
@@ -205,59 +224,79 @@ def _block(block: Block) -> list[object]:
 
 
 def _block_of(row: list[object]) -> Block:
-    segment, offset, length, code = row
-    return Block(
-        _int(segment), _int(offset), None if length is None else _int(length), str(code)
-    )
+    segment, offset, length, reason_code = row
+    length_ms = None if length is None else _int(length)
+    return Block(_int(segment), _int(offset), length_ms, str(reason_code))
 
 
 class Columns:
-    """The numbers of all series, one after another: whole ones of entries, others of fatigue."""
+    """The numbers of all key counters, one after another.
 
-    def __init__(self, whole: bytes = b"", others: bytes = b"") -> None:
-        self.whole, self.others = array("q", whole), array("d", others)
+    `integers` holds the counted events, `floats` the fatigue.
+    """
+
+    def __init__(self, integers: bytes = b"", floats: bytes = b"") -> None:
+        self.integers = array("q", integers)
+        self.floats = array("d", floats)
 
     def pack(self) -> bytes:
-        """Both in one text."""
-        return (
-            len(self.whole).to_bytes(8, "big")
-            + self.whole.tobytes()
-            + self.others.tobytes()
-        )
+        """Return both columns as bytes, after the number of integers."""
+        count = len(self.integers).to_bytes(8, "big")
+        return count + self.integers.tobytes() + self.floats.tobytes()
 
     @classmethod
     def unpack(cls, content: memoryview) -> Columns:
-        """What `pack` made."""
-        end = 8 + 8 * int.from_bytes(content[:8], "big")
-        return cls(bytes(content[8:end]), bytes(content[end:]))
+        """Return the columns that `pack` stored."""
+        floats_start = 8 + 8 * int.from_bytes(content[:8], "big")
+        return cls(bytes(content[8:floats_start]), bytes(content[floats_start:]))
 
 
-def _track(
-    track: RuleCounters, zones: Mapping[str | None, int], columns: Columns, now_ms: int
-) -> Row:
-    rows: Row = []
-    for key, series in track.series.items():
-        start, worn = len(columns.whole), len(columns.others)
-        for entry in track.lasting(series, now_ms):
-            columns.whole.extend((*entry[:4], zones[entry.zone]))
-        if series.wear is not None:
-            columns.others.extend(series.wear.facts())
-        lengths = [len(columns.whole) - start, len(columns.others) - worn]
-        if any(lengths) or series.total:
-            rows.append([key, series.total, series.first, start, worn, *lengths])
+def _counter_rows(
+    counters: RuleCounters,
+    zone_numbers: Mapping[str | None, int],
+    columns: Columns,
+    now_ms: int,
+) -> list[Row]:
+    """Append the numbers of one rule to `columns`; return a row for each key."""
+    rows: list[Row] = []
+    for key, key_counter in counters.by_key.items():
+        integers_start, floats_start = len(columns.integers), len(columns.floats)
+        for entry in counters.entries_in_reach(key_counter, now_ms):
+            columns.integers.extend((*entry[:4], zone_numbers[entry.zone]))
+        if key_counter.fatigue is not None:
+            columns.floats.extend(key_counter.fatigue.to_numbers())
+        integer_count = len(columns.integers) - integers_start
+        float_count = len(columns.floats) - floats_start
+        if integer_count or float_count or key_counter.total:
+            rows.append(
+                [
+                    key,
+                    key_counter.total,
+                    key_counter.first_at,
+                    integers_start,
+                    floats_start,
+                    integer_count,
+                    float_count,
+                ]
+            )
     return rows
 
 
-def _take_track(
-    track: RuleCounters, rows: list[Row], columns: Columns, zones: list[str | None]
+def _restore_counters(
+    counters: RuleCounters, rows: list[Row], columns: Columns, zones: list[str | None]
 ) -> None:
-    for key, total, first, start, worn, count, wears in rows:
-        series = track.of(_key(key))
-        series.total, series.first = _int(total), None if first is None else _int(first)
-        if series.wear is not None:
-            series.wear.take(columns.others[_int(worn) : _int(worn) + _int(wears)])
-        if count:
-            series.unread = Packed(columns.whole, _int(start), _int(count), zones)
+    for key, total, first_at, *numbers in rows:
+        integers_start, floats_start, integer_count, float_count = map(_int, numbers)
+        key_counter = counters.counter_to_change(_key(key))
+        key_counter.total = _int(total)
+        key_counter.first_at = None if first_at is None else _int(first_at)
+        if key_counter.fatigue is not None:
+            floats_end = floats_start + float_count
+            key_counter.fatigue.restore(columns.floats[floats_start:floats_end])
+        if integer_count:
+            key_counter.packed_entries = Packed(
+                columns.integers, integers_start, integer_count, zones
+            )
 
 
 def _key(value: object) -> tuple[str, ...]:

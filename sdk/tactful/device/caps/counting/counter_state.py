@@ -1,4 +1,4 @@
-"""What the vault says about shows: a fold over its records, and the tracks of the rules in use."""
+"""State of all frequency caps: a projection of the vault's records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tactful.device.caps.counting.reservations import (
 )
 from tactful.device.caps.counting.rule_counters import (
     CapKeys,
-    Counted,
+    KeyDefinition,
     RuleCounters,
     RuleInstant,
 )
@@ -33,441 +33,508 @@ from tactful.device.caps.rules.model import (
 from tactful.device.caps.rules.subject import CapSubject, Key, keys_of
 from tactful.device.caps.timeline.segments import FULL, VERIFIED, Segment, Timeline
 
-Plan = tuple[tuple[RuleCounters, tuple[Key, ...]], ...]
-Asked = tuple[
-    tuple[Key, ...] | None, ...
-]  # the keys for each of `keyed`; None: it says nothing
+# The rules that match a subject, each with the keys it counts by.
+MatchingRules = tuple[tuple[RuleCounters, tuple[Key, ...]], ...]
+# The keys for each rule group; None where the rules of the group do not match.
+KeysByGroup = tuple[tuple[Key, ...] | None, ...]
+# An item, a surface and the profile of the person.
+Occasion = tuple[CapSubject, str, str]
 
-
-MOST_KEPT = 200_000  # things whose keys are at hand
+MAX_CACHED_OCCASIONS = 200_000
 
 
 class RuleGroup(NamedTuple):
-    """Rules that count by the same keys of the same things on one clock, and their places."""
+    """Rules that match the same items and count by the same keys on one timeline."""
 
-    tracks: tuple[RuleCounters, ...]
-    places: tuple[int, ...]  # of each among all rules
-    holds: dict[Key, list[Hold]]  # that may still weigh for one of the rules
-    touched: set[Key]
-    known: set[Key]  # anything was ever counted of them
-    seen: int  # the level from which on a hold weighs for none
+    counters: tuple[RuleCounters, ...]
+    rule_numbers: tuple[int, ...]  # the position of each rule among all rules
+    holds: dict[Key, list[Hold]]  # holds that may still count for one of the rules
+    changed_keys: set[Key]  # changed since decisions were cached
+    counted_keys: set[Key]  # at least one event was counted
+    impression_level: int  # from this level on a hold counts as an impression instead
 
 
 class FatigueRules(NamedTuple):
-    """The parts of a plan that a show adds to: rules that count it, and fatigue."""
+    """The matching rules that an impression changes: by its weight, or by fatigue."""
 
-    counted: Plan
-    worn: Plan
+    counted: MatchingRules
+    decaying: MatchingRules
 
 
 class CounterState:
-    """All that caps know at one position of the vault."""
+    """All that frequency caps know at one position of the vault."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.keyed, self._group = _keyed(rules)
-        self.tracks = _in_order(self.keyed)
-        self._firsts = [one.tracks[0] for one in self.keyed]
+        self.groups, self._group_numbers = _grouped(rules)
+        self.rule_counters = _in_rule_order(self.groups)
+        self._first_counters = [group.counters[0] for group in self.groups]
         self.timeline = Timeline()
         self.position = 0
-        self.things: list[CapSubject] = []
-        self.thing_numbers: dict[CapSubject, int] = {}
+        self.cap_subjects: list[CapSubject] = []
+        self.cap_subject_numbers: dict[CapSubject, int] = {}
         self.zones: list[str | None] = []
         self.owners: list[Owner] = []
-        self.open: dict[HoldId, Hold] = {}  # neither released nor closed
-        self.shows: dict[HoldId, Hold] = {}
-        self.recover: Callable[[HoldId], Hold | None] = (
-            _nothing  # of shows not kept at hand
-        )
-        self.slots: dict[HoldId, Hold] = {}  # not yet over, as far as fatigue knows
-        self.next_end = self.next_slot = (
-            math.inf
-        )  # before, no open hold is over, and no slot
+        self.open_holds: dict[HoldId, Hold] = {}  # neither released nor closed
+        self.holds_by_id: dict[HoldId, Hold] = {}  # also closed ones
+        # Reads a hold that is too old for `holds_by_id` from the records.
+        self.load_hold: Callable[[HoldId], Hold | None] = _no_hold
+        # Holds that add fatigue if they end without a reaction.
+        self.pending_fatigue: dict[HoldId, Hold] = {}
+        # No open hold expires, and no pending fatigue is due, before these times.
+        self.next_expiry_ms: float = math.inf
+        self.next_fatigue_ms: float = math.inf
         self.opportunities: dict[tuple[str, Key], int] = {}
+        # (session gap, timeline): start and last activity of the newest session.
         self.activity: dict[tuple[int, int], tuple[int, int]] = {}
-        self.feedback = UserBlocks()
-        self.waiting: dict[
-            tuple[str, str], int
-        ] = {}  # (subject, item): canonical ms, full
+        self.user_blocks = UserBlocks()
+        # (subject, item): since when it is eligible without a place, on `FULL`.
+        self.waiting_since: dict[tuple[str, str], int] = {}
         self.losses: list[tuple[int, int, str]] = []
-        self.reserved = False  # something was, since verdicts were found
-        self.unwritten: list[
-            tuple[Hold, Outcome, Stamp]
-        ] = []  # ended here, not yet written down
-        self.timeline_known = False  # it was read beforehand, corrections included
-        self.stale = False  # an anchor moved the past: fold again from the start
-        self.paces = any(track.paces for track in self.tracks)
-        self._wears = any(isinstance(rule.window, Decay) for rule in rules.rules)
-        self._gaps = {
-            r.window.gap_ms for r in rules.rules if isinstance(r.window, Session)
+        self.holds_added = False  # since decisions were cached
+        # Holds that this process closed and that have no `close` record yet.
+        self.unwritten_closes: list[tuple[Hold, Outcome, Stamp]] = []
+        # True while the timeline was already read in full, corrections included.
+        self.timeline_is_final = False
+        # True if a correction moved the past, so that everything must be counted again.
+        self.stale = False
+        self.has_every_nth = any(
+            counters.is_every_nth for counters in self.rule_counters
+        )
+        self._has_decay = any(counters.is_decay for counters in self.rule_counters)
+        self._session_gaps_ms = {
+            rule.window.gap_ms
+            for rule in rules.rules
+            if isinstance(rule.window, Session)
         }
-        self._asked: dict[tuple[CapSubject, str, str], Asked] = {}
-        self._plans: dict[tuple[CapSubject, str, str], Plan] = {}
-        self._wearing: dict[tuple[CapSubject, str, str], FatigueRules] = {}
-        self._fresh: list[Hold] = []  # not yet among the holds of their rules
+        self._keys_cache: dict[Occasion, KeysByGroup] = {}
+        self._matching_cache: dict[Occasion, MatchingRules] = {}
+        self._fatigue_cache: dict[Occasion, FatigueRules] = {}
+        self._unindexed_holds: list[Hold] = []
 
-    def plan(self, thing: CapSubject, surface: str, subject: str) -> Plan:
-        """The rules that speak of `thing` on `surface`, each with the keys it counts by."""
-        wanted = (thing, surface, subject)
-        plan = self._plans.get(wanted)
-        if plan is None:
-            asked = self.asked(thing, surface, subject)
-            pairs = zip(
-                self.tracks, [asked[number] for number in self._group], strict=True
+    def matching_rules(
+        self, cap_subject: CapSubject, surface: str, subject: str
+    ) -> MatchingRules:
+        """Return the rules that match, each with the keys it counts by."""
+        occasion = (cap_subject, surface, subject)
+        matching = self._matching_cache.get(occasion)
+        if matching is None:
+            keys_by_group = self.keys_by_group(cap_subject, surface, subject)
+            keys_by_rule = [keys_by_group[number] for number in self._group_numbers]
+            matching = tuple(
+                (counters, keys)
+                for counters, keys in zip(self.rule_counters, keys_by_rule, strict=True)
+                if keys is not None
             )
-            plan = tuple((track, keys) for track, keys in pairs if keys is not None)
-            self._plans[wanted] = plan
-        return plan
+            self._matching_cache[occasion] = matching
+        return matching
 
-    def asked(self, thing: CapSubject, surface: str, subject: str) -> Asked:
-        """The keys of `thing` on `surface` for each of `keyed`; None where no rule speaks of it."""
-        wanted = (thing, surface, subject)
-        asked = self._asked.get(wanted)
-        if asked is None:
-            if len(self._asked) > MOST_KEPT:
-                for table in (self._asked, self._plans, self._wearing):
-                    table.clear()
-            known: dict[Counted, tuple[Key, ...]] = {}
-            asked = self._asked[wanted] = tuple(
+    def keys_by_group(
+        self, cap_subject: CapSubject, surface: str, subject: str
+    ) -> KeysByGroup:
+        """Return the keys of an item for each rule group; None where it does not match.
+
+        `subject` is the profile of the person.
+        """
+        occasion = (cap_subject, surface, subject)
+        keys_by_group = self._keys_cache.get(occasion)
+        if keys_by_group is None:
+            if len(self._keys_cache) > MAX_CACHED_OCCASIONS:
+                self._clear_caches()
+            # Groups often differ only in timeline or match, so they share keys.
+            computed: dict[KeyDefinition, tuple[Key, ...]] = {}
+            keys_by_group = tuple(
                 [
-                    None
-                    if track.rule.match and not track.rule.matches(thing, surface)
-                    else known.get(track.counts_by) or self._keys(track, wanted, known)
-                    for track in self._firsts
+                    self._group_keys(counters, occasion, computed)
+                    for counters in self._first_counters
                 ]
             )
-        return asked
+            self._keys_cache[occasion] = keys_by_group
+        return keys_by_group
 
-    def _shown(self, hold: Hold) -> FatigueRules:
-        wanted = (hold.thing, hold.surface, hold.subject)
-        parts = self._wearing.get(wanted)
-        if parts is None:
-            plan = self.plan(*wanted)
-            counted = [one for one in plan if _counts_shows(one[0].rule)]
-            worn = [one for one in plan if isinstance(one[0].rule.window, Decay)]
-            parts = self._wearing[wanted] = FatigueRules(tuple(counted), tuple(worn))
-        return parts
+    def _clear_caches(self) -> None:
+        self._keys_cache.clear()
+        self._matching_cache.clear()
+        self._fatigue_cache.clear()
 
     @staticmethod
-    def _keys(
-        track: RuleCounters,
-        of: tuple[CapSubject, str, str],
-        known: dict[Counted, tuple[Key, ...]],
-    ) -> tuple[Key, ...]:
-        """The keys of a thing on a surface for a subject; those of the rules before are `known`."""
-        (thing, surface, subject), rule = of, track.rule
-        whose = () if rule.partition == "device" else (subject,)
-        keys = known[track.counts_by] = keys_of(thing, surface, rule.key, whose)
+    def _group_keys(
+        counters: RuleCounters,
+        occasion: Occasion,
+        computed: dict[KeyDefinition, tuple[Key, ...]],
+    ) -> tuple[Key, ...] | None:
+        """Return the keys of a group, given those of the groups before it."""
+        cap_subject, surface, subject = occasion
+        rule = counters.rule
+        if rule.match and not rule.matches(cap_subject, surface):
+            return None
+        keys = computed.get(counters.key_definition)
+        if keys is None:
+            prefix = () if rule.partition == "device" else (subject,)
+            keys = keys_of(cap_subject, surface, rule.key, prefix)
+            computed[counters.key_definition] = keys
         return keys
 
-    def learn(self, thing: CapSubject) -> None:
-        """Number a thing that was just written down."""
-        self.thing_numbers[thing] = len(self.things)
-        self.things.append(thing)
+    def _fatigue_rules(self, hold: Hold) -> FatigueRules:
+        occasion = (hold.cap_subject, hold.surface, hold.subject)
+        fatigue_rules = self._fatigue_cache.get(occasion)
+        if fatigue_rules is None:
+            matching = self.matching_rules(*occasion)
+            counted = [pair for pair in matching if _counts_impressions(pair[0].rule)]
+            decaying = [pair for pair in matching if pair[0].is_decay]
+            fatigue_rules = FatigueRules(tuple(counted), tuple(decaying))
+            self._fatigue_cache[occasion] = fatigue_rules
+        return fatigue_rules
 
-    def expires(self, hold: Hold) -> int:
-        """When `hold` ends, on the verified timeline."""
-        return (
-            self.timeline.segments[hold.stamp.segment].base[VERIFIED]
-            + hold.stamp.offset
-            + hold.ttl_ms
-        )
+    def intern(self, cap_subject: CapSubject) -> None:
+        """Give the next number to a subject that was just recorded."""
+        self.cap_subject_numbers[cap_subject] = len(self.cap_subjects)
+        self.cap_subjects.append(cap_subject)
 
-    def hold(self, hold: Hold) -> None:
-        """Take up an open hold; `attach` counts it."""
-        self.open[hold.id] = self.shows[hold.id] = hold
-        self.waiting.pop((hold.subject, hold.thing.item), None)
-        self._fresh.append(hold)
-        if self._wears:
-            self.slots[hold.id] = hold
-        self._expect(hold)
+    def expires_at(self, hold: Hold) -> int:
+        """Return the canonical time at which `hold` expires, on `VERIFIED`."""
+        return self.canonical_ms(hold.stamp, VERIFIED) + hold.ttl_ms
 
-    def show(self, name: HoldId) -> Hold | None:
-        """The show called `name`; one that is not at hand is looked up in the records."""
-        hold = self.shows.get(name)
+    def add_hold(self, hold: Hold) -> None:
+        """Add an open hold; it counts once `index` is called."""
+        self.open_holds[hold.id] = self.holds_by_id[hold.id] = hold
+        self.waiting_since.pop((hold.subject, hold.cap_subject.item), None)
+        self._unindexed_holds.append(hold)
+        if self._has_decay:
+            self.pending_fatigue[hold.id] = hold
+        self._expect_expiry(hold)
+
+    def find_hold(self, hold_id: HoldId) -> Hold | None:
+        """Return the hold with `hold_id`; an old one is read from the records."""
+        hold = self.holds_by_id.get(hold_id)
         if hold is None:
-            hold = self.recover(name)
+            hold = self.load_hold(hold_id)
             if hold is not None:
-                self.shows[name] = hold
+                self.holds_by_id[hold_id] = hold
         return hold
 
-    def wait(self, subject: str, items: Iterable[str], stamp: tuple[int, int]) -> None:
-        """Note that `items` could have been shown from `stamp` on, and got no slot."""
-        at = self.timeline.segments[stamp[0]].base[FULL] + stamp[1]
+    def add_waiting(
+        self, subject: str, items: Iterable[str], place: tuple[int, int]
+    ) -> None:
+        """Note that `items` were eligible at `place` (segment, offset), not shown."""
+        segment, offset = place
+        at = self.timeline.segments[segment].base[FULL] + offset
         for item in items:
-            self.waiting.setdefault((subject, item), at)
+            self.waiting_since.setdefault((subject, item), at)
 
-    def take(self, hold: Hold, *, waits: bool) -> None:
-        """Take up a hold of a checkpoint; its shows are counted already, its slot may `wait`."""
-        self.shows[hold.id] = hold
+    def restore(self, hold: Hold, *, fatigue_pending: bool) -> None:
+        """Add a hold of a checkpoint; its impressions are counted already."""
+        self.holds_by_id[hold.id] = hold
         if not hold.closed:
-            self.open[hold.id] = hold
-            self._fresh.append(hold)
-        if waits:
-            self.slots[hold.id] = hold
-        self._expect(hold)
+            self.open_holds[hold.id] = hold
+            self._unindexed_holds.append(hold)
+        if fatigue_pending:
+            self.pending_fatigue[hold.id] = hold
+        self._expect_expiry(hold)
 
-    def _expect(self, hold: Hold) -> None:
-        end = self.expires(hold)
-        self.next_end, self.next_slot = (
-            min(self.next_end, end),
-            min(self.next_slot, end),
-        )
+    def _expect_expiry(self, hold: Hold) -> None:
+        expiry_ms = self.expires_at(hold)
+        self.next_expiry_ms = min(self.next_expiry_ms, expiry_ms)
+        self.next_fatigue_ms = min(self.next_fatigue_ms, expiry_ms)
 
-    def attach(self) -> None:
-        """Count what is still held for every key it concerns; most holds of the past are over."""
-        fresh, self._fresh = self._fresh, []
-        self.reserved = self.reserved or bool(fresh)
-        for hold in fresh:
-            if not hold.closed:
-                hold.attached = True
-                for keyed, keys in self._concerns(hold):
-                    keyed.touched.update(keys)
-                    for key in keys if hold.level < keyed.seen else ():
-                        keyed.holds.setdefault(key, []).append(hold)
+    def index(self) -> None:
+        """List new open holds under all their keys, so that they count.
 
-    def _concerns(self, hold: Hold) -> Iterator[tuple[RuleGroup, tuple[Key, ...]]]:
-        asked = self.asked(hold.thing, hold.surface, hold.subject)
-        return (
-            (one, keys) for one, keys in zip(self.keyed, asked, strict=True) if keys
-        )
+        This is deferred because most holds in the records are closed by later records.
+        """
+        new_holds, self._unindexed_holds = self._unindexed_holds, []
+        self.holds_added = self.holds_added or bool(new_holds)
+        for hold in new_holds:
+            if hold.closed:
+                continue
+            hold.indexed = True
+            for group, keys in self._matching_groups(hold):
+                group.changed_keys.update(keys)
+                if hold.level < group.impression_level:
+                    for key in keys:
+                        group.holds.setdefault(key, []).append(hold)
 
-    def rename(self, hold: Hold, name: HoldId) -> None:
-        """Give a hold the position of its record once that is known."""
-        for table in (self.open, self.shows, self.slots):
-            if table.pop(hold.id, None) is not None:
-                table[name] = hold
-        hold.id = name
+    def _matching_groups(
+        self, hold: Hold
+    ) -> Iterator[tuple[RuleGroup, tuple[Key, ...]]]:
+        keys_by_group = self.keys_by_group(hold.cap_subject, hold.surface, hold.subject)
+        for group, keys in zip(self.groups, keys_by_group, strict=True):
+            if keys:
+                yield group, keys
 
-    def end(self, hold: Hold) -> None:
+    def rename(self, hold: Hold, hold_id: HoldId) -> None:
+        """Change the id of `hold`, once the position of its record is known."""
+        for holds in (self.open_holds, self.holds_by_id, self.pending_fatigue):
+            if holds.pop(hold.id, None) is not None:
+                holds[hold_id] = hold
+        hold.id = hold_id
+
+    def _end_hold(self, hold: Hold) -> None:
         """Stop counting the hold itself."""
-        self.open.pop(hold.id, None)
+        self.open_holds.pop(hold.id, None)
         hold.closed = True
-        if hold.attached:
-            for keyed, keys in self._concerns(hold):
-                keyed.touched.update(keys)
-                if hold.level < keyed.seen:
-                    _let_go(keyed, keys, hold)
+        if hold.indexed:
+            for group, keys in self._matching_groups(hold):
+                group.changed_keys.update(keys)
+                if hold.level < group.impression_level:
+                    _remove_hold(group, keys, hold)
 
     def raise_level(self, hold: Hold, level: int, stamp: Stamp) -> None:
-        """One show counts once: where a rule's evidence is reached for the first time."""
-        before, hold.level, hold.seen = hold.level, max(hold.level, level), stamp
-        if (
-            hold.attached
-        ):  # it may no longer be held for a rule, even where it does not count
-            for keyed, keys in self._concerns(hold):
-                keyed.touched.update(keys)
-                if before < keyed.seen <= hold.level and not hold.closed:
-                    _let_go(keyed, keys, hold)
-        counted, worn = self._shown(hold)
-        for track, keys in worn:
-            for key in keys:
-                self._wear_of_show(track, key, before, hold, stamp)
-        for track, keys in counted:
-            rule = track.rule
-            if before < rule.min_level <= hold.level:
-                at = self.at(stamp, track.timeline)
-                for key in keys:
-                    track.count(
-                        key, stamp, at, rule.weights.impression, hold.thing.rank
-                    )
-        if before < 2 and hold.id not in self.slots:
-            self._ignored(hold, stamp)
+        """Raise the evidence of `hold` to `level` and count its impression.
 
-    def tally(
+        An impression counts once for each rule: when it first reaches the evidence that
+        the rule requires.
+        """
+        level_before = hold.level
+        hold.level = max(level_before, level)
+        hold.shown_at = stamp
+        if hold.indexed:
+            self._update_index(hold, level_before)
+        counted, decaying = self._fatigue_rules(hold)
+        if level_before == 0:
+            self._add_impression_fatigue(decaying, hold, stamp)
+        for counters, keys in counted:
+            rule = counters.rule
+            if level_before < rule.min_level <= hold.level:
+                at = self.canonical_ms(stamp, counters.timeline)
+                weight = rule.weights.impression
+                for key in keys:
+                    counters.add_event(key, stamp, at, weight, hold.cap_subject.rank)
+        if level_before < 2 and hold.id not in self.pending_fatigue:
+            self._add_ignored_fatigue(hold, stamp)
+
+    def _update_index(self, hold: Hold, level_before: int) -> None:
+        """Remove `hold` from groups for which it now counts as an impression.
+
+        Its keys change in any case, even where the impression does not count.
+        """
+        for group, keys in self._matching_groups(hold):
+            group.changed_keys.update(keys)
+            if level_before < group.impression_level <= hold.level and not hold.closed:
+                _remove_hold(group, keys, hold)
+
+    def add_total(
         self,
-        thing: CapSubject,
+        cap_subject: CapSubject,
         surface: str,
         subject: str,
         level: int,
         stamp: Stamp,
-        shows: int,
+        impressions: int,
     ) -> None:
-        """Count old shows that were folded into one number."""
-        for track, keys in self.plan(thing, surface, subject):
-            rule, at = track.rule, self.at(stamp, track.timeline)
+        """Count a daily total of old impressions."""
+        matching = self.matching_rules(cap_subject, surface, subject)
+        for counters, keys in matching:
+            rule = counters.rule
+            at = self.canonical_ms(stamp, counters.timeline)
             for key in keys:
-                wear = track.of(key).wear
-                if wear is not None:
-                    wear.add(at, (W_MAX if level > 1 else SHOWN) * shows)
-                elif _counts_shows(rule) and level >= rule.min_level:
-                    track.count(
-                        key, stamp, at, rule.weights.impression * shows, thing.rank
-                    )
+                fatigue = counters.counter_to_change(key).fatigue
+                if fatigue is not None:
+                    fatigue.add(at, (W_MAX if level > 1 else SHOWN) * impressions)
+                elif _counts_impressions(rule) and level >= rule.min_level:
+                    weight = rule.weights.impression * impressions
+                    counters.add_event(key, stamp, at, weight, cap_subject.rank)
 
-    def _wear_of_show(
-        self, track: RuleCounters, key: Key, before: int, hold: Hold, stamp: Stamp
+    def _add_impression_fatigue(
+        self, decaying: MatchingRules, hold: Hold, stamp: Stamp
     ) -> None:
-        wear = track.of(key).wear
-        if wear is None or before:
-            return
-        wear.add(
-            self.at(stamp, track.timeline), W_MAX if hold.level == PRESUMED else SHOWN
-        )
+        weight = W_MAX if hold.level == PRESUMED else SHOWN
+        for counters, keys in decaying:
+            at = self.canonical_ms(stamp, counters.timeline)
+            for key in keys:
+                fatigue = counters.counter_to_change(key).fatigue
+                if fatigue is not None:
+                    fatigue.add(at, weight)
 
-    def react(
-        self, thing: CapSubject, surface: str, subject: str, kind: str, stamp: Stamp
+    def add_reaction(
+        self,
+        cap_subject: CapSubject,
+        surface: str,
+        subject: str,
+        kind: str,
+        stamp: Stamp,
     ) -> None:
         """Count a reaction where rules give it weight."""
-        for track, keys in self.plan(thing, surface, subject):
-            weight = track.rule.weights.reactions.get(kind, 0)
+        matching = self.matching_rules(cap_subject, surface, subject)
+        for counters, keys in matching:
+            weight = counters.rule.weights.reactions.get(kind, 0)
+            at = self.canonical_ms(stamp, counters.timeline)
             for key in keys:
                 if weight:
-                    at = self.at(stamp, track.timeline)
-                    track.count(key, stamp, at, weight, thing.rank)
-                wear = (
-                    track.of(key).wear if isinstance(track.rule.window, Decay) else None
-                )
-                if wear is not None and kind in REACTIONS:
-                    wear.add(self.at(stamp, track.timeline), REACTIONS[kind])
+                    counters.add_event(key, stamp, at, weight, cap_subject.rank)
+                if not counters.is_decay:
+                    continue
+                fatigue = counters.counter_to_change(key).fatigue
+                if fatigue is not None and kind in REACTIONS:
+                    fatigue.add(at, REACTIONS[kind])
 
-    def at(self, stamp: Stamp, timeline: int) -> int:
-        """Canonical time of `stamp`."""
+    def canonical_ms(self, stamp: Stamp, timeline: int) -> int:
+        """Return the canonical time of `stamp` on `timeline`."""
         return self.timeline.segments[stamp.segment].base[timeline] + stamp.offset
 
-    def offer(self, rule_id: str, key: Key) -> None:
+    def add_opportunity(self, rule_id: str, key: Key) -> None:
         """Count one opportunity of an every-nth rule."""
-        self.opportunities[rule_id, key] = self.opportunities.get((rule_id, key), 0) + 1
+        count = self.opportunities.get((rule_id, key), 0)
+        self.opportunities[rule_id, key] = count + 1
 
-    def active(self, stamp: Stamp) -> None:
-        """Someone was there: sessions go on, or begin."""
-        for gap in self._gaps:
+    def add_activity(self, stamp: Stamp) -> None:
+        """Note activity of the person: it continues a session or starts a new one."""
+        for gap_ms in self._session_gaps_ms:
             for timeline in (FULL, VERIFIED):
-                at = self.at(stamp, timeline)
-                start, last = self.activity.get((gap, timeline), (at, at))
-                if at - last >= gap:
+                at = self.canonical_ms(stamp, timeline)
+                start, last = self.activity.get((gap_ms, timeline), (at, at))
+                if at - last >= gap_ms:
                     start = at
-                    self._begin_session(gap, timeline, at)
-                self.activity[gap, timeline] = (start, max(last, at))
+                    self._start_session(gap_ms, timeline, at)
+                self.activity[gap_ms, timeline] = (start, max(last, at))
 
-    def new_session(self, stamp: Stamp) -> None:
-        """Every session begins anew here."""
-        for gap in self._gaps:
+    def start_sessions(self, stamp: Stamp) -> None:
+        """Start a new session for every gap and timeline."""
+        for gap_ms in self._session_gaps_ms:
             for timeline in (FULL, VERIFIED):
-                at = self.at(stamp, timeline)
-                self.activity[gap, timeline] = (at, at)
-                self._begin_session(gap, timeline, at)
+                at = self.canonical_ms(stamp, timeline)
+                self.activity[gap_ms, timeline] = (at, at)
+                self._start_session(gap_ms, timeline, at)
 
-    def _begin_session(self, gap: int, timeline: int, start: int) -> None:
-        for track in self.tracks:
-            if track.timeline == timeline and track.rule.window == Session(gap):
-                track.begin_session(start)
+    def _start_session(self, gap_ms: int, timeline: int, start: int) -> None:
+        window = Session(gap_ms)
+        for counters in self.rule_counters:
+            if counters.timeline == timeline and counters.rule.window == window:
+                counters.start_session(start)
 
-    def close_slots(self, now_verified: int) -> None:
-        """Fatigue of shows whose slot ended by `now_verified` without any action."""
-        if now_verified < self.next_slot:
+    def add_due_fatigue(self, now_verified_ms: int) -> None:
+        """Add the fatigue of impressions that ended without a reaction by now."""
+        if now_verified_ms < self.next_fatigue_ms:
             return
-        ends = [(self.expires(hold), hold) for hold in self.slots.values()]
-        for end, hold in ends:
-            if end <= now_verified:
-                self._close_slot(hold)
-        self.next_slot = min(
-            (end for end, _ in ends if end > now_verified), default=math.inf
-        )
+        expiries = [
+            (self.expires_at(hold), hold) for hold in self.pending_fatigue.values()
+        ]
+        for expiry_ms, hold in expiries:
+            if expiry_ms <= now_verified_ms:
+                self._end_pending_fatigue(hold)
+        later = (expiry for expiry, _ in expiries if expiry > now_verified_ms)
+        self.next_fatigue_ms = min(later, default=math.inf)
 
-    def _close_slot(self, hold: Hold) -> None:
-        if self.slots.pop(hold.id, None) is not None:
-            self._ignored(hold, hold.stamp, hold.ttl_ms)
+    def _end_pending_fatigue(self, hold: Hold) -> None:
+        if self.pending_fatigue.pop(hold.id, None) is not None:
+            self._add_ignored_fatigue(hold, hold.stamp, hold.ttl_ms)
 
-    def _ignored(self, hold: Hold, stamp: Stamp, later_ms: int = 0) -> None:
-        if hold.acted or hold.level not in (2, 3):
+    def _add_ignored_fatigue(self, hold: Hold, stamp: Stamp, later_ms: int = 0) -> None:
+        """Add the fatigue of a viewable or attended impression without a reaction."""
+        if hold.reacted or hold.level not in (2, 3):
             return
-        for track, keys in self._shown(hold).worn:
+        for counters, keys in self._fatigue_rules(hold).decaying:
+            at = self.canonical_ms(stamp, counters.timeline) + later_ms
             for key in keys:
-                wear = track.of(key).wear
-                if wear is not None:
-                    wear.add(self.at(stamp, track.timeline) + later_ms, IGNORED)
+                fatigue = counters.counter_to_change(key).fatigue
+                if fatigue is not None:
+                    fatigue.add(at, IGNORED)
 
-    def overdue(self, now_verified: int) -> list[Hold]:
-        """Open holds whose time is over; they are to be closed."""
-        if now_verified < self.next_end:
+    def expired_holds(self, now_verified_ms: int) -> list[Hold]:
+        """Return the open holds that have expired and must be closed."""
+        if now_verified_ms < self.next_expiry_ms:
             return []
-        ends = [(self.expires(hold), hold) for hold in self.open.values()]
-        self.next_end = min((end for end, _ in ends), default=math.inf)
-        return [hold for end, hold in ends if end <= now_verified]
+        expiries = [(self.expires_at(hold), hold) for hold in self.open_holds.values()]
+        self.next_expiry_ms = min((expiry for expiry, _ in expiries), default=math.inf)
+        return [hold for expiry, hold in expiries if expiry <= now_verified_ms]
 
-    def now(
+    def instant(
         self,
-        reading_ms: int,
+        now_ms: int,
         timeline: int,
         zone: str | None,
         segments: tuple[Segment, ...],
     ) -> RuleInstant:
-        """The moment of decision at canonical time `reading_ms`."""
-        starts = {
-            gap: start if reading_ms - last < gap else reading_ms
-            for (gap, of), (start, last) in self.activity.items()
-            if of == timeline
+        """Return the moment of decision at canonical time `now_ms`."""
+        session_starts = {
+            gap_ms: start if now_ms - last < gap_ms else now_ms
+            for (gap_ms, of_timeline), (start, last) in self.activity.items()
+            if of_timeline == timeline
         }
-        return RuleInstant(segments, timeline, reading_ms, zone, starts)
+        return RuleInstant(segments, timeline, now_ms, zone, session_starts)
 
     def close(self, hold: Hold, outcome: str, day: int, verified_day: int) -> None:
-        """End `hold`; a presumed one was seen, for all we know, at its expiry on `day`."""
+        """Close `hold` with an outcome.
+
+        A presumed hold counts as an impression at its expiry, on local date `day`.
+        """
         if outcome == "released":
             hold.released = True
-            self.slots.pop(hold.id, None)
+            self.pending_fatigue.pop(hold.id, None)
         else:
-            self._close_slot(hold)
+            self._end_pending_fatigue(hold)
         if outcome == "presumed" and not hold.released and hold.level < PRESUMED:
-            offset = hold.stamp.offset + hold.ttl_ms
-            stamp = hold.stamp._replace(
-                offset=offset, day=day, verified_day=verified_day
+            expiry = hold.stamp._replace(
+                offset=hold.stamp.offset + hold.ttl_ms,
+                day=day,
+                verified_day=verified_day,
             )
-            self.raise_level(hold, PRESUMED, stamp)
-        self.end(hold)
+            self.raise_level(hold, PRESUMED, expiry)
+        self._end_hold(hold)
 
 
-def _keyed(rules: Rules) -> tuple[tuple[RuleGroup, ...], list[int]]:
-    """The tracks of `rules`, those together that count by the same keys; and where each rule is."""
-    shared: dict[object, CapKeys] = {}
-    tracks: dict[object, list[tuple[RuleCounters, int]]] = {}
-    names: list[object] = []
-    for place, rule in enumerate(rules.rules):
-        match = tuple(
-            sorted((name, tuple(sorted(v))) for name, v in rule.match.items())
-        )
-        name = (rule.key, rule.partition, rules.timeline(rule), match)
-        track = RuleCounters(
-            rule, rules.timeline(rule), shared.setdefault(name, CapKeys())
-        )
-        tracks.setdefault(name, []).append((track, place))
-        names.append(name)
-    found = tuple(
-        RuleGroup(
-            tuple(track for track, _ in pairs),
-            tuple(place for _, place in pairs),
-            shared[name].holds,
-            shared[name].touched,
-            shared[name].known,
-            max(_seen(track) for track, _ in pairs),
-        )
-        for name, pairs in tracks.items()
+def _grouped(rules: Rules) -> tuple[tuple[RuleGroup, ...], list[int]]:
+    """Return the rule groups of `rules`, and the group number of each rule."""
+    keys_by_name: dict[object, CapKeys] = {}
+    members: dict[object, list[tuple[RuleCounters, int]]] = {}
+    group_names: list[object] = []
+    for rule_number, rule in enumerate(rules.rules):
+        timeline = rules.timeline(rule)
+        name = (rule.key, rule.partition, timeline, _comparable_match(rule))
+        keys = keys_by_name.setdefault(name, CapKeys())
+        counters = RuleCounters(rule, timeline, keys)
+        members.setdefault(name, []).append((counters, rule_number))
+        group_names.append(name)
+    groups = tuple(_group(pairs, keys_by_name[name]) for name, pairs in members.items())
+    numbers = {name: number for number, name in enumerate(members)}
+    return groups, [numbers[name] for name in group_names]
+
+
+def _comparable_match(rule: Rule) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    items = [(name, tuple(sorted(values))) for name, values in rule.match.items()]
+    return tuple(sorted(items))
+
+
+def _group(pairs: list[tuple[RuleCounters, int]], keys: CapKeys) -> RuleGroup:
+    return RuleGroup(
+        counters=tuple(counters for counters, _ in pairs),
+        rule_numbers=tuple(number for _, number in pairs),
+        holds=keys.holds,
+        changed_keys=keys.changed,
+        counted_keys=keys.counted,
+        impression_level=max(_impression_level(counters) for counters, _ in pairs),
     )
-    numbers = {name: number for number, name in enumerate(tracks)}
-    return found, [numbers[name] for name in names]
 
 
-def _seen(track: RuleCounters) -> int:
-    """The level of a hold that no longer weighs; for wear each weighs until it ends."""
-    return PRESUMED + 1 if track.decays else track.rule.min_level
+def _impression_level(counters: RuleCounters) -> int:
+    """Return the level from which on a hold counts as an impression instead.
+
+    Under a decay rule each hold counts until it ends.
+    """
+    return PRESUMED + 1 if counters.is_decay else counters.rule.min_level
 
 
-def _let_go(keyed: RuleGroup, keys: Iterable[Key], hold: Hold) -> None:
+def _remove_hold(group: RuleGroup, keys: Iterable[Key], hold: Hold) -> None:
     for key in keys:
-        left = [one for one in keyed.holds.pop(key, ()) if one is not hold]
-        if left:
-            keyed.holds[key] = left
+        holds = group.holds.pop(key, ())
+        remaining = [other for other in holds if other is not hold]
+        if remaining:
+            group.holds[key] = remaining
 
 
-def _in_order(keyed: Iterable[RuleGroup]) -> list[RuleCounters]:
-    """All tracks in the order of their rules."""
-    pairs = [pair for one in keyed for pair in zip(one.places, one.tracks, strict=True)]
-    return [track for _, track in sorted(pairs, key=lambda pair: pair[0])]
+def _in_rule_order(groups: Iterable[RuleGroup]) -> list[RuleCounters]:
+    """Return the counters of all groups in the order of their rules."""
+    by_number: dict[int, RuleCounters] = {}
+    for group in groups:
+        by_number.update(zip(group.rule_numbers, group.counters, strict=True))
+    return [by_number[number] for number in sorted(by_number)]
 
 
-def _nothing(_: HoldId) -> None:
+def _no_hold(_: HoldId) -> None:
     return None
 
 
-def _counts_shows(rule: Rule) -> bool:
-    return rule.weights.impression > 0 and not isinstance(rule.window, Decay | EveryNth)
+def _counts_impressions(rule: Rule) -> bool:
+    if isinstance(rule.window, Decay | EveryNth):
+        return False
+    return rule.weights.impression > 0

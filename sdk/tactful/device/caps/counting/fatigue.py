@@ -1,4 +1,4 @@
-"""Fatigue: each show wears a little, time heals, a dismissal hurts, a click helps."""
+"""Fatigue: it rises with each impression and dismissal and halves over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tactful.device.caps.rules.model import W_MAX
 
 MS_PER_DAY = 86_400_000
 SHOWN = 1.0
-IGNORED = W_MAX - SHOWN  # added when a viewable show closes without any action
+IGNORED = W_MAX - SHOWN  # added when a viewable impression ends without any reaction
 REACTIONS: Mapping[str, float] = MappingProxyType({"dismiss": 3.0, "click": -1.0})
 HALF_LIFE_MS: Mapping[str, int] = MappingProxyType(
     {
@@ -22,95 +22,120 @@ HALF_LIFE_MS: Mapping[str, int] = MappingProxyType(
         "brand": 30 * MS_PER_DAY,
     }
 )
-TAIL = 16  # events kept apart per key, so that a late one finds its place; older ones are summed
+# The number of events kept one by one for each key, so that a late event can be
+# inserted in its order. Older events are only kept as a sum.
+TAIL = 16
 Form = Literal["exponential", "linear", "inverse", "quadratic"]
+WeightedEvent = tuple[int, float]  # canonical time in milliseconds, weight
 
 
 class Wear:
-    """The fatigue of one key: its value after the last event, and the last events one by one."""
+    """Fatigue of one key: its value after the last event, and the last events.
 
-    __slots__ = ("_base", "_half_life", "_since", "_value", "_value_since", "events")
+    The value never falls below 0. Because of that, events do not commute: a late event
+    needs the events after it to be added again.
+    """
+
+    __slots__ = ("_base", "_base_ms", "_half_life_ms", "_value", "_value_ms", "events")
 
     def __init__(self, half_life_ms: float) -> None:
-        self._half_life = half_life_ms
-        self._base, self._since = 0.0, -math.inf  # after what is long past
-        self._value, self._value_since = 0.0, -math.inf  # after all events
-        self.events: list[tuple[int, float]] = []
+        self._half_life_ms = half_life_ms
+        # The value at `_base_ms`, after the events that are no longer in `events`.
+        self._base, self._base_ms = 0.0, -math.inf
+        # The value at `_value_ms`, after all events.
+        self._value, self._value_ms = 0.0, -math.inf
+        self.events: list[WeightedEvent] = []
 
-    def add(self, at: int, weight: float) -> None:
-        """Count `weight` at canonical time `at`; O(1) unless it is late."""
-        if at > self._value_since or (self.events and (at, weight) >= self.events[-1]):
-            self.events.append((at, weight))
-            self._value, self._value_since = self._after(
-                self._value, self._value_since, at, weight
-            )
+    def add(self, at_ms: int, weight: float) -> None:
+        """Add `weight` at canonical time `at_ms`; O(1) unless the event is late."""
+        if self._is_newest(at_ms, weight):
+            self.events.append((at_ms, weight))
+            self._value = self._value_after(self._value, self._value_ms, at_ms, weight)
+            self._value_ms = at_ms
         else:
-            if at < self._since:  # long past: only what is left of it
-                at, weight = int(self._since), self._decayed(weight, at, self._since)
-            insort(self.events, (at, weight))
-            self._value, self._value_since = self._folded(self.events)
+            self._insert_late(at_ms, weight)
         if len(self.events) > TAIL:
-            at, weight = self.events.pop(0)
-            last = max(at, self._since)
-            self._base, self._since = self._after(self._base, self._since, last, weight)
+            self._move_oldest_to_base()
 
-    def at(self, now: int) -> float:
-        """F at canonical time `now`; 0 is fresh."""
-        if now >= self._value_since:
-            return self._decayed(self._value, self._value_since, now)
-        return self._decayed(
-            *self._folded([event for event in self.events if event[0] <= now]), now
-        )
+    def _is_newest(self, at_ms: int, weight: float) -> bool:
+        if at_ms > self._value_ms:
+            return True
+        return bool(self.events) and (at_ms, weight) >= self.events[-1]
 
-    def facts(self) -> list[float]:
-        """What there is to keep of it, as numbers; `take` reads them back."""
-        ends = (self._base, self._since, self._value, self._value_since)
-        return [*ends, *(number for event in self.events for number in event)]
+    def _insert_late(self, at_ms: int, weight: float) -> None:
+        if at_ms < self._base_ms:
+            # Older than all listed events: add only what is left of it at `_base_ms`.
+            weight = self._decayed(weight, at_ms, self._base_ms)
+            at_ms = int(self._base_ms)
+        insort(self.events, (at_ms, weight))
+        self._value, self._value_ms = self._sum(self.events)
 
-    def take(self, facts: Sequence[float]) -> None:
-        """Become what `facts` tell."""
-        self._base, self._since, self._value, self._value_since, *events = facts
-        self.events = [
-            (int(at), w) for at, w in zip(events[::2], events[1::2], strict=True)
-        ]
+    def _move_oldest_to_base(self) -> None:
+        event_ms, weight = self.events.pop(0)
+        base_ms = max(event_ms, self._base_ms)
+        self._base = self._value_after(self._base, self._base_ms, base_ms, weight)
+        self._base_ms = base_ms
 
-    def _folded(self, events: Iterable[tuple[int, float]]) -> tuple[float, float]:
-        value, since = self._base, self._since
-        for at, weight in events:
-            value, since = self._after(value, since, at, weight)
-        return value, since
+    def at(self, now_ms: int) -> float:
+        """Return the fatigue at canonical time `now_ms`; 0 means no fatigue."""
+        if now_ms >= self._value_ms:
+            return self._decayed(self._value, self._value_ms, now_ms)
+        past_events = [event for event in self.events if event[0] <= now_ms]
+        value, value_ms = self._sum(past_events)
+        return self._decayed(value, value_ms, now_ms)
 
-    def _after(
-        self, value: float, since: float, at: float, weight: float
-    ) -> tuple[float, float]:
-        return max(0.0, self._decayed(value, since, at) + weight), at
+    def to_numbers(self) -> list[float]:
+        """Return all that a checkpoint stores of it; `restore` reads it back."""
+        numbers = [self._base, self._base_ms, self._value, self._value_ms]
+        for at_ms, weight in self.events:
+            numbers += [at_ms, weight]
+        return numbers
 
-    def _decayed(self, value: float, since: float, now: float) -> float:
-        if value == 0.0 or now <= since:
+    def restore(self, numbers: Sequence[float]) -> None:
+        """Set the state that `to_numbers` returned."""
+        self._base, self._base_ms, self._value, self._value_ms, *events = numbers
+        pairs = zip(events[::2], events[1::2], strict=True)
+        self.events = [(int(at_ms), weight) for at_ms, weight in pairs]
+
+    def _sum(self, events: Iterable[WeightedEvent]) -> tuple[float, float]:
+        """Return the value after the base and `events`, and the time of the last."""
+        value, value_ms = self._base, self._base_ms
+        for at_ms, weight in events:
+            value = self._value_after(value, value_ms, at_ms, weight)
+            value_ms = at_ms
+        return value, value_ms
+
+    def _value_after(
+        self, value: float, value_ms: float, at_ms: float, weight: float
+    ) -> float:
+        return max(0.0, self._decayed(value, value_ms, at_ms) + weight)
+
+    def _decayed(self, value: float, value_ms: float, now_ms: float) -> float:
+        if value == 0.0 or now_ms <= value_ms:
             return value
-        return float(value * 2.0 ** (-(now - since) / self._half_life))
+        return float(value * 2.0 ** (-(now_ms - value_ms) / self._half_life_ms))
 
-    def wait_ms(self, now: int, room: float) -> int:
-        """How long until F is at most `room`; 0 if it is now."""
-        value = self.at(now)
-        if value <= room:
+    def wait_ms(self, now_ms: int, threshold: float) -> int:
+        """Return the milliseconds until the fatigue is at most `threshold`, or 0."""
+        value = self.at(now_ms)
+        if value <= threshold:
             return 0
-        return math.ceil(self._half_life * math.log2(value / room))
+        return math.ceil(self._half_life_ms * math.log2(value / threshold))
 
 
 def soften(
     score: float,
-    wear: float,
+    fatigue: float,
     *,
     beta: float = 1.0,
     least: float = 0.1,
     form: Form = "exponential",
 ) -> float:
-    """A non-negative score after fatigue `wear`: never more, never below `least` of itself."""
-    shapes: dict[Form, float] = {
-        "exponential": 2.0 ** (-beta * wear),
-        "linear": 1.0 - beta * wear,
-        "inverse": 1.0 / (1.0 + beta * wear),
-        "quadratic": 1.0 - beta * wear * wear,
+    """Return a score >= 0 reduced by `fatigue`, at least `least` times itself."""
+    factors: dict[Form, float] = {
+        "exponential": 2.0 ** (-beta * fatigue),
+        "linear": 1.0 - beta * fatigue,
+        "inverse": 1.0 / (1.0 + beta * fatigue),
+        "quadratic": 1.0 - beta * fatigue * fatigue,
     }
-    return score * min(1.0, max(least, shapes[form]))
+    return score * min(1.0, max(least, factors[form]))

@@ -1,4 +1,4 @@
-"""Held rights to show: who holds them, until when, and what became of them."""
+"""Reservations: which process holds one, until when, and how it ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from tactful.device.caps.rules.subject import CapSubject
 
 Outcome = Literal["dropped", "presumed", "released"]
-# What vaults hold instead of the words. Append only, as the codes of events are.
+# Vaults store these codes, so that only new ones may be added.
 OUTCOME_CODES: Mapping[Outcome, int] = {"dropped": 0, "presumed": 1, "released": 2}
 OUTCOMES: Mapping[int, Outcome] = {code: word for word, code in OUTCOME_CODES.items()}
 HoldId = tuple[int, int]  # position of the decision in the vault, slot
@@ -20,7 +20,7 @@ HoldId = tuple[int, int]  # position of the decision in the vault, slot
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """One process, told apart from a later one with the same number."""
+    """One process; `started` distinguishes it from a later one with the same `pid`."""
 
     boot_id: str | None
     pid: int
@@ -28,37 +28,35 @@ class Owner:
 
 
 class Processes(Protocol):
-    """Who runs on this device."""
+    """The processes that run on this device."""
 
     def me(self, boot_id: str | None) -> Owner:
-        """The calling process."""
+        """Return the calling process."""
 
     def alive(self, owner: Owner, boot_id: str | None) -> bool:
-        """Whether `owner` still runs; False if that cannot be told."""
+        """Return True if `owner` still runs; False if that is unknown."""
 
 
 class SystemProcesses:
     """The processes of this device, as Linux and Android list them."""
 
     def me(self, boot_id: str | None) -> Owner:
-        """The calling process; its number is asked anew each time, because a fork changes it."""
+        """Return the calling process; the pid is read each time: a fork changes it."""
         pid = os.getpid()
-        return Owner(boot_id, pid, _mine(pid) or 0)
+        return Owner(boot_id, pid, _own_start_ticks(pid) or 0)
 
     def alive(self, owner: Owner, boot_id: str | None) -> bool:
-        """Whether the same process still runs in the same boot."""
+        """Return True if the same process still runs in the same boot."""
         if owner.pid == os.getpid():
             return owner == self.me(boot_id)
-        started = _started(owner.pid)
-        return (
-            owner.boot_id == boot_id
-            and started is not None
-            and started == owner.started
-        )
+        started = _start_ticks(owner.pid)
+        if owner.boot_id != boot_id or started is None:
+            return False
+        return started == owner.started
 
 
 class Stamp(NamedTuple):
-    """When something was: its moment, and the local dates it was recorded under."""
+    """The time of one event: its moment, and the local dates recorded with it."""
 
     segment: int
     offset: int
@@ -68,30 +66,30 @@ class Stamp(NamedTuple):
 
 
 class Hold:
-    """One show from its reservation on; only the fold of the vault changes it."""
+    """One reservation and the impression made of it; only vault records change it."""
 
     __slots__ = (
-        "acted",
-        "attached",
+        "cap_subject",
         "closed",
         "evidence",
         "id",
+        "indexed",
         "late",
         "level",
         "owner",
+        "reacted",
         "released",
-        "seen",
+        "shown_at",
         "stamp",
         "subject",
         "surface",
-        "thing",
         "ttl_ms",
     )
 
     def __init__(
         self,
         hold_id: HoldId,
-        thing: CapSubject,
+        cap_subject: CapSubject,
         *,
         surface: str,
         subject: str,
@@ -99,48 +97,53 @@ class Hold:
         ttl_ms: int,
         stamp: Stamp,
     ) -> None:
-        self.id, self.thing, self.surface, self.subject = (
-            hold_id,
-            thing,
-            surface,
-            subject,
-        )
-        self.owner, self.ttl_ms, self.stamp = owner, ttl_ms, stamp
+        self.id = hold_id
+        self.cap_subject = cap_subject
+        self.surface = surface
+        self.subject = subject  # the profile of the person
+        self.owner = owner
+        self.ttl_ms = ttl_ms
+        self.stamp = stamp
         self.level = 0  # 0 not seen, 1 rendered, 2 viewable, 3 attended, 4 presumed
-        self.evidence = 0  # the same, but only what the app told
-        self.released = self.closed = self.acted = self.late = False
-        self.seen: Stamp | None = None  # when it was last told or presumed to be seen
-        self.attached = (
-            False  # it stands among the holds of every rule that it concerns
-        )
+        self.evidence = 0  # the highest level that the app reported
+        self.released = self.closed = self.reacted = self.late = False
+        # The last time at which it was reported or presumed to be seen.
+        self.shown_at: Stamp | None = None
+        self.indexed = False  # it is listed in `RuleGroup.holds` of each matching rule
 
     @property
-    def name(self) -> str:
+    def reservation_id(self) -> str:
         """The reservation id as the app sees it."""
         return f"{self.id[0]}.{self.id[1]}"
 
 
-def hold_id(name: str) -> HoldId | None:
-    """The hold that a reservation id names, None if it is no such id."""
-    position, dot, slot = name.partition(".")
-    if dot and position.isdecimal() and slot.isdecimal() and len(name) < 40:
+def hold_id(reservation_id: str) -> HoldId | None:
+    """Return the hold id that `reservation_id` names, None if it is not valid."""
+    position, dot, slot = reservation_id.partition(".")
+    is_pair = dot and position.isdecimal() and slot.isdecimal()
+    if is_pair and len(reservation_id) < 40:
         return int(position), int(slot)
     return None
 
 
 @cache
-def _mine(pid: int) -> int | None:
-    """When the calling process started; a fork forgets it."""
-    return _started(pid)
+def _own_start_ticks(pid: int) -> int | None:
+    """Return the start time of the calling process; a fork clears the cache."""
+    return _start_ticks(pid)
 
 
-os.register_at_fork(after_in_child=_mine.cache_clear)
+os.register_at_fork(after_in_child=_own_start_ticks.cache_clear)
 
 
-def _started(pid: int) -> int | None:
-    """Start time in ticks since boot (proc(5), field 22), None if there is no such process."""
+def _start_ticks(pid: int) -> int | None:
+    """Return the start time of `pid` in ticks since boot, None if it does not run.
+
+    It is field 22 in proc(5). The second field, a name, may contain spaces and
+    brackets.
+    """
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-        return int(status.rpartition(")")[2].split()[19])
+        fields_after_name = status.rpartition(")")[2].split()
+        return int(fields_after_name[19])
     except (OSError, ValueError, IndexError):
         return None

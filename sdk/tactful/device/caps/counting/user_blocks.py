@@ -1,4 +1,4 @@
-"""What the person said about being shown things: dismissals, hides, reports, conversions."""
+"""Blocks that the person caused: dismissals, hides, reports and conversions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ SCOPES = ("item", "family", "campaign", "category", "brand", "surface")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stretch without shows, from a moment on: `length_ms` None lasts until undone."""
+    """A period without impressions that starts at one moment.
+
+    `length_ms` None means that it lasts until the person undoes it.
+    """
 
     segment: int
     offset: int
@@ -29,118 +32,136 @@ class Block:
 class Ladder:
     """Dismissals in a row without a click, and the cool-down after the last one."""
 
-    times: int
+    dismissals: int
     block: Block
 
 
-def cool_down_ms(times: int) -> int:
-    """The pause after the `times`th dismissal in a row: 48 h, then double, at most 90 days."""
-    return min(FIRST_COOL_DOWN_MS << min(times - 1, 30), LONGEST_COOL_DOWN_MS)
+def cool_down_ms(dismissals: int) -> int:
+    """Return the pause after the last of `dismissals` in a row.
+
+    It is 48 hours after the first and doubles with each one, up to 90 days.
+    """
+    # The shift is bounded, so that a long row does not make a huge number first.
+    doublings = min(dismissals - 1, 30)
+    return min(FIRST_COOL_DOWN_MS << doublings, LONGEST_COOL_DOWN_MS)
 
 
 class UserBlocks:
-    """Blocks by what they concern; only the fold of the vault changes it."""
+    """All blocks, by what they apply to; only vault records change them."""
 
     def __init__(self) -> None:
         self.mutes: dict[Key, Block] = {}  # (subject, scope, value)
         self.ladders: dict[Key, Ladder] = {}  # (subject, item)
         self.final: dict[Key, Block] = {}  # (subject, item): reported or converted
 
-    def take(
+    def add_reaction(
         self,
         kind: str,
-        thing: CapSubject,
+        cap_subject: CapSubject,
         subject: str,
         place: tuple[int, int],
         scope: str,
         surface: str,
     ) -> None:
-        """Count one reaction to `thing` at `place` (segment, offset)."""
-        item = (subject, thing.item)
-        if kind == "dismiss":
-            self._dismiss(item, place)
-        elif kind == "click":
-            self._reset(item)
-        elif kind == "report":
-            self.final[item] = Block(*place, None, "REPORTED")
-        elif kind == "convert" and not thing.replenishable:
-            self.final.setdefault(item, Block(*place, None, "CONVERTED"))
-        elif kind == "hide":
-            for value in thing.values(scope, surface):
-                self.mute(
-                    (subject, scope, value), Block(*place, MUTE_MS, "NOT_INTERESTED")
-                )
+        """Add the block that a reaction to `cap_subject` causes, if any.
 
-    def add(self, unstored: UserBlocks) -> None:
-        """Let blocks hold that are not in the vault yet; adding them again changes nothing."""
+        `subject` is the profile that reacted; `place` is a segment and an offset.
+        """
+        item_key = (subject, cap_subject.item)
+        if kind == "dismiss":
+            self._dismiss(item_key, place)
+        elif kind == "click":
+            self._reset_dismissals(item_key)
+        elif kind == "report":
+            self.final[item_key] = Block(*place, None, "REPORTED")
+        elif kind == "convert" and not cap_subject.replenishable:
+            self.final.setdefault(item_key, Block(*place, None, "CONVERTED"))
+        elif kind == "hide":
+            block = Block(*place, MUTE_MS, "NOT_INTERESTED")
+            for value in cap_subject.values(scope, surface):
+                self.mute((subject, scope, value), block)
+
+    def merge(self, unstored: UserBlocks) -> None:
+        """Add blocks that are not in the vault yet; merging twice changes nothing."""
         self.mutes |= unstored.mutes
         self.ladders |= unstored.ladders
         self.final |= unstored.final
 
-    def mute(self, what: Key, block: Block) -> None:
-        """Show nothing of `what` (subject, scope, value) for the time of `block`."""
-        self.mutes[what] = block
+    def mute(self, mute_key: Key, block: Block) -> None:
+        """Show nothing of `mute_key` (subject, scope, value) while `block` lasts."""
+        self.mutes[mute_key] = block
 
     def muted(self, subject: str) -> list[tuple[str, str]]:
-        """Every (scope, value) that `subject` hid or muted and did not take back."""
-        return [(scope, value) for who, scope, value in self.mutes if who == subject]
-
-    def unmute(self, what: Key) -> None:
-        """Take a mute back."""
-        self.mutes.pop(what, None)
-
-    def lasting(self) -> list[list[object]]:
-        """Mutes and reports as rows of records that mute anew; reported is muted for good."""
-        reported: dict[Key, Block] = {
-            (who, "item", item): block
-            for (who, item), block in self.final.items()
-            if block.reason_code == "REPORTED"
-        }
+        """Return every (scope, value) that `subject` hid or muted and did not undo."""
         return [
-            [*what, True, block.segment, block.offset, block.length_ms]
-            for what, block in {**self.mutes, **reported}.items()
+            (scope, value)
+            for muted_by, scope, value in self.mutes
+            if muted_by == subject
         ]
 
-    def _dismiss(self, item: Key, place: tuple[int, int]) -> None:
-        ladder = self.ladders.get(item)
-        times = ladder.times + 1 if ladder else 1
-        block = Block(*place, cool_down_ms(times), "DISMISSED")
-        self.ladders[item] = Ladder(times, block)
+    def unmute(self, mute_key: Key) -> None:
+        """Undo a mute."""
+        self.mutes.pop(mute_key, None)
 
-    def _reset(self, item: Key) -> None:
-        ladder = self.ladders.get(item)
+    def to_mute_rows(self) -> list[list[object]]:
+        """Return mutes and reports as fields of `mute` records that restore them.
+
+        A reported item is muted without an end.
+        """
+        reported: dict[Key, Block] = {
+            (subject, "item", item): block
+            for (subject, item), block in self.final.items()
+            if block.reason_code == "REPORTED"
+        }
+        blocks = {**self.mutes, **reported}
+        return [
+            [*mute_key, True, block.segment, block.offset, block.length_ms]
+            for mute_key, block in blocks.items()
+        ]
+
+    def _dismiss(self, item_key: Key, place: tuple[int, int]) -> None:
+        ladder = self.ladders.get(item_key)
+        dismissals = ladder.dismissals + 1 if ladder else 1
+        block = Block(*place, cool_down_ms(dismissals), "DISMISSED")
+        self.ladders[item_key] = Ladder(dismissals, block)
+
+    def _reset_dismissals(self, item_key: Key) -> None:
+        ladder = self.ladders.get(item_key)
         if ladder is not None:
-            self.ladders[item] = replace(ladder, times=0)
+            self.ladders[item_key] = replace(ladder, dismissals=0)
 
-    def blocks(self, thing: CapSubject, surface: str, subject: str) -> Iterator[Block]:
-        """Every block that concerns `thing` on `surface`, whether or not it is over."""
-        item = (subject, thing.item)
-        if item in self.final:
-            yield self.final[item]
-        if item in self.ladders:
-            yield self.ladders[item].block
+    def blocks(
+        self, cap_subject: CapSubject, surface: str, subject: str
+    ) -> Iterator[Block]:
+        """Yield every block of `cap_subject` on `surface`, even if it has ended."""
+        item_key = (subject, cap_subject.item)
+        if item_key in self.final:
+            yield self.final[item_key]
+        if item_key in self.ladders:
+            yield self.ladders[item_key].block
         if not self.mutes:
             return
         for scope in SCOPES:
-            for value in thing.values(scope, surface):
+            for value in cap_subject.values(scope, surface):
                 if (subject, scope, value) in self.mutes:
                     yield self.mutes[subject, scope, value]
 
     def clear(self) -> None:
-        """Forget every block."""
+        """Remove every block."""
         self.mutes, self.ladders, self.final = {}, {}, {}
 
     @property
-    def silent(self) -> bool:
-        """Whether nothing was ever blocked, so that nothing need be looked up."""
+    def is_empty(self) -> bool:
+        """True if nothing was ever blocked, so that no look-up is needed."""
         return not (self.mutes or self.ladders or self.final)
 
 
-At = Callable[[int, int], int]  # (segment, offset) to canonical time
+CanonicalTime = Callable[[int, int], int]  # (segment, offset) to canonical time
 
 
-def wait_ms(block: Block, now_ms: int, at: At) -> int | None:
-    """How long `block` still lasts: 0 if it is over, None if it never ends by itself."""
+def wait_ms(block: Block, now_ms: int, canonical_time: CanonicalTime) -> int | None:
+    """Return the milliseconds until `block` ends: 0 if it has ended, None if never."""
     if block.length_ms is None:
         return None
-    return max(0, at(block.segment, block.offset) + block.length_ms - now_ms)
+    end_ms = canonical_time(block.segment, block.offset) + block.length_ms
+    return max(0, end_ms - now_ms)

@@ -1,1 +1,1 @@
-"""Decisions of frequency caps: what may be shown, and why not."""
+"""Decisions of frequency caps: grants, denials and their explanations."""

@@ -1,8 +1,9 @@
-"""Which of many things may be shown now: verdicts in a table, found anew where they may differ.
+"""Cache of decisions for many candidates, evaluated again only where they may change.
 
-One verdict belongs to one key of all rules that count by it: the first of them that refuses. For
-given facts time only frees, so a verdict that grants holds until a fact touches its key, and one
-that refuses until something leaves its window.
+One cached decision belongs to one key of one rule group: it is the first rule of the
+group that denies the key. With the same records, time can only make a rule allow more.
+So a decision that allows is valid until a record changes its key, and one that denies
+is valid until an event leaves the window.
 """
 
 from __future__ import annotations
@@ -19,227 +20,259 @@ from tactful.device.caps.counting.counter_state import CounterState, RuleGroup
 from tactful.device.caps.counting.rule_counters import Setting
 from tactful.device.caps.deciding.explain_denial import RuleDenial
 from tactful.device.caps.deciding.remaining import ALL_FIT
-from tactful.device.caps.deciding.rule_evaluator import NONE, RuleEvaluator
+from tactful.device.caps.deciding.rule_evaluator import NO_RULE, RuleEvaluator
 from tactful.device.caps.rules.subject import CLASSES, CapSubject, Key
 
-Labels = NDArray[np.int32]
-NO_CELL = 0  # fills rows that are shorter than the table is wide; it refuses nothing
+EntryNumbers = NDArray[np.int32]
+NO_ENTRY = 0  # fills rows of items with fewer keys; its decision allows everything
 RANKS = len(CLASSES)
-MOST_ROWS = 500_000
+MAX_ROWS = 500_000
+# The items of one profile on one surface: their attributes and table rows.
+ItemRows = dict[str, tuple[CapSubject, int]]
 
 
 class CacheKey(NamedTuple):
-    """What one verdict is about; surfaces that interrupt have verdicts of their own."""
+    """Rule group and key of one cached decision."""
 
-    keyed: RuleGroup
+    group: RuleGroup
     key: Key
 
 
 class CachedDecision(NamedTuple):
-    """The place of the first rule without room, by class, and when that may end by itself."""
+    """First denying rule for each class, and how long that is valid."""
 
-    first: Sequence[int]
+    first_rules: Sequence[int]
     until: float
     timeline: int
 
 
 class DecisionCache:
-    """Verdicts over one state: which cells concern a thing, and what each of them says now."""
+    """Cached decisions over one state.
+
+    Each row of the table lists, for one item, the numbers of the cached decisions on
+    its keys. Interruptive surfaces have decisions of their own.
+    """
 
     def __init__(self, state: CounterState) -> None:
         self.state = state
-        self._cells: list[CacheKey] = []  # the first has number 1
+        self._cache_keys: list[CacheKey] = []  # the first one has number 1
+        # By rule group and interruptive surface: the decision number of each key.
         self._numbers: defaultdict[tuple[int, bool], dict[Key, int]] = defaultdict(dict)
-        self._rows: dict[tuple[str, str, bool], dict[str, tuple[CapSubject, int]]] = {}
-        self._used = 0  # rows of the table
+        # By surface, profile and interruptive surface.
+        self._item_rows: dict[tuple[str, str, bool], ItemRows] = {}
+        self._row_count = 0
         self._table = np.zeros((64, 8), dtype=np.int32)
-        self._ranks = np.zeros(64, dtype=np.int8)
-        self._first = np.full((RANKS, 64), NONE, dtype=np.int32)
+        self._ranks = np.zeros(64, dtype=np.int8)  # class of the item of each row
+        # The decisions, by number.
+        self._first_rules = np.full((RANKS, 64), NO_RULE, dtype=np.int32)
         self._until = np.full(64, math.inf)
         self._timelines = np.zeros(64, dtype=np.int8)
-        self._stale = np.ones(
-            64, dtype=bool
-        )  # verdicts to be found before they are used
+        self._stale = np.ones(64, dtype=bool)
+        # By rule group: the settings and the number of losses that decisions assume.
         self._settings: dict[int, tuple[tuple[Setting, ...], int]] = {}
-        self._explained: dict[int, dict[int, RuleDenial]] = {}  # cell, then class
+        # By decision number and class.
+        self._explanations: dict[int, dict[int, RuleDenial]] = {}
 
-    def refusals(
-        self, things: Sequence[CapSubject], judge: RuleEvaluator
+    def denials(
+        self, cap_subjects: Sequence[CapSubject], evaluator: RuleEvaluator
     ) -> Iterator[RuleDenial | None]:
-        """For each thing the first reason against it, rules that pace apart; None if there is none.
+        """Yield the first reason against each item or None, ignoring every-nth rules.
 
-        Reasons are found one by one, so that what was reserved meanwhile is counted.
+        The caller may add holds between two items; the next item takes them into
+        account.
         """
-        here = judge.here
-        known = self._rows.setdefault(
-            (here.surface, here.subject, here.interruptive), {}
-        )
-        rows = np.array(
-            [self._row(thing, known, judge) for thing in things], dtype=np.int64
-        )
-        cells = self._table[rows]
-        self._refresh(cells, judge)
-        first = self._first[self._ranks[rows].astype(np.intp)[:, None], cells]
-        worst = np.arange(len(rows)), first.argmin(axis=1)
-        numbers = np.where(first[worst] < NONE, cells[worst], NO_CELL)
-        for thing, number in zip(things, numbers.tolist(), strict=True):
-            refusal = (
-                None
-                if judge.calm and thing.item
-                else next(judge.before_rules(thing), None)
-            )
-            yield refusal or self._reason(thing, number, judge)
+        context = evaluator.context
+        name = (context.surface, context.subject, context.interruptive)
+        item_rows = self._item_rows.setdefault(name, {})
+        row_list = [self._row(item, item_rows, evaluator) for item in cap_subjects]
+        rows = np.array(row_list, dtype=np.int64)
+        entries = self._table[rows]
+        self._refresh(entries, evaluator)
+        denying = self._denying_entries(rows, entries)
+        for cap_subject, number in zip(cap_subjects, denying, strict=True):
+            denial = evaluator.first_denial_before_rules(cap_subject)
+            yield denial or self._rule_denial(cap_subject, number, evaluator)
 
-    def _reason(
-        self, thing: CapSubject, number: int, judge: RuleEvaluator
+    def _denying_entries(
+        self, rows: NDArray[np.int64], entries: EntryNumbers
+    ) -> list[int]:
+        """Return for each row the number of the first denying decision, or NO_ENTRY."""
+        ranks = self._ranks[rows].astype(np.intp)[:, None]
+        first_rules = self._first_rules[ranks, entries]
+        first = np.arange(len(rows)), first_rules.argmin(axis=1)
+        is_denied = first_rules[first] < NO_RULE
+        numbers: list[int] = np.where(is_denied, entries[first], NO_ENTRY).tolist()
+        return numbers
+
+    def _rule_denial(
+        self, cap_subject: CapSubject, number: int, evaluator: RuleEvaluator
     ) -> RuleDenial | None:
-        """The first rule against `thing`: `number`, or one before it by what was reserved since."""
-        if self.state.reserved:
-            return judge.rule_refusal(thing, since=number == NO_CELL)
-        return None if number == NO_CELL else self._explain(number, thing.rank, judge)
+        """Return the denial by decision `number`, or by holds added since then."""
+        if self.state.holds_added:
+            was_allowed = number == NO_ENTRY
+            return evaluator.first_rule_denial(cap_subject, changed_only=was_allowed)
+        if number == NO_ENTRY:
+            return None
+        return self._explanation(number, cap_subject.rank, evaluator)
 
     @property
     def full(self) -> bool:
-        """Whether it has grown so large that a new one is better."""
-        return self._used > MOST_ROWS
+        """True if the cache is so large that it should be replaced."""
+        return self._row_count > MAX_ROWS
 
-    def _explain(
-        self, number: int, rank: int, judge: RuleEvaluator
+    def _explanation(
+        self, number: int, rank: int, evaluator: RuleEvaluator
     ) -> RuleDenial | None:
-        known = self._explained.get(number, {}).get(rank)
-        if known is not None:
-            return known
-        cell = self._cells[number - 1]
-        track = cell.keyed.tracks[
-            cell.keyed.places.index(int(self._first[rank, number]))
-        ]
-        refusal = judge.explain(track, cell.key, rank)
-        if judge.holds_still(track.rule):
-            self._explained.setdefault(number, {})[rank] = refusal
-        return refusal
+        cached_denial = self._explanations.get(number, {}).get(rank)
+        if cached_denial is not None:
+            return cached_denial
+        group, key = self._cache_keys[number - 1]
+        rule_number = int(self._first_rules[rank, number])
+        counters = group.counters[group.rule_numbers.index(rule_number)]
+        denial = evaluator.explainer.explain(counters, key, rank)
+        if evaluator.explainer.is_cacheable(counters.rule):
+            self._explanations.setdefault(number, {})[rank] = denial
+        return denial
 
     def _row(
-        self,
-        thing: CapSubject,
-        known: dict[str, tuple[CapSubject, int]],
-        judge: RuleEvaluator,
+        self, cap_subject: CapSubject, item_rows: ItemRows, evaluator: RuleEvaluator
     ) -> int:
-        """The row of a thing; one whose attributes changed gets another."""
-        found = known.get(thing.item)
-        if found is not None and (found[0] is thing or found[0] == thing):
-            return found[1]
-        row, here = self._used, judge.here
-        self._used += 1
-        known[thing.item] = thing, row
-        asked = self.state.asked(thing, here.surface, here.subject)
-        pairs = zip(self.state.keyed, asked, strict=True)
-        cells = [
-            self._cell(o, key, here.interruptive)
-            for o, keys in pairs
-            for key in keys or ()
-        ]
-        self._make_room(row, len(cells))
-        self._table[row, : len(cells)] = cells
-        self._ranks[row] = thing.rank
+        """Return the row of an item; an item with changed attributes gets a new one."""
+        item_row = item_rows.get(cap_subject.item)
+        if item_row is not None:
+            row_subject, row = item_row
+            if row_subject is cap_subject or row_subject == cap_subject:
+                return row
+        row = self._row_count
+        self._row_count += 1
+        item_rows[cap_subject.item] = cap_subject, row
+        entries = self._entries_of(cap_subject, evaluator)
+        self._make_room(row, len(entries))
+        self._table[row, : len(entries)] = entries
+        self._ranks[row] = cap_subject.rank
         return row
 
-    def _cell(self, keyed: RuleGroup, key: Key, interruptive: bool) -> int:
-        numbers = self._numbers[id(keyed), interruptive]
+    def _entries_of(
+        self, cap_subject: CapSubject, evaluator: RuleEvaluator
+    ) -> list[int]:
+        context = evaluator.context
+        keys_by_group = self.state.keys_by_group(
+            cap_subject, context.surface, context.subject
+        )
+        numbers = []
+        for group, keys in zip(self.state.groups, keys_by_group, strict=True):
+            for key in keys or ():
+                numbers.append(self._entry_number(group, key, context.interruptive))
+        return numbers
+
+    def _entry_number(self, group: RuleGroup, key: Key, interruptive: bool) -> int:
+        numbers = self._numbers[id(group), interruptive]
         number = numbers.get(key)
         if number is None:
-            self._cells.append(CacheKey(keyed, key))
-            number = numbers[key] = len(self._cells)
+            self._cache_keys.append(CacheKey(group, key))
+            number = numbers[key] = len(self._cache_keys)
         return number
 
     def _make_room(self, row: int, width: int) -> None:
+        """Grow the table so that it has `row` and `width` columns."""
         rows, columns = self._table.shape
         if row >= rows or width > columns:
-            grown = np.zeros((max(rows, 2 * row), max(columns, width)), dtype=np.int32)
-            grown[:rows, :columns] = self._table
-            self._table = grown
-            self._ranks = np.resize(self._ranks, len(grown))
+            shape = (max(rows, 2 * row), max(columns, width))
+            table = np.zeros(shape, dtype=np.int32)
+            table[:rows, :columns] = self._table
+            self._table = table
+            self._ranks = np.resize(self._ranks, len(table))
 
-    def _refresh(self, cells: Labels, judge: RuleEvaluator) -> None:
-        """Find those verdicts of `cells` anew that facts, time, zone or session may have changed.
+    def _refresh(self, entries: EntryNumbers, evaluator: RuleEvaluator) -> None:
+        """Evaluate again those of `entries` that records, time or settings may change.
 
-        Whatever nobody asks for stays as it is, known to be old.
+        Other decisions stay as they are and are only marked as stale.
         """
-        self.state.reserved = False
+        self.state.holds_added = False
         self._grow()
-        changed = [
-            cell for keyed in self.state.keyed for cell in self._changed(keyed, judge)
-        ]
-        if changed:
-            self._stale[changed] = True
-        here = judge.here
-        now = np.array([here.times[0].ms, here.times[1].ms], dtype=np.float64)
-        due = self._until[cells] <= now[self._timelines[cells]]
-        old = set(cells[(due | self._stale[cells]) & (cells != NO_CELL)].tolist())
-        self._look(sorted(old), judge)
+        for group in self.state.groups:
+            changed = self._changed_entries(group, evaluator)
+            if changed:
+                self._stale[changed] = True
+        full, verified = evaluator.context.times
+        now_ms = np.array([full.ms, verified.ms], dtype=np.float64)
+        is_over = self._until[entries] <= now_ms[self._timelines[entries]]
+        is_old = (is_over | self._stale[entries]) & (entries != NO_ENTRY)
+        self._evaluate(sorted(set(entries[is_old].tolist())), evaluator)
 
-    def _changed(self, keyed: RuleGroup, judge: RuleEvaluator) -> list[int]:
-        """The verdicts of `keyed` that its facts or its setting changed."""
-        now = judge.here.on(keyed.tracks[0])
-        setting = tuple([t.setting(now) for t in keyed.tracks]), len(self.state.losses)
-        changed = self._settings.get(id(keyed)) != setting
-        cells = list(self._of(keyed) if changed else self._touched(keyed))
-        self._settings[id(keyed)] = setting
-        keyed.touched.clear()
-        return cells
+    def _changed_entries(self, group: RuleGroup, evaluator: RuleEvaluator) -> list[int]:
+        """Return the decisions of `group` that records or settings changed."""
+        now = evaluator.context.now(group.counters[0])
+        settings = tuple([counters.setting(now) for counters in group.counters])
+        assumed = (settings, len(self.state.losses))
+        if self._settings.get(id(group)) != assumed:
+            changed = list(self._all_entries(group))
+        else:
+            changed = list(self._entries_of_changed_keys(group))
+        self._settings[id(group)] = assumed
+        group.changed_keys.clear()
+        return changed
 
-    def _touched(self, keyed: RuleGroup) -> Iterator[int]:
+    def _entries_of_changed_keys(self, group: RuleGroup) -> Iterator[int]:
         for interruptive in (False, True):
-            numbers = self._numbers[id(keyed), interruptive]
+            numbers = self._numbers[id(group), interruptive]
             if numbers:
-                yield from [numbers[key] for key in keyed.touched if key in numbers]
+                changed = [key for key in group.changed_keys if key in numbers]
+                yield from [numbers[key] for key in changed]
 
-    def _of(self, keyed: RuleGroup) -> Iterator[int]:
+    def _all_entries(self, group: RuleGroup) -> Iterator[int]:
         for interruptive in (False, True):
-            yield from self._numbers[id(keyed), interruptive].values()
+            yield from self._numbers[id(group), interruptive].values()
 
     def _grow(self) -> None:
-        size, count = len(self._until), len(self._cells) + 1
-        if count <= size:
+        """Grow the arrays of decisions so that every number has a place."""
+        size, needed = len(self._until), len(self._cache_keys) + 1
+        if needed <= size:
             return
-        more = 2 * count - size
-        self._first = np.hstack(
-            [self._first, np.full((RANKS, more), NONE, dtype=np.int32)]
-        )
+        more = 2 * needed - size
+        no_rules = np.full((RANKS, more), NO_RULE, dtype=np.int32)
+        self._first_rules = np.hstack([self._first_rules, no_rules])
         self._until = np.concatenate([self._until, np.full(more, math.inf)])
-        self._timelines = np.concatenate(
-            [self._timelines, np.zeros(more, dtype=np.int8)]
-        )
+        timelines = np.zeros(more, dtype=np.int8)
+        self._timelines = np.concatenate([self._timelines, timelines])
         self._stale = np.concatenate([self._stale, np.ones(more, dtype=bool)])
 
-    def _look(self, numbers: Sequence[int], judge: RuleEvaluator) -> None:
-        """Find the verdicts of these cells; keys that were never shown share one for each rule."""
-        unseen: dict[int, CachedDecision] = {}
-        found: list[CachedDecision] = []
+    def _evaluate(self, numbers: Sequence[int], evaluator: RuleEvaluator) -> None:
+        """Evaluate the decisions with these numbers and store them.
+
+        All keys of one group of which nothing was ever counted share one evaluation.
+        """
+        uncounted: dict[int, CachedDecision] = {}
+        decisions: list[CachedDecision] = []
         for number in numbers:
-            keyed, key = self._cells[number - 1]
-            seen = key in keyed.known or key in keyed.holds
-            verdict = None if seen else unseen.get(id(keyed))
-            if verdict is None:
-                verdict = _verdict(keyed, key, judge)
-                if not seen:
-                    unseen[id(keyed)] = verdict
-            found.append(verdict)
-            self._explained.pop(number, None)
-        if found:
-            first, until, timelines = zip(*found, strict=True)
-            self._first[:, numbers] = np.array(first).T
-            self._until[numbers], self._timelines[numbers] = until, timelines
+            group, key = self._cache_keys[number - 1]
+            is_counted = key in group.counted_keys or key in group.holds
+            decision = None if is_counted else uncounted.get(id(group))
+            if decision is None:
+                decision = _decision(group, key, evaluator)
+                if not is_counted:
+                    uncounted[id(group)] = decision
+            decisions.append(decision)
+            self._explanations.pop(number, None)
+        if decisions:
+            first_rules, until, timelines = zip(*decisions, strict=True)
+            self._first_rules[:, numbers] = np.array(first_rules).T
+            self._until[numbers] = until
+            self._timelines[numbers] = timelines
             self._stale[numbers] = False
 
 
-def _verdict(keyed: RuleGroup, key: Key, judge: RuleEvaluator) -> CachedDecision:
-    first, until = [NONE] * RANKS, math.inf
-    for track, place in zip(keyed.tracks, keyed.places, strict=True):
-        fits = ALL_FIT if track.paces else judge.verdicts(track, key)
-        if fits is not ALL_FIT and not all(fits):
-            first = [
-                min(f, NONE if fit else place)
-                for f, fit in zip(first, fits, strict=True)
-            ]
-            until = min(until, judge.next_look(track, key))
-    return CachedDecision(first, until, keyed.tracks[0].timeline)
+def _decision(group: RuleGroup, key: Key, evaluator: RuleEvaluator) -> CachedDecision:
+    first_rules = [NO_RULE] * RANKS
+    until = math.inf
+    for counters, number in zip(group.counters, group.rule_numbers, strict=True):
+        if counters.is_every_nth:
+            continue
+        fits = evaluator.remaining.fits_by_class(counters, key)
+        if fits is ALL_FIT or all(fits):
+            continue
+        for rank, rank_fits in enumerate(fits):
+            if not rank_fits:
+                first_rules[rank] = min(first_rules[rank], number)
+        until = min(until, evaluator.explainer.next_check_ms(counters, key))
+    return CachedDecision(first_rules, until, group.counters[0].timeline)

@@ -1,4 +1,4 @@
-"""Why a rule refuses, in full: what it counts, since when, and how long until there is room."""
+"""Explanation of a denial: the rule, its count, and when it ends."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from tactful.device.caps.counting.counter_state import CounterState
 from tactful.device.caps.counting.fatigue import IGNORED
 from tactful.device.caps.counting.rule_counters import (
     KeyCounter,
     RuleCounters,
     RuleInstant,
 )
-from tactful.device.caps.deciding.remaining import RemainingAllowance
+from tactful.device.caps.deciding.remaining import (
+    DecisionContext,
+    RemainingAllowance,
+    limit_of,
+)
 from tactful.device.caps.rules.model import (
     W_MAX,
     Calendar,
@@ -28,13 +33,16 @@ from tactful.device.caps.rules.subject import Key
 from tactful.device.caps.timeline.civil_time import date_of, day_start, unit_days
 from tactful.device.caps.timeline.segments import FULL, VERIFIED
 
+MAX_UNITS_AHEAD = 400  # calendar units in which the end of a denial is searched
+
 
 @dataclass(frozen=True, slots=True)
 class RuleDenial:
-    """Why a thing may not be shown: the rule or block, what was counted, how long it lasts.
+    """Reason why an item may not be shown: a rule or block, its count, and its end.
 
-    `wait_ms` None: it does not end by itself. `used` and `limit` are None where nothing is counted.
-    The wait is counted from `found_ms`, by the rule's clock; None: from whenever it is told.
+    `wait_ms` is the time until it ends, counted from `found_ms` by the rule's timeline,
+    or from the moment of reading if that is None. `wait_ms` None means that it does not
+    end by itself. `used` and `limit` are None where nothing is counted.
     """
 
     reason_code: str
@@ -45,166 +53,237 @@ class RuleDenial:
     wait_ms: int | None = None
     oldest_ms: int | None = None  # canonical time of the oldest counted event
     found_ms: int | None = None
-    restored: bool = False  # there would be room, had state not been lost or put back
+    # The rule would allow the item if no state had been lost or restored.
+    restored: bool = False
 
     def timeline(self, rules: Rules) -> int:
-        """Whose clock `oldest_ms` runs by."""
+        """Return the timeline of `oldest_ms` and `found_ms`."""
         return rules.timeline(self.rule) if self.rule else FULL
 
     def wait_from(self, now_ms: int) -> int | None:
-        """How long it still lasts at `now_ms` by the rule's clock."""
-        gone = 0 if self.found_ms is None else now_ms - self.found_ms
-        return None if self.wait_ms is None else self.wait_ms - gone
+        """Return how long the denial lasts from `now_ms`, on the rule's timeline."""
+        if self.wait_ms is None:
+            return None
+        elapsed_ms = 0 if self.found_ms is None else now_ms - self.found_ms
+        return self.wait_ms - elapsed_ms
 
 
-class DenialExplainer(RemainingAllowance):
-    """Explains refusals at one moment."""
+class DenialExplainer:
+    """Explanations of denials at one moment."""
 
-    def next_look(self, track: RuleCounters, key: Key) -> float:
-        """The first moment, on the timeline of `track`, at which a refusal may end by itself."""
-        rule, now, series = track.rule, self.here.on(track), track.at_hand(key)
-        if (
-            self._state.losses
-            or rule.exempt
-            or any(h.until is not None for h in rule.headroom)
-        ):
-            return now.ms
-        if series is None or isinstance(rule.window, Lifetime):
+    def __init__(
+        self,
+        state: CounterState,
+        context: DecisionContext,
+        remaining: RemainingAllowance,
+    ) -> None:
+        self._state = state
+        self._context = context
+        self._remaining = remaining
+
+    def next_check_ms(self, counters: RuleCounters, key: Key) -> float:
+        """Return the first canonical time at which a denial may end by itself."""
+        rule, now = counters.rule, self._context.now(counters)
+        key_counter = counters.counter_to_read(key)
+        timed_headroom = any(headroom.until is not None for headroom in rule.headroom)
+        if self._state.losses or rule.exempt or timed_headroom:
+            return now.ms  # these change with time, so check again each time
+        if key_counter is None or isinstance(rule.window, Lifetime):
             return math.inf
         if isinstance(rule.window, Decay):
-            return now.ms + (self._wear_wait(series, rule.window, now.ms) or 0)
-        return track.measured(series, now).until
+            return now.ms + _fatigue_wait_ms(key_counter, rule.window, now.ms)
+        return counters.current_count(key_counter, now).until
 
-    def holds_still(self, rule: Rule) -> bool:
-        """Whether an explanation by `rule` stays true until a fact or its end changes it."""
-        moving = rule.exempt is not None or bool(self._state.losses)
-        return not moving and isinstance(
-            rule.window, Sliding | Cooldown | Calendar | Lifetime
+    def is_cacheable(self, rule: Rule) -> bool:
+        """Return True if an explanation by `rule` stays true until its key changes."""
+        if rule.exempt is not None or self._state.losses:
+            return False
+        return isinstance(rule.window, Sliding | Cooldown | Calendar | Lifetime)
+
+    def explain(self, counters: RuleCounters, key: Key, rank: int) -> RuleDenial:
+        """Return the denial of `key` by a rule: count, oldest event, and wait."""
+        rule, now = counters.rule, self._context.now(counters)
+        if self._remaining.is_unmeasurable(rule, now):
+            return RuleDenial(self._unmeasurable_code(), rule, key)
+        key_counter = counters.counter_to_read(key)
+        lost = self._remaining.lost_weight(counters, rank)
+        used = self._remaining.used(counters, key) + lost
+        limit = limit_of(rule)
+        reserved = self._remaining.reserved_slots(counters, rank)
+        most_used = limit - reserved - counters.grant_weight  # with which a grant fits
+        wait_ms = None
+        if most_used >= 0:
+            wait_ms = self._wait_ms(counters, key, key_counter, used - most_used)
+        restored = lost > 0 and used - lost <= most_used
+        if restored and not isinstance(rule.window, Sliding | Cooldown):
+            wait_ms = self._loss_wait_ms(counters)
+        oldest_ms = _oldest_ms(counters, key_counter, now) if key_counter else None
+        return RuleDenial(
+            rule.reason_code,
+            rule,
+            key,
+            used,
+            limit,
+            wait_ms,
+            oldest_ms,
+            now.ms,
+            restored,
         )
 
-    @staticmethod
-    def _wear_wait(series: KeyCounter, window: Decay, now_ms: int) -> int | None:
-        room = window.budget - W_MAX
-        return series.wear.wait_ms(now_ms, room) if series.wear and room > 0 else None
+    def _unmeasurable_code(self) -> str:
+        if self._context.memory_only and self._context.interruptive:
+            return "WINDOW_UNAVAILABLE"
+        return "ZONE_UNKNOWN"
 
-    def explain(self, track: RuleCounters, key: Key, rank: int) -> RuleDenial:
-        """The refusal of `track` for `key` in full: counts, the oldest event, the wait."""
-        rule, now, series = track.rule, self.here.on(track), track.at_hand(key)
-        code = rule.reason_code
-        if self._unmeasurable(rule, now):
-            missing = self.here.memory_only and self.here.interruptive
-            code = "WINDOW_UNAVAILABLE" if missing else "ZONE_UNKNOWN"
-            return RuleDenial(code, rule, key)
-        lost = self._lost(track, rank)
-        used = self.used(track, key) + lost
-        oldest = self._oldest(track, series, now) if series else None
-        room = self.limit(rule) - self._headroom(track, rank) - track.asked
-        wait = self._wait(track, key, series, used - room) if room >= 0 else None
-        restored = lost > 0 and used - lost <= room
-        if restored and not isinstance(rule.window, Sliding | Cooldown):
-            wait = max(
-                (end for end, _ in self._loss_ends(track) if end >= 0), default=None
-            )
-        limit = self.limit(rule)
-        return RuleDenial(code, rule, key, used, limit, wait, oldest, now.ms, restored)
+    def _loss_wait_ms(self, counters: RuleCounters) -> int | None:
+        ends = [end_ms for end_ms, _ in self._remaining.loss_ends(counters)]
+        return max((end_ms for end_ms in ends if end_ms >= 0), default=None)
 
-    def _oldest(
-        self, track: RuleCounters, series: KeyCounter, now: RuleInstant
+    def _wait_ms(
+        self,
+        counters: RuleCounters,
+        key: Key,
+        key_counter: KeyCounter | None,
+        excess: float,
     ) -> int | None:
-        if isinstance(track.rule.window, Lifetime | Decay):
-            return series.first
-        return next((entry.at for entry in track.counted(series, now)), None)
+        """Return how long until `excess` less is used.
 
-    def _wait(
-        self, track: RuleCounters, key: Key, series: KeyCounter | None, over: float
-    ) -> int | None:
-        """How long until `over` less is used; exact if no hold is open, else a bound above."""
-        window, now = track.rule.window, self.here.on(track)
-        match window:
+        It is exact if no hold is open, and the latest time otherwise.
+        """
+        match counters.rule.window:
             case Sliding(ms) | Cooldown(ms):
-                return self._wait_for_ends(track, key, ms, over)
+                return self._sliding_wait_ms(counters, key, ms, excess)
             case Session(gap_ms):
-                last = self._state.activity.get((gap_ms, track.timeline), (0, now.ms))[
-                    1
-                ]
-                return max([last + gap_ms - now.ms, *self._hold_waits(track, key)])
-            case Calendar():
-                return self._wait_for_unit(track, key, window)
+                return self._session_wait_ms(counters, key, gap_ms)
+            case Calendar() as window:
+                return self._calendar_wait_ms(counters, key, window)
             case Decay(half_life_ms, budget):
-                return self._wait_for_rest(track, key, half_life_ms, budget - W_MAX)
+                threshold = budget - W_MAX
+                return self._decay_wait_ms(counters, key, half_life_ms, threshold)
             case _:
                 return None
 
-    def _hold_waits(self, track: RuleCounters, key: Key) -> list[int]:
-        now = self.here.times[VERIFIED].ms
-        return [self._state.expires(hold) - now for hold in self._holds(track, key)]
+    def _hold_waits_ms(self, counters: RuleCounters, key: Key) -> list[int]:
+        """Return the time until each counted hold of `key` expires."""
+        now_ms = self._context.times[VERIFIED].ms
+        holds = self._remaining.counted_holds(counters, key)
+        return [self._state.expires_at(hold) - now_ms for hold in holds]
 
-    def _wait_for_ends(
-        self, track: RuleCounters, key: Key, ms: int, over: float
+    def _sliding_wait_ms(
+        self, counters: RuleCounters, key: Key, window_ms: int, excess: float
     ) -> int | None:
-        now, series = self.here.on(track), track.series.get(key)
-        weight = max(track.rule.weights.reservation, 1)
-        entries = track.counted(series, now) if series else iter(())
-        ends = [(entry.at + ms - now.ms, float(entry.weight)) for entry in entries]
-        ends += [(wait + ms, float(weight)) for wait in self._hold_waits(track, key)]
-        ends += self._loss_ends(track)
-        for wait, weight_gone in sorted(ends):
-            over -= weight_gone
-            if over <= 0:
-                return max(wait, 0)
+        """Return when enough events, holds and losses have left the window."""
+        now = self._context.now(counters)
+        key_counter = counters.by_key.get(key)
+        ends: list[tuple[int, float]] = []
+        if key_counter:
+            for entry in counters.counted_events(key_counter, now):
+                ends.append((entry.at + window_ms - now.ms, float(entry.weight)))
+        # A hold counts as if it were an impression at its expiry, the worst case.
+        hold_weight = float(max(counters.rule.weights.reservation, 1))
+        for hold_wait_ms in self._hold_waits_ms(counters, key):
+            ends.append((hold_wait_ms + window_ms, hold_weight))
+        ends += self._remaining.loss_ends(counters)
+        for end_ms, weight in sorted(ends):
+            excess -= weight
+            if excess <= 0:
+                return max(end_ms, 0)
         return None
 
-    def _wait_for_rest(
-        self, track: RuleCounters, key: Key, half_life_ms: int, room: float
-    ) -> int | None:
-        series = track.at_hand(key)
-        if room <= 0 or series is None or series.wear is None:
-            return None
-        holds = self._unexpired(track.holds.get(key, []))
-        coming = sum(W_MAX if hold.level == 0 else IGNORED for hold in holds)
-        now = self.here.times[VERIFIED].ms
-        longest = max((self._state.expires(hold) - now for hold in holds), default=0)
-        value = series.wear.at(self.here.on(track).ms) + coming
-        rest = math.ceil(half_life_ms * math.log2(value / room)) if value > room else 0
-        return longest + rest
+    def _session_wait_ms(self, counters: RuleCounters, key: Key, gap_ms: int) -> int:
+        now_ms = self._context.now(counters).ms
+        no_activity = (0, now_ms)
+        _, last_activity = self._state.activity.get(
+            (gap_ms, counters.timeline), no_activity
+        )
+        hold_waits = self._hold_waits_ms(counters, key)
+        return max([last_activity + gap_ms - now_ms, *hold_waits])
 
-    def _wait_for_unit(
-        self, track: RuleCounters, key: Key, window: Calendar
+    def _decay_wait_ms(
+        self, counters: RuleCounters, key: Key, half_life_ms: int, threshold: float
     ) -> int | None:
-        """The first start of a unit, in any zone that matters, where enough no longer counts."""
-        series = track.at_hand(key)
-        if series is None:
+        """Return when fatigue is at most `threshold`, if all holds are ignored."""
+        key_counter = counters.counter_to_read(key)
+        if threshold <= 0 or key_counter is None or key_counter.fatigue is None:
             return None
-        now, rule = self.here.on(track), track.rule
-        held = self._hold_waits(track, key)
+        holds = self._remaining.unexpired(counters.holds.get(key, []))
+        coming = sum(W_MAX if hold.level == 0 else IGNORED for hold in holds)
+        now_ms = self._context.times[VERIFIED].ms
+        hold_waits = (self._state.expires_at(hold) - now_ms for hold in holds)
+        longest_hold_ms = max(hold_waits, default=0)
+        value = key_counter.fatigue.at(self._context.now(counters).ms) + coming
+        if value <= threshold:
+            return longest_hold_ms
+        decay_ms = math.ceil(half_life_ms * math.log2(value / threshold))
+        return longest_hold_ms + decay_ms
+
+    def _calendar_wait_ms(
+        self, counters: RuleCounters, key: Key, window: Calendar
+    ) -> int | None:
+        """Return when a calendar unit starts in which the rule allows an impression.
+
+        Starts in the zones of the device and of all counted events are tried in order.
+        """
+        key_counter = counters.counter_to_read(key)
+        if key_counter is None:
+            return None
+        now, rule = self._context.now(counters), counters.rule
+        hold_waits = self._hold_waits_ms(counters, key)
         zones = {window.zone or now.zone or "UTC"}
         if window.zone is None:
-            zones |= {entry.zone or "UTC" for entry in track.counted(series, now)}
-        for start in _unit_starts(window, now.ms + max(held, default=0), zones):
-            then = replace(now, ms=start)
-            used = track.used(series, then) + self._after(track, held, window, start)
-            if used + rule.weights.asked <= self.limit(rule):
-                return start - now.ms
+            events = counters.counted_events(key_counter, now)
+            zones |= {entry.zone or "UTC" for entry in events}
+        after_ms = now.ms + max(hold_waits, default=0)
+        for start_ms in _unit_starts(window, after_ms, zones):
+            used = counters.used(key_counter, replace(now, ms=start_ms))
+            used += self._hold_weight_at(counters, hold_waits, window, start_ms)
+            if used + rule.weights.grant_weight <= limit_of(rule):
+                return start_ms - now.ms
         return None
 
-    def _after(
-        self, track: RuleCounters, held: list[int], window: Calendar, start: int
+    def _hold_weight_at(
+        self,
+        counters: RuleCounters,
+        hold_waits: list[int],
+        window: Calendar,
+        start_ms: int,
     ) -> int:
-        """Holds, taken as shows at their expiry, that still count at `start`."""
-        if not held:
+        """Return the weight at `start_ms` of holds as impressions at their expiry."""
+        if not hold_waits:
             return 0
-        now = self.here.on(track)
+        now = self._context.now(counters)
         zone = window.zone or now.zone or "UTC"
-        days = unit_days(date_of(start, zone), window.unit, window.n, window.week_start)
-        last = date_of(now.ms + max(held), zone)
-        return len(held) * track.rule.weights.reservation if days[0] <= last else 0
+        start_day = date_of(start_ms, zone)
+        first_day, _ = unit_days(start_day, window.unit, window.n, window.week_start)
+        last_expiry_day = date_of(now.ms + max(hold_waits), zone)
+        if first_day > last_expiry_day:
+            return 0
+        return len(hold_waits) * counters.rule.weights.reservation
 
 
-def _unit_starts(window: Calendar, after: int, zones: set[str]) -> Iterator[int]:
+def _fatigue_wait_ms(key_counter: KeyCounter, window: Decay, now_ms: int) -> int:
+    threshold = window.budget - W_MAX
+    if key_counter.fatigue is None or threshold <= 0:
+        return 0
+    return key_counter.fatigue.wait_ms(now_ms, threshold)
+
+
+def _oldest_ms(
+    counters: RuleCounters, key_counter: KeyCounter, now: RuleInstant
+) -> int | None:
+    if isinstance(counters.rule.window, Lifetime | Decay):
+        return key_counter.first_at
+    first = next(iter(counters.counted_events(key_counter, now)), None)
+    return None if first is None else first.at
+
+
+def _unit_starts(window: Calendar, after_ms: int, zones: set[str]) -> Iterator[int]:
+    """Yield the next starts of calendar units in all `zones`, in order."""
     starts = []
     for zone in zones:
-        day = date_of(after, zone)
-        for _ in range(min(window.n, 400) + 1):
-            day = unit_days(day, window.unit, 1, window.week_start)[1] + 1
+        day = date_of(after_ms, zone)
+        for _ in range(min(window.n, MAX_UNITS_AHEAD) + 1):
+            _, last_day = unit_days(day, window.unit, 1, window.week_start)
+            day = last_day + 1
             starts.append(day_start(day, zone))
     yield from sorted(starts)

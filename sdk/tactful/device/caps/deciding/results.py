@@ -1,4 +1,4 @@
-"""What the engine answers: picks with reservations, and denials that say why and until when."""
+"""Results of decisions: picks with reservations, and denials with reason and end."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from tactful.device.caps.deciding.explain_denial import RuleDenial
 from tactful.device.caps.rules.subject import Showable
 
 ItemT = TypeVar("ItemT", bound=Showable)
+# Returns the current canonical time on the timeline of a denial's rule.
 NowMs = Callable[[RuleDenial], int]
-"""Told a refusal, says what time it is on the timeline of its rule."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_DATETIME_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Why one item was not granted: which rule, what it counted, when it may come back.
+    """Reason why one item was not granted: the rule, its count, and when it may return.
 
-    `used` and `limit` are None where nothing is counted. `next_allowed_at` None: it does not end by
-    itself; else exact for sliding windows and cool-downs without open holds, a bound otherwise.
-    `restored`: only because earlier shows were lost or a backup was put back; `used` counts that.
+    `used` and `limit` are None where nothing is counted. `next_allowed_at` is None if
+    the denial does not end by itself. It is exact for sliding windows and cool-downs
+    without open holds, and the latest time otherwise. `restored` means that the rule
+    denies only because earlier impressions were lost or a backup was restored; `used`
+    includes that.
     """
 
     item_id: str
@@ -40,57 +43,58 @@ class Denial:
     restored: bool = False
 
     @classmethod
-    def of(cls, item_id: str, refusal: RuleDenial, wall_ms: int, now_ms: int) -> Denial:
-        """The denial of `item_id`; canonical times are shown as the wall clock would show them."""
-        rule, oldest, wait_ms = (
-            refusal.rule,
-            refusal.oldest_ms,
-            refusal.wait_from(now_ms),
-        )
+    def of(cls, item_id: str, denial: RuleDenial, wall_ms: int, now_ms: int) -> Denial:
+        """Return the denial of `item_id`, with canonical times as wall clock times."""
+        rule = denial.rule
+        wait_ms = denial.wait_from(now_ms)
+        next_allowed_at = None if wait_ms is None else as_datetime(wall_ms + wait_ms)
+        oldest_counted_at = None
+        if denial.oldest_ms is not None:
+            oldest_counted_at = as_datetime(denial.oldest_ms - now_ms + wall_ms)
         return cls(
             item_id=item_id,
-            reason_code=refusal.reason_code,
+            reason_code=denial.reason_code,
             rule_id=rule.id if rule else None,
             rule_version=rule.version if rule else None,
             author=rule.author if rule else None,
             window=rule.window_name if rule else None,
-            used=refusal.used,
-            limit=refusal.limit,
-            oldest_counted_at=None
-            if oldest is None
-            else shown(oldest - now_ms + wall_ms),
-            next_allowed_at=None if wait_ms is None else shown(wall_ms + wait_ms),
+            used=denial.used,
+            limit=denial.limit,
+            oldest_counted_at=oldest_counted_at,
+            next_allowed_at=next_allowed_at,
             wait_ms=wait_ms,
-            restored=refusal.restored,
+            restored=denial.restored,
         )
 
 
 class Denials(Sequence[Denial]):
-    """The denials of one decision, each made when it is looked at: most never are."""
+    """The denials of one decision; each is built on access, as most are not read."""
 
     def __init__(
-        self, refused: Sequence[tuple[str, RuleDenial]], wall_ms: int, now: NowMs
+        self, denied_items: Sequence[tuple[str, RuleDenial]], wall_ms: int, now: NowMs
     ) -> None:
-        self._refused, self._wall_ms, self._now = refused, wall_ms, now
+        self._denied_items = denied_items
+        self._wall_ms = wall_ms
+        self._now = now
 
     @property
     def item_ids(self) -> list[str]:
-        """What was denied, in the order of the candidates."""
-        return [item_id for item_id, _ in self._refused]
+        """The ids of the denied items, in the order of the candidates."""
+        return [item_id for item_id, _ in self._denied_items]
 
     @overload
-    def __getitem__(self, place: int) -> Denial: ...
+    def __getitem__(self, index: int) -> Denial: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Denial]: ...
-    def __getitem__(self, place: int | slice) -> Denial | Sequence[Denial]:
-        """The denial at a place, in the order of the candidates."""
-        if isinstance(place, slice):
-            return Denials(self._refused[place], self._wall_ms, self._now)
-        item_id, refusal = self._refused[place]
-        return Denial.of(item_id, refusal, self._wall_ms, self._now(refusal))
+    def __getitem__(self, index: slice) -> Sequence[Denial]: ...
+    def __getitem__(self, index: int | slice) -> Denial | Sequence[Denial]:
+        """Return the denial at `index`, in the order of the candidates."""
+        if isinstance(index, slice):
+            return Denials(self._denied_items[index], self._wall_ms, self._now)
+        item_id, denial = self._denied_items[index]
+        return Denial.of(item_id, denial, self._wall_ms, self._now(denial))
 
     def __len__(self) -> int:
-        return len(self._refused)
+        return len(self._denied_items)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -114,9 +118,10 @@ class GrantedItem(Generic[ItemT]):
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[ItemT]):
-    """One answer of `decide`: at most k picks, and why the others before them were passed over.
+    """Result of `decide`: at most k picks, and the denials of other candidates.
 
-    `starving` are the ids of items that could be shown and wait for longer than the rules allow.
+    `starving` are the ids of eligible items that have waited for longer than the rules
+    allow and got no place again.
     """
 
     decision_id: str
@@ -126,17 +131,17 @@ class Decision(Generic[ItemT]):
 
     @property
     def next_allowed_at(self) -> datetime | None:
-        """The first time one of the denied items may come back; None if none does by itself."""
-        return min(
-            (d.next_allowed_at for d in self.denials if d.next_allowed_at), default=None
-        )
+        """The first time at which a denied item may return; None if none does."""
+        times = [denial.next_allowed_at for denial in self.denials]
+        return min((time for time in times if time), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """One recorded show. `late`: it came after its reservation had ended. `repeated`: known before.
+    """One recorded show.
 
-    `overrun` names the rules that it leaves above their limit.
+    `late` means that its reservation had ended before; `repeated`, that it was recorded
+    before. `overrun` lists the ids of rules that are above their limit after it.
     """
 
     reservation_id: str
@@ -148,12 +153,12 @@ class Impression:
 
 
 def denied(denials: Sequence[Denial]) -> list[str]:
-    """The item ids of denials, which need not be made for that."""
+    """Return the item ids of `denials`, without building them if possible."""
     if isinstance(denials, Denials):
         return denials.item_ids
     return [denial.item_id for denial in denials]
 
 
-def shown(wall_ms: int) -> datetime:
-    """Unix milliseconds as an aware datetime; kept inside the years 1 to 9999."""
-    return EPOCH + timedelta(milliseconds=min(max(wall_ms, 0), 253_402_300_799_000))
+def as_datetime(wall_ms: int) -> datetime:
+    """Return unix milliseconds as an aware datetime in the years 1970 to 9999."""
+    return EPOCH + timedelta(milliseconds=min(max(wall_ms, 0), LAST_DATETIME_MS))

@@ -1,4 +1,4 @@
-"""JSON that remembers on which line each value stood, so that an error can say where it is."""
+"""JSON parser that records the line of each value, so that errors can name it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from tactful.errors import InvalidInput
 
 Path = tuple[str | int, ...]
 _SPACE = re.compile(r"[ \t\r\n]*")
-_scalar = json.JSONDecoder(parse_constant=lambda word: _refuse(word)).raw_decode
+_decode_scalar = json.JSONDecoder(
+    parse_constant=lambda word: _reject_constant(word)
+).raw_decode
 MAX_DEPTH = 32
 
 
-def _refuse(word: str) -> object:
+def _reject_constant(word: str) -> object:
     raise ValueError(f"{word} is no JSON number")
 
 
@@ -21,45 +23,52 @@ class Located:
     """One parsed document and the line of every path in it."""
 
     def __init__(self, text: str) -> None:
-        self._text, self._at = text, 0
+        self._text = text
+        self._offset = 0
         self.lines: dict[Path, int] = {}
         self.value = self._value((), 0)
-        self._skip()
-        if self._at < len(text):
-            raise self._wrong("something follows the end of the document")
+        self._skip_space()
+        if self._offset < len(text):
+            raise self._error_here("something follows the end of the document")
 
     def line(self, path: Path) -> int | None:
-        """The line of `path`, or of the nearest thing around it."""
+        """Return the line of `path`, or of the nearest value that contains it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path)
 
     def _value(self, path: Path, depth: int) -> object:
-        self._skip()
-        self.lines[path] = self._line()
+        self._skip_space()
+        self.lines[path] = self._current_line()
         if depth > MAX_DEPTH:
-            raise self._wrong("the document is nested too deeply")
-        if self._text[self._at : self._at + 1] == "{":
+            raise self._error_here("the document is nested too deeply")
+        if self._next_character() == "{":
             return self._object(path, depth)
-        if self._text[self._at : self._at + 1] == "[":
+        if self._next_character() == "[":
             return self._list(path, depth)
-        return self._plain()
+        return self._scalar()
 
-    def _plain(self) -> object:
+    def _next_character(self) -> str:
+        return self._text[self._offset : self._offset + 1]
+
+    def _scalar(self) -> object:
         try:
-            value, self._at = _scalar(self._text, self._at)
-        except ValueError as wrong:
-            raise self._wrong("a JSON value is missing or wrong here") from wrong
+            value, self._offset = _decode_scalar(self._text, self._offset)
+        except ValueError as decode_error:
+            raise self._error_here(
+                "a JSON value is missing or wrong here"
+            ) from decode_error
         return value
 
     def _object(self, path: Path, depth: int) -> dict[str, object]:
         members: dict[str, object] = {}
-        self._at += 1
-        while not self._closed("}", first=not members):
-            self._skip()
-            line, name = self._line(), self._plain()
+        self._offset += 1
+        while not self._container_ended("}", first=not members):
+            self._skip_space()
+            line = self._current_line()
+            name = self._scalar()
             if not isinstance(name, str) or name in members:
-                raise self._wrong(f"{name!r} is no field name, or stands twice")
+                raise self._error_here(f"{name!r} is no field name, or stands twice")
             self._expect(":")
             members[name] = self._value((*path, name), depth + 1)
             self.lines[(*path, name)] = line
@@ -67,34 +76,34 @@ class Located:
 
     def _list(self, path: Path, depth: int) -> list[object]:
         entries: list[object] = []
-        self._at += 1
-        while not self._closed("]", first=not entries):
+        self._offset += 1
+        while not self._container_ended("]", first=not entries):
             entries.append(self._value((*path, len(entries)), depth + 1))
         return entries
 
-    def _closed(self, end: str, *, first: bool) -> bool:
-        self._skip()
-        if self._text[self._at : self._at + 1] == end:
-            self._at += 1
+    def _container_ended(self, end: str, *, first: bool) -> bool:
+        self._skip_space()
+        if self._next_character() == end:
+            self._offset += 1
             return True
         if not first:
             self._expect(",")
         return False
 
     def _expect(self, sign: str) -> None:
-        self._skip()
-        if self._text[self._at : self._at + 1] != sign:
-            raise self._wrong(f"{sign!r} is missing here")
-        self._at += 1
+        self._skip_space()
+        if self._next_character() != sign:
+            raise self._error_here(f"{sign!r} is missing here")
+        self._offset += 1
 
-    def _skip(self) -> None:
-        found = _SPACE.match(self._text, self._at)
-        self._at = found.end() if found else self._at
+    def _skip_space(self) -> None:
+        space = _SPACE.match(self._text, self._offset)
+        self._offset = space.end() if space else self._offset
 
-    def _line(self) -> int:
-        return self._text.count("\n", 0, self._at) + 1
+    def _current_line(self) -> int:
+        return self._text.count("\n", 0, self._offset) + 1
 
-    def _wrong(self, problem: str) -> InvalidInput:
+    def _error_here(self, problem: str) -> InvalidInput:
         return InvalidInput(
-            f"rules: line {self._line()}", problem, "correct the JSON there"
+            f"rules: line {self._current_line()}", problem, "correct the JSON there"
         )

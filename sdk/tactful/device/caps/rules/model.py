@@ -1,4 +1,4 @@
-"""How often the same thing may come back: rules as values (`rules_reader` reads them)."""
+"""Frequency cap rules as immutable values; `rules/parser.py` reads them from JSON."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from tactful.device.caps.timeline.segments import FULL, VERIFIED
 
 Author = Literal["app", "operator", "user"]
 Partition = Literal["subject", "device"]
-# How sure it is that a show was seen. Vaults hold the numbers: append only, as the codes of events.
+# The evidence that an impression was seen. Vaults store these numbers, so that only new
+# ones may be added.
 LEVEL_CODES: Mapping[str, int] = {"rendered": 1, "viewable": 2, "attended": 3}
 LEVELS = tuple(LEVEL_CODES)  # weakest first
-PRESUMED = (
-    4  # stronger than any evidence: the person may have seen it, and nobody can say
-)
-W_MAX = 1.5  # the most that one show adds to fatigue
+# The level of a reservation whose process died. It is above all evidence: the person
+# may have seen the item, and nobody can report it.
+PRESUMED = 4
+W_MAX = 1.5  # the most that one impression adds to fatigue
 MS_PER_DAY = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Sliding:
-    """The last `ms` milliseconds; an event exactly that old no longer counts."""
+    """The last `ms` milliseconds; an event exactly that old does not count."""
 
     ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cooldown:
-    """At least `ms` milliseconds after the last."""
+    """Pause of at least `ms` milliseconds after the last event."""
 
     ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """The current `n` days, weeks or months; `zone` None is the device's."""
+    """The current `n` days, weeks or months; `zone` None is that of the device."""
 
     unit: Unit
     n: int = 1
@@ -49,26 +50,26 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Until the device was left alone for `gap_ms`."""
+    """The current session; it ends after `gap_ms` without activity."""
 
     gap_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """Ever."""
+    """Window without an end: every event counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class EveryNth:
-    """Each `n`th opportunity only."""
+    """Rule that allows only each `n`th opportunity."""
 
     n: int
 
 
 @dataclass(frozen=True, slots=True)
 class Decay:
-    """Until fatigue, halved every `half_life_ms`, leaves room below `budget`."""
+    """Limit `budget` on fatigue, which halves every `half_life_ms`."""
 
     half_life_ms: int
     budget: float
@@ -88,9 +89,10 @@ WINDOW_NAMES: Mapping[str, type[Window]] = {
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """The last `slots` places are kept for items of class `for_class` and above.
+    """Part of a limit that is reserved for items of class `for_class` and above.
 
-    `until`: minutes of the local day after which they are free for all; None is never.
+    The last `slots` places are reserved until the local time `until` (minutes of the
+    day); None means that they stay reserved.
     """
 
     for_class: str
@@ -99,13 +101,13 @@ class Headroom:
 
     @property
     def rank(self) -> int:
-        """The place of the class."""
+        """The rank of the class."""
         return CLASSES.index(self.for_class)
 
 
 @dataclass(frozen=True, slots=True)
 class Exempt:
-    """Items of `item_class` and above pass, at most `limit` of them in `window_ms`."""
+    """Exemption of items of `item_class` and above, at most `limit` in `window_ms`."""
 
     item_class: str
     window_ms: int
@@ -113,29 +115,31 @@ class Exempt:
 
     @property
     def rank(self) -> int:
-        """The place of the class."""
+        """The rank of the class."""
         return CLASSES.index(self.item_class)
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each kind of event counts; whole numbers >= 0."""
+    """Weights of the kinds of events under one rule; whole numbers >= 0."""
 
     impression: int = 1
     reservation: int = 1
-    reactions: Mapping[str, int] = field(
-        default_factory=dict
-    )  # click, dismiss, hide, report, ...
+    # Keys: click, dismiss, hide, report, convert.
+    reactions: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def asked(self) -> int:
-        """The room one grant needs: a rule that counts only reactions still needs room for one."""
+    def grant_weight(self) -> int:
+        """The allowance that one grant needs.
+
+        A rule that counts only reactions still needs an allowance of one.
+        """
         return self.impression or 1
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One limit. `limit` None is unlimited, 0 is never."""
+    """One frequency cap. `limit` None is unlimited, 0 is never."""
 
     id: str
     key: tuple[str, ...]
@@ -150,9 +154,8 @@ class Rule:
     limit: int | None = None
     headroom: tuple[Headroom, ...] = ()
     exempt: Exempt | None = None
-    on_missing_time: Literal["deny", "allow"] | None = (
-        None  # None: deny where interruptive
-    )
+    # None: deny on interruptive surfaces only.
+    on_missing_time: Literal["deny", "allow"] | None = None
 
     @property
     def window_name(self) -> str:
@@ -161,11 +164,14 @@ class Rule:
             name for name, kind in WINDOW_NAMES.items() if isinstance(self.window, kind)
         )
 
-    def matches(self, thing: CapSubject, surface: str) -> bool:
-        """Whether the rule speaks of `thing` on `surface`: AND across attributes, OR inside."""
+    def matches(self, cap_subject: CapSubject, surface: str) -> bool:
+        """Return True if the rule applies to `cap_subject` on `surface`.
+
+        Every attribute in `match` must have at least one of its accepted values.
+        """
         return all(
-            not wanted.isdisjoint(thing.values(attribute, surface))
-            for attribute, wanted in self.match.items()
+            not accepted.isdisjoint(cap_subject.values(attribute, surface))
+            for attribute, accepted in self.match.items()
         )
 
 
@@ -179,7 +185,10 @@ class Surface:
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Local hours without interruption: `start` to `end`, minutes of the day, may wrap midnight."""
+    """Local hours without interruptions.
+
+    They last from `start` to `end`, both in minutes of the day, and may span midnight.
+    """
 
     id: str
     surfaces: frozenset[str]
@@ -194,10 +203,11 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All rules together; each can only tighten what the others leave.
+    """All rules together; each rule can only tighten what the others allow.
 
-    `surfaces` empty: every surface name is an ordinary one. `starve_after_ms`: what may be shown
-    and got no slot for so long goes before its equals; None: the app's order stands.
+    If `surfaces` is empty, every surface name is accepted and is not interruptive. An
+    eligible item that got no place for `starve_after_ms` goes before others of its
+    class; None keeps the order of the app.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -208,52 +218,59 @@ class Rules:
 
     @classmethod
     def parse(cls, document: object) -> Rules:
-        """The rules of a parsed JSON document; raises InvalidInput naming the field."""
+        """Return the rules of a parsed JSON document.
+
+        Raises InvalidInput naming the field.
+        """
         from tactful.device.caps.rules.parser import read_rules
 
         return read_rules(document)
 
     @classmethod
     def from_text(cls, text: str) -> Rules:
-        """The rules of a JSON text; raises InvalidInput naming line and field."""
+        """Return the rules of a JSON text; raises InvalidInput with line and field."""
         from tactful.device.caps.rules.parser import read_rules_text
 
         return read_rules_text(text)
 
     @classmethod
     def from_file(cls, path: str | Path) -> Rules:
-        """The rules of a JSON file; raises InvalidInput naming line and field."""
+        """Return the rules of a JSON file; raises InvalidInput with line and field."""
         from tactful.device.caps.rules.parser import read_rules_file
 
         return read_rules_file(path)
 
     @classmethod
     def default(cls) -> Rules:
-        """The same item twice a week if it is welcome; shown and left alone, a month later.
+        """Return the default rules.
 
-        Each further show that is left alone makes the rest longer, up to 47 days.
+        They show the same item at most twice a week. An item that was shown without a
+        reaction returns after a month; each further ignored impression makes the pause
+        longer, up to 47 days.
         """
         from tactful.device.caps.rules.parser import DEFAULT_DOCUMENT, read_rules
 
         return read_rules(DEFAULT_DOCUMENT)
 
     def surface(self, name: str) -> Surface:
-        """The surface called `name`; an ordinary one if the rules name none at all."""
+        """Return the surface called `name`; not interruptive if it is not listed."""
         return self.surfaces.get(name, Surface())
 
     def timeline(self, rule: Rule) -> int:
-        """Whose clock `rule` runs by: `verified` if it can match an interruptive surface."""
-        named = rule.match.get("surface", frozenset(self.surfaces))
-        return (
-            VERIFIED if any(self.surface(name).interruptive for name in named) else FULL
-        )
+        """Return the timeline that `rule` uses.
 
-    def with_user(self, own: Rules) -> Rules:
-        """These rules and the person's own, which none can replace."""
+        It is `VERIFIED` if the rule can match an interruptive surface, else `FULL`.
+        """
+        names = rule.match.get("surface", frozenset(self.surfaces))
+        interruptive = any(self.surface(name).interruptive for name in names)
+        return VERIFIED if interruptive else FULL
+
+    def with_user(self, user_rules: Rules) -> Rules:
+        """Return these rules and those of the person, which no update can replace."""
         return Rules(
-            (*self.rules, *own.rules),
+            (*self.rules, *user_rules.rules),
             self.surfaces,
-            (*self.quiet_hours, *own.quiet_hours),
+            (*self.quiet_hours, *user_rules.quiet_hours),
             self.operator_can_tighten,
             self.starve_after_ms,
         )

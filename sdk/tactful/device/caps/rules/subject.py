@@ -1,4 +1,4 @@
-"""What can be shown, as a rule sees it: a bundle of attributes, and the keys they give."""
+"""Subjects of frequency cap rules: the attributes of an item and the keys they give."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ATTRIBUTES = (
 NONE = "none"  # the value of an attribute that is missing
 
 Key = tuple[str, ...]
-SINGLE = {
+SINGLE_VALUE_FIELDS = {
     "item": 0,
     "family": 1,
     "creative": 2,
@@ -30,19 +30,19 @@ SINGLE = {
     "brand": 5,
     "channel": 6,
 }
-"""Where a thing has those of its attributes that are one text."""
+"""Positions in `CapSubject` of the attributes that have exactly one value."""
 
 
 class Showable(Protocol):
-    """Whatever the app can show; a catalog's item is one."""
+    """Anything that the app can show, for example an item of a catalog."""
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """The item id."""
 
     @property
     def family(self) -> str:
-        """What it is a variant of."""
+        """The family of variants that the item belongs to."""
 
     @property
     def creative(self) -> str:
@@ -50,7 +50,7 @@ class Showable(Protocol):
 
     @property
     def campaign(self) -> str:
-        """The campaign it belongs to."""
+        """The campaign that the item belongs to."""
 
     @property
     def category(self) -> str | tuple[str, ...]:
@@ -58,31 +58,31 @@ class Showable(Protocol):
 
     @property
     def brand(self) -> str:
-        """Whose it is."""
+        """The brand of the item."""
 
     @property
     def channel(self) -> str:
-        """The way it reaches the person."""
+        """The channel by which the item reaches the person."""
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Free marks."""
+        """Free labels."""
 
     @property
     def item_class(self) -> str:
-        """Its importance: promo, normal, high or critical."""
+        """The importance of the item: promo, normal, high or critical."""
 
     @property
     def priority(self) -> int:
-        """Its importance inside the class; higher goes first."""
+        """The importance inside the class; higher goes first."""
 
     @property
     def replenishable(self) -> bool:
-        """Whether it is welcome again when used up."""
+        """True if the person may want the item again after a conversion."""
 
 
 class CapSubject(NamedTuple):
-    """The attributes of one item, as they are recorded with each show."""
+    """The attributes of one item, as they are recorded with each impression."""
 
     item: str
     family: str = ""
@@ -98,7 +98,7 @@ class CapSubject(NamedTuple):
 
     @classmethod
     def of(cls, item: Showable) -> CapSubject:
-        """The attributes of `item`."""
+        """Return the attributes of `item`."""
         category = item.category
         categories = (category,) if isinstance(category, str) else tuple(category)
         return cls(
@@ -117,7 +117,7 @@ class CapSubject(NamedTuple):
 
     @classmethod
     def from_fields(cls, fields: Sequence[object]) -> CapSubject:
-        """The thing of a record body."""
+        """Return the subject stored in the fields of a `thing` record."""
         item, family, creative, campaign, categories, brand, channel, tags, *rest = (
             fields
         )
@@ -138,16 +138,18 @@ class CapSubject(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """The place of the class, 0 (promo) to 3 (critical)."""
+        """The rank of the class, 0 (promo) to 3 (critical)."""
         return CLASSES.index(self.item_class) if self.item_class in CLASSES else 0
 
     def values(self, attribute: str, surface: str) -> tuple[str, ...]:
-        """Every value of `attribute`; empty if it is missing."""
+        """Return every value of `attribute`; empty if it is missing."""
         if attribute.startswith("tag:"):
-            return (attribute[4:],) if attribute[4:] in self.tags else ()
-        return tuple(value for value in self._all(attribute, surface) if value)
+            tag = attribute.removeprefix("tag:")
+            return (tag,) if tag in self.tags else ()
+        return tuple(value for value in self._raw_values(attribute, surface) if value)
 
-    def _all(self, attribute: str, surface: str) -> tuple[str, ...]:
+    def _raw_values(self, attribute: str, surface: str) -> tuple[str, ...]:
+        """Return the values of `attribute` with empty ones."""
         match attribute:
             case "surface":
                 return (surface,)
@@ -162,9 +164,8 @@ class CapSubject(NamedTuple):
             case "item":
                 return (self.item,)
             case "family":
-                return (
-                    self.family or self.item,
-                )  # what has no variants is a family of its own
+                # An item without a family is a family of its own.
+                return (self.family or self.item,)
             case "creative":
                 return (self.creative,)
             case "campaign":
@@ -176,33 +177,48 @@ class CapSubject(NamedTuple):
 
 
 def keys_of(
-    thing: CapSubject, surface: str, attributes: tuple[str, ...], whose: Key = ()
+    cap_subject: CapSubject,
+    surface: str,
+    attributes: tuple[str, ...],
+    prefix: Key = (),
 ) -> tuple[Key, ...]:
-    """One key for every combination of values, after `whose`; a missing one has the value `none`.
+    """Return one key for each combination of attribute values, sorted.
 
-    A missing family is the item itself, so that strangers are not limited as variants of one thing.
+    Every key starts with `prefix`. A missing attribute has the value `none`. A missing
+    family is the item itself, so that unrelated items are not limited as variants.
     """
-    if len(attributes) == 1:  # nearly always
-        name = attributes[0]
-        if name in SINGLE:
-            found = thing[SINGLE[name]] or (thing.item if name == "family" else "")
-            return ((*whose, str(found or NONE)),)
-        if name == "app":
-            return ((*whose, name),)
-        if name == "category" and len(thing.categories) == 1 and thing.categories[0]:
-            return ((*whose, *thing.categories),)
-        alone = thing.values(name, surface) or (NONE,)
-        return tuple(sorted((*whose, value) for value in set(alone)))
-    values = [
-        tuple(dict.fromkeys(thing.values(a, surface))) or (NONE,) for a in attributes
+    if len(attributes) == 1:
+        return _single_attribute_keys(cap_subject, surface, attributes[0], prefix)
+    values_by_attribute = [
+        tuple(dict.fromkeys(cap_subject.values(attribute, surface))) or (NONE,)
+        for attribute in attributes
     ]
-    return tuple(sorted((*whose, *key) for key in product(*values)))
+    return tuple(sorted((*prefix, *key) for key in product(*values_by_attribute)))
+
+
+def _single_attribute_keys(
+    cap_subject: CapSubject, surface: str, attribute: str, prefix: Key
+) -> tuple[Key, ...]:
+    """Return the keys of a rule with one attribute, the most frequent case.
+
+    The common attributes are read directly; `CapSubject.values` would be slower.
+    """
+    if attribute in SINGLE_VALUE_FIELDS:
+        value = cap_subject[SINGLE_VALUE_FIELDS[attribute]]
+        if not value and attribute == "family":
+            value = cap_subject.item
+        return ((*prefix, str(value or NONE)),)
+    if attribute == "app":
+        return ((*prefix, attribute),)
+    categories = cap_subject.categories
+    if attribute == "category" and len(categories) == 1 and categories[0]:
+        return ((*prefix, *categories),)
+    values = set(cap_subject.values(attribute, surface) or (NONE,))
+    return tuple(sorted((*prefix, value) for value in values))
 
 
 def texts(values: object) -> tuple[str, ...]:
-    """A list of a record body as texts."""
-    return (
-        tuple(str(value) for value in values)
-        if isinstance(values, list | tuple)
-        else ()
-    )
+    """Return a list of a record body as a tuple of strings; empty if it is no list."""
+    if not isinstance(values, list | tuple):
+        return ()
+    return tuple(str(value) for value in values)

@@ -1,7 +1,12 @@
-"""Canonical time: elapsed time that a changed wall clock cannot buy.
+"""Canonical time: elapsed time that a changed wall clock cannot alter.
 
-A segment is one boot. Inside a segment only the monotonic clock counts. Between segments three
-timelines differ in how much they believe the wall clock about the time switched off.
+A segment is one boot. Inside a segment only the monotonic clock counts. Between
+segments, three timelines differ in how far they believe the wall clock about the time
+the device was switched off:
+
+- `FULL` believes up to 90 days of it,
+- `VERIFIED` believes none of it until a trusted stamp proves it,
+- `BUDGET` believes none of it until an independent trusted stamp proves it.
 """
 
 from __future__ import annotations
@@ -15,20 +20,21 @@ from tactful.device.clock import MS_PER_DAY, ClockReading
 from tactful.errors import InvalidInput
 
 FULL, VERIFIED, BUDGET = range(3)
-MAX_OFFLINE_MS = (
-    90 * MS_PER_DAY
-)  # the most that `full` believes of one time switched off
-DRIFT = 1e-4  # 100 ppm, what a quartz may lose or gain
-Triple = tuple[int, int, int]
+TIMELINES = (FULL, VERIFIED, BUDGET)
+# The most time switched off that `FULL` believes of one gap between two boots.
+MAX_OFFLINE_MS = 90 * MS_PER_DAY
+DRIFT = 1e-4  # 100 ppm, the error of a quartz clock
+Triple = tuple[int, int, int]  # one value for each timeline
 StampKind = Literal["exact", "not_before"]
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One boot, or the part of it after an exact stamp: where it starts on each timeline.
+    """One boot, or the part of a boot after an exact stamp.
 
-    `gap` is the time since the segment before, as each timeline believes it. `verified`: an exact
-    stamp came in this boot, or after it.
+    `base` is where the segment starts on each timeline. `gap` is the time since the
+    segment before, as each timeline believes it. `verified` is True if an exact stamp
+    came in this boot or after it.
     """
 
     boot_id: str | None
@@ -36,12 +42,12 @@ class Segment:
     base: Triple
     gap: Triple = (0, 0, 0)
     verified: bool = False
-    after_stamp: bool = False  # it begins at an exact stamp
+    after_stamp: bool = False  # the segment begins at an exact stamp
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A correction: every segment from number `first` on starts `ms` later on one timeline."""
+    """A correction: segments from `first` on start `ms` later on one timeline."""
 
     timeline: int
     first: int
@@ -50,7 +56,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A place in canonical time: which segment, how long after its start."""
+    """A place in canonical time: segment number, and milliseconds since its start."""
 
     segment: int
     offset: int
@@ -58,42 +64,45 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """All segments so far, and the last reading taken."""
+    """All segments so far, and the last clock reading."""
 
     segments: tuple[Segment, ...] = ()
     last_mono_ms: int = 0
     last_wall_ms: int = 0
 
     def at(self, moment: Moment, timeline: int) -> int:
-        """Canonical time of `moment`, unix milliseconds."""
+        """Return the canonical time of `moment` on `timeline`, in unix milliseconds."""
         return self.segments[moment.segment].base[timeline] + moment.offset
 
     def joins(self, reading: ClockReading) -> bool:
-        """Whether `reading` was taken in the newest segment."""
+        """Return True if `reading` was taken in the newest segment."""
         if not self.segments:
             return False
-        return (
-            self.segments[-1].boot_id == reading.boot_id
-            and reading.mono_ms >= self.last_mono_ms
-        )
+        same_boot = self.segments[-1].boot_id == reading.boot_id
+        return same_boot and reading.mono_ms >= self.last_mono_ms
 
     def next_segment(self, reading: ClockReading) -> Segment:
-        """The segment that `reading` opens; a wall clock outside 1970 to 2100 gives no credit."""
+        """Return the segment that `reading` opens.
+
+        A wall clock outside 1970 to 2100 gives no credit for the time switched off.
+        """
         wall = min(max(reading.wall_ms, FIRST_MS), LAST_MS)
         if not self.segments:
             return Segment(reading.boot_id, reading.mono_ms, (wall, wall, wall))
-        last = Moment(
-            len(self.segments) - 1, self.last_mono_ms - self.segments[-1].mono0_ms
-        )
+        newest = len(self.segments) - 1
+        last = Moment(newest, self.last_mono_ms - self.segments[-1].mono0_ms)
         believed = reading.wall_ms == wall and FIRST_MS < self.last_wall_ms < LAST_MS
-        gap = min(max(wall - self.last_wall_ms, 0), MAX_OFFLINE_MS) if believed else 0
-        full, verified, budget = (self.at(last, p) for p in range(3))
+        gap = 0
+        if believed:
+            gap = min(max(wall - self.last_wall_ms, 0), MAX_OFFLINE_MS)
+        full, verified, budget = (self.at(last, timeline) for timeline in TIMELINES)
         base = (full + gap, verified, budget)
         return Segment(reading.boot_id, reading.mono_ms, base, (gap, 0, 0))
 
     def stamped_segment(self, reading: ClockReading) -> Segment:
-        """The segment that begins at an exact stamp in the running boot."""
-        full, verified, budget = (self.at(self.moment(reading), p) for p in range(3))
+        """Return the segment that begins at an exact stamp in the running boot."""
+        now = self.moment(reading)
+        full, verified, budget = (self.at(now, timeline) for timeline in TIMELINES)
         return Segment(
             reading.boot_id,
             reading.mono_ms,
@@ -103,20 +112,18 @@ class Timeline:
         )
 
     def opened(self, segment: Segment) -> Timeline:
-        """The timeline with `segment` as its newest."""
-        return replace(
-            self, segments=(*self.segments, segment), last_mono_ms=segment.mono0_ms
-        )
+        """Return the timeline with `segment` as its newest."""
+        segments = (*self.segments, segment)
+        return replace(self, segments=segments, last_mono_ms=segment.mono0_ms)
 
     def ticked(self, reading: ClockReading) -> Timeline:
-        """The timeline after `reading`, which joins the newest segment."""
+        """Return the timeline after `reading`, which joins the newest segment."""
         return replace(self, last_mono_ms=reading.mono_ms, last_wall_ms=reading.wall_ms)
 
     def moment(self, reading: ClockReading) -> Moment:
-        """Where `reading` lies, in the newest segment."""
-        return Moment(
-            len(self.segments) - 1, reading.mono_ms - self.segments[-1].mono0_ms
-        )
+        """Return the place of `reading` in the newest segment."""
+        offset = reading.mono_ms - self.segments[-1].mono0_ms
+        return Moment(len(self.segments) - 1, offset)
 
     def correction(
         self,
@@ -126,38 +133,48 @@ class Timeline:
         kind: StampKind,
         timeline: int,
     ) -> tuple[Move, ...]:
-        """What a trusted stamp moves on one timeline: events stay as recent as evidence allows.
+        """Return the moves that a trusted stamp causes on one timeline.
 
-        Raises InvalidInput (ANCHOR_CONFLICT) if the stamp lies before what is already proved.
+        Events stay as recent as the evidence allows. Raises InvalidInput
+        (ANCHOR_CONFLICT) if the stamp lies before time that is already proved.
         """
         ahead = stamp_ms - self.at(now, timeline)
-        if abs(ahead) <= uncertainty_ms + DRIFT * self._since_stamp(now, timeline):
+        tolerance = uncertainty_ms + DRIFT * self._since_stamp(now, timeline)
+        if abs(ahead) <= tolerance:
             return ()
         if ahead > 0:
             return (Move(timeline, self._first_unproved(), ahead),)
         return () if kind == "not_before" else tuple(self._shrunk(timeline, -ahead))
 
     def _since_stamp(self, now: Moment, timeline: int) -> int:
-        stamps = [n for n, segment in enumerate(self.segments) if segment.after_stamp]
-        first = stamps[-1] if stamps else 0
+        stamped = [n for n, segment in enumerate(self.segments) if segment.after_stamp]
+        first = stamped[-1] if stamped else 0
         return self.at(now, timeline) - self.segments[first].base[timeline]
 
     def _first_unproved(self) -> int:
-        """The first segment after the last verified boot; else what follows the last stamp."""
+        """Return the first segment after the last verified boot.
+
+        If there is none, return the segment that begins at the last stamp.
+        """
         proved = [n for n, segment in enumerate(self.segments) if segment.verified]
-        if not proved or proved[-1] + 1 < len(self.segments):
-            return proved[-1] + 1 if proved else 0
+        if not proved:
+            return 0
+        if proved[-1] + 1 < len(self.segments):
+            return proved[-1] + 1
         return max(n for n, segment in enumerate(self.segments) if segment.after_stamp)
 
     def _shrunk(self, timeline: int, ms: int) -> Iterator[Move]:
-        """Take `ms` out of unverified gaps, the latest first."""
+        """Yield moves that take `ms` out of unverified gaps, the latest gap first."""
+        remaining_ms = ms
         for number in range(len(self.segments) - 1, 0, -1):
             segment = self.segments[number]
-            taken = 0 if segment.verified else min(ms, segment.gap[timeline])
-            if taken:
-                ms -= taken
-                yield Move(timeline, number, -taken)
-        if ms:
+            if segment.verified:
+                continue
+            removed_ms = min(remaining_ms, segment.gap[timeline])
+            if removed_ms:
+                remaining_ms -= removed_ms
+                yield Move(timeline, number, -removed_ms)
+        if remaining_ms:
             raise InvalidInput(
                 "stamp",
                 "ANCHOR_CONFLICT: it lies before time that has verifiably passed",
@@ -165,27 +182,29 @@ class Timeline:
             )
 
     def corrected(self, moves: Sequence[Move], *, exact: bool) -> Timeline:
-        """The timeline after `moves`; an exact stamp verifies everything up to here."""
+        """Return the timeline after `moves`.
+
+        With `exact`, every segment so far becomes verified.
+        """
         segments = list(self.segments)
         for move in moves:
             for number in range(move.first, len(segments)):
-                segments[number] = _moved(
-                    segments[number], move, first=number == move.first
-                )
+                is_first = number == move.first
+                segments[number] = _moved(segments[number], move, is_first=is_first)
         if exact:
             segments = [replace(segment, verified=True) for segment in segments]
         return replace(self, segments=tuple(segments))
 
 
-def _moved(segment: Segment, move: Move, *, first: bool) -> Segment:
-    base = _added(segment.base, move)
-    return replace(
-        segment, base=base, gap=_added(segment.gap, move) if first else segment.gap
-    )
+def _moved(segment: Segment, move: Move, *, is_first: bool) -> Segment:
+    # Later segments start later too, but only the gap before the first one grows.
+    gap = _added(segment.gap, move) if is_first else segment.gap
+    return replace(segment, base=_added(segment.base, move), gap=gap)
 
 
 def _added(values: Triple, move: Move) -> Triple:
     full, verified, budget = (
-        v + move.ms * (p == move.timeline) for p, v in enumerate(values)
+        value + move.ms * (timeline == move.timeline)
+        for timeline, value in enumerate(values)
     )
     return full, verified, budget

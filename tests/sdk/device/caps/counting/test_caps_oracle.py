@@ -23,7 +23,7 @@ def test_the_engine_answers_as_the_slow_recount_does(
     part: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(
-        decide, "FEW", part % 3 - 1
+        decide, "CACHE_AFTER_DENIALS", part % 3 - 1
     )  # the table answers always, soon, late
 
     lives(part * LIVES, LIVES)
@@ -42,29 +42,29 @@ def test_if_a_checkpoint_forgot_what_was_counted_it_would_not(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(session, "CHECKPOINT_EVERY", 1)
-    monkeypatch.setattr(checkpoint, "_take_track", lambda *_: None)
+    monkeypatch.setattr(checkpoint, "_restore_counters", lambda *_: None)
 
     with pytest.raises(AssertionError):
         lives(0, 200)
 
 
 def test_if_verdicts_outlived_the_facts_it_would_not(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(decide, "FEW", -1)
-    monkeypatch.setattr(DecisionCache, "_touched", lambda *_: iter(()))
+    monkeypatch.setattr(decide, "CACHE_AFTER_DENIALS", -1)
+    monkeypatch.setattr(DecisionCache, "_entries_of_changed_keys", lambda *_: iter(()))
 
     with pytest.raises(AssertionError):
         lives(0, 2000)
 
 
 def test_nor_if_what_was_shown_passed_for_a_stranger(monkeypatch: pytest.MonkeyPatch):
-    of = RuleCounters.of
+    honest = RuleCounters.counter_to_change
 
-    def forgetful(track: RuleCounters, key: Key) -> KeyCounter:
-        series = of(track, key)
-        track.known.discard(key)
-        return series
+    def forgetful(counters: RuleCounters, key: Key) -> KeyCounter:
+        key_counter = honest(counters, key)
+        counters.counted_keys.discard(key)
+        return key_counter
 
-    monkeypatch.setattr(RuleCounters, "of", forgetful)
+    monkeypatch.setattr(RuleCounters, "counter_to_change", forgetful)
 
     with pytest.raises(AssertionError):
         lives(0, 2000)
@@ -73,7 +73,7 @@ def test_nor_if_what_was_shown_passed_for_a_stranger(monkeypatch: pytest.MonkeyP
 def test_nor_if_what_is_counted_at_most_were_too_little(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(RuleCounters, "most", lambda *_: 0)
+    monkeypatch.setattr(RuleCounters, "upper_bound", lambda *_: 0)
 
     with pytest.raises(AssertionError):
         lives(0, 200)
