@@ -1,4 +1,4 @@
-"""A log of offers and reactions, one JSON object a line, read strictly."""
+"""Parser of event logs: offers and reactions, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ITEM_FIELDS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoggedEvent:
-    """One thing that the log tells: an `offer` (the app wants to show `item`) or a reaction."""
+    """One event of a log: an `offer` (the app wants to show `item`) or a reaction."""
 
     at: datetime
     kind: str
@@ -33,53 +33,54 @@ class LoggedEvent:
 
 
 def read_events(path: str | Path) -> list[LoggedEvent]:
-    """The happenings of a file with one JSON object per line, in order of time.
+    """Return the events of a file with one JSON object per line, in order of time.
 
     Raises InvalidInput naming line and field.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as absent:
+    except (OSError, UnicodeDecodeError) as read_error:
         raise InvalidInput(
             "--events", f"{path} cannot be read", "name a text file"
-        ) from absent
-    found = [
-        _Line(number, text).happening()
+        ) from read_error
+    events = [
+        _Line(number, text).event()
         for number, text in enumerate(lines, 1)
         if text.strip()
     ]
-    return sorted(found, key=lambda happening: happening.at)
+    return sorted(events, key=lambda event: event.at)
 
 
 class _Line:
-    """One line of a log, read strictly."""
+    """One line of a log; unknown fields are refused."""
 
     def __init__(self, number: int, text: str) -> None:
-        self._where = f"events: line {number}"
+        self._location = f"events: line {number}"
         try:
             self._fields = json.loads(text)
-        except ValueError as wrong:
+        except ValueError as json_error:
             raise InvalidInput(
-                self._where, "it is no JSON", "write one object a line"
-            ) from wrong
+                self._location, "it is no JSON", "write one object a line"
+            ) from json_error
         if not isinstance(self._fields, dict):
             raise InvalidInput(
-                self._where, "it is no object", 'write {"at": ..., "kind": ...}'
+                self._location, "it is no object", 'write {"at": ..., "kind": ...}'
             )
 
-    def happening(self) -> LoggedEvent:
-        self._known(self._fields, ("at", "kind", "item", "surface", "zone"))
-        zone = self._text(self._fields, "zone", "UTC")
+    def event(self) -> LoggedEvent:
+        """Return the event of this line."""
+        self._require_known(self._fields, ("at", "kind", "item", "surface", "zone"))
+        zone = self._text_field(self._fields, "zone", "UTC")
         if zone_named(zone) is None:
-            raise self._wrong(
+            raise self._error(
                 "zone", f"{zone!r} is no time zone", "use one like 'Europe/Berlin'"
             )
-        kind = self._text(self._fields, "kind", "offer")
+        kind = self._text_field(self._fields, "kind", "offer")
         if kind not in KINDS:
-            raise self._wrong(
+            raise self._error(
                 "kind", f"{kind!r} is not known", f"use one of {', '.join(KINDS)}"
             )
-        surface = self._text(self._fields, "surface", "home")
+        surface = self._text_field(self._fields, "surface", "home")
         return LoggedEvent(
             at=self._at(), kind=kind, item=self._item(), surface=surface, zone=zone
         )
@@ -87,14 +88,15 @@ class _Line:
     def _at(self) -> datetime:
         try:
             at = datetime.fromisoformat(str(self._fields.get("at")))
-        except ValueError as wrong:
+        except ValueError as time_error:
             fix = "write a date and time like 2026-03-02T09:00:00Z"
-            raise self._wrong(
+            raise self._error(
                 "at", f"{self._fields.get('at')!r} is no time", fix
-            ) from wrong
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            ) from time_error
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
         if not 1970 <= at.year <= 2100:
-            raise self._wrong("at", f"{at.year} is out of range", "use 1970 to 2100")
+            raise self._error("at", f"{at.year} is out of range", "use 1970 to 2100")
         return at
 
     def _item(self) -> Item:
@@ -102,19 +104,19 @@ class _Line:
         if isinstance(item, str):
             item = {"id": item}
         if not isinstance(item, dict):
-            raise self._wrong(
+            raise self._error(
                 "item", f"{item!r} is no item", "write its id, or an object"
             )
-        self._known(item, ITEM_FIELDS)
+        self._require_known(item, ITEM_FIELDS)
         return Item(
-            id=self._text(item, "id", ""),
-            title=self._text(item, "title", ""),
-            category=self._text(item, "category", ""),
-            brand=self._text(item, "brand", ""),
-            campaign=self._text(item, "campaign", ""),
-            family=self._text(item, "family", ""),
-            creative=self._text(item, "creative", ""),
-            channel=self._text(item, "channel", ""),
+            id=self._text_field(item, "id", ""),
+            title=self._text_field(item, "title", ""),
+            category=self._text_field(item, "category", ""),
+            brand=self._text_field(item, "brand", ""),
+            campaign=self._text_field(item, "campaign", ""),
+            family=self._text_field(item, "family", ""),
+            creative=self._text_field(item, "creative", ""),
+            channel=self._text_field(item, "channel", ""),
             tags=self._tags(item),
             item_class=self._item_class(item),
             replenishable=item.get("replenishable") is True,
@@ -123,30 +125,32 @@ class _Line:
     def _tags(self, item: Mapping[str, object]) -> tuple[str, ...]:
         tags = item.get("tags", [])
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise self._wrong(
+            raise self._error(
                 "item.tags", f"{tags!r} is no list of texts", "write [...]"
             )
         return tuple(tags)
 
     def _item_class(self, item: Mapping[str, object]) -> ItemClass:
-        name = self._text(item, "item_class", "normal")
+        name = self._text_field(item, "item_class", "normal")
         if name not in ITEM_CLASSES:
             fix = f"use one of {', '.join(ITEM_CLASSES)}"
-            raise self._wrong("item.item_class", f"{name!r} is not known", fix)
+            raise self._error("item.item_class", f"{name!r} is not known", fix)
         return ITEM_CLASSES[name]
 
-    def _known(self, fields: Mapping[str, object], known: Sequence[str]) -> None:
+    def _require_known(
+        self, fields: Mapping[str, object], accepted: Sequence[str]
+    ) -> None:
         for name in fields:
-            if name not in known:
-                raise self._wrong(
-                    name, "the field is not known", f"use {', '.join(known)}"
+            if name not in accepted:
+                raise self._error(
+                    name, "the field is not known", f"use {', '.join(accepted)}"
                 )
 
-    def _text(self, fields: Mapping[str, object], name: str, absent: str) -> str:
-        value = fields.get(name, absent)
+    def _text_field(self, fields: Mapping[str, object], name: str, default: str) -> str:
+        value = fields.get(name, default)
         if not isinstance(value, str):
-            raise self._wrong(name, f"{value!r} is no text", "write a text")
+            raise self._error(name, f"{value!r} is no text", "write a text")
         return value
 
-    def _wrong(self, name: str, problem: str, fix: str) -> InvalidInput:
-        return InvalidInput(f"{self._where}: {name}", problem, fix)
+    def _error(self, name: str, problem: str, fix: str) -> InvalidInput:
+        return InvalidInput(f"{self._location}: {name}", problem, fix)

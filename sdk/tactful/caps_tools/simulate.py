@@ -1,4 +1,4 @@
-"""What rules would have done to a list of events: which shows they would have refused, and when."""
+"""Simulation of rules on a log of events: which offers they would have denied."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tactful.device.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class SimulatedOutcome:
-    """What the rules made of one offer, and whether the person clicked it in the log."""
+    """Result of one offer, and if the person clicked the item in the log."""
 
     offer: LoggedEvent
     reason_code: str | None  # None: shown
@@ -27,7 +27,7 @@ class SimulatedOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One local day: what was shown, and what was refused by reason."""
+    """Totals of one local day: offers that were shown, and refused by reason."""
 
     date: date
     shown: int
@@ -36,44 +36,52 @@ class Day:
     clicks_lost: int = 0
 
 
-def play(rules: Rules, happenings: Iterable[LoggedEvent]) -> list[SimulatedOutcome]:
-    """Live through `happenings` on a device with `rules`; what is granted counts as viewable.
+def play(rules: Rules, events: Iterable[LoggedEvent]) -> list[SimulatedOutcome]:
+    """Return the outcome of each offer in `events` on a device with `rules`.
 
-    A click on something that was refused never happens, so it is counted as lost.
+    Granted offers count as viewable impressions. A click on an item that was denied
+    cannot happen, so it is counted as lost.
     """
     device: _Device | None = None
-    for happening in happenings:
-        device = device or _Device(rules, happening.at)
-        device.live(happening)
+    for event in events:
+        device = device or _Device(rules, event.at)
+        device.apply(event)
     return [] if device is None else device.outcomes()
 
 
 def by_day(outcomes: Sequence[SimulatedOutcome]) -> list[Day]:
-    """The outcomes of each local day, oldest first."""
-    days: dict[date, list[SimulatedOutcome]] = {}
+    """Return the totals of each local day, oldest first."""
+    outcomes_by_date: dict[date, list[SimulatedOutcome]] = {}
     for outcome in outcomes:
         zone = zone_named(outcome.offer.zone) or UTC
-        days.setdefault(outcome.offer.at.astimezone(zone).date(), []).append(outcome)
-    return [_day(when, days[when]) for when in sorted(days)]
+        local_date = outcome.offer.at.astimezone(zone).date()
+        outcomes_by_date.setdefault(local_date, []).append(outcome)
+    dates = sorted(outcomes_by_date)
+    return [_day(local_date, outcomes_by_date[local_date]) for local_date in dates]
 
 
-def _day(when: date, outcomes: Sequence[SimulatedOutcome]) -> Day:
-    refused = Counter(o.reason_code for o in outcomes if o.reason_code is not None)
-    clicks = Counter(o.reason_code is None for o in outcomes if o.clicked)
+def _day(local_date: date, outcomes: Sequence[SimulatedOutcome]) -> Day:
+    refused = Counter(
+        outcome.reason_code for outcome in outcomes if outcome.reason_code is not None
+    )
+    # By True for clicks on items that were shown, False for lost ones.
+    clicks = Counter(
+        outcome.reason_code is None for outcome in outcomes if outcome.clicked
+    )
     return Day(
-        when,
-        len(outcomes) - refused.total(),
-        dict(refused),
-        clicks[True],
-        clicks[False],
+        local_date,
+        shown=len(outcomes) - refused.total(),
+        refused=dict(refused),
+        clicks=clicks[True],
+        clicks_lost=clicks[False],
     )
 
 
 @dataclass
 class _Offer:
-    """One offer as it goes: the reservation if it was granted."""
+    """One offer during the simulation, with its reservation if it was granted."""
 
-    happening: LoggedEvent
+    event: LoggedEvent
     reason_code: str | None
     reservation_id: str | None
     clicked: bool = False
@@ -81,55 +89,59 @@ class _Offer:
 
 @dataclass
 class _Device:
-    """A device in memory that lives through a log."""
+    """A device in memory to which the events of a log are applied."""
 
     rules: Rules
-    began: datetime
-    last: dict[str, _Offer] = field(default_factory=dict)  # by item
+    start: datetime
+    last_offers: dict[str, _Offer] = field(default_factory=dict)  # by item
     offers: list[_Offer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.clock = ManualClock(self.began)
+        self.clock = ManualClock(self.start)
         vault = Vault.open(None, HostKey(bytes(KEY_BYTES)))
         self.engine = CapEngine(vault, self.clock, self.rules, durable=False)
 
-    def live(self, happening: LoggedEvent) -> None:
-        wall_ms = round(happening.at.timestamp() * 1000)
+    def apply(self, event: LoggedEvent) -> None:
+        """Advance the clock to `event`, then offer its item or record the reaction."""
+        wall_ms = round(event.at.timestamp() * 1000)
         self.clock.advance(wall_ms - self.clock.wall_ms)
-        self.clock.zone = happening.zone
-        if happening.kind == "offer":
-            self._offer(happening)
+        self.clock.zone = event.zone
+        if event.kind == "offer":
+            self._offer(event)
         else:
-            self._react(happening)
+            self._react(event)
 
-    def _offer(self, happening: LoggedEvent) -> None:
-        decision = self.engine.decide([happening.item], 1, happening.surface)
-        reservation = decision.picks[0].reservation_id if decision.picks else None
-        if reservation is not None:
-            self.engine.confirm(reservation)
-        code = None if decision.picks else decision.denials[0].reason_code
-        made = _Offer(happening, code, reservation)
-        self.offers.append(made)
-        self.last[happening.item.id] = made
+    def _offer(self, event: LoggedEvent) -> None:
+        decision = self.engine.decide([event.item], 1, event.surface)
+        if decision.picks:
+            reservation_id = decision.picks[0].reservation_id
+            self.engine.confirm(reservation_id)
+            offer = _Offer(event, None, reservation_id)
+        else:
+            offer = _Offer(event, decision.denials[0].reason_code, None)
+        self.offers.append(offer)
+        self.last_offers[event.item.id] = offer
 
-    def _react(self, happening: LoggedEvent) -> None:
-        """A reaction to what the rules held back cannot happen."""
-        offer = self.last.get(happening.item.id)
+    def _react(self, event: LoggedEvent) -> None:
+        """Record a reaction, unless the last offer of its item was denied."""
+        offer = self.last_offers.get(event.item.id)
+        reservation_id = None
         if offer is not None:
-            offer.clicked = offer.clicked or happening.kind == "click"
-        if offer is None or offer.reservation_id is not None:
-            reservation = None if offer is None else offer.reservation_id
-            self.engine.interact(
-                Event(
-                    kind=happening.kind,
-                    item_id=happening.item.id,
-                    reservation_id=reservation,
-                    surface=happening.surface,
-                ),
-                happening.item,
-            )
+            offer.clicked = offer.clicked or event.kind == "click"
+            reservation_id = offer.reservation_id
+            if reservation_id is None:
+                return
+        reaction = Event(
+            kind=event.kind,
+            item_id=event.item.id,
+            reservation_id=reservation_id,
+            surface=event.surface,
+        )
+        self.engine.interact(reaction, event.item)
 
     def outcomes(self) -> list[SimulatedOutcome]:
+        """Return the outcomes of all offers so far, in their order."""
         return [
-            SimulatedOutcome(o.happening, o.reason_code, o.clicked) for o in self.offers
+            SimulatedOutcome(offer.event, offer.reason_code, offer.clicked)
+            for offer in self.offers
         ]

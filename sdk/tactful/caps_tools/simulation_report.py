@@ -1,8 +1,7 @@
-"""Days of shows and refusals as a picture: text for a terminal, or one self-contained page."""
+"""Report of a simulation: text for a terminal, or one self-contained page."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -25,35 +24,40 @@ th { border-bottom: 1px solid #cbd2d9; } td.n { text-align: right; } td.bar { wi
 
 
 def lines(days: Sequence[Day]) -> Iterator[str]:
-    """The days as text: a full dot for each show, an open one for each refusal; then the sum."""
-    most = max((_offers(day) for day in days), default=0)
+    """Yield one line for each day, then the totals.
+
+    A full dot stands for an impression, an open one for a refused offer.
+    """
+    most_offers = max((_offer_count(day) for day in days), default=0)
+    width = min(most_offers, WIDTH) + 1
     for day in days:
-        refused = sum(day.refused.values())
-        dots = "●" * _scaled(day.shown, most) + "○" * _scaled(refused, most)
-        told = f"{day.shown:>4} shown" + (
-            f", {refused} refused: {_why(day)}" if refused else ""
-        )
-        yield f"{day.date}  {dots:<{min(most, WIDTH) + 1}} {told}"
+        refused_count = sum(day.refused.values())
+        full_dots = "●" * _scaled(day.shown, most_offers)
+        open_dots = "○" * _scaled(refused_count, most_offers)
+        dots = full_dots + open_dots
+        counts = f"{day.shown:>4} shown"
+        if refused_count:
+            counts += f", {refused_count} refused: {_reasons(day)}"
+        yield f"{day.date}  {dots:<{width}} {counts}"
     yield total(days)
 
 
 def total(days: Sequence[Day]) -> str:
-    """All days in one sentence."""
-    shown, refused = (
-        sum(day.shown for day in days),
-        sum((Counter(d.refused) for d in days), Counter()),
-    )
-    lost, clicks = sum(day.clicks_lost for day in days), sum(day.clicks for day in days)
+    """Return the totals of all days in one sentence."""
+    shown_count = sum(day.shown for day in days)
+    refused_count = sum(sum(day.refused.values()) for day in days)
+    clicks = sum(day.clicks for day in days)
+    clicks_lost = sum(day.clicks_lost for day in days)
     return (
-        f"{len(days)} days: {shown} shown, {refused.total()} refused; "
-        f"{clicks} clicks kept, {lost} on refused offers"
+        f"{len(days)} days: {shown_count} shown, {refused_count} refused; "
+        f"{clicks} clicks kept, {clicks_lost} on refused offers"
     )
 
 
 def page(days: Sequence[Day], name: str) -> str:
-    """The days as an HTML page without any address outside it."""
-    most = max((_offers(day) for day in days), default=1)
-    rows = "\n".join(_row(day, most) for day in days)
+    """Return the days as an HTML page that loads nothing from elsewhere."""
+    most_offers = max((_offer_count(day) for day in days), default=1)
+    rows = "\n".join(_row(day, most_offers) for day in days)
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(name)}</title>"
         f"<style>{STYLE}</style><h1>What {escape(name)} would have shown</h1>"
@@ -63,27 +67,30 @@ def page(days: Sequence[Day], name: str) -> str:
     )
 
 
-def _row(day: Day, most: int) -> str:
-    refused = sum(day.refused.values())
+def _row(day: Day, most_offers: int) -> str:
+    refused_count = sum(day.refused.values())
     bars = "".join(
-        f'<span class={kind} style="width:{100 * count / most:.2f}%"></span>'
-        for kind, count in (("shown", day.shown), ("refused", refused))
+        f'<span class={kind} style="width:{100 * count / most_offers:.2f}%"></span>'
+        for kind, count in (("shown", day.shown), ("refused", refused_count))
         if count
     )
+    label = f"{day.shown} shown, {refused_count} refused"
     return (
-        f'<tr><td>{day.date}<td class=bar><div role=img aria-label="{day.shown} shown, {refused} '
-        f'refused">{bars}</div><td class=n>{day.shown}<td class=n>{refused}'
-        f"<td class=n>{day.clicks}<td class=why>{escape(_why(day))}</tr>"
+        f'<tr><td>{day.date}<td class=bar><div role=img aria-label="{label}">{bars}'
+        f"</div><td class=n>{day.shown}<td class=n>{refused_count}"
+        f"<td class=n>{day.clicks}<td class=why>{escape(_reasons(day))}</tr>"
     )
 
 
-def _why(day: Day) -> str:
+def _reasons(day: Day) -> str:
     return ", ".join(f"{code} {count}" for code, count in sorted(day.refused.items()))
 
 
-def _offers(day: Day) -> int:
+def _offer_count(day: Day) -> int:
     return day.shown + sum(day.refused.values())
 
 
-def _scaled(count: int, most: int) -> int:
-    return count if most <= WIDTH else round(count * WIDTH / most)
+def _scaled(count: int, most_offers: int) -> int:
+    if most_offers <= WIDTH:
+        return count
+    return round(count * WIDTH / most_offers)
