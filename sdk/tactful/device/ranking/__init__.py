@@ -1,1 +1,1 @@
-"""What to show next: candidates, scores, balance, diversity, caps and reasons."""
+"""Ranking: candidates, scores, balance, diversity, placement rules and reasons."""

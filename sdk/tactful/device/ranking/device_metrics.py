@@ -1,41 +1,47 @@
-"""What this device's own lists did to the person, in the measures of `metrics`; nothing leaves."""
+"""Metrics of this device's own lists, computed on the device; nothing is sent."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from tactful.device.catalog import Catalog
 from tactful.device.ranking import list_metrics
 from tactful.device.ranking.list_trace import ListTrace
 from tactful.device.ranking.scoring.catalog_scores import ItemPopularity
 from tactful.device.ranking.scoring.taste import Taste
-from tactful.device.ranking.values import Ints
+from tactful.device.ranking.values import Floats, Ints
 
-WINDOW = 10  # lists: what was in one of so many before comes again
+WINDOW = 10  # lists; an item of one of the last ten lists is a repeat
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceMetrics:
-    """Means over the `lists` that are still known; shares lie in [0, 1], no item is named.
+    """Means over the `lists` that have a trace; shares are in [0, 1], no item is named.
 
-    `diversity` is 1 minus the mean similarity in a list, `entropy` of its categories in bits,
-    `ranked_entropy` the same with the first places weighing most (RBE), `calibration` the
-    divergence of its categories from those liked in nats. `coverage`, `gini` and `hhi` are of
-    exposure over the catalog; `repeats_wanted` and `repeats_unwanted` per place, of items in one of
-    the ten lists before; `overlap` (RBO) and `jaccard` of each list with the one before on its
-    surface; `unrepeated` the share of places whose item stands in its list once. `cap_hits` is what
-    limits refused of what they were asked; `relaxations` the quotas that yielded per list;
-    `promoted` how many places below the list its lowest item stood by score (LIP); `fatigue` how
-    worn items were as they were listed. `standard` is the share of places whose items would stand
-    as high for everyone; `serendipity` per place, what items stand higher than for everyone, if
-    they are liked now; `faithfulness` of the reasons that a list would have now, the share whose
-    item falls without what is cited. Of popularity, where a model tells it: `novelty` in bits,
-    `popularity` (ARP) as a share of the most popular, `long_tail` the share of what is no
-    best-seller (APLT), `head` the rest, and `lift`, the mean of a list over that of the own likes.
-    None is what cannot be told.
+    Each list: `diversity` is 1 minus the mean similarity; `entropy` that of the
+    categories in bits, `ranked_entropy` the same weighted by place (RBE); `calibration`
+    the divergence from the categories of the likes in nats; `relaxations` the number of
+    quotas that yielded; `promoted` how many places below the list its lowest item ranks
+    by score (LIP); `fatigue` the exposure fatigue of its items when it was made.
+
+    All lists: `coverage`, `gini` and `hhi` measure the exposure of the catalog;
+    `repeats_wanted` and `repeats_unwanted` the repeats per place within ten lists;
+    `overlap` (RBO) and `jaccard` compare each list with the one before on its surface;
+    `unrepeated` is the share of places whose item is in its list once; `cap_hits` the
+    share of decisions in which caps denied an item.
+
+    The person: `standard` is the share of places whose items would rank as high for
+    everyone; `serendipity` per place, how much liked items gain over the standard list;
+    `faithfulness` the share of cited likes without which the item would fall.
+
+    Popularity, None without a model: `novelty` in bits; `popularity` (ARP) relative to
+    the most popular item; `long_tail` the share of items that are no best-sellers
+    (APLT), `head` the rest; `lift` the popularity of a list over that of the likes.
     """
 
     lists: int
@@ -66,129 +72,156 @@ class DeviceMetrics:
     lift: float | None = None
 
 
-def measured(
+def measure_lists(
     traces: Sequence[ListTrace],
     standing: ItemPopularity,
     taste: Taste,
-    cited: Sequence[bool] = (),
+    citations: Sequence[bool] = (),
 ) -> DeviceMetrics | None:
-    """The measures of these lists, oldest first; None if nothing was shown in any.
+    """Return the metrics of these lists, oldest first; None if nothing was shown.
 
-    `cited` tells of reasons whether their items fall without what is cited.
+    `citations` says for each cited like whether its item would fall without it.
     """
-    catalog = standing.shelf.catalog
-    found = [[catalog.find(item_id) for item_id in trace.shown] for trace in traces]
-    lists = [
-        np.array([n for n in one if n is not None], dtype=np.int64) for one in found
-    ]
-    shown = [one for one in lists if len(one)]
-    if not shown:
+    shelf = standing.shelf
+    catalog = shelf.catalog
+    lists = [_item_numbers(trace, catalog) for trace in traces]
+    filled = [items for items in lists if len(items)]
+    if not filled:
         return None
-    exposures = list_metrics.exposure(shown, len(catalog))
-    wanted, unwanted = list_metrics.repetition_rates(
-        lists, _wanted(standing, taste), WINDOW
-    )
-    places, denied = sum(map(len, shown)), sum(len(trace.denied) for trace in traces)
+    places = sum(map(len, filled))
+    requested = sum(trace.length for trace in traces)
+    denied = sum(len(trace.denied) for trace in traces)
+    wear = [value for trace in traces for value in trace.wear]
+    exposures = list_metrics.exposure(filled, len(catalog))
+    is_wanted = _is_wanted(standing, taste)
+    wanted, unwanted = list_metrics.repetition_rates(lists, is_wanted, WINDOW)
     overlap, jaccard = _overlaps(traces, lists)
-    mixes = [standing.shelf.category_mix(one) for one in shown]
+    mixes = [shelf.category_mix(items) for items in filled]
     likes = np.fromiter(taste.likes, dtype=np.int64, count=len(taste.likes))
-    target = standing.shelf.category_mix(likes)
     return DeviceMetrics(
         lists=len(traces),
-        fill=list_metrics.fill_rate(places, sum(trace.length for trace in traces)),
+        fill=list_metrics.fill_rate(places, requested),
         diversity=_mean(
             [
-                list_metrics.intra_list_diversity(one, standing.shelf.similarity)
-                for one in shown
+                list_metrics.intra_list_diversity(items, shelf.similarity)
+                for items in filled
             ]
         ),
         entropy=_mean([list_metrics.entropy(mix) for mix in mixes]),
         ranked_entropy=_mean(
             [
-                list_metrics.rank_biased_entropy(standing.shelf.category[one].tolist())
-                for one in shown
+                list_metrics.rank_biased_entropy(shelf.category[items].tolist())
+                for items in filled
             ]
         ),
-        coverage=list_metrics.catalog_coverage(shown, len(catalog)),
+        coverage=list_metrics.catalog_coverage(filled, len(catalog)),
         gini=list_metrics.gini(exposures),
         hhi=list_metrics.exposure_hhi(exposures),
         repeats_wanted=wanted,
         repeats_unwanted=unwanted,
         overlap=overlap,
         jaccard=jaccard,
-        unrepeated=list_metrics.unrepeated(shown),
+        unrepeated=list_metrics.unrepeated(filled),
         cap_hits=list_metrics.cap_hit_rate(denied, places),
         relaxations=_mean([trace.relaxed for trace in traces]),
         promoted=_mean([trace.promoted for trace in traces]),
-        fatigue=list_metrics.fatigue_index(
-            [wear for trace in traces for wear in trace.wear]
-        ),
+        fatigue=list_metrics.fatigue_index(wear),
         serendipity=_serendipity(traces, standing, taste, places),
-        faithfulness=list_metrics.faithfulness(cited),
+        faithfulness=list_metrics.faithfulness(citations),
         standard=sum(trace.standard for trace in traces) / places,
-        calibration=_mean([list_metrics.calibration_kl(target, mix) for mix in mixes])
-        if target.any()
-        else None,
-        **_of_popularity(shown, standing, likes),
+        calibration=_calibration(shelf.category_mix(likes), mixes),
+        **_popularity_metrics(filled, standing, likes),
     )
 
 
-def _of_popularity(
-    shown: Sequence[Ints], standing: ItemPopularity, likes: Ints
+def _item_numbers(trace: ListTrace, catalog: Catalog) -> Ints:
+    """Return the numbers of the shown items that the catalog still has."""
+    numbers = [catalog.find(item_id) for item_id in trace.shown]
+    offered = [number for number in numbers if number is not None]
+    return np.array(offered, dtype=np.int64)
+
+
+def _calibration(target: Floats, mixes: Sequence[Floats]) -> float | None:
+    """Return the mean divergence from the categories of the likes; None without them."""
+    if not target.any():
+        return None
+    return _mean([list_metrics.calibration_kl(target, mix) for mix in mixes])
+
+
+def _popularity_metrics(
+    lists: Sequence[Ints], standing: ItemPopularity, likes: Ints
 ) -> dict[str, float]:
-    """What only a model can tell; its popularity counts as a share of the most popular item."""
+    """Return the metrics that need a model, by field name; empty without one.
+
+    Popularity is relative to the most popular item.
+    """
     if standing.popularity is None:
         return {}
-    popularity = standing.popularity.astype(np.float64) / float(
-        standing.popularity.max()
-    )
-    head = np.flatnonzero(standing.best_sellers == 0)
-    told = {
-        "novelty": _mean([list_metrics.novelty(one, popularity) for one in shown]),
+    highest = float(standing.popularity.max())
+    popularity = standing.popularity.astype(np.float64) / highest
+    is_head = standing.best_sellers == 0
+    head = np.flatnonzero(is_head)
+    metrics = {
+        "novelty": _mean([list_metrics.novelty(items, popularity) for items in lists]),
         "popularity": _mean(
-            [list_metrics.average_popularity(one, popularity) for one in shown]
+            [list_metrics.average_popularity(items, popularity) for items in lists]
         ),
-        "long_tail": _mean([list_metrics.long_tail_share(one, head) for one in shown]),
-        "head": _mean(
-            [float((standing.best_sellers[one] == 0).mean()) for one in shown]
+        "long_tail": _mean(
+            [list_metrics.long_tail_share(items, head) for items in lists]
         ),
+        "head": _mean([float(is_head[items].mean()) for items in lists]),
     }
     if len(likes):
-        lifts = [list_metrics.popularity_lift(one, likes, popularity) for one in shown]
-        told["lift"] = _mean(lifts)
-    return told
+        lifts = [
+            list_metrics.popularity_lift(items, likes, popularity) for items in lists
+        ]
+        metrics["lift"] = _mean(lifts)
+    return metrics
 
 
 def _overlaps(
     traces: Sequence[ListTrace], lists: Sequence[Ints]
 ) -> tuple[float, float]:
-    """(RBO, Jaccard) of lists in a row on one surface, the mean over all such pairs."""
-    rows: dict[str, list[Ints]] = {}
-    for trace, one in zip(traces, lists, strict=True):
-        rows.setdefault(trace.surface, []).append(one)
-    pairs = [pair for row in rows.values() for pair in pairwise(row)]
-    found = [list_metrics.overlaps(pair) for pair in pairs]
-    return (
-        (_mean([rbo for rbo, _ in found]), _mean([j for _, j in found]))
-        if found
-        else (0.0, 0.0)
-    )
+    """Return the mean (RBO, Jaccard) of consecutive lists on one surface."""
+    by_surface: defaultdict[str, list[Ints]] = defaultdict(list)
+    for trace, items in zip(traces, lists, strict=True):
+        by_surface[trace.surface].append(items)
+    overlaps = [
+        list_metrics.overlaps(pair)
+        for surface_lists in by_surface.values()
+        for pair in pairwise(surface_lists)
+    ]
+    if not overlaps:
+        return 0.0, 0.0
+    rbo, jaccard = zip(*overlaps, strict=True)
+    return _mean(rbo), _mean(jaccard)
 
 
 def _serendipity(
     traces: Sequence[ListTrace], standing: ItemPopularity, taste: Taste, places: int
 ) -> float:
-    """As `metrics.serendipity`, with what was liked since in place of what is held out."""
-    liked = {standing.shelf.catalog.items[number].id for number in taste.likes}
-    pairs = [
-        pair for trace in traces for pair in zip(trace.shown, trace.gains, strict=False)
-    ]
-    return sum(gain for item_id, gain in pairs if item_id in liked) / places
+    """Return the gain of shown items over the standard list, per place.
+
+    Only items that are liked now count, as in `list_metrics.serendipity` those that
+    were held out.
+    """
+    items = standing.shelf.catalog.items
+    liked = {items[number].id for number in taste.likes}
+    total = 0.0
+    for trace in traces:
+        for item_id, gain in zip(trace.shown, trace.gains, strict=False):
+            if item_id in liked:
+                total += gain
+    return total / places
 
 
-def _wanted(standing: ItemPopularity, taste: Taste) -> Callable[[int, int], bool]:
-    """Whether the person wants an item again: what is used up, and what is due."""
-    items, due = standing.shelf.catalog.items, frozenset(taste.due)
+def _is_wanted(standing: ItemPopularity, taste: Taste) -> Callable[[int, int], bool]:
+    """Return a function that says whether the person wants an item again.
+
+    Items that are due again and replenishable items are wanted.
+    """
+    items = standing.shelf.catalog.items
+    due = frozenset(taste.due)
     return lambda item, _: item in due or items[item].replenishable
 
 

@@ -1,14 +1,15 @@
-"""Makes lists, and says afterwards how: the ranking's pure functions beside vault, caps and clock.
+"""The lists of one device: the pure ranking functions, combined with vault and caps.
 
-What a list was made from is kept as a trace: the last few in memory; in the vault too if the person
-agreed to diagnostics. So the same list can be made again, and every place in it explained.
+Each list leaves a trace of what it was made from. The last traces are kept in memory;
+with consent to diagnostics they are also stored in the vault. From a trace a list can be
+replayed, and each of its places explained.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from operator import index
@@ -19,16 +20,16 @@ import numpy as np
 from tactful.device import checks
 from tactful.device.caps import CapEngine
 from tactful.device.catalog import Catalog, Item
-from tactful.device.ranking.device_metrics import DeviceMetrics, measured
-from tactful.device.ranking.explanations.reasons import Reasons, tested
+from tactful.device.ranking.device_metrics import DeviceMetrics, measure_lists
+from tactful.device.ranking.explanations.reasons import Reasons, citations_hold
 from tactful.device.ranking.list_trace import (
     ListReplay,
     ListTrace,
     PlaceExplanation,
-    explained,
+    explain_place,
 )
 from tactful.device.ranking.pipeline import Ranking, rank
-from tactful.device.ranking.results import Picks, PreviewedItem, WhyNot, picked
+from tactful.device.ranking.results import Picks, PreviewedItem, WhyNot, make_picks
 from tactful.device.ranking.scoring.balance import by_evidence, most_personal
 from tactful.device.ranking.scoring.catalog_scores import CatalogArrays, ItemPopularity
 from tactful.device.ranking.scoring.list_context import ListContext
@@ -45,18 +46,20 @@ if TYPE_CHECKING:
     from tactful.protocol.documents.model_release import ModelRelease
 
 DAY_MS = 86_400_000
-MOST_REFUSED = 2_000  # items that limits may refuse before a place is left empty
-HIDDEN = "NOT_INTERESTED"  # the reason that limits give for it
-WORN = 0.1  # of one show: below, an item is as good as fresh
+MOST_REFUSED = 2_000  # items that caps may deny before a place stays empty
+HIDDEN = "NOT_INTERESTED"  # the reason code of the caps for a hidden item
+NOTICEABLE_WEAR = 0.1  # of one show; an item with less counts as fresh
 TRACES_KEPT = 32  # in memory
-MOST_PLACES = 1_000_000  # each empty one has its reason, which takes memory
+MOST_PLACES = 1_000_000  # each empty place has a reason, which takes memory
 
 
 @dataclass(frozen=True)
 class ListInputs:
-    """What is known when a list is made: settings, the model in use, the profile if it is asked.
+    """The device's state when a list is made.
 
-    `wall` is what the wall clock shows, unix seconds: releases are dated by it, events are not.
+    `memory` is the projection of the vault, `profile` returns the profile, which is read
+    only for personal lists. `model` is the model in use, `release` what announced it.
+    `wall` is the wall clock, unix seconds: releases expire by it.
     """
 
     memory: DeviceState
@@ -68,9 +71,11 @@ class ListInputs:
 
 @dataclass(frozen=True)
 class ListRequest:
-    """What the app asks for: balance and diversity of this list alone, ids it cannot offer now.
+    """A request of the app for one list.
 
-    `hidden` is what is hidden from the person, (scope, value); None asks the limits.
+    `balance` and `diversity` apply to this list alone; None means the settings. `exclude`
+    has ids that the app cannot offer now. `hidden` has the (scope, value) pairs that are
+    hidden from the person; None asks the caps.
     """
 
     length: int
@@ -81,281 +86,326 @@ class ListRequest:
     diversity: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise InvalidInput for what makes no sense; numbers of numpy become plain ones."""
+        """Raise InvalidInput for a wrong field; convert numpy numbers to plain ones."""
         object.__setattr__(self, "length", _count(self.length))
         for name in ("balance", "diversity"):
-            if (told := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _share(name, told))
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _share(name, value))
         checks.text("surface", self.surface)
 
 
 def excluded(ids: Iterable[str]) -> frozenset[str]:
-    """The ids as a set; raises InvalidInput for a single text, whose letters would be taken."""
+    """Return the ids as a set; raise InvalidInput for a single string."""
     return checks.names("exclude", ids)
 
 
-def _count(told: SupportsIndex) -> int:
+def _count(value: SupportsIndex) -> int:
     try:
-        count = index(told)
+        count = index(value)
     except TypeError:
         count = -1
-    if isinstance(told, bool) or not 0 <= count <= MOST_PLACES:
+    if isinstance(value, bool) or not 0 <= count <= MOST_PLACES:
         fix = f"use 0 to {MOST_PLACES:,}"
-        raise InvalidInput("n", f"{checks.shown(told)} is no number of items", fix)
+        raise InvalidInput("n", f"{checks.shown(value)} is no number of items", fix)
     return count
 
 
-def _share(name: str, told: float) -> float:
+def _share(name: str, value: float) -> float:
     try:
-        share = float(told)
+        share = float(value)
     except (TypeError, ValueError):
         share = -1.0
-    if isinstance(told, str) or not 0 <= share <= 1:
-        raise InvalidInput(name, f"{told!r} is out of range", "use 0 to 1")
+    if isinstance(value, str) or not 0 <= share <= 1:
+        raise InvalidInput(name, f"{value!r} is out of range", "use 0 to 1")
     return share
 
 
 class ListBuilder:
-    """All lists of one device."""
+    """The lists of one device, with their traces."""
 
     def __init__(
         self, catalog: Catalog, settings: Settings, vault: Vault, caps: CapEngine
     ) -> None:
-        self._catalog, self._settings, self._vault, self._caps = (
-            catalog,
-            settings,
-            vault,
-            caps,
-        )
+        self._catalog = catalog
+        self._settings = settings
+        self._vault = vault
+        self._caps = caps
         self._shelf = CatalogArrays(catalog)
-        self._standing: ItemPopularity | None = None
-        sensitive = np.flatnonzero(self._shelf.those(settings.list_policy.concern))
-        self._sensitive = frozenset(sensitive.tolist())
+        self._popularity: ItemPopularity | None = None
+        is_sensitive = self._shelf.matching(settings.list_policy.concern)
+        self._sensitive = frozenset(np.flatnonzero(is_sensitive).tolist())
         self._shows = Shows(self._shelf, self._sensitive)
         self._traces: OrderedDict[str, ListTrace] = OrderedDict()
 
-    def recommend(self, asked: ListRequest, known: ListInputs, now_ms: int) -> Picks:
-        """The list, reserved, with reasons; noted so that it can be explained."""
-        ranking = self._ranking(asked, known, now_ms)
-        line = _Line(ranking, self._catalog)
+    def recommend(self, request: ListRequest, inputs: ListInputs, now_ms: int) -> Picks:
+        """Return the list, with reasons and reservations, and record its trace."""
+        ranking = self._ranking(request, inputs, now_ms)
         decision = self._caps.decide(
-            line, asked.length, asked.surface, max_refill=MOST_REFUSED
+            _RankedItems(ranking, self._catalog),
+            request.length,
+            request.surface,
+            max_refill=MOST_REFUSED,
         )
-        picks = picked(ranking, decision, asked.length)
+        picks = make_picks(ranking, decision, request.length)
         if picks.decision_id:
-            self._note(
-                ListTrace.of(picks, ranking, asked.length, asked.surface, now_ms),
-                known,
-                asked,
+            trace = ListTrace.of(
+                picks, ranking, request.length, request.surface, now_ms
             )
+            self._record_trace(trace, inputs, request)
         return picks
 
     def preview(
-        self, asked: ListRequest, known: ListInputs, now_ms: int, ahead_ms: int
+        self, request: ListRequest, inputs: ListInputs, now_ms: int, ahead_ms: int
     ) -> list[PreviewedItem]:
-        """Return the list as it would be `ahead_ms` from now if nothing happened until then."""
-        later = replace(known, wall=known.wall + ahead_ms // 1000)
-        ranking = self._ranking(asked, later, now_ms + ahead_ms)
-        order = self._foreseen(ranking, asked, ahead_ms)
-        reasons, items = Reasons(ranking, order), self._catalog.items
+        """Return the list as it would be `ahead_ms` from now if nothing else happened.
+
+        Nothing is reserved or recorded.
+        """
+        later = replace(inputs, wall=inputs.wall + ahead_ms // 1000)
+        ranking = self._ranking(request, later, now_ms + ahead_ms)
+        order = self._simulated(ranking, request, ahead_ms)
+        reasons = Reasons(ranking, order)
+        items = self._catalog.items
         return [PreviewedItem(items[number], reasons.of(number)) for number in order]
 
-    def _foreseen(
-        self, ranking: Ranking, asked: ListRequest, ahead_ms: int
+    def _simulated(
+        self, ranking: Ranking, request: ListRequest, ahead_ms: int
     ) -> list[int]:
-        items, found = self._catalog.items, list[int]()
+        """Return the item numbers that caps would grant `ahead_ms` from now."""
+        surface = request.surface
+        granted = list[int]()
         for number in ranking.line():
-            if len(found) == asked.length:
+            if len(granted) == request.length:
                 break
-            if not self._caps.simulate(items[number], asked.surface, ahead_ms=ahead_ms):
-                found.append(number)
-        return ranking.house.arranged(found)
+            item = self._catalog.items[number]
+            if not self._caps.simulate(item, surface, ahead_ms=ahead_ms):
+                granted.append(number)
+        return ranking.placed_list.arranged(granted)
 
     def why_not(
-        self, item: Item, asked: ListRequest, known: ListInputs, now_ms: int
+        self, item: Item, request: ListRequest, inputs: ListInputs, now_ms: int
     ) -> WhyNot:
-        """Where an item stands before limits, and what holds it back."""
-        ranking = self._ranking(asked, known, now_ms)
+        """Return the place of an item before caps, and the caps that deny it."""
+        ranking = self._ranking(request, inputs, now_ms)
         number = self._catalog.number(item.id)
-        worn = ranking.context.taste.wear.get(number, 0.0) > WORN
-        denials = self._caps.why_not(item, asked.surface)
-        return WhyNot(item, ranking.place(number), denials, worn)
+        is_worn = ranking.context.taste.wear.get(number, 0.0) > NOTICEABLE_WEAR
+        denials = self._caps.why_not(item, request.surface)
+        return WhyNot(item, ranking.place(number), denials, is_worn)
 
-    def replay(self, decision_id: str, known: ListInputs) -> ListReplay:
-        """The list of a decision made again from what was known then."""
+    def replay(self, decision_id: str, inputs: ListInputs) -> ListReplay:
+        """Return the list of a decision, made again from the state at that time."""
         trace = self._trace(decision_id)
-        return trace.replayed(self._again(trace, known))
+        return trace.replay(self._past_ranking(trace, inputs))
 
     def explain(
-        self, decision_id: str, item: Item, known: ListInputs
+        self, decision_id: str, item: Item, inputs: ListInputs
     ) -> PlaceExplanation:
-        """How an item came to its place in an earlier list, stage by stage."""
+        """Return how an item got its place in an earlier list, stage by stage."""
         trace = self._trace(decision_id)
-        return explained(self._again(trace, known), item)
+        return explain_place(self._past_ranking(trace, inputs), item)
 
-    def measures(self, known: ListInputs, now_ms: int) -> DeviceMetrics | None:
-        """What the lists that are still known did; None before the first."""
-        stored = [
-            ListTrace.from_body(record.body)
-            for record in self._vault.read(0, ["trace"])
-        ]
-        traces = {
-            trace.decision_id: trace for trace in [*stored, *self._traces.values()]
-        }
-        learns = known.memory.consent.allows("local_personalization")
-        taste = self._taste(known, now_ms) if learns else NOTHING
-        last = next(reversed(traces.values()), None)
-        cited = (
-            []
-            if last is None
-            else self._tested(ListRequest(last.length, last.surface), known, now_ms)
-        )
-        return measured(list(traces.values()), self._worth(known.model), taste, cited)
-
-    def _tested(self, asked: ListRequest, known: ListInputs, now_ms: int) -> list[bool]:
-        ranking = self._ranking(asked, known, now_ms)
-        return tested(ranking, ranking.house.numbers)
+    def measures(self, inputs: ListInputs, now_ms: int) -> DeviceMetrics | None:
+        """Return the metrics of all lists with a trace; None before the first list."""
+        traces = self._all_traces()
+        taste = NOTHING
+        if inputs.memory.consent.allows("local_personalization"):
+            taste = self._taste(inputs, now_ms)
+        citations: list[bool] = []
+        if traces:
+            request = ListRequest(traces[-1].length, traces[-1].surface)
+            ranking = self._ranking(request, inputs, now_ms)
+            citations = citations_hold(ranking, ranking.placed_list.numbers)
+        popularity = self._popularity_of(inputs.model)
+        return measure_lists(traces, popularity, taste, citations)
 
     def forget(self) -> None:
-        """Let go of all traces in memory."""
+        """Delete all traces in memory."""
         self._traces.clear()
 
-    def _ranking(self, asked: ListRequest, known: ListInputs, now_ms: int) -> Ranking:
-        return rank(self._context(asked, known, now_ms), length=asked.length)
+    def _ranking(
+        self, request: ListRequest, inputs: ListInputs, now_ms: int
+    ) -> Ranking:
+        context = self._context(request, inputs, now_ms)
+        return rank(context, length=request.length)
 
     def _context(
-        self, asked: ListRequest, known: ListInputs, now_ms: int
+        self, request: ListRequest, inputs: ListInputs, now_ms: int
     ) -> ListContext:
-        """The profile is asked for only if the list may be personal at all."""
-        settings, memory = self._settings, known.memory
-        list_policy = settings.list_policy
-        balance = most_personal(
-            app=settings.balance,
-            surface=list_policy.surfaces.get(asked.surface, 1.0),
-            person=min(memory.balance, 1.0 if asked.balance is None else asked.balance),
-            allowed=memory.consent.allows("local_personalization"),
-            staleness=1.0
-            if known.release is None
-            else freshness(known.release, known.wall),
-        )
-        taste, seed, today = NOTHING, b"", now_ms // DAY_MS
-        hidden = asked.hidden
+        """Return the context of a list; the profile is read only if it may be personal."""
+        settings = self._settings
+        balance = self._highest_balance(request, inputs)
+        diversity = request.diversity
+        if diversity is None:
+            diversity = settings.diversity
+        taste = NOTHING
+        seed = b""
+        today = now_ms // DAY_MS
+        hidden = request.hidden
         if balance > 0:
-            taste = self._taste(known, now_ms)
+            taste = self._taste(inputs, now_ms)
             balance = min(balance, by_evidence(taste.known))
-            seed = self._seed(f"explore {asked.surface} {today}")
-            hidden = self._hidden(asked.surface) if hidden is None else hidden
+            seed = self._seed(f"explore {request.surface} {today}")
+            if hidden is None:
+                hidden = self._hidden(request.surface)
         return ListContext(
-            self._worth(known.model),
+            self._popularity_of(inputs.model),
             balance,
-            diversity=settings.diversity
-            if asked.diversity is None
-            else asked.diversity,
-            list_policy=list_policy,
+            diversity=diversity,
+            list_policy=settings.list_policy,
             rules=settings.placement_rules,
             taste=taste,
             today=today,
             seed=seed,
-            excluded=asked.exclude,
+            excluded=request.exclude,
             hidden=hidden or frozenset(),
         )
 
-    def _taste(self, known: ListInputs, now_ms: int) -> Taste:
+    def _highest_balance(self, request: ListRequest, inputs: ListInputs) -> float:
+        """Return the highest balance that app, person, consent and model allow."""
+        state = inputs.memory
+        surfaces = self._settings.list_policy.surfaces
+        requested = 1.0 if request.balance is None else request.balance
+        staleness = 1.0
+        if inputs.release is not None:
+            staleness = freshness(inputs.release, inputs.wall)
+        return most_personal(
+            app=self._settings.balance,
+            surface=surfaces.get(request.surface, 1.0),
+            person=min(state.balance, requested),
+            allowed=state.consent.allows("local_personalization"),
+            staleness=staleness,
+        )
+
+    def _taste(self, inputs: ListInputs, now_ms: int) -> Taste:
         return taste_of(
-            known.profile(),
-            self._worth(known.model).shelf,
+            inputs.profile(),
+            self._popularity_of(inputs.model).shelf,
             now_ms,
-            interests=known.memory.interests,
+            interests=inputs.memory.interests,
             sensitive=self._sensitive,
             shows=self._shows,
         )
 
-    def _seed(self, what: str) -> bytes:
-        own = self._settings.list_policy.seed
-        return (
-            hashlib.sha256(f"{own} {what}".encode()).digest()
-            if own
-            else self._vault.blind(what)
-        )
+    def _seed(self, purpose: str) -> bytes:
+        """Return 32 bytes for `purpose`, secret unless the list policy sets a seed."""
+        policy_seed = self._settings.list_policy.seed
+        if policy_seed:
+            return hashlib.sha256(f"{policy_seed} {purpose}".encode()).digest()
+        return self._vault.blind(purpose)
 
-    def _worth(self, model: Model | None) -> ItemPopularity:
-        """What the items are worth to everyone, once for each model; one of other items is none."""
+    def _popularity_of(self, model: Model | None) -> ItemPopularity:
+        """Return the standard scores by `model`, computed once for each model.
+
+        A model for another number of items is ignored.
+        """
         if model is not None and len(model.popularity) != len(self._catalog):
             model = None
-        if self._standing is None or self._standing.model is not model:
-            self._standing = standing(self._shelf, model)
-        return self._standing
+        if self._popularity is None or self._popularity.model is not model:
+            self._popularity = standing(self._shelf, model)
+        return self._popularity
 
-    def _note(self, trace: ListTrace, known: ListInputs, asked: ListRequest) -> None:
-        kept = replace(
-            trace.at(known.memory, asked.balance, known.wall), diversity=asked.diversity
-        )
-        self._traces[trace.decision_id] = kept
+    def _record_trace(
+        self, trace: ListTrace, inputs: ListInputs, request: ListRequest
+    ) -> None:
+        """Keep the trace in memory; with consent to diagnostics also in the vault."""
+        state = inputs.memory
+        stamped = trace.with_state(state, request.balance, inputs.wall)
+        complete = replace(stamped, diversity=request.diversity)
+        self._traces[trace.decision_id] = complete
         if len(self._traces) > TRACES_KEPT:
             self._traces.popitem(last=False)
-        if known.memory.consent.allows("diagnostics"):
-            self._vault.append("trace", kept.body())
+        if state.consent.allows("diagnostics"):
+            self._vault.append("trace", complete.body())
+
+    def _stored_traces(self) -> Iterator[ListTrace]:
+        """Yield the traces in the vault, oldest first."""
+        for record in self._vault.read(0, ["trace"]):
+            yield ListTrace.from_body(record.body)
+
+    def _all_traces(self) -> list[ListTrace]:
+        """Return the traces in the vault and in memory, each decision once."""
+        traces = {trace.decision_id: trace for trace in self._stored_traces()}
+        traces.update(self._traces)
+        return list(traces.values())
 
     def _trace(self, decision_id: str) -> ListTrace:
+        """Return the trace of a decision; raise InvalidInput if it is unknown."""
         if decision_id in self._traces:
             return self._traces[decision_id]
-        for record in self._vault.read(0, ["trace"]):
-            trace = ListTrace.from_body(record.body)
+        for trace in self._stored_traces():
             if trace.decision_id == decision_id:
                 return trace
         raise InvalidInput(
             "decision_id", f"{decision_id!r} is not known", "use one of a late list"
         )
 
-    def _again(self, trace: ListTrace, known: ListInputs) -> Ranking:
-        then = recall(self._vault, DeviceState(), until=trace.position)
-        if trace.model != self._worth(known.model).digest:
+    def _past_ranking(self, trace: ListTrace, inputs: ListInputs) -> Ranking:
+        """Return the ranking of a trace, from the state at that time.
+
+        Raise InvalidInput if the model of that time is no longer in use.
+        """
+        state = recall(self._vault, DeviceState(), until=trace.position)
+        if trace.model != self._popularity_of(inputs.model).digest:
             raise InvalidInput(
                 "decision_id", "its model is no longer kept", "use a later one"
             )
-        before = ListInputs(
-            then, lambda: then.profile, known.model, known.release, trace.wall
+        past_inputs = ListInputs(
+            memory=state,
+            profile=lambda: state.profile,
+            model=inputs.model,
+            release=inputs.release,
+            wall=trace.wall,
         )
-        asked = ListRequest(
+        request = ListRequest(
             trace.length,
             trace.surface,
-            trace.balance if trace.allowed else 0.0,
-            frozenset(trace.exclude),
-            frozenset(trace.hidden),
-            trace.diversity,
+            balance=trace.balance if trace.allowed else 0.0,
+            exclude=frozenset(trace.exclude),
+            hidden=frozenset(trace.hidden),
+            diversity=trace.diversity,
         )
-        return self._ranking(asked, before, trace.at_ms)
+        return self._ranking(request, past_inputs, trace.at_ms)
 
     def _hidden(self, surface: str) -> frozenset[tuple[str, str]]:
-        """What the person hid and still wants hidden, (scope, value): an item of each is asked."""
-        having = {what: self._shelf.having(*what) for what in self._caps.muted()}
-        items = {
-            w: self._catalog.items[int(m.argmax())]
-            for w, m in having.items()
-            if m.any()
-        }
-        answer = (
-            self._caps.prefilter(list(items.values()), surface).reasons if items else {}
-        )
+        """Return the (scope, value) pairs that are hidden from the person.
+
+        The caps decide on one example item of each pair.
+        """
+        examples = {}
+        for scope, value in self._caps.muted():
+            has_value = self._shelf.has_value(scope, value)
+            if has_value.any():
+                number = int(has_value.argmax())
+                examples[scope, value] = self._catalog.items[number]
+        if not examples:
+            return frozenset()
+        reasons = self._caps.prefilter(list(examples.values()), surface).reasons
         return frozenset(
-            what for what, item in items.items() if answer.get(item.id) == HIDDEN
+            pair for pair, item in examples.items() if reasons.get(item.id) == HIDDEN
         )
 
 
 def freshness(release: ModelRelease, now: int) -> float:
-    """1 until a release expires, then halved for each further lifetime it had; unix seconds."""
-    late = now - release.expires
-    return float(min(1.0, 2.0 ** (-late / (release.expires - release.created))))
+    """Return the freshness of a model at `now` (unix seconds), in [0, 1].
+
+    It is 1 until the release expires, then halves with each further lifetime.
+    """
+    overdue = now - release.expires
+    lifetime = release.expires - release.created
+    return float(min(1.0, 2.0 ** (-overdue / lifetime)))
 
 
-class _Line(Sequence[Item]):
-    """The items of a ranking in the order in which limits are asked, found as they are needed."""
+class _RankedItems(Sequence[Item]):
+    """The items of a ranking in the order in which caps decide, computed lazily."""
 
     def __init__(self, ranking: Ranking, catalog: Catalog) -> None:
-        self._line, self._catalog, self._found = ranking.line(), catalog, list[Item]()
+        self._line = ranking.line()
+        self._catalog = catalog
+        self._items = list[Item]()
 
     def __len__(self) -> int:
-        """As long as the catalog: what is not offered makes it end before."""
+        """Return the catalog's size, an upper bound: ineligible items are left out."""
         return len(self._catalog)
 
     @overload
@@ -364,6 +414,7 @@ class _Line(Sequence[Item]):
     def __getitem__(self, place: slice) -> Sequence[Item]: ...
     def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
         end = place.indices(len(self))[1] if isinstance(place, slice) else place + 1
-        more = islice(self._line, max(end - len(self._found), 0))
-        self._found += [self._catalog.at(number) for number in more]
-        return self._found[place]
+        missing = max(end - len(self._items), 0)
+        for number in islice(self._line, missing):
+            self._items.append(self._catalog.at(number))
+        return self._items[place]

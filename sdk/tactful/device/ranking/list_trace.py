@@ -1,4 +1,4 @@
-"""What a list was made from, small enough to keep; made again from it, the list is the same."""
+"""Traces of lists: everything that is needed to replay and to explain a list."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from tactful.device.state.device_state import DeviceState
 
 @dataclass(frozen=True)
 class ListTrace:
-    """One list: what was asked and when, what limits answered, what was shown.
+    """One list: the request, the answers of the caps, and the items shown.
 
-    `position` is the vault's newest record then; `balance` what was asked for, None for nothing;
-    `model` names what was in the model, empty for none; `standard` is how many of the shown would
-    stand as high for everyone, `promoted` how far below the list the lowest stood by score,
-    `relaxed` how many quotas yielded. `wear` and `gains` are of each of the shown: how worn it was,
-    and how much higher it stands for the person than for everyone, in [0, 1]. `at_ms` is the time
-    that events are dated by, `wall` what the wall clock showed, unix seconds.
+    `at_ms` is the time by which events are dated, `wall` the wall clock in unix seconds.
+    `position` is the newest vault record at that time. `balance` and `diversity` are
+    those of the request, None if it had none. `allowed` is the consent to
+    personalization. `model` is the model's digest, empty without a model. `standard`
+    counts the shown items that would rank as high for everyone. `promoted` is how many
+    places below the list its lowest item ranks by score, `relaxed` the number of quotas
+    that yielded. `wear` and `gains` have one value for each shown item: its exposure
+    fatigue, and how much its personal score exceeds the standard one, in [0, 1].
     """
 
     decision_id: str
@@ -51,12 +53,11 @@ class ListTrace:
     def of(
         cls, picks: Picks, ranking: Ranking, length: int, surface: str, at_ms: int
     ) -> ListTrace:
-        """The trace of a list just made."""
-        catalog, worn = (
-            ranking.context.standing.shelf.catalog,
-            ranking.scored.field.worn,
-        )
-        numbers = [catalog.number(pick.item.id) for pick in picks]
+        """Return the trace of a list that was just made."""
+        context = ranking.context
+        numbers = [context.standing.shelf.catalog.number(p.item.id) for p in picks]
+        wear = ranking.scored.field.worn[numbers].tolist()
+        gains = ranking.scored.gains(numbers)
         return cls(
             decision_id=picks.decision_id,
             at_ms=at_ms,
@@ -64,33 +65,38 @@ class ListTrace:
             length=length,
             shown=tuple(pick.item.id for pick in picks),
             denied=tuple(sorted(set(denied(picks.denials)))),
-            hidden=tuple(sorted(ranking.context.hidden)),
-            exclude=tuple(sorted(ranking.context.excluded)),
-            model=ranking.context.standing.digest,
+            hidden=tuple(sorted(context.hidden)),
+            exclude=tuple(sorted(context.excluded)),
+            model=context.standing.digest,
             standard=sum(pick.is_standard for pick in picks),
             promoted=picks.promoted,
             relaxed=len(picks.relaxed),
-            wear=tuple(round(much, 3) for much in worn[numbers].tolist()),
-            gains=tuple(round(gain, 3) for gain in ranking.scored.gains(numbers)),
+            wear=tuple(round(value, 3) for value in wear),
+            gains=tuple(round(gain, 3) for gain in gains),
         )
 
-    def at(self, memory: DeviceState, balance: float | None, wall: int) -> ListTrace:
-        """With where in the vault it was made, what then held and what the wall clock showed."""
-        allowed = memory.consent.allows("local_personalization")
+    def with_state(
+        self, state: DeviceState, balance: float | None, wall: int
+    ) -> ListTrace:
+        """Return the trace with the device state, requested balance and wall clock."""
         return replace(
-            self, position=memory.position, balance=balance, allowed=allowed, wall=wall
+            self,
+            position=state.position,
+            balance=balance,
+            allowed=state.consent.allows("local_personalization"),
+            wall=wall,
         )
 
     def body(self) -> dict[str, object]:
-        """The record body that `from_body` reads back."""
+        """Return the record body, which `from_body` reads."""
         return {
-            name: list(v) if isinstance(v, tuple) else v
-            for name, v in vars(self).items()
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
         }
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> ListTrace:
-        """The trace of a record body."""
+        """Return the trace that a record body describes."""
         hidden = body["hidden"]
         pairs = hidden if isinstance(hidden, list) else []
         return cls(
@@ -115,26 +121,28 @@ class ListTrace:
             diversity=_share(body.get("diversity")),
         )
 
-    def replayed(self, ranking: Ranking) -> ListReplay:
-        """The list that comes out of `ranking` with the answers that limits gave then."""
-        items, denied = ranking.context.standing.shelf.catalog.items, set(self.denied)
-        found: list[int] = []
+    def replay(self, ranking: Ranking) -> ListReplay:
+        """Return the list of `ranking` with the denials that caps gave at that time."""
+        items = ranking.context.standing.shelf.catalog.items
+        denied_ids = set(self.denied)
+        granted: list[int] = []
         for number in ranking.line():
-            if len(found) == len(self.shown):
+            if len(granted) == len(self.shown):
                 break
-            if items[number].id not in denied:
-                found.append(number)
-        ids = tuple(items[number].id for number in ranking.house.arranged(found))
+            if items[number].id not in denied_ids:
+                granted.append(number)
+        order = ranking.placed_list.arranged(granted)
+        ids = tuple(items[number].id for number in order)
         return ListReplay(ids, ids == self.shown)
 
 
-def _share(told: object) -> float | None:
-    return None if told is None else float(str(told))
+def _share(value: object) -> float | None:
+    return None if value is None else float(str(value))
 
 
 @dataclass(frozen=True)
 class ListReplay:
-    """A list made again; `same` says whether it is the one that was shown."""
+    """A replayed list; `same` is True if it equals the list that was shown."""
 
     item_ids: tuple[str, ...]
     same: bool
@@ -142,9 +150,10 @@ class ListReplay:
 
 @dataclass(frozen=True)
 class PlaceExplanation:
-    """How an item came to its place: its place (from 0) in each stage's order, among all weighed.
+    """The explanation of an item's place in an earlier list.
 
-    `place` is the one in the list before limits; None if the item was not offered.
+    `place` is its place in the list before caps, from 0; None if it was not eligible.
+    `stages` has its rank, from 0, among all candidates after each stage.
     """
 
     item: Item
@@ -155,12 +164,12 @@ class PlaceExplanation:
     stages: Mapping[str, int]
 
 
-def explained(ranking: Ranking, item: Item) -> PlaceExplanation:
-    """The place of `item` in every stage of `ranking`."""
-    number = ranking.context.standing.shelf.catalog.number(item.id)
+def explain_place(ranking: Ranking, item: Item) -> PlaceExplanation:
+    """Return the place of `item` in every stage of `ranking`."""
     scored = ranking.scored
     standing = ranking.context.standing
-    standard = int((standing.place[scored.numbers] < standing.place[number]).sum())
+    number = standing.shelf.catalog.number(item.id)
+    is_above = standing.place[scored.numbers] < standing.place[number]
     balanced = replace(scored, final=scored.balanced)
     return PlaceExplanation(
         item=item,
@@ -169,7 +178,7 @@ def explained(ranking: Ranking, item: Item) -> PlaceExplanation:
         source=source_of(ranking, number),
         reasons=Reasons(ranking, [number]).of(number),
         stages={
-            "standard": standard,
+            "standard": int(is_above.sum()),
             "balance": balanced.ranks([number])[0],
             "score": scored.ranks([number])[0],
         },

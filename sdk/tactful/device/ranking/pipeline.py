@@ -1,8 +1,9 @@
-"""From a catalog to an ordered list: candidates, score, balance, debias, variety, house rules.
+"""The ranking pipeline: candidates, scores, balance, diversity, placement rules.
 
-Everything here is a pure function of its arguments. At balance 0 nothing about the person is among
-them, so the list is the same for everyone; limits and hides are applied to it afterwards. Above 0
-what may not be shown is left out before variety is weighed.
+Every function here is pure. At balance 0 no argument holds anything about the person,
+so the list is the same for everyone; frequency caps and hides are applied to it
+afterwards. Above 0, items that may not be shown are left out before diversity is
+computed.
 """
 
 from __future__ import annotations
@@ -15,195 +16,232 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.ranking.candidates.gather import enough, gather
+from tactful.device.ranking.candidates.gather import candidate_count, gather
 from tactful.device.ranking.scoring.list_context import ListContext
 from tactful.device.ranking.scoring.scored_items import Candidates, Scored
-from tactful.device.ranking.selection.diversity import OF_A_MIX, POOL, diversify
-from tactful.device.ranking.selection.placement_rules import PlacedList, keep_house
+from tactful.device.ranking.selection.diversity import (
+    MIX_OBJECTIVES,
+    POOL_FACTOR,
+    diversify,
+)
+from tactful.device.ranking.selection.placement_rules import PlacedList, place_items
 from tactful.device.ranking.selection.quotas import (
     Quota,
     QuotaTracker,
-    fitting,
+    fitting_items,
     without_surplus,
 )
 from tactful.device.ranking.selection.reserved_places import (
-    fresh,
-    promised,
-    quotas,
-    sources_of,
+    fresh_items,
+    list_quotas,
+    promised_places,
+    reserved_sources,
 )
 from tactful.device.ranking.values import Floats, Ints
 
-DEPTH = 2  # a list is made to this many times its length, so that what is refused can be replaced
-EVERYONE = (
-    5  # so much more for everyone's: hides, too, are only applied to it afterwards
-)
+# A list is computed to a multiple of its length, so that items which caps deny can be
+# replaced. The standard list needs more, because hides too are applied afterwards.
+PERSONAL_DEPTH = 2
+STANDARD_DEPTH = 5
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """One list before caps reserve it: `house` has its places, `order` what may replace them.
+    """One list before caps reserve its items.
 
-    `relaxed` names the quotas that had to yield, with the place at which.
+    `placed_list` has the items by place, `order` the replacements, best first.
+    `relaxed` names each quota that had to yield, with the place at which it did.
     """
 
     scored: Scored
-    house: PlacedList
+    placed_list: PlacedList
     order: Ints
     relaxed: tuple[tuple[int, str], ...]
 
     @property
     def context(self) -> ListContext:
-        """What the list was made from."""
+        """The context that the list was made from."""
         return self.scored.context
 
     def line(self) -> Iterator[int]:
-        """Every item that may be shown, in the order in which limits are to be asked.
+        """Yield every item that may be shown, in the order in which caps decide.
 
-        What is fixed comes first, then the list, then what may replace what is refused.
+        Fixed items come first, then the other items of the list, then replacements.
         """
-        fixed = self.house.fixed
+        fixed = self.placed_list.fixed
         yield from fixed
-        yield from (number for number in self.house.numbers if number not in fixed)
-        yield from self._spares()
+        for number in self.placed_list.numbers:
+            if number not in fixed:
+                yield number
+        yield from self._replacements()
 
     def place(self, number: int) -> int | None:
-        """Where the item stands before limits, from 0; None if it is not offered at all."""
-        line = enumerate(chain(self.house.numbers, self._spares()))
-        return next((place for place, one in line if one == number), None)
+        """Return the place of the item before caps, from 0; None if it is ineligible."""
+        line = chain(self.placed_list.numbers, self._replacements())
+        for place, line_number in enumerate(line):
+            if line_number == number:
+                return place
+        return None
 
-    def _spares(self) -> Iterator[int]:
-        """Replacements, best first; whichever of them are taken, the house's rules hold."""
-        listed = set(self.house.numbers)
+    def _replacements(self) -> Iterator[int]:
+        """Yield replacements, best first; any selection of them obeys the rules."""
+        listed = set(self.placed_list.numbers)
         if not self.context.rules.apart:
-            yield from (number for number in self._others() if number not in listed)
+            for number in self._all_by_preference():
+                if number not in listed:
+                    yield number
             return
-        for number in self._others():
-            if number not in listed and not self._parted(number, listed):
+        for number in self._all_by_preference():
+            if number not in listed and not self._conflicts(number, listed):
                 listed.add(number)
                 yield number
 
-    def _others(self) -> Iterator[int]:
-        """What was chosen, then all that was weighed, then the rest as it stands for everyone."""
-        found: Iterator[int] = chain(self.order.tolist(), self._weighed())
+    def _all_by_preference(self) -> Iterator[int]:
+        """Yield chosen items, then all other candidates, then the standard order."""
+        standing = self.context.standing
+        preferred: Iterator[int] = chain(self.order.tolist(), self._candidates())
         if self.context.rules.standard_share:
-            place = self.context.standing.place
-            found = iter(sorted(found, key=lambda number: int(place[number])))
-        seen = set[int]()
-        for number in found:
-            if number not in seen:
-                seen.add(number)
+            place = standing.place
+            by_standard = sorted(preferred, key=lambda number: int(place[number]))
+            preferred = iter(by_standard)
+        yielded = set[int]()
+        for number in preferred:
+            if number not in yielded:
+                yielded.add(number)
                 yield number
-        standing = self.context.standing.order
-        yield from standing[~self._unwanted[standing]].tolist()
+        is_excluded = self._ineligible_or_candidate[standing.order]
+        yield from standing.order[~is_excluded].tolist()
 
-    def _weighed(self) -> Iterator[int]:
-        """All that was weighed, best first: ordered only if the list does not do."""
+    def _candidates(self) -> Iterator[int]:
+        """Yield all candidates, best first; sorted only once the first is needed."""
         yield from self.scored.best_first.tolist()
 
-    def _parted(self, number: int, listed: Collection[int]) -> bool:
-        rules, items = self.context.rules, self.context.standing.shelf.catalog.items
-        return any(rules.parts(items[number], items[n]) for n in listed)
+    def _conflicts(self, number: int, listed: Collection[int]) -> bool:
+        """Return True if the item may not be in one list with an item of `listed`."""
+        rules = self.context.rules
+        items = self.context.standing.shelf.catalog.items
+        item = items[number]
+        return any(rules.parts(item, items[other]) for other in listed)
 
     @cached_property
-    def _unwanted(self) -> NDArray[np.bool_]:
-        """What the standing order holds that is not to come after the candidates."""
-        unwanted = ~self.context.kept()
-        unwanted[self.scored.numbers] = True
-        return unwanted
+    def _ineligible_or_candidate(self) -> NDArray[np.bool_]:
+        """Items that the standard order must not add, shape (items,)."""
+        is_excluded = ~self.context.eligible()
+        is_excluded[self.scored.numbers] = True
+        return is_excluded
 
 
 def rank(context: ListContext, *, length: int) -> Ranking:
-    """The list of `length` places for `context`."""
-    context = context.of_nobody() if context.balance == 0 else context
-    limits = quotas(context, length)
-    scored = Candidates(context, _candidates(context, limits, length)).scored()
-    pool, scores = _pool(scored, limits, length)
-    choice = QuotaTracker(limits, pool)
-    chosen = _varied(context, pool, scores, choice, length)
-    sources = sources_of(scored, chosen[:length].tolist(), length)
-    house = keep_house(
+    """Return the list of `length` places for `context`."""
+    context = context.without_person() if context.balance == 0 else context
+    quotas = list_quotas(context, length)
+    candidates = Candidates(context, _candidates(context, quotas, length))
+    scored = candidates.scored()
+    pool, scores = _pool(scored, quotas, length)
+    tracker = QuotaTracker(quotas, pool)
+    order = _diversified(context, pool, scores, tracker, length)
+    chosen = order.tolist()
+    sources = reserved_sources(scored, chosen[:length], length)
+    placed_list = place_items(
         context.rules,
         context.standing.shelf.catalog.items,
-        chosen.tolist(),
-        promised(scored, sources, chosen.tolist(), length),
-        must=_must(context),
+        chosen,
+        promised_places(scored, sources, chosen, length),
+        required=_required_items(context),
         length=length,
     )
-    return Ranking(scored, house, chosen, tuple(choice.relaxed))
+    return Ranking(scored, placed_list, order, tuple(tracker.relaxed))
 
 
-def _pool(scored: Scored, limits: Sequence[Quota], length: int) -> tuple[Ints, Floats]:
-    """Return the best items, best first, among which variety and quotas choose, and their scores.
+def _pool(scored: Scored, quotas: Sequence[Quota], length: int) -> tuple[Ints, Floats]:
+    """Return the best items, best first, that diversity selects from, and their scores.
 
-    It reaches as far down as it must, so that a kind that fills the top cannot make a quota yield
-    while other items are there.
+    The pool is extended until enough of its items fit the quotas. Otherwise a category
+    that fills the top could make a quota yield while other items are available.
     """
-    size = length * (POOL if scored.context.balance else EVERYONE)
+    factor = POOL_FACTOR if scored.context.balance else STANDARD_DEPTH
+    size = length * factor
     pool, scores = scored.best(size)
-    needed = _needed(scored.context, limits, length)
-    if np.count_nonzero(fitting(limits, pool)) >= needed or len(pool) == len(
-        scored.numbers
-    ):
+    needed = _needed(scored.context, quotas, length)
+    has_all = len(pool) == len(scored.numbers)
+    if has_all or np.count_nonzero(fitting_items(quotas, pool)) >= needed:
         return pool, scores
     pool, scores = scored.best(len(scored.numbers))
-    fits = np.cumsum(fitting(limits, pool))
-    end = max(int(np.searchsorted(fits, needed)) + 1, size)
-    kept = without_surplus(limits, pool[:end], POOL)
-    return pool[:end][kept], scores[:end][kept]
+    fit_counts = np.cumsum(fitting_items(quotas, pool))
+    end = max(int(np.searchsorted(fit_counts, needed)) + 1, size)
+    pool = pool[:end]
+    scores = scores[:end]
+    is_useful = without_surplus(quotas, pool, POOL_FACTOR)
+    return pool[is_useful], scores[is_useful]
 
 
-def _needed(context: ListContext, limits: Sequence[Quota], length: int) -> int:
+def _needed(context: ListContext, quotas: Sequence[Quota], length: int) -> int:
     """Return how many items must fit all quotas together so that the list can be filled.
 
-    Whatever is chosen first, it takes the place of at most one fitting item for each quota.
+    Each chosen item takes the place of at most one fitting item for each quota.
     """
-    return _depth(context, length) * max(len(limits), 1)
+    return _depth(context, length) * max(len(quotas), 1)
 
 
 def _depth(context: ListContext, length: int) -> int:
-    return length * (DEPTH if context.balance else EVERYONE)
+    """Return how many places are computed for a list of `length` places."""
+    return length * (PERSONAL_DEPTH if context.balance else STANDARD_DEPTH)
 
 
-def _candidates(context: ListContext, limits: Sequence[Quota], length: int) -> Ints:
-    """Return the items that are weighed, enough of them of different kinds for the quotas."""
-    standing, taste = context.standing, context.taste
-    personal, count = None, enough(length)
-    if taste.likes and count < len(standing.scores):
-        personal = context.liking.everywhere()
-    rules = context.rules
-    named = context.numbers(*rules.pins.values(), *rules.notices).values()
-    always = [*taste.due, *fresh(context, length), *named]
-    kept = context.kept()
-    candidates = gather(personal, standing.order, kept, size=count, always=always)
-    needed = _needed(context, limits, length)
-    while limits and np.count_nonzero(fitting(limits, candidates)) < needed:
-        # the kinds that have candidates enough make room for the others
-        kept = kept & ~_plenty(limits, candidates)
-        kept[candidates] = False
-        more = gather(personal, standing.order, kept, size=count, always=())
+def _candidates(context: ListContext, quotas: Sequence[Quota], length: int) -> Ints:
+    """Return the candidates: enough items of different labels for the quotas."""
+    standard_order = context.standing.order
+    size = candidate_count(length)
+    personal = _personal_scores(context, size)
+    always = _always_candidates(context, length)
+    eligible = context.eligible()
+    candidates = gather(personal, standard_order, eligible, size=size, always=always)
+    needed = _needed(context, quotas, length)
+    while quotas and np.count_nonzero(fitting_items(quotas, candidates)) < needed:
+        # Labels with enough candidates make room for the others.
+        eligible = eligible & ~_saturated(quotas, candidates)
+        eligible[candidates] = False
+        more = gather(personal, standard_order, eligible, size=size, always=())
         if not len(more):
             break
         candidates = np.union1d(candidates, more)
     return candidates
 
 
-def _plenty(limits: Sequence[Quota], candidates: Ints) -> NDArray[np.bool_]:
-    """Return which items of the catalog are of a kind that fills its quota, shape (items,)."""
-    plenty = np.zeros(len(limits[0].labels), dtype=np.bool_)
-    for quota in limits:
+def _personal_scores(context: ListContext, size: int) -> Floats | None:
+    """Return a personal score for each item; None without likes or if all are scored."""
+    if context.taste.likes and size < len(context.standing.scores):
+        return context.liked_items.all_scores()
+    return None
+
+
+def _always_candidates(context: ListContext, length: int) -> list[int]:
+    """Return the items that are candidates whatever their score."""
+    rules = context.rules
+    named = context.numbers(*rules.pins.values(), *rules.notices)
+    return [*context.taste.due, *fresh_items(context, length), *named.values()]
+
+
+def _saturated(quotas: Sequence[Quota], candidates: Ints) -> NDArray[np.bool_]:
+    """Return which items have a label with enough candidates, shape (items,)."""
+    is_saturated = np.zeros(len(quotas[0].labels), dtype=np.bool_)
+    for quota in quotas:
         labels = quota.labels[candidates]
         counts = np.bincount(labels[labels >= 0], minlength=1)
-        is_full = np.append(
-            counts >= POOL * quota.limit, False
-        )  # label -1 is of no kind
-        known = np.minimum(quota.labels, len(counts))
-        plenty |= is_full[np.where(known < 0, len(counts), known)]
-    return plenty
+        # The last entry stands for labels without candidates, and for label -1.
+        is_full = np.append(counts >= POOL_FACTOR * quota.limit, False)
+        index = np.minimum(quota.labels, len(counts))
+        index = np.where(index < 0, len(counts), index)
+        is_saturated |= is_full[index]
+    return is_saturated
 
 
-def _varied(
-    context: ListContext, pool: Ints, scores: Floats, choice: QuotaTracker, length: int
+def _diversified(
+    context: ListContext,
+    pool: Ints,
+    scores: Floats,
+    tracker: QuotaTracker,
+    length: int,
 ) -> Ints:
     return diversify(
         context.standing.shelf,
@@ -212,25 +250,24 @@ def _varied(
         depth=_depth(context, length),
         diversity=context.diversity,
         objective=context.list_policy.objective,
-        mix=_own_mix(context),
-        choice=choice,
+        mix=_liked_mix(context),
+        tracker=tracker,
     )
 
 
-def _own_mix(context: ListContext) -> Floats | None:
-    """The mix of categories that the person likes; None if nothing is known."""
-    liked = np.fromiter(
-        context.taste.likes, dtype=np.int64, count=len(context.taste.likes)
-    )
-    if context.list_policy.objective not in OF_A_MIX or not len(liked):
+def _liked_mix(context: ListContext) -> Floats | None:
+    """Return the share of each category among the likes; None if it is not needed."""
+    likes = context.taste.likes
+    if context.list_policy.objective not in MIX_OBJECTIVES or not likes:
         return None
-    return context.standing.shelf.category_mix(liked)
+    numbers = np.fromiter(likes, dtype=np.int64, count=len(likes))
+    return context.standing.shelf.category_mix(numbers)
 
 
-def _must(context: ListContext) -> dict[str, int]:
-    """What pins and notices name, as far as it may be offered."""
+def _required_items(context: ListContext) -> dict[str, int]:
+    """Return the eligible items of pins and notices, by item id."""
     named = context.numbers(*context.rules.pins.values(), *context.rules.notices)
     if not named:
         return {}
-    kept = context.kept()
-    return {item_id: number for item_id, number in named.items() if kept[number]}
+    eligible = context.eligible()
+    return {item_id: number for item_id, number in named.items() if eligible[number]}

@@ -1,4 +1,4 @@
-"""What `recommend` answers: items in order, each with reasons and the right to be shown once."""
+"""Results of `recommend` and `why_not`: lists with reasons and reservations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import overload
 from tactful.device.caps import Decision, Denial
 from tactful.device.catalog import Item
 from tactful.device.events import Event
-from tactful.device.ranking.explanations.denial_sentences import HELD, held_back
+from tactful.device.ranking.explanations.denial_sentences import (
+    DENIAL_TEXTS,
+    denial_sentence,
+)
 from tactful.device.ranking.explanations.reasons import Language, Reason, Reasons
 from tactful.device.ranking.list_metrics import lowest_promoted
 from tactful.device.ranking.pipeline import Ranking
@@ -19,19 +22,20 @@ from tactful.device.ranking.values import Source
 
 
 class Missing(StrEnum):
-    """Why a place in a list stays empty."""
+    """The reason why a place in a list is empty."""
 
-    CAPPED = "capped"  # items are left, but a repetition limit, quiet hours or a hide holds them
+    CAPPED = "capped"  # frequency caps, quiet hours or hides deny the remaining items
     EXHAUSTED = "exhausted"  # the catalog has no more items for this person
-    BUSY = "busy"  # another process held the vault for too long
+    BUSY = "busy"  # another process locked the vault for too long
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One place in a list: show `item`, then observe `impression()`; or `release` it unshown.
+    """One place in a list: show `item` and observe `impression()`, or `release` it.
 
-    `rank` counts from 0; `score` lies in [0, 1]; `source` says how it came in; `is_standard` that
-    the item would stand as high if nothing were known of the person.
+    `rank` counts from 0, `score` is in [0, 1]. `source` is the stage that put the item
+    into the list. `is_standard` is True if the item would rank as high without anything
+    known about the person.
     """
 
     item: Item
@@ -44,7 +48,7 @@ class Pick:
     expires_at: datetime
 
     def impression(self, evidence: str = "viewable") -> Event:
-        """The event that confirms that the item was seen; the same one however often it is told."""
+        """Return the event that confirms the show; recording it twice counts once."""
         return Event(
             kind="impression",
             item_id=self.item.id,
@@ -55,10 +59,12 @@ class Pick:
 
 @dataclass(frozen=True)
 class Picks(Sequence[Pick]):
-    """A list; `missing` has a reason for each empty place, `denials` say what was held back.
+    """A list of picks, best first.
 
-    `relaxed` names quotas that had to yield to fill it, the first first; `promoted` is how far
-    below the list the lowest of it stood by score alone (LIP).
+    `missing` has a reason for each empty place, `denials` has the items that caps
+    denied. `relaxed` names the quotas that yielded so that the list could be filled, in
+    order. `promoted` is how many places below the list its lowest item ranks by score
+    alone (LIP).
     """
 
     picks: tuple[Pick, ...]
@@ -76,74 +82,81 @@ class Picks(Sequence[Pick]):
     @overload
     def __getitem__(self, place: slice) -> Sequence[Pick]: ...
     def __getitem__(self, place: int | slice) -> Pick | Sequence[Pick]:
-        """The pick at a place, best first."""
+        """Return the pick at a place, or the picks of a slice."""
         return self.picks[place]
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewedItem:
-    """An item that a list would hold, and why; it is not reserved."""
+    """An item that a list would hold, with its reasons; it is not reserved."""
 
     item: Item
     reasons: tuple[Reason, ...]
 
 
-def picked(ranking: Ranking, decision: Decision[Item], asked: int) -> Picks:
-    """The list that caps left of `ranking`, with a reason for each of `asked` places missing."""
+def make_picks(ranking: Ranking, decision: Decision[Item], length: int) -> Picks:
+    """Return the list of the items that caps granted out of `ranking`.
+
+    `length` is the number of places that were requested.
+    """
     catalog = ranking.context.standing.shelf.catalog
-    granted = {catalog.number(one.item.id): one for one in decision.picks}
-    order = ranking.house.arranged(list(granted))
+    grants = {catalog.number(grant.item.id): grant for grant in decision.picks}
+    order = ranking.placed_list.arranged(list(grants))
     reasons = Reasons(ranking, order)
     picks = [
         Pick(
-            item=granted[number].item,
+            item=grants[number].item,
             rank=rank,
             score=ranking.scored.score(number),
             source=source_of(ranking, number),
             reasons=reasons.of(number),
             is_standard=reasons.is_standard(number),
-            reservation_id=granted[number].reservation_id,
-            expires_at=granted[number].expires_at,
+            reservation_id=grants[number].reservation_id,
+            expires_at=grants[number].expires_at,
         )
         for rank, number in enumerate(order)
     ]
+    missing: tuple[Missing, ...] = ()
+    if len(picks) < length:
+        missing = (_missing_reason(ranking, decision),) * (length - len(picks))
     return Picks(
         tuple(picks),
         decision.decision_id,
         decision.denials,
-        (_why(ranking, decision),) * (asked - len(picks)) if len(picks) < asked else (),
-        relaxed_in(ranking, asked + len(decision.denials)),
-        lowest_promoted(reasons.ranks, asked),
+        missing,
+        relaxed_in(ranking, length + len(decision.denials)),
+        lowest_promoted(reasons.ranks, length),
     )
 
 
 def source_of(ranking: Ranking, number: int) -> Source:
-    """Where an item of the list came from; everything of a standard list is standard."""
-    source = ranking.house.sources.get(number, Source.PERSONAL)
-    nobody = source is Source.PERSONAL and ranking.context.balance == 0
-    return Source.STANDARD if nobody else source
+    """Return the source of an item; STANDARD instead of PERSONAL in a standard list."""
+    source = ranking.placed_list.sources.get(number, Source.PERSONAL)
+    if source is Source.PERSONAL and ranking.context.balance == 0:
+        return Source.STANDARD
+    return source
 
 
 def relaxed_in(ranking: Ranking, reach: int) -> tuple[str, ...]:
-    """The quotas that yielded within the first `reach` places that were looked at."""
+    """Return the names of the quotas that yielded within the first `reach` places."""
     return tuple(name for place, name in ranking.relaxed if place < reach)
 
 
-def _why(ranking: Ranking, decision: Decision[Item]) -> Missing:
+def _missing_reason(ranking: Ranking, decision: Decision[Item]) -> Missing:
     if any(denial.reason_code == "STORE_BUSY" for denial in decision.denials):
         return Missing.BUSY
-    return (
-        Missing.CAPPED
-        if decision.denials or ranking.context.hidden
-        else Missing.EXHAUSTED
-    )
+    if decision.denials or ranking.context.hidden:
+        return Missing.CAPPED
+    return Missing.EXHAUSTED
 
 
 @dataclass(frozen=True)
 class WhyNot:
-    """Why an item is not shown: its place in the list before caps (from 0), and what holds it.
+    """The answer to the question why an item is not shown.
 
-    `worn` says that it stands lower because it was shown lately.
+    `place` is its place in the list before caps, from 0; None if it is not eligible.
+    `denials` has the caps that deny it. `worn` is True if it ranks lower because it was
+    shown lately.
     """
 
     item: Item
@@ -152,14 +165,16 @@ class WhyNot:
     worn: bool = False
 
     def sentence(self, language: Language = "en") -> str:
-        """The answer for the person, in a language they read."""
+        """Return the answer as sentences for the person."""
         if self.denials:
-            return " ".join(held_back(denial, language) for denial in self.denials)
+            return " ".join(
+                denial_sentence(denial, language) for denial in self.denials
+            )
+        texts = DENIAL_TEXTS[language]
         if self.place is None:
-            return HELD[language]["owned"]
-        return HELD[language]["worn" if self.worn else "free"].format(
-            place=self.place + 1
-        )
+            return texts["owned"]
+        template = texts["worn" if self.worn else "free"]
+        return template.format(place=self.place + 1)
 
     def __str__(self) -> str:
         return self.sentence()

@@ -1,4 +1,4 @@
-"""Values that all parts of ranking share: array types, sources of items, orders of scores."""
+"""Array types, item sources and score orders that all parts of ranking share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Labels = NDArray[np.int32]
 
-SAMPLED, MARGIN = (
-    16,
-    1.3,
-)  # of so many scores one tells where the best begin, and how safely
+SAMPLE_STEP = 16  # every 16th score is sampled to estimate where the top scores begin
+SAMPLE_MARGIN = 1.3  # times the wanted count, so that the estimate is rarely too high
 
 
 class Source(StrEnum):
-    """Where an item of a list came from."""
+    """The stage of ranking that put an item into a list."""
 
     PERSONAL = "personal"
     REPEAT_DUE = "repeat_due"
@@ -29,39 +27,43 @@ class Source(StrEnum):
     NOTICE = "notice"
 
 
-def falling(scores: Floats | Labels) -> Ints:
-    """The places of `scores` from the highest to the lowest, of equals the earlier first.
-
-    The quicker sort, which may swap equals, stands where there are none.
-    """
+def descending_order(scores: Floats | Labels) -> Ints:
+    """Return the places of `scores`, highest first; equal scores keep their order."""
+    # The default sort is faster but may swap equal scores: use it only without ties.
     order = np.argsort(-scores)
     ordered = scores[order]
-    if np.count_nonzero(ordered[1:] == ordered[:-1]):
-        return np.argsort(-scores, kind="stable")
-    return order
+    has_ties = np.count_nonzero(ordered[1:] == ordered[:-1])
+    return np.argsort(-scores, kind="stable") if has_ties else order
 
 
-def best(scores: Floats, count: int) -> Ints:
-    """The places of the highest `count` of `scores`, rising; of equals the earlier."""
+def top_places(scores: Floats, count: int) -> Ints:
+    """Return the places of the `count` highest scores, in rising order of place.
+
+    Of equal scores the earlier places win.
+    """
     if not 0 < count < len(scores):
         return np.arange(min(count, len(scores)))
-    there = _at_least(scores, count)
-    found = scores[there]
-    least = np.partition(found, len(found) - count)[len(found) - count]
-    chosen = found > least
-    chosen[np.flatnonzero(found == least)[: count - int(np.count_nonzero(chosen))]] = (
-        True
-    )
-    places: Ints = there[chosen]
+    high_places = _high_places(scores, count)
+    high_scores = scores[high_places]
+    split = len(high_scores) - count
+    lowest = np.partition(high_scores, split)[split]
+    is_chosen = high_scores > lowest
+    ties = np.flatnonzero(high_scores == lowest)
+    missing = count - int(np.count_nonzero(is_chosen))
+    is_chosen[ties[:missing]] = True
+    places: Ints = high_places[is_chosen]
     return places
 
 
-def _at_least(scores: Floats, count: int) -> Ints:
-    """The places of `count` of the highest scores or more: only these need to be ordered.
+def _high_places(scores: Floats, count: int) -> Ints:
+    """Return a superset of the places of the `count` highest scores.
 
-    What a sample says is most often enough, and is looked at again where it is not.
+    A sample of the scores gives a threshold. If too few scores reach it, all places
+    are returned.
     """
-    sample = scores[::SAMPLED]
-    place = len(sample) - min(len(sample), 2 + int(MARGIN * count) // SAMPLED)
-    there = np.flatnonzero(scores >= np.partition(sample, place)[place])
-    return there if len(there) >= count else np.arange(len(scores))
+    sample = scores[::SAMPLE_STEP]
+    sampled_count = 2 + int(SAMPLE_MARGIN * count) // SAMPLE_STEP
+    split = len(sample) - min(len(sample), sampled_count)
+    threshold = np.partition(sample, split)[split]
+    places = np.flatnonzero(scores >= threshold)
+    return places if len(places) >= count else np.arange(len(scores))

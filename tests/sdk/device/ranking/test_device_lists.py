@@ -687,8 +687,10 @@ def test_a_popularity_model_alone_gives_no_personal_reason() -> None:
         length=10,
     )
 
-    reasons = Reasons(ranking, ranking.house.numbers)
-    codes = {r.code for n in ranking.house.numbers if n != 9 for r in reasons.of(n)}
+    reasons = Reasons(ranking, ranking.placed_list.numbers)
+    codes = {
+        r.code for n in ranking.placed_list.numbers if n != 9 for r in reasons.of(n)
+    }
     assert codes == {ReasonCode.POPULAR}
 
 
@@ -713,7 +715,7 @@ def test_a_renamed_item_stands_where_it_stood(
             ListPolicy(most={}, places={}),
             taste=Taste(likes={0: 1.0}, known=1),
         )
-        return list(rank(context, length=12).house.numbers)
+        return list(rank(context, length=12).placed_list.numbers)
 
     assert listed([f"a{n:02}" for n in range(12)]) == listed(
         [f"b{n:02}" for n in order]

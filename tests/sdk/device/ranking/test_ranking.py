@@ -32,7 +32,7 @@ from tactful.device.ranking.scoring.balance import (
 )
 from tactful.device.ranking.scoring.taste import Taste
 from tactful.device.ranking.selection.diversity import VARIETIES, diversify
-from tactful.device.ranking.values import best, falling
+from tactful.device.ranking.values import descending_order, top_places
 
 tastes = st.builds(
     Taste,
@@ -67,14 +67,16 @@ some_scores = st.one_of(
 
 @given(scores=some_scores)
 def test_of_equal_scores_the_earlier_stands_above(scores: np.ndarray) -> None:
-    assert falling(scores).tolist() == sorted(
+    assert descending_order(scores).tolist() == sorted(
         range(len(scores)), key=lambda n: -scores[n]
     )
 
 
 @given(scores=some_scores, count=st.integers(1, 130))
 def test_the_best_are_those_of_the_whole_order(scores: np.ndarray, count: int) -> None:
-    assert best(scores, count).tolist() == sorted(falling(scores)[:count].tolist())
+    assert top_places(scores, count).tolist() == sorted(
+        descending_order(scores)[:count].tolist()
+    )
 
 
 @given(taste=tastes, seed=st.binary(max_size=4), length=st.integers(0, 70))
@@ -114,7 +116,7 @@ def test_a_line_holds_every_item_once_but_what_is_not_offered(
     ranking = rank(one, length=length)
 
     assert sorted(ranking.line()) == sorted(set(range(ITEMS)) - taste.withheld)
-    assert len(ranking.house.numbers) == min(length, ITEMS - len(taste.withheld))
+    assert len(ranking.placed_list.numbers) == min(length, ITEMS - len(taste.withheld))
 
 
 @given(excluded=st.sets(numbers, max_size=30), balance=balances)
@@ -165,7 +167,10 @@ def test_each_objective_keeps_the_order_at_zero_and_adds_variety_above(
 @pytest.mark.parametrize("objective", VARIETIES)
 @given(scores=st.lists(st.floats(0, 1), min_size=12, max_size=12))
 def test_every_objective_lies_on_one_scale(objective: str, scores: list[float]) -> None:
-    pool, relevance = np.arange(12), adjustments.unit(np.sort(np.array(scores))[::-1])
+    pool, relevance = (
+        np.arange(12),
+        adjustments.rescale(np.sort(np.array(scores))[::-1]),
+    )
     variety = VARIETIES[objective](SHELF, pool, relevance, SHELF.category_mix(pool))
 
     for last in [None, 0, 5, 7]:
@@ -196,7 +201,7 @@ def test_a_cited_reason_is_true_without_it_the_item_falls(
     likes: dict[int, float], balance: float, length: int
 ) -> None:
     ranking = rank(context(likes, balance), length=length)
-    listed = list(ranking.house.numbers)
+    listed = list(ranking.placed_list.numbers)
     reasons = Reasons(ranking, listed)
     places = field(ranking.context).scored().shared_ranks(listed)
 
@@ -220,7 +225,7 @@ def test_the_faithfulness_check_can_fail() -> None:
 
     drops = [
         without.shared_ranks([n])[0] - scored.shared_ranks([n])[0]
-        for n in ranking.house.numbers
+        for n in ranking.placed_list.numbers
     ]
     assert any(drop <= 0 for drop in drops)
     assert any(drop > 0 for drop in drops)
@@ -249,24 +254,24 @@ def test_every_reason_has_a_sentence_in_every_language() -> None:
 def test_without_a_model_likes_lift_their_category() -> None:
     ranking = rank(context({4: 2.0, 10: 1.0}, 1.0, 0.0, standing=PLAIN), length=5)
 
-    assert {int(SHELF.category[n]) for n in ranking.house.numbers} == {4}
+    assert {int(SHELF.category[n]) for n in ranking.placed_list.numbers} == {4}
 
 
 @given(wear=st.lists(st.floats(0, 9), max_size=9).map(np.array), more=st.floats(0, 9))
 def test_wear_only_lowers_and_never_to_nothing(wear: np.ndarray, more: float) -> None:
-    left = adjustments.left(wear, 1.0)
-    further = adjustments.left(wear + more, 1.0)
+    left = adjustments.fatigue_factor(wear, 1.0)
+    further = adjustments.fatigue_factor(wear + more, 1.0)
 
     assert (left <= 1).all()
-    assert (left >= adjustments.LEAST_LEFT).all()
+    assert (left >= adjustments.MIN_FATIGUE_FACTOR).all()
     assert (further <= left).all()
 
 
 def test_a_worn_item_leaves_the_top_and_a_fresh_one_stays() -> None:
-    first = rank(context({3: 1.0}, 0.6), length=10).house.numbers
+    first = rank(context({3: 1.0}, 0.6), length=10).placed_list.numbers
     again = rank(
         context({3: 1.0}, 0.6, wear=dict.fromkeys(first, 1.0)), length=10
-    ).house.numbers
+    ).placed_list.numbers
 
     assert set(first).isdisjoint(again)
 
@@ -274,7 +279,7 @@ def test_a_worn_item_leaves_the_top_and_a_fresh_one_stays() -> None:
 def test_popularity_weighs_a_little_less_than_it_would() -> None:
     scores, favoured = (
         np.array([0.5, 0.5]),
-        adjustments.favour(np.array([1.0, 0.1], dtype=np.float32)),
+        adjustments.log_popularity(np.array([1.0, 0.1], dtype=np.float32)),
     )
 
     corrected = adjustments.correct_popularity(scores, favoured)
@@ -290,7 +295,7 @@ def test_best_sellers_take_no_more_than_the_own_taste_and_a_margin(
     ranking = rank(context(likes, 0.6), length=10)
 
     share = (sum(STANDING.best_sellers[n] == 0 for n in likes) + 1) / (len(likes) + 2)
-    listed = sum(STANDING.best_sellers[n] == 0 for n in ranking.house.numbers)
+    listed = sum(STANDING.best_sellers[n] == 0 for n in ranking.placed_list.numbers)
     assert listed <= np.ceil(min(share + 0.3, 1) * 10)
 
 
@@ -315,9 +320,11 @@ def test_a_trial_is_new_to_the_person_and_its_seed_decides_which(
     )
 
     tried = [
-        n for n, source in ranking.house.sources.items() if source == "exploration"
+        n
+        for n, source in ranking.placed_list.sources.items()
+        if source == "exploration"
     ]
-    natural = rank(context(likes, 0.6, **known), length=10).house.numbers
+    natural = rank(context(likes, 0.6, **known), length=10).placed_list.numbers
     assert len(tried) == 2
     assert set(tried).isdisjoint(shown)
     assert set(tried).isdisjoint(natural)

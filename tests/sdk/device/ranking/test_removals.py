@@ -26,6 +26,7 @@ from tactful.device.ranking.selection import near_duplicates, reserved_places
 from tactful.device.ranking.selection.near_duplicates import standing
 from tactful.device.ranking.selection.placement_rules import _Table
 from tactful.device.ranking.selection.quotas import QuotaTracker
+from tactful.device.ranking.values import Source
 from tactful.device.settings import Settings
 from tactful.device.state import profile
 from tactful.device.state.profile import ActivitySession
@@ -56,7 +57,7 @@ def ids(me: Personalizer, count: int = 10, **asked: object) -> list[str]:
 
 
 def numbers(made: Ranking) -> tuple[int, ...]:
-    return made.house.numbers
+    return made.placed_list.numbers
 
 
 def everyones_list_is_everyones() -> bool:
@@ -117,7 +118,7 @@ def scores_lie_on_the_grid() -> bool:
 
 def a_cited_reason_is_one_without_which_the_item_falls() -> bool:
     made = rank(context({n: 1.0 + n for n in range(5)}, 0.8), length=10)
-    return all(reasons.tested(made, numbers(made)))
+    return all(reasons.citations_hold(made, numbers(made)))
 
 
 def near_duplicates_are_one_family() -> bool:
@@ -165,7 +166,7 @@ def trials_end_with_the_sitting() -> bool:
         tried = 0
         for _ in range(4):
             picks = me.recommend(10)
-            tried += sum(pick.source is values.Source.EXPLORATION for pick in picks)
+            tried += sum(pick.source is Source.EXPLORATION for pick in picks)
             for pick in picks:
                 me.observe(pick.impression())
         return tried <= 2
@@ -206,11 +207,11 @@ def an_earlier_list_is_not_made_again_from_another_model() -> bool:
 
 
 REMOVALS: list[tuple[Law, object, str, object]] = [
-    (everyones_list_is_everyones, ListContext, "of_nobody", lambda self: self),
+    (everyones_list_is_everyones, ListContext, "without_person", lambda self: self),
     (
         what_is_in_no_list_is_in_none,
         ListContext,
-        "kept",
+        "eligible",
         lambda self: np.ones(60, dtype=np.bool_),
     ),
     (two_that_may_not_meet_do_not, PlacementRules, "parts", lambda *_: False),
@@ -221,10 +222,10 @@ REMOVALS: list[tuple[Law, object, str, object]] = [
     (
         what_is_worn_stands_lower,
         adjustments,
-        "left",
+        "fatigue_factor",
         lambda wear, _: np.ones(len(wear)),
     ),
-    (scores_lie_on_the_grid, adjustments, "gridded", lambda scores: scores),
+    (scores_lie_on_the_grid, adjustments, "round_to_grid", lambda scores: scores),
     (near_duplicates_are_one_family, near_duplicates, "NEAR", 1.1),
     (
         nothing_is_derived_from_what_is_sensitive,

@@ -1,6 +1,6 @@
-"""Which items are weighed at all: the best of several sources, each with its own quota.
+"""Candidate selection: the best items of several sources, each with its own quota.
 
-For people who share nothing of themselves there is one source: what stands first for everyone.
+Without personal scores the only source is the standard order, the same for everyone.
 """
 
 from __future__ import annotations
@@ -10,43 +10,55 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.device.ranking.values import Floats, Ints, Labels, best
+from tactful.device.ranking.values import Floats, Ints, Labels, top_places
 
-LEAST = 1000  # candidates; a smaller catalog is weighed whole
+MIN_CANDIDATES = 1000  # a catalog with fewer items is scored completely
 PER_PLACE = 50  # candidates for each place of a longer list
-PERSONAL_QUOTA = 0.7  # of the candidates; the others are what is popular with everyone
-FRESH_DAYS = 30  # in the catalog: so long is an item new
-FRESH_SHOWS = 3  # to one person: so often it may be lifted for being new
+PERSONAL_QUOTA = 0.7  # share of the candidates; the rest comes in the standard order
+FRESH_DAYS = 30  # an item is new for this many days after it joined the catalog
+FRESH_SHOWS = 3  # shows to one person after which a new item is no longer promoted
 
 
-def enough(length: int) -> int:
-    """How many candidates a list of `length` places is made from."""
-    return max(LEAST, PER_PLACE * length)
+def candidate_count(length: int) -> int:
+    """Return how many candidates a list of `length` places is made from."""
+    return max(MIN_CANDIDATES, PER_PLACE * length)
 
 
 def gather(
     personal: Floats | None,
     standard_order: Labels,
-    kept: NDArray[np.bool_],
+    eligible: NDArray[np.bool_],
     *,
     size: int,
     always: Collection[int],
 ) -> Ints:
-    """About `size` of the `kept` item numbers, in rising order, from all sources.
+    """Return about `size` eligible item numbers from all sources, in rising order.
 
-    `personal` scores all items, None for nobody in particular; `standard_order` has them best
-    first; `always` (what is due again, what is new) comes in beside the quotas.
+    `personal` has a score for each item, None for the standard list. `standard_order`
+    has all items, best first. Items of `always` are added on top of the quotas.
     """
-    chosen = np.zeros(len(kept), dtype=bool)
+    chosen = np.zeros(len(eligible), dtype=bool)
     chosen[list(always)] = True
     if personal is not None:
-        chosen[best(np.where(kept, personal, -np.inf), int(PERSONAL_QUOTA * size))] = (
-            True
-        )
-    missing, start = max(size - int(np.count_nonzero(chosen)), 0), 0
+        scores = np.where(eligible, personal, -np.inf)
+        chosen[top_places(scores, int(PERSONAL_QUOTA * size))] = True
+    _fill(chosen, standard_order, eligible, size)
+    return np.flatnonzero(chosen & eligible)
+
+
+def _fill(
+    chosen: NDArray[np.bool_],
+    standard_order: Labels,
+    eligible: NDArray[np.bool_],
+    size: int,
+) -> None:
+    """Mark the next eligible items of the standard order until `size` are chosen."""
+    missing = max(size - int(np.count_nonzero(chosen)), 0)
+    start = 0
     while missing and start < len(standard_order):
         part = standard_order[start : start + 2 * missing]
-        found = part[(kept[part] & ~chosen[part])][:missing]
-        chosen[found] = True
-        missing, start = missing - len(found), start + len(part)
-    return np.flatnonzero(chosen & kept)
+        is_new = eligible[part] & ~chosen[part]
+        additions = part[is_new][:missing]
+        chosen[additions] = True
+        missing -= len(additions)
+        start += len(part)

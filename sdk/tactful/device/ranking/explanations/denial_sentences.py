@@ -1,4 +1,4 @@
-"""What holds an item back, as sentences for the person, in the languages they may read."""
+"""Sentences for the person about why an item is not shown, in English and German."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MONTHS: Mapping[Language, tuple[str, ...]] = {
         *("August", "September", "Oktober", "November", "Dezember"),
     ),
 }
-HELD: Mapping[Language, Mapping[str, str]] = {
+DENIAL_TEXTS: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "held": "It is held back.",
         "counted": "You have seen it {times} lately; more than {most} is too much.",
@@ -70,30 +70,42 @@ HELD: Mapping[Language, Mapping[str, str]] = {
 }
 
 
-def held_back(denial: Denial, language: Language = "en") -> str:
-    """One denial for the person: what was counted, who set the limit, until when."""
-    words, until = HELD[language], denial.next_allowed_at
-    own = [words["own"]] if denial.author == "user" else []
-    if (
-        denial.window == "decay" and not denial.restored
-    ):  # its count is a measure of wear, no number of times
-        name = "often" if until is None else "rests"
-        rest = "" if until is None else moment(until, language)
-        return " ".join([words[name].format(until=rest), *own])
-    sentences = [words["restored"] if denial.restored else words["held"]]
-    if not denial.restored and denial.used is not None and denial.limit is not None:
-        times, most = (
-            _times(number, language) for number in (denial.used, denial.limit)
-        )
-        sentences = [words["counted"].format(times=times, most=most)]
+def denial_sentence(denial: Denial, language: Language = "en") -> str:
+    """Return one denial for the person: what was counted, who set the limit, until when."""
+    texts = DENIAL_TEXTS[language]
+    until = denial.next_allowed_at
+    author = [texts["own"]] if denial.author == "user" else []
+    if denial.window == "decay" and not denial.restored:
+        # The count of a decay window is a fatigue value, not a number of times.
+        return " ".join([_decay_sentence(until, language), *author])
+    sentences = [_cause_sentence(denial, language), *author]
     if until is not None:
-        own = [*own, words["until"].format(until=moment(until, language))]
-    return " ".join([*sentences, *own])
+        moment = format_moment(until, language)
+        sentences.append(texts["until"].format(until=moment))
+    return " ".join(sentences)
 
 
-def moment(when: datetime, language: Language) -> str:
-    """A moment with its weekday and month named, whatever locale the process has."""
-    return HELD[language]["date"].format(
+def _decay_sentence(until: datetime | None, language: Language) -> str:
+    texts = DENIAL_TEXTS[language]
+    if until is None:
+        return texts["often"]
+    return texts["rests"].format(until=format_moment(until, language))
+
+
+def _cause_sentence(denial: Denial, language: Language) -> str:
+    texts = DENIAL_TEXTS[language]
+    if denial.restored:
+        return texts["restored"]
+    if denial.used is None or denial.limit is None:
+        return texts["held"]
+    times = _format_times(denial.used, language)
+    most = _format_times(denial.limit, language)
+    return texts["counted"].format(times=times, most=most)
+
+
+def format_moment(when: datetime, language: Language) -> str:
+    """Return a date and time with weekday and month by name, whatever the locale is."""
+    return DENIAL_TEXTS[language]["date"].format(
         weekday=WEEKDAYS[language][when.weekday()],
         day=when.day,
         month=MONTHS[language][when.month - 1],
@@ -102,7 +114,7 @@ def moment(when: datetime, language: Language) -> str:
     )
 
 
-def _times(number: float, language: Language) -> str:
+def _format_times(number: float, language: Language) -> str:
     if language == "de":
         return f"{number:g}-mal"
     return "once" if number == 1 else f"{number:g} times"

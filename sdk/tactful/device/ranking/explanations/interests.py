@@ -1,9 +1,9 @@
-"""What the device takes the person to be interested in, and from which events, on which dates."""
+"""The interests that the device infers, with the events and dates they come from."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tactful.device.catalog import Catalog, Item
@@ -17,15 +17,16 @@ from tactful.device.state.profile import (
     Profile,
 )
 
-SHOWN = ("item", "category", "brand")
+INTEREST_SCOPES = ("item", "category", "brand")
 
 
 @dataclass(frozen=True)
 class Interest:
-    """One interest: `strength` now, from how many `days`, and whether it is `usable` in lists.
+    """One interest of the person in an item, a category or a brand.
 
-    `evidence` has (kind of event, unix ms, item id), newest first; `factor` is how much the person
-    lets it count, 1 unless they said so.
+    `strength` is the value now; `days` the number of days with evidence; `usable` says
+    whether lists use it. `evidence` has (kind of event, unix ms, item id), newest
+    first. `factor` is the weight that the person set; 1 by default.
     """
 
     scope: str
@@ -44,42 +45,51 @@ def interests(
     factors: Mapping[Key, float],
     sensitive: Callable[[Item], bool],
 ) -> tuple[Interest, ...]:
-    """Every interest in an item, a category or a brand, the strongest first; none is sensitive."""
-    found: defaultdict[Key, list[tuple[str, Belief]]] = defaultdict(list)
-    told = [
-        *profile.beliefs.items(),
-        *((i, b) for (_, i), b in profile.opinions.items()),
+    """Return every interest that is not sensitive, the strongest first.
+
+    `factors` maps (scope, value) to the weight that the person set.
+    """
+    sources: defaultdict[Key, list[tuple[str, Belief]]] = defaultdict(list)
+    for item_id, opinion_scope, belief in _beliefs(profile):
+        if item_id not in catalog or sensitive(catalog[item_id]):
+            continue
+        for scope, value in marks(catalog[item_id]):
+            if scope in INTEREST_SCOPES and opinion_scope in (None, scope):
+                sources[scope, value].append((item_id, belief))
+    inferred = [
+        _interest(key, beliefs, now_ms, factors) for key, beliefs in sources.items()
     ]
-    scopes = [
-        *(None for _ in profile.beliefs),
-        *(scope for scope, _ in profile.opinions),
-    ]
-    for (item_id, belief), only in zip(told, scopes, strict=True):
-        if item_id in catalog and not sensitive(catalog[item_id]):
-            for scope, value in marks(catalog[item_id]):
-                if scope in SHOWN and only in (None, scope):
-                    found[scope, value].append((item_id, belief))
-    made = [
-        _interest(what, told_by, now_ms, factors) for what, told_by in found.items()
-    ]
-    return tuple(sorted(made, key=lambda one: (-one.strength, one.scope, one.value)))
+    return tuple(sorted(inferred, key=_strongest_first))
+
+
+def _beliefs(profile: Profile) -> Iterator[tuple[str, str | None, Belief]]:
+    """Yield (item id, scope, belief); scope is None unless it is an opinion of a scope."""
+    for item_id, belief in profile.beliefs.items():
+        yield item_id, None, belief
+    for (scope, item_id), belief in profile.opinions.items():
+        yield item_id, scope, belief
+
+
+def _strongest_first(interest: Interest) -> tuple[float, str, str]:
+    return -interest.strength, interest.scope, interest.value
 
 
 def _interest(
-    what: Key,
-    told_by: list[tuple[str, Belief]],
+    key: Key,
+    beliefs: list[tuple[str, Belief]],
     now_ms: int,
     factors: Mapping[Key, float],
 ) -> Interest:
-    strength, factor = (
-        sum(belief.at(now_ms) for _, belief in told_by),
-        factors.get(what, 1.0),
-    )
-    dates = [
-        (kind, at, item_id) for item_id, belief in told_by for kind, at in belief.dates
+    strength = sum(belief.at(now_ms) for _, belief in beliefs)
+    factor = factors.get(key, 1.0)
+    evidence = [
+        (kind, at_ms, item_id)
+        for item_id, belief in beliefs
+        for kind, at_ms in belief.dates
     ]
-    newest = tuple(sorted(dates, key=lambda one: -one[1]))
-    days = len({at // DAY_MS for _, at, _ in dates})
-    lasting = days >= LEAST_DAYS or any(belief.lasting for _, belief in told_by)
-    usable = strength >= LEAST_EVIDENCE and lasting and factor > 0
-    return Interest(*what, strength, days, usable, factor, newest)
+    newest_first = tuple(sorted(evidence, key=lambda entry: -entry[1]))
+    days = len({at_ms // DAY_MS for _, at_ms, _ in evidence})
+    is_lasting = any(belief.lasting for _, belief in beliefs)
+    has_evidence = days >= LEAST_DAYS or is_lasting
+    usable = strength >= LEAST_EVIDENCE and has_evidence and factor > 0
+    return Interest(*key, strength, days, usable, factor, newest_first)

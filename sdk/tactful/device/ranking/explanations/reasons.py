@@ -1,4 +1,7 @@
-"""Why an item is shown: only what, if it were not so, would have changed the item's place."""
+"""Reasons why an item is shown.
+
+A like is cited only if the item would rank lower without it.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,7 @@ from tactful.device.ranking.scoring.scored_items import Candidates
 from tactful.device.ranking.values import Source
 
 MOST_REASONS = 2
-SIGNALS_TRIED = (
-    5  # the strongest signals are tried for a reason, so that a long history is cheap
-)
+MOST_TESTED_LIKES = 5  # only the strongest likes are tested, to bound the cost
 Language = Literal["en", "de"]
 
 
@@ -74,14 +75,14 @@ OF_SOURCE: Mapping[Source, ReasonCode] = {
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason: its code, and the item it cites where it cites one."""
+    """One reason: its code, and the liked item that it cites, if any."""
 
     code: ReasonCode
     item_id: str | None = None
     title: str = ""
 
     def sentence(self, language: Language = "en") -> str:
-        """The reason for the person, in a language they read."""
+        """Return the reason as a sentence for the person."""
         return SENTENCES[language][self.code].format(title=self.title)
 
     def __str__(self) -> str:
@@ -89,98 +90,106 @@ class Reason:
 
 
 class Reasons:
-    """The reasons of some items of one list, each ablation once for all of them.
+    """The reasons for some items of one list.
 
-    A signal is cited for an item only if the item's place among all that was weighed falls
-    without it. Places are those by score, before variety and the house's rules; equal scores share
-    a place.
+    A like is cited for an item only if the item's rank among all candidates falls
+    without it. Ranks are by score, before diversity and placement rules; equal scores
+    share a rank. The scores without each like are computed once for all items.
     """
 
     def __init__(self, ranking: Ranking, numbers: Sequence[int]) -> None:
-        self._ranking, field = ranking, ranking.scored.field
+        scored = ranking.scored
         likes = ranking.context.taste.likes if ranking.context.balance else {}
-        tried = list(likes)[:SIGNALS_TRIED]
-        scores = [ranking.scored.final, field.everyone.final]
-        scores += [*field.without(tried)] if tried else []
-        shared: list[list[float]] = field.shared_ranks(
-            np.array(scores), numbers
-        ).T.tolist()
-        self._gains = dict(zip(numbers, ranking.scored.gains(numbers), strict=True))
+        tested_likes = list(likes)[:MOST_TESTED_LIKES]
         items = ranking.context.standing.shelf.catalog.items
-        self._because = {liked: _because(items[liked]) for liked in tried}
-        self._ranks = dict(
-            zip(numbers, shared, strict=True)
-        )  # here, for everyone, without each
+        self._ranking = ranking
+        self._citations = {number: _citation(items[number]) for number in tested_likes}
+        self._gains = dict(zip(numbers, scored.gains(numbers), strict=True))
+        # Ranks of each item: in this list, in the standard list, without each like.
+        rows = [scored.final, scored.field.everyone.final]
+        if tested_likes:
+            rows += [*scored.field.without(tested_likes)]
+        ranks: list[list[float]] = scored.field.shared_ranks(
+            np.array(rows), numbers
+        ).T.tolist()
+        self._ranks = dict(zip(numbers, ranks, strict=True))
 
     def of(self, number: int) -> tuple[Reason, ...]:
-        """Why item `number` stands where it does; never empty."""
-        source = self._ranking.house.sources.get(number, Source.PERSONAL)
+        """Return the reasons for item `number`; never empty."""
+        source = self._ranking.placed_list.sources.get(number, Source.PERSONAL)
         if source in OF_SOURCE:
             return (Reason(OF_SOURCE[source]),)
         return self._cited(number) or (Reason(self._general(number)),)
 
     @property
     def ranks(self) -> list[int]:
-        """The places by score, from 0, of those of the items that were weighed."""
+        """The ranks by score, from 0, of those items that are candidates."""
         scored = self._ranking.scored
-        return scored.ranks(
-            [number for number in self._ranks if scored.field.places[number] >= 0]
-        )
+        candidates = [n for n in self._ranks if scored.field.places[n] >= 0]
+        return scored.ranks(candidates)
 
     def is_standard(self, number: int) -> bool:
-        """Whether the item would stand as high if nothing at all were known of the person."""
-        rank, standard, *_ = self._ranks[number]
-        return standard <= rank
+        """Return True if the item ranks at least as high in the standard list."""
+        rank, standard_rank, *_ = self._ranks[number]
+        return standard_rank <= rank
 
     def _cited(self, number: int) -> tuple[Reason, ...]:
-        rank, _, *without = self._ranks[number]
+        """Return the likes without which the item ranks lower, the largest drop first."""
+        rank, _, *ranks_without = self._ranks[number]
+        likes = zip(ranks_without, self._citations, strict=True)
         drops = [
-            drop for drop in zip(without, self._because, strict=True) if drop[0] > rank
+            (rank_without, like) for rank_without, like in likes if rank_without > rank
         ]
-        strongest = sorted(drops, reverse=True)[:MOST_REASONS]
-        return tuple([self._because[liked] for _, liked in strongest])
+        largest = sorted(drops, reverse=True)[:MOST_REASONS]
+        return tuple([self._citations[like] for _, like in largest])
 
     def _general(self, number: int) -> ReasonCode:
         if not self.is_standard(number) and self._is_lifted(number):
             return ReasonCode.YOUR_TASTE
-        if self._ranking.context.standing.model is not None:
+        context = self._ranking.context
+        if context.standing.model is not None:
             return ReasonCode.POPULAR
-        known = self._ranking.context.taste.likes
-        return ReasonCode.STANDARD if known else ReasonCode.NOTHING_KNOWN
+        return ReasonCode.STANDARD if context.taste.likes else ReasonCode.NOTHING_KNOWN
 
     def _is_lifted(self, number: int) -> bool:
         """Return True if likes, or a stated interest, raised the item's score.
 
-        An item can also rise because others fell, which says nothing about what the person likes.
+        An item can also rise because others fell; that is no sign of the person's taste.
         """
         field = self._ranking.scored.field
         place = field.places[number]
-        leaned = field.lean is not None and place >= 0 and field.lean[place] > 0
-        return bool(self._gains[number] > 0 or leaned)
+        is_leaned = field.lean is not None and place >= 0 and field.lean[place] > 0
+        return bool(self._gains[number] > 0 or is_leaned)
 
 
-def _because(liked: Item) -> Reason:
+def _citation(liked: Item) -> Reason:
     return Reason(ReasonCode.BECAUSE_YOU_LIKED, liked.id, liked.title)
 
 
-def tested(ranking: Ranking, numbers: Sequence[int]) -> list[bool]:
-    """For each signal cited for these items: whether the item falls if all is scored without it."""
-    reasons, context = Reasons(ranking, numbers), ranking.context
-    cited = [
-        (n, r.item_id) for n in numbers for r in reasons.of(n) if r.item_id is not None
-    ]
-    found = []
-    for number, item_id in cited:
-        likes = _but(
-            context.taste.likes, context.standing.shelf.catalog.number(item_id)
-        )
-        without = replace(context, taste=replace(context.taste, likes=likes))
-        anew = Candidates(without, ranking.scored.numbers).scored()
-        found.append(
-            anew.shared_ranks([number]) > ranking.scored.shared_ranks([number])
-        )
-    return found
+def citations_hold(ranking: Ranking, numbers: Sequence[int]) -> list[bool]:
+    """Return, for each like cited for these items, whether the item falls without it.
+
+    Unlike `Reasons`, this scores the candidates again from a context without the like.
+    """
+    reasons = Reasons(ranking, numbers)
+    results = []
+    for number in numbers:
+        for reason in reasons.of(number):
+            if reason.item_id is not None:
+                results.append(_falls_without(ranking, number, reason.item_id))
+    return results
 
 
-def _but(likes: Mapping[int, float], left_out: int) -> dict[int, float]:
-    return {number: much for number, much in likes.items() if number != left_out}
+def _falls_without(ranking: Ranking, number: int, liked_id: str) -> bool:
+    """Return True if item `number` ranks lower once `liked_id` is not liked."""
+    context = ranking.context
+    liked_number = context.standing.shelf.catalog.number(liked_id)
+    likes = {
+        item: strength
+        for item, strength in context.taste.likes.items()
+        if item != liked_number
+    }
+    changed = replace(context, taste=replace(context.taste, likes=likes))
+    rescored = Candidates(changed, ranking.scored.numbers).scored()
+    before = ranking.scored.shared_ranks([number])
+    return rescored.shared_ranks([number]) > before

@@ -1,4 +1,4 @@
-"""Now and then something untried: Thompson sampling over categories, a few places of each list."""
+"""Exploration: Thompson sampling over categories for a few places of each list."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from tactful.device.ranking.scoring.catalog_scores import CatalogArrays
-from tactful.device.ranking.values import Floats, Ints
+from tactful.device.ranking.values import Floats, Ints, Labels
 
-PRIOR = (
-    4.0  # shows that the mix of everyone's categories is worth before the first own one
-)
-LEAST = 1e-3  # keeps both sides of the beta law above 0
+PRIOR = 4.0  # shows that the prior, the mix of categories of the candidates, is worth
+MIN_PARAMETER = 1e-3  # keeps both parameters of the beta distribution above 0
 
 
 class Tried(NamedTuple):
-    """How often items of a category were shown to this person, and how often they followed."""
+    """How often items of a category were shown to this person, and how often clicked."""
 
     shows: int = 0
     follows: int = 0
@@ -29,31 +27,42 @@ NEVER = Tried()
 def explore(
     shelf: CatalogArrays, candidates: Ints, tried: Mapping[int, Tried], *, seed: bytes
 ) -> Ints:
-    """The best of the `candidates` (best first) of each category in a drawn order, then the rest.
+    """Return the `candidates` with the best of each category first, in a drawn order.
 
-    A category's chance is a draw from the beta law of its follows and misses, with the mix among
-    the candidates as prior; the same `seed` draws the same.
+    Each category draws from the beta distribution of its clicks and misses. The prior
+    is its share among the candidates. `candidates` come best first. The same `seed`
+    gives the same order.
     """
     if not len(candidates):
         return candidates
-    places = shelf.category[candidates] + 1  # 0 is that of what has none
-    counts = np.bincount(places)
-    there = np.flatnonzero(counts)
-    first = np.empty(len(counts), dtype=np.int64)
-    first[places[::-1]] = np.arange(len(places))[
-        ::-1
-    ]  # the first of each is written last
-    firsts, mix = first[there], counts[there] / len(places)
-    draws = _draws(there - 1, mix, tried, seed)
-    drawn = firsts[np.argsort(-draws, kind="stable")]
-    rest = np.ones(len(candidates), dtype=np.bool_)
-    rest[drawn] = False
-    return np.concatenate([candidates[drawn], candidates[rest]])
+    labels = shelf.category[candidates] + 1  # 0 is the label of items without category
+    counts = np.bincount(labels)
+    present = np.flatnonzero(counts)
+    best_places = _first_places(labels, len(counts))[present]
+    mix = counts[present] / len(labels)
+    draws = _draws(present - 1, mix, tried, seed)
+    explored = best_places[np.argsort(-draws, kind="stable")]
+    is_rest = np.ones(len(candidates), dtype=np.bool_)
+    is_rest[explored] = False
+    return np.concatenate([candidates[explored], candidates[is_rest]])
 
 
-def _draws(kinds: Ints, mix: Floats, tried: Mapping[int, Tried], seed: bytes) -> Floats:
-    coin = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
-    shows, follows = np.array([tried.get(kind, NEVER) for kind in kinds.tolist()]).T
+def _first_places(labels: Labels, label_count: int) -> Ints:
+    """Return the first place of each label, shape (label_count,)."""
+    first_places = np.empty(label_count, dtype=np.int64)
+    # Written from the end, so that the first place of each label is written last.
+    first_places[labels[::-1]] = np.arange(len(labels))[::-1]
+    return first_places
+
+
+def _draws(
+    categories: Ints, mix: Floats, tried: Mapping[int, Tried], seed: bytes
+) -> Floats:
+    """Return one draw for each category."""
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
+    rows = [tried.get(category, NEVER) for category in categories.tolist()]
+    shows, follows = np.array(rows).T
+    hits = follows + PRIOR * mix
     misses = np.maximum(shows - follows, 0) + PRIOR * (1 - mix)
-    draws: Floats = coin.beta(follows + PRIOR * mix + LEAST, misses + LEAST)
+    draws: Floats = generator.beta(hits + MIN_PARAMETER, misses + MIN_PARAMETER)
     return draws

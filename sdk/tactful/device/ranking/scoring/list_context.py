@@ -1,4 +1,4 @@
-"""What one list is made from: public things, the app's wishes, and what is known of the person."""
+"""The inputs of one list: public values, the app's list policy, and the person's taste."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from tactful.device.ranking.scoring.taste import NOTHING, Taste
 
 @dataclass(frozen=True)
 class ListContext:
-    """What one list is made from; `today` in days since 1970, `seed` decides what is tried.
+    """Everything that one list depends on.
 
-    `excluded` are ids that the app cannot offer now to anyone, `hidden` (scope, value) what this
-    person wants to see nothing of.
+    `today` is in days since 1970. `seed` determines the draw of exploration.
+    `excluded` has ids that the app cannot offer now to anyone; `hidden` has the
+    (scope, value) pairs that this person hid.
     """
 
     standing: ItemPopularity
@@ -33,16 +34,16 @@ class ListContext:
     hidden: frozenset[tuple[str, str]] = frozenset()
 
     @cached_property
-    def liking(self) -> LikedItems:
-        """What is liked, as the standing reads it."""
+    def liked_items(self) -> LikedItems:
+        """The person's likes, prepared for scoring."""
         return LikedItems(self.standing, self.taste.likes)
 
-    def of_nobody(self) -> ListContext:
-        """The same without anything of the person: what is not shared, nothing may depend on."""
+    def without_person(self) -> ListContext:
+        """Return the same context without anything about the person."""
         return replace(self, taste=NOTHING, seed=b"", hidden=frozenset())
 
     def numbers(self, *item_ids: str) -> dict[str, int]:
-        """The numbers of those items that the catalog has."""
+        """Return the number of each of `item_ids` that the catalog has."""
         catalog = self.standing.shelf.catalog
         return {
             item_id: catalog.number(item_id)
@@ -50,11 +51,12 @@ class ListContext:
             if item_id in catalog
         }
 
-    def kept(self) -> NDArray[np.bool_]:
-        """Which items may be in a list at all, shape (items,)."""
+    def eligible(self) -> NDArray[np.bool_]:
+        """Return which items a list may hold at all, shape (items,)."""
         shelf = self.standing.shelf
-        kept = np.ones(len(shelf.catalog), dtype=np.bool_)
-        kept[[*self.taste.withheld, *self.numbers(*self.excluded).values()]] = False
-        for mark in (*self.rules.never, *self.hidden):
-            kept &= ~shelf.having(*mark)
-        return kept
+        is_eligible = np.ones(len(shelf.catalog), dtype=np.bool_)
+        excluded = self.numbers(*self.excluded).values()
+        is_eligible[[*self.taste.withheld, *excluded]] = False
+        for attribute, value in (*self.rules.never, *self.hidden):
+            is_eligible &= ~shelf.has_value(attribute, value)
+        return is_eligible

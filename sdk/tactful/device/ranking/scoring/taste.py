@@ -1,6 +1,7 @@
-"""What is known of the person, in the numbers of one shelf: all that personal lists are made from.
+"""What the device believes about the person, in the item numbers of one catalog.
 
-At balance 0 it is `NOTHING`, whoever asks.
+A personal list depends on the person only through this value. At balance 0 it is
+`NOTHING`.
 """
 
 from __future__ import annotations
@@ -34,23 +35,28 @@ from tactful.device.state.profile import (
     Profile,
 )
 
-ToldT = TypeVar("ToldT")
+ValueT = TypeVar("ValueT")
 Trials = dict[int, Tried]
-_SHOWS = attrgetter("wear", "since_ms", "times", "clicks")
-Label = tuple[str, int]  # a scope, and the whole number of a value in it
+Label = tuple[str, int]  # a scope, and the label of a value in it
+_FATIGUE_FIELDS = attrgetter("wear", "since_ms", "times", "clicks")
 FULL_DISLIKE = 4.0  # the strength of one fresh dislike
-WITHHELD = -1.0  # an item believed to be liked less than this is not offered
-WIDE = 2.0  # halvings (or the reverse) by one opinion of a whole brand, category, ...
+WITHHELD = -1.0  # an item with a strength up to this is not offered
+OPINION_HALVINGS = 2.0  # leaning from one opinion of a whole brand, category, ...
+# The weight with which a disliked item lowers the items that share a value with it.
 NEAR = (("category", SAME_CATEGORY), ("brand", SAME_BRAND), ("family", 1.0))
 
 
 @dataclass(frozen=True)
 class Taste:
-    """`likes` maps item number to strength > 0, the strongest first; `leanings` maps what items
-    share to halvings of their distance from the best (above 0) or of their score (below 0).
+    """The person's taste; items are given by their catalog number.
 
-    `wear` is how worn items are by being shown, `times` how often; `withheld` are not offered;
-    `due` may be wanted again, the most overdue first; `tried` is per category.
+    `likes` maps item to strength > 0, the strongest first. `leanings` maps (scope,
+    label) to halvings: above 0 of the distance from the best score, below 0 of the
+    score. `wear` is the exposure fatigue of an item, `times` how often it was shown.
+    Items of `withheld` are not offered. `due` has items that may be wanted again, the
+    most overdue first. `tried` returns shows and clicks per category. `seen` counts
+    the shows of the current activity session. `known` counts the items and categories
+    about which anything is believed.
     """
 
     likes: Mapping[int, float] = field(default_factory=dict)
@@ -59,40 +65,45 @@ class Taste:
     times: Mapping[int, float] = field(default_factory=dict)
     withheld: frozenset[int] = frozenset()
     due: tuple[int, ...] = ()
-    tried: Callable[[], Mapping[int, Tried]] = dict  # seldom asked
-    seen: int = 0  # shows since the person came
-    known: int = 0  # how many items and kinds of items anything is thought of
+    tried: Callable[[], Mapping[int, Tried]] = dict  # computed only when it is needed
+    seen: int = 0
+    known: int = 0
 
 
 NOTHING = Taste()
 
 
 class Shows:
-    """The shows of a profile in columns; only what changed since the last time is looked at."""
+    """A cache of the shows of a profile as columns; reads only what changed."""
 
     def __init__(self, shelf: CatalogArrays, sensitive: Collection[int] = ()) -> None:
         self._shelf, self._sensitive = shelf, sensitive
-        self._kept = (
-            list[ExposureFatigue](),
-            np.empty((0, 5)),
-        )  # replaced whole: threads may ask at once
+        # The shows and their rows. Replaced as a whole, because threads may share it.
+        self._cache = (list[ExposureFatigue](), np.empty((0, 5)))
 
-    def of(self, shown: Mapping[str, ExposureFatigue]) -> tuple[Ints, Floats]:
-        """Item numbers, and wear, since when, shows and clicks, shape (4, items).
+    def read(self, shown: Mapping[str, ExposureFatigue]) -> tuple[Ints, Floats]:
+        """Return item numbers, and fatigue, its time (ms), shows and clicks.
 
-        Without what is not in the catalog any more, and nothing of the sensitive items.
+        The shapes are (items,) and (4, items). Sensitive items, and items that are no
+        longer in the catalog, are left out.
         """
-        (known, before), told, ids = self._kept, list(shown.values()), list(shown)
-        rows, both = np.empty((len(told), 5)), min(len(known), len(told))
-        rows[:both] = before[:both]
-        new = [n for n, other in enumerate(map(is_not, told, known)) if other]
-        for n in (*new, *range(both, len(told))):
-            rows[n] = (self._number(ids[n]), *_SHOWS(told[n]))
-        self._kept = told, rows
-        there = rows[rows[:, 0] >= 0]
-        return there[:, 0].astype(np.int64), there[:, 1:].T
+        cached_shows, cached_rows = self._cache
+        shows = list(shown.values())
+        ids = list(shown)
+        rows = np.empty((len(shows), 5))
+        common = min(len(cached_shows), len(shows))
+        rows[:common] = cached_rows[:common]
+        is_changed = map(is_not, shows, cached_shows)
+        changed = [place for place, differs in enumerate(is_changed) if differs]
+        for place in (*changed, *range(common, len(shows))):
+            fields = _FATIGUE_FIELDS(shows[place])
+            rows[place] = (self._number(ids[place]), *fields)
+        self._cache = shows, rows
+        offered = rows[rows[:, 0] >= 0]
+        return offered[:, 0].astype(np.int64), offered[:, 1:].T
 
     def _number(self, item_id: str) -> int:
+        """Return the number of an item; -1 if nothing may be derived from it."""
         number = self._shelf.catalog.find(item_id)
         return -1 if number is None or number in self._sensitive else number
 
@@ -106,77 +117,95 @@ def taste_of(
     sensitive: Collection[int] = (),
     shows: Shows | None = None,
 ) -> Taste:
-    """The profile at `now_ms` as numbers; what is no longer in the catalog is left out.
+    """Return the profile at `now_ms` in item numbers; unknown items are left out.
 
-    `interests` maps (scope, value) to how much the person wants it to count: 0 is not at all.
-    Nothing is derived from the `sensitive` items (numbers). `shows` remembers what it saw.
+    `interests` maps (scope, value) to the factor that the person set: 0 mutes it.
+    Nothing is derived from the items of `sensitive`. `shows` is a cache.
     """
-    beliefs = _numbered(shelf, profile.beliefs, sensitive)
-    shown, columns = (shows or Shows(shelf, sensitive)).of(profile.shown)
-    muted = {what for what, factor in interests.items() if factor == 0}
-    items = shelf.catalog.items
-    heard = beliefs
-    if muted:
-        heard = {n: b for n, b in beliefs.items() if muted.isdisjoint(marks(items[n]))}
-    strengths = {number: belief.at(now_ms) for number, belief in heard.items()}
-    enough = (n for n, strength in strengths.items() if strength >= LEAST_EVIDENCE)
-    liked = [n for n in enough if beliefs[n].lasting]
-    due, held = _bought(shelf, beliefs, now_ms)
+    shows = shows or Shows(shelf, sensitive)
+    beliefs = _by_number(shelf, profile.beliefs, sensitive)
+    shown_numbers, columns = shows.read(profile.shown)
+    strengths = _strengths(shelf, beliefs, interests, now_ms)
+    strong = (n for n, strength in strengths.items() if strength >= LEAST_EVIDENCE)
+    liked = [number for number in strong if beliefs[number].lasting]
     disliked = {n for n, strength in strengths.items() if strength <= WITHHELD}
+    due, owned = _bought(shelf, beliefs, now_ms)
     leanings = _leanings(shelf, profile, strengths, interests, now_ms, sensitive)
     return Taste(
-        likes=_strongest(shelf, liked, strengths),
+        likes=_strongest_first(shelf, liked, strengths),
         leanings=leanings,
-        wear=_wear(shelf, beliefs, shown, columns[:2], now_ms),
-        times=ItemAmounts(shown, columns[2]),
-        withheld=held | disliked,
+        wear=_wear(shelf, beliefs, shown_numbers, columns[:2], now_ms),
+        times=ItemAmounts(shown_numbers, columns[2]),
+        withheld=owned | disliked,
         due=due,
-        tried=partial(_tried, shelf, shown, *columns[2:]),
+        tried=partial(_tried, shelf, shown_numbers, *columns[2:]),
         seen=profile.sitting.at(now_ms),
         known=len(liked) + len(disliked) + len(profile.opinions) + len(interests),
     )
 
 
-def _strongest(
+def _strengths(
+    shelf: CatalogArrays,
+    beliefs: Mapping[int, Belief],
+    interests: Mapping[Key, float],
+    now_ms: int,
+) -> dict[int, float]:
+    """Return the strength of each belief about an item that no muted interest covers."""
+    muted = {key for key, factor in interests.items() if factor == 0}
+    items = shelf.catalog.items
+    counted = beliefs
+    if muted:
+        counted = {
+            number: belief
+            for number, belief in beliefs.items()
+            if muted.isdisjoint(marks(items[number]))
+        }
+    return {number: belief.at(now_ms) for number, belief in counted.items()}
+
+
+def _strongest_first(
     shelf: CatalogArrays, liked: Sequence[int], strengths: Mapping[int, float]
 ) -> dict[int, float]:
-    """What is liked, the strongest first, ties by id."""
-    much = np.array([strengths[number] for number in liked])
-    order = np.lexsort((shelf.tie_rank[liked], -much)).tolist()
+    """Return the strength of each liked item, the strongest first, ties by id."""
+    values = np.array([strengths[number] for number in liked])
+    order = np.lexsort((shelf.tie_rank[liked], -values)).tolist()
     return {liked[place]: strengths[liked[place]] for place in order}
 
 
-def _numbered(
-    shelf: CatalogArrays, told: Mapping[str, ToldT], sensitive: Collection[int]
-) -> dict[int, ToldT]:
-    """What is told of items, by their numbers; nothing of the sensitive ones."""
-    found = zip(map(shelf.catalog.find, told), told.values(), strict=True)
-    return {n: what for n, what in found if n is not None and n not in sensitive}
+def _by_number(
+    shelf: CatalogArrays, by_id: Mapping[str, ValueT], sensitive: Collection[int]
+) -> dict[int, ValueT]:
+    """Return the values by item number, without unknown and sensitive items."""
+    numbers = map(shelf.catalog.find, by_id)
+    return {
+        number: value
+        for number, value in zip(numbers, by_id.values(), strict=True)
+        if number is not None and number not in sensitive
+    }
 
 
 def marks(item: Item) -> list[Key]:
-    """Every (scope, value) that the item has."""
+    """Return every (scope, value) that the item has."""
     scopes = ("item", "family", "campaign", "category", "brand")
     values = (item.id, item.family, item.campaign, item.category, item.brand)
-    return [
-        (scope, value) for scope, value in zip(scopes, values, strict=True) if value
-    ]
+    pairs = zip(scopes, values, strict=True)
+    return [(scope, value) for scope, value in pairs if value]
 
 
 def _bought(
     shelf: CatalogArrays, beliefs: Mapping[int, Belief], now_ms: int
 ) -> tuple[tuple[int, ...], frozenset[int]]:
-    """What is due again, the most overdue first, and what is not offered because one has it."""
+    """Return bought items that are due again, the most overdue first, and all others."""
     due: list[tuple[int, int]] = []
-    held = set()
+    owned = set()
     for number, belief in beliefs.items():
         if belief.bought:
-            when = belief.due_ms(shelf.catalog.items[number].replenishable)
-            if when is not None and when <= now_ms:
-                due.append((when, number))
+            due_ms = belief.due_ms(shelf.catalog.items[number].replenishable)
+            if due_ms is not None and due_ms <= now_ms:
+                due.append((due_ms, number))
             else:
-                held.add(number)
-    return tuple(number for _, number in sorted(due)), frozenset(held)
+                owned.add(number)
+    return tuple(number for _, number in sorted(due)), frozenset(owned)
 
 
 def _leanings(
@@ -187,58 +216,80 @@ def _leanings(
     now_ms: int,
     sensitive: Collection[int],
 ) -> dict[Label, float]:
-    """Dislikes reach what is near; an opinion of a whole brand, category, ... reaches all of it."""
+    """Return the leanings from dislikes, from opinions and from stated interests."""
     leanings: defaultdict[Label, float] = defaultdict(float)
-    for number, strength in strengths.items():
-        for scope, weight in NEAR if strength < 0 else ():
-            label = int(shelf.labels(scope)[number])
-            leanings[scope, label] += weight * strength / FULL_DISLIKE
+    _add_dislikes(leanings, shelf, strengths)
+    # An opinion of a whole brand, category, ... reaches every item of it.
     for (scope, item_id), belief in profile.opinions.items():
-        place = shelf.catalog.find(item_id)
-        if place is None or place in sensitive:
+        number = shelf.catalog.find(item_id)
+        if number is None or number in sensitive:
             continue
-        if interests.get((scope, _of(shelf.catalog.items[place], scope))) != 0:
-            label = int(shelf.labels(scope)[place])
-            leanings[scope, label] += WIDE * belief.at(now_ms) / FULL_DISLIKE
+        value = _value(shelf.catalog.items[number], scope)
+        if interests.get((scope, value)) != 0:
+            label = int(shelf.labels(scope)[number])
+            strength = belief.at(now_ms)
+            leanings[scope, label] += OPINION_HALVINGS * strength / FULL_DISLIKE
     for (scope, value), factor in interests.items():
         if factor > 0:
             leanings[scope, shelf.label(scope, value)] += math.log2(factor)
-    return {what: much for what, much in leanings.items() if what[1] >= 0 and much}
+    return {
+        (scope, label): amount
+        for (scope, label), amount in leanings.items()
+        if label >= 0 and amount
+    }
 
 
-def _of(item: Item, scope: str) -> str:
+def _add_dislikes(
+    leanings: defaultdict[Label, float],
+    shelf: CatalogArrays,
+    strengths: Mapping[int, float],
+) -> None:
+    """Lower the items that share category, brand or family with a disliked item."""
+    for number, strength in strengths.items():
+        if strength < 0:
+            for scope, weight in NEAR:
+                label = int(shelf.labels(scope)[number])
+                leanings[scope, label] += weight * strength / FULL_DISLIKE
+
+
+def _value(item: Item, scope: str) -> str:
+    """Return the value of an item in `scope`; empty if it has none."""
     return dict(marks(item)).get(scope, "")
 
 
 def _wear(
     shelf: CatalogArrays,
     beliefs: Mapping[int, Belief],
-    shown: Ints,
-    worn: Floats,
+    shown_numbers: Ints,
+    fatigue: Floats,
     now_ms: int,
 ) -> ItemAmounts:
-    """Wear by item, from `worn` (wear, since when); of wanted repeats only since they were due."""
-    healed = 2.0 ** (-np.maximum(now_ms - worn[1], 0) / (SHOW_HALF_LIFE_DAYS * DAY_MS))
-    wear = worn[0] * healed
+    """Return the exposure fatigue by item at `now_ms`.
+
+    `fatigue` has the value and its time (ms), shape (2, items). For an item that is due
+    again, shows before it was due do not count.
+    """
+    amounts, since_ms = fatigue
+    elapsed_ms = np.maximum(now_ms - since_ms, 0)
+    wear = amounts * 2.0 ** (-elapsed_ms / (SHOW_HALF_LIFE_DAYS * DAY_MS))
     for number, belief in beliefs.items():
-        due = (
-            belief.due_ms(shelf.catalog.items[number].replenishable)
-            if belief.bought
-            else None
-        )
-        if due is not None and due <= now_ms:
-            wear[(shown == number) & (worn[1] < due)] = 0.0
-    return ItemAmounts(shown, wear)
+        if not belief.bought:
+            continue
+        due_ms = belief.due_ms(shelf.catalog.items[number].replenishable)
+        if due_ms is not None and due_ms <= now_ms:
+            wear[(shown_numbers == number) & (since_ms < due_ms)] = 0.0
+    return ItemAmounts(shown_numbers, wear)
 
 
 def _tried(
     shelf: CatalogArrays, numbers: Ints, times: Floats, clicks: Floats
 ) -> Trials:
-    """Shows and follows by category; -1 stands for what has none."""
-    kinds = shelf.category[numbers] + 1
-    shows = np.bincount(kinds, weights=times)
-    follows = np.bincount(kinds, weights=np.minimum(clicks, times))
-    known = np.flatnonzero(shows)
-    columns = shows[known].astype(np.int64), follows[known].astype(np.int64)
-    tried = map(Tried, *(column.tolist() for column in columns))
-    return dict(zip((known - 1).tolist(), tried, strict=True))
+    """Return shows and clicks by category; -1 stands for items without a category."""
+    labels = shelf.category[numbers] + 1
+    shows = np.bincount(labels, weights=times)
+    follows = np.bincount(labels, weights=np.minimum(clicks, times))
+    present = np.flatnonzero(shows)
+    show_counts = shows[present].astype(np.int64).tolist()
+    follow_counts = follows[present].astype(np.int64).tolist()
+    trials = map(Tried, show_counts, follow_counts)
+    return dict(zip((present - 1).tolist(), trials, strict=True))

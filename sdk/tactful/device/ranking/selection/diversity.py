@@ -1,7 +1,7 @@
-"""Variety: each next item is chosen for its score and for what it adds to those above it.
+"""Diversity: each next item is chosen for its score and for what it adds to the list.
 
-Four objectives on one scale: relevance and variety both lie in [0, 1], and `diversity` says how
-much variety weighs; at 0 each of them keeps the order of the scores.
+There are four objectives on one scale: relevance and variety both lie in [0, 1], and
+`diversity` is the weight of variety. At 0 every objective keeps the order of the scores.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 
 from tactful.device.list_policy import Objective
-from tactful.device.ranking.scoring.adjustments import unit
+from tactful.device.ranking.scoring.adjustments import rescale
 from tactful.device.ranking.scoring.catalog_scores import CatalogArrays
 from tactful.device.ranking.selection.quotas import QuotaTracker
 from tactful.device.ranking.values import Floats, Ints
 
-POOL = 4  # variety is sought among this many times the length; below, an item is too weak to lift
-SMOOTHING = 0.01  # of the wanted mix, so that the divergence is finite (Steck 2018)
+POOL_FACTOR = 4  # the pool has this many times the list's length; lower items are weak
+SMOOTHING = 0.01  # of the target mix, so that the divergence is finite (Steck 2018)
 
-OF_A_MIX: Collection[Objective] = ("xquad", "calibration")
+MIX_OBJECTIVES: Collection[Objective] = ("xquad", "calibration")
 
 Variety = Callable[[int | None], Floats]
-"""Told the place of the item just chosen (None at first), says what each pool item would add."""
+"""Takes the pool place of the item just chosen (None at first); returns what each pool
+item would add to the variety of the list."""
 
 
 def diversify(
@@ -34,22 +35,24 @@ def diversify(
     diversity: float,
     objective: Objective = "mmr",
     mix: Floats | None = None,
-    choice: QuotaTracker | None = None,
+    tracker: QuotaTracker | None = None,
 ) -> Ints:
-    """The `candidates` re-ordered: the first `depth` by the objective, the others by score.
+    """Return `candidates` with the first `depth` by the objective, the others by score.
 
-    `candidates` come best first with their `scores`, which are stretched to [0, 1] here; `mix` is
-    the wanted share of each category (the person's, or the population's), needed by xquad and
-    calibration; `choice` counts what fits among the candidates.
+    `candidates` come best first with their `scores`, which are rescaled to [0, 1].
+    `mix` is the wanted share of each category (the person's, or the population's) for
+    xquad and calibration. `tracker` enforces the quotas.
     """
-    if not len(candidates) or (diversity == 0 and choice is None):
+    if not len(candidates) or (diversity == 0 and tracker is None):
         return candidates
     if mix is None:
-        mix = shelf.category_mix(candidates) if objective in OF_A_MIX else np.zeros(0)
-    made = VARIETIES[objective] if diversity else _none
-    relevance = unit(scores)
-    variety = made(shelf, candidates, relevance, mix)
-    order = _greedy(relevance, variety, min(depth, len(candidates)), diversity, choice)
+        is_needed = objective in MIX_OBJECTIVES
+        mix = shelf.category_mix(candidates) if is_needed else np.zeros(0)
+    make_variety = VARIETIES[objective] if diversity else _no_variety
+    relevance = rescale(scores)
+    variety = make_variety(shelf, candidates, relevance, mix)
+    depth = min(depth, len(candidates))
+    order = _greedy(relevance, variety, depth, diversity, tracker)
     return np.concatenate([candidates[order], np.delete(candidates, order)])
 
 
@@ -58,45 +61,52 @@ def _greedy(
     variety: Variety,
     depth: int,
     diversity: float,
-    choice: QuotaTracker | None,
+    tracker: QuotaTracker | None,
 ) -> list[int]:
-    free = np.ones(len(relevance), dtype=bool)
-    order, kept = list[int](), (1 - diversity) * relevance
+    """Return the pool places of the `depth` items with the highest gain, step by step."""
+    is_free = np.ones(len(relevance), dtype=bool)
+    order = list[int]()
+    weighted_relevance = (1 - diversity) * relevance
     last: int | None = None
     for _ in range(depth):
         gain = variety(last) * diversity
-        gain += kept
-        np.copyto(gain, -np.inf, where=~(free if choice is None else choice.fits(free)))
+        gain += weighted_relevance
+        is_allowed = is_free if tracker is None else tracker.fits(is_free)
+        np.copyto(gain, -np.inf, where=~is_allowed)
         last = int(gain.argmax())
         order.append(last)
-        free[last] = False
-        if choice is not None:
-            choice.take(last)
+        is_free[last] = False
+        if tracker is not None:
+            tracker.take(last)
     return order
 
 
-def _none(shelf: CatalogArrays, pool: Ints, scores: Floats, mix: Floats) -> Variety:
-    """Nothing adds variety: the order of the scores."""
-    nothing = np.zeros(len(pool))
-    return lambda last: nothing
+def _no_variety(
+    shelf: CatalogArrays, pool: Ints, scores: Floats, mix: Floats
+) -> Variety:
+    """Return a variety of 0 for every item, which keeps the order of the scores."""
+    zeros = np.zeros(len(pool))
+    return lambda last: zeros
 
 
 def _mmr(shelf: CatalogArrays, pool: Ints, scores: Floats, mix: Floats) -> Variety:
-    """Distance to the nearest item above (Carbonell and Goldstein 1998)."""
-    nearest, alike = np.zeros(len(pool)), shelf.similarities(pool)
+    """Return the distance to the most similar listed item (Carbonell, Goldstein 1998)."""
+    highest = np.zeros(len(pool))  # similarity to any item of the list
+    similarities = shelf.similarities(pool)
 
     def variety(last: int | None) -> Floats:
         if last is not None:
-            np.maximum(nearest, alike[last], out=nearest)
-        return 1 - nearest
+            np.maximum(highest, similarities[last], out=highest)
+        return 1 - highest
 
     return variety
 
 
 def _xquad(shelf: CatalogArrays, pool: Ints, scores: Floats, mix: Floats) -> Variety:
-    """The wanted share of the own category that no item above covers yet (Santos et al. 2010).
+    """Return the wanted share of an item's category that is not yet covered.
 
-    It is counted in shares of the most wanted category, to lie on the common scale.
+    Source: Santos et al. 2010. Shares are relative to the most wanted category, so that
+    they lie on the common scale.
     """
     categories = shelf.category[pool]
     uncovered = mix / mix.max(initial=1e-12)
@@ -112,51 +122,57 @@ def _xquad(shelf: CatalogArrays, pool: Ints, scores: Floats, mix: Floats) -> Var
 def _calibration(
     shelf: CatalogArrays, pool: Ints, scores: Floats, mix: Floats
 ) -> Variety:
-    """How near the list's mix of categories comes to the wanted one: exp(-KL) (Steck 2018).
+    """Return how close the list's mix of categories comes to the wanted one: exp(-KL).
 
-    At each step it is stretched over what the categories would add, to lie on the common scale.
+    Source: Steck 2018. At each step the values of the categories are rescaled to
+    [0, 1], so that they lie on the common scale.
     """
     categories = shelf.category[pool]
     counts = np.zeros(len(mix))
-    present = [int(kind) for kind in np.unique(categories) if kind >= 0]
+    present = [int(label) for label in np.unique(categories) if label >= 0]
 
     def variety(last: int | None) -> Floats:
         if last is not None and categories[last] >= 0:
             counts[categories[last]] += 1
-        nearness = np.zeros(len(mix))
-        for kind in present:
-            nearness[kind] = _nearness(mix, counts, kind)
-        return np.where(categories >= 0, unit(nearness)[categories], 0.0)
+        closeness = np.zeros(len(mix))
+        for category in present:
+            closeness[category] = _mix_closeness(mix, counts, category)
+        return np.where(categories >= 0, rescale(closeness)[categories], 0.0)
 
     return variety
 
 
-def _nearness(mix: Floats, counts: Floats, added: int) -> float:
+def _mix_closeness(mix: Floats, counts: Floats, added: int) -> float:
+    """Return exp(-KL) of the wanted `mix` and the list with one more item of `added`."""
     listed = counts.copy()
     listed[added] += 1
     smoothed = (1 - SMOOTHING) * listed / listed.sum() + SMOOTHING * mix
-    wanted = mix > 0
-    return float(np.exp(-(mix[wanted] * np.log(mix[wanted] / smoothed[wanted])).sum()))
+    is_wanted = mix > 0
+    wanted = mix[is_wanted]
+    divergence = (wanted * np.log(wanted / smoothed[is_wanted])).sum()
+    return float(np.exp(-divergence))
 
 
 def _dpp(shelf: CatalogArrays, pool: Ints, scores: Floats, mix: Floats) -> Variety:
-    """What the item adds to the volume spanned by those above, in [0, 1] (Chen et al. 2018).
+    """Return what an item adds to the volume spanned by the list, in [0, 1].
 
-    The kernel is the similarity alone; relevance enters beside it, on the common scale.
+    Source: Chen et al. 2018 (greedy MAP inference). The kernel is the similarity alone;
+    relevance is added separately, on the common scale.
     """
-    rows: list[Floats] = []
-    left = np.ones(len(pool))
+    rows: list[Floats] = []  # of the incremental Cholesky decomposition
+    residuals = np.ones(len(pool))
 
     def variety(last: int | None) -> Floats:
         if last is not None:
-            alike = shelf.similarity(int(pool[last]), pool)
-            alike[last] = 1.0
-            known = np.array([row[last] for row in rows])
-            projected = known @ np.array(rows) if rows else 0.0
-            row = (alike - projected) / np.sqrt(max(left[last], 1e-9))
-            rows.append(row)
-            np.maximum(left - row**2, 0.0, out=left)
-        return left
+            similarity = shelf.similarity(int(pool[last]), pool)
+            similarity[last] = 1.0
+            coefficients = np.array([row[last] for row in rows])
+            projected = coefficients @ np.array(rows) if rows else 0.0
+            norm = np.sqrt(max(residuals[last], 1e-9))
+            new_row = (similarity - projected) / norm
+            rows.append(new_row)
+            np.maximum(residuals - new_row**2, 0.0, out=residuals)
+        return residuals
 
     return variety
 

@@ -1,7 +1,8 @@
-"""Near-duplicates by what people take together: one family, where the catalog names none.
+"""Near-duplicates: items with almost equal model factors become one family.
 
-Found once for each model. An item joins the first one before it of the same category and brand
-whose factors point its way, so that no chain of neighbours joins what is far apart.
+This applies to items that declare no family, and is computed once for each model. An
+item joins the first earlier item (its leader) of the same category and brand whose
+factors are similar. Chains do not join distant items, because a leader joins no other.
 """
 
 from __future__ import annotations
@@ -14,66 +15,69 @@ from tactful.device.ranking.scoring.catalog_scores import CatalogArrays, ItemPop
 from tactful.device.ranking.values import Ints, Labels
 from tactful.learning.model import Model, Singles
 
-NEAR = 0.95  # cosine of two items' factors, the probability at which Merino suppresses neighbours
-LEAST_FACTORS = 12  # with fewer, unrelated items lie this near by chance
-MOST_COMPARED = (
-    1_000  # items at once; a larger group is cut in two along its widest factor
-)
+NEAR = 0.95  # cosine of two items' factors, as Merino suppresses neighbours
+LEAST_FACTORS = 12  # with fewer factors, unrelated items are this near by chance
+MOST_COMPARED = 1_000  # items at once; larger groups are split by their widest factor
 
 
 def standing(shelf: CatalogArrays, model: Model | None) -> ItemPopularity:
-    """What the items are worth to everyone by `model`, with near-duplicates in one family."""
+    """Return the standard scores by `model`, with near-duplicates in one family."""
     return ItemPopularity(shelf.with_families(joined(shelf, model)), model)
 
 
 def joined(shelf: CatalogArrays, model: Model | None) -> Labels:
-    """Each item's family, shape (items,): as `shelf` has it, with near-duplicates in one."""
+    """Return the family label of each item with near-duplicates joined, shape (items,)."""
     families = shelf.family
     if model is None or model.basis.shape[1] < LEAST_FACTORS:
         return families
     families = families.copy()
     for numbers, factors in _groups(shelf, model):
-        for number, leader in _near(factors):
-            families[families == families[numbers[number]]] = families[numbers[leader]]
+        for place, leader_place in _near_pairs(factors):
+            family = families[numbers[place]]
+            families[families == family] = families[numbers[leader_place]]
     return families
 
 
 def _groups(shelf: CatalogArrays, model: Model) -> Iterator[tuple[Ints, Singles]]:
-    """Items without a family of one category and brand, in order, with factors of length 1."""
-    there = np.flatnonzero(~shelf.declares_family[model.head])
-    lengths = np.sqrt(np.einsum("ij,ij->i", model.basis[there], model.basis[there]))
-    there, lengths = there[lengths > 0], lengths[lengths > 0]
-    numbers = model.head[there].astype(np.int64)
-    kinds = np.stack([shelf.category[numbers], shelf.brand[numbers]])
-    order = np.lexsort((numbers, *kinds))
-    cuts = np.flatnonzero((np.diff(kinds[:, order], axis=1) != 0).any(axis=0)) + 1
-    for part in np.split(order, cuts):
-        if len(part) > 1:
-            yield from _small(
-                numbers[part], model.basis[there[part]] / lengths[part, None]
-            )
+    """Yield groups of one category and brand: item numbers and factors of length 1.
+
+    Only items that declare no family are included, in rising order of number.
+    """
+    rows = np.flatnonzero(~shelf.declares_family[model.head])
+    lengths = np.sqrt(np.einsum("ij,ij->i", model.basis[rows], model.basis[rows]))
+    has_length = lengths > 0
+    rows = rows[has_length]
+    lengths = lengths[has_length]
+    numbers = model.head[rows].astype(np.int64)
+    keys = np.stack([shelf.category[numbers], shelf.brand[numbers]])
+    order = np.lexsort((numbers, *keys))
+    is_cut = (np.diff(keys[:, order], axis=1) != 0).any(axis=0)
+    for group in np.split(order, np.flatnonzero(is_cut) + 1):
+        if len(group) > 1:
+            factors = model.basis[rows[group]] / lengths[group, None]
+            yield from _pieces(numbers[group], factors)
 
 
-def _small(numbers: Ints, factors: Singles) -> Iterator[tuple[Ints, Singles]]:
-    """The group in pieces that are compared at once; pairs on two sides of a cut stay apart."""
+def _pieces(numbers: Ints, factors: Singles) -> Iterator[tuple[Ints, Singles]]:
+    """Yield the group in pieces that are compared at once; a cut separates pairs."""
     if len(numbers) <= MOST_COMPARED:
         yield numbers, factors
         return
     widest = factors[:, int(np.argmax(factors.std(axis=0)))]
-    low = np.zeros(len(numbers), dtype=np.bool_)
-    low[np.argsort(widest, kind="stable")[: len(numbers) // 2]] = True
-    for side in (low, ~low):
-        yield from _small(numbers[side], factors[side])
+    is_low = np.zeros(len(numbers), dtype=np.bool_)
+    is_low[np.argsort(widest, kind="stable")[: len(numbers) // 2]] = True
+    for is_in_half in (is_low, ~is_low):
+        yield from _pieces(numbers[is_in_half], factors[is_in_half])
 
 
-def _near(factors: Singles) -> Iterator[tuple[int, int]]:
-    """(item, the first leader near it) by place; an item without one is a leader."""
-    close = (
-        np.rint(factors @ factors.T * 1e5) >= NEAR * 1e5
-    )  # the last bits decide nothing
-    leads = np.ones(len(factors), dtype=np.bool_)
-    for place in np.flatnonzero(np.tril(close, -1).any(axis=1)).tolist():
-        leaders = np.flatnonzero(close[place, :place] & leads[:place])
+def _near_pairs(factors: Singles) -> Iterator[tuple[int, int]]:
+    """Yield (item, its leader) by place: an item without an earlier leader is one."""
+    # Rounded, so that the last bits of a product do not decide.
+    is_near = np.rint(factors @ factors.T * 1e5) >= NEAR * 1e5
+    is_leader = np.ones(len(factors), dtype=np.bool_)
+    has_earlier = np.tril(is_near, -1).any(axis=1)
+    for place in np.flatnonzero(has_earlier).tolist():
+        leaders = np.flatnonzero(is_near[place, :place] & is_leader[:place])
         if len(leaders):
-            leads[place] = False
+            is_leader[place] = False
             yield place, int(leaders[0])

@@ -1,7 +1,8 @@
-"""The house's own rules for every list: what stands where, what must be there, what never meets.
+"""Placement rules, applied to every list: pins, notices, promised places, exclusions.
 
-They come last and are the same for everyone. Repetition limits and hides still hold above them. An
-item is shown as the catalog has it: price and safety text are never made for a person.
+They are applied last and are the same for everyone. Frequency caps and hides take
+precedence over them. Items are shown as the catalog has them: price and safety text are
+never personal.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tactful.device.ranking.values import Source
 
 @dataclass(frozen=True)
 class ReservedPlaces:
-    """At least `count` places of a list go to these item numbers, best first."""
+    """At least `count` places of a list for these item numbers, best first."""
 
     source: Source
     count: int
@@ -25,123 +26,144 @@ class ReservedPlaces:
 
 @dataclass(frozen=True)
 class PlacedList:
-    """A list by the rules: item numbers by place, and where each of them came from.
+    """A list that obeys the placement rules: item numbers by place, with their sources.
 
-    `fixed` are those that stand where they stand, or must be there: they are asked for first.
+    `fixed` maps pinned and required items to their places; caps decide on them first.
     """
 
     numbers: tuple[int, ...]
     sources: Mapping[int, Source]
-    fixed: Mapping[int, int]  # item number to its place
+    fixed: Mapping[int, int]
 
     def arranged(self, shown: Collection[int]) -> list[int]:
-        """What is shown of it, and what replaces the rest, pins at their places if there are any.
+        """Return the items `shown` in their final order.
 
-        `shown` are the item numbers that may be shown, what the list does not hold in their order.
+        Items of the list keep their order and come before replacements, which keep the
+        order of `shown`. Pinned items stand at their places as far as the list reaches.
         """
-        there = set(shown)
-        listed = [n for n in self.numbers if n in there and n not in self.fixed]
-        others = iter([*listed, *(n for n in shown if n not in self.sources)])
-        pinned = {place: n for n, place in self.fixed.items() if n in there}
-        order = [
-            pinned.pop(p) if p in pinned else next(others, None)
-            for p in range(len(shown))
-        ]
-        return [
-            n for n in [*order, *(pinned[p] for p in sorted(pinned))] if n is not None
-        ]
+        shown_set = set(shown)
+        listed = [n for n in self.numbers if n in shown_set and n not in self.fixed]
+        replacements = [n for n in shown if n not in self.sources]
+        others = iter([*listed, *replacements])
+        pinned = {place: n for n, place in self.fixed.items() if n in shown_set}
+        order: list[int | None] = []
+        for place in range(len(shown)):
+            if place in pinned:
+                order.append(pinned.pop(place))
+            else:
+                order.append(next(others, None))
+        order += [pinned[place] for place in sorted(pinned)]
+        return [number for number in order if number is not None]
 
 
-def keep_house(
+def place_items(
     rules: PlacementRules,
     items: Sequence[Item],
     order: Sequence[int],
-    owed: Sequence[ReservedPlaces],
+    promised: Sequence[ReservedPlaces],
     *,
-    must: Mapping[str, int],
+    required: Mapping[str, int],
     length: int,
 ) -> PlacedList:
-    """The first `length` places by the rules, out of `order` (item numbers, best first).
+    """Return the list of `length` places by `rules`, from `order` (best first).
 
-    Pins and notices go first, if they may be shown (`must`, item id to number), then what is owed;
-    where two may not meet the earlier stays. What is owed and would not have been in the list comes
-    last in it.
+    Pins and notices are placed first, if they are eligible (`required`, item id to
+    number), then promised places. Of two items that the rules keep apart, the earlier
+    one stays. Promised items that were not in the list anyway come last in it.
     """
     table = _Table(rules, items, length)
     for place, item_id in sorted(rules.pins.items()):
-        table.put(place, must.get(item_id), Source.PINNED)
+        table.put(place, required.get(item_id), Source.PINNED)
     for item_id in rules.notices:
-        table.put(table.last_free(), must.get(item_id), Source.NOTICE)
-    for one in owed:
-        table.reserve(one, set(order[:length]))
+        table.put(table.last_free(), required.get(item_id), Source.NOTICE)
+    natural = set(order[:length])
+    for reserved in promised:
+        table.reserve(reserved, natural)
     return table.filled(order)
 
 
 class _Table:
-    """Places being filled; refuses an item twice, and items that may not meet."""
+    """The places of one list while it is filled.
+
+    It refuses an item that it has already, and items that the rules keep apart.
+    """
 
     def __init__(
         self, rules: PlacementRules, items: Sequence[Item], length: int
     ) -> None:
         self._rules, self._items, self._length = rules, items, length
-        self.placed: dict[int, int] = {}
-        self._sources: dict[int, Source] = {}  # of what is placed or reserved
+        self.placed: dict[int, int] = {}  # item number by place
+        self._sources: dict[int, Source] = {}  # of items that are placed or reserved
         self._reserved: list[int] = []
 
     def put(self, place: int, number: int | None, source: Source) -> None:
+        """Put an item at `place` if the place is free and the item is allowed."""
         if number is None or not 0 <= place < self._length or place in self.placed:
             return
-        if self._welcome(number):
-            self.placed[place], self._sources[number] = number, source
+        if self._is_allowed(number):
+            self.placed[place] = number
+            self._sources[number] = source
 
     def last_free(self) -> int:
-        """The last place that nothing stands at; -1 if there is none."""
-        free = (p for p in range(self._length - 1, -1, -1) if p not in self.placed)
-        return next(free, -1)
+        """Return the last free place; -1 if there is none."""
+        for place in range(self._length - 1, -1, -1):
+            if place not in self.placed:
+                return place
+        return -1
 
-    def reserve(self, owed: ReservedPlaces, natural: Collection[int]) -> None:
-        """Promise places to what is owed, as long as there are any.
+    def reserve(self, reserved: ReservedPlaces, natural: Collection[int]) -> None:
+        """Reserve up to `reserved.count` places, as long as there is room.
 
-        What is in the list anyway (`natural`) does not come from there; but what is due again
-        would not be offered at all if it were not.
+        Items that the list holds anyway (`natural`) keep the source PERSONAL. The
+        exception is an item that is due again: without its place it would not be
+        offered at all.
         """
-        left = owed.count - sum(number in self._sources for number in owed.numbers)
-        for number in owed.numbers:
+        missing = reserved.count
+        missing -= sum(number in self._sources for number in reserved.numbers)
+        for number in reserved.numbers:
             room = self._length - len(self.placed) - len(self._reserved)
-            if left <= 0 or room <= 0:
+            if missing <= 0 or room <= 0:
                 return
-            if self._welcome(number):
+            if self._is_allowed(number):
                 self._reserved.append(number)
-                anyway = number in natural and owed.source is not Source.REPEAT_DUE
-                known = Source.PERSONAL if anyway else owed.source
-                self._sources[number] = known
-                left -= 1
+                is_due = reserved.source is Source.REPEAT_DUE
+                is_personal = number in natural and not is_due
+                source = Source.PERSONAL if is_personal else reserved.source
+                self._sources[number] = source
+                missing -= 1
 
     def filled(self, order: Sequence[int]) -> PlacedList:
-        """Free places go in `order`; what is reserved takes part, and comes in for certain."""
-        free = [place for place in range(self._length) if place not in self.placed]
-        others, chosen = len(free) - len(self._reserved), list[int]()
-        for number in order:
-            if number in self._sources and number in self._reserved:
-                chosen.append(number)
-            elif others and self._welcome(number):
-                chosen.append(number)
-                self._sources[number] = Source.PERSONAL
-                others -= 1
-            elif not others:
-                break
-        chosen += [number for number in self._reserved if number not in chosen]
+        """Return the list: free places filled in `order`, reserved items included."""
+        free_places = [p for p in range(self._length) if p not in self.placed]
+        chosen = self._choose(order, len(free_places) - len(self._reserved))
         fixed = {number: place for place, number in self.placed.items()}
-        self.placed.update(zip(free, chosen, strict=False))
+        self.placed.update(zip(free_places, chosen, strict=False))
         numbers = tuple(self.placed[place] for place in sorted(self.placed))
         return PlacedList(numbers, self._sources, fixed)
 
-    def _welcome(self, number: int) -> bool:
+    def _choose(self, order: Sequence[int], room: int) -> list[int]:
+        """Return reserved items and up to `room` others in `order`.
+
+        Reserved items that come too late in `order` are appended at the end.
+        """
+        chosen = list[int]()
+        for number in order:
+            if number in self._sources and number in self._reserved:
+                chosen.append(number)
+            elif room and self._is_allowed(number):
+                chosen.append(number)
+                self._sources[number] = Source.PERSONAL
+                room -= 1
+            elif not room:
+                break
+        return chosen + [number for number in self._reserved if number not in chosen]
+
+    def _is_allowed(self, number: int) -> bool:
+        """Return True if the item is new here and no rule keeps it apart from others."""
         if number in self._sources:
             return False
         if not self._rules.apart:
             return True
         item = self._items[number]
-        return not any(
-            self._rules.parts(item, self._items[one]) for one in self._sources
-        )
+        listed_items = (self._items[other] for other in self._sources)
+        return not any(self._rules.parts(item, other) for other in listed_items)

@@ -1,6 +1,6 @@
-"""How much of one list may be of one kind: category, brand, family, best-sellers.
+"""Quotas: the most places of one list for one category, brand, family or best-sellers.
 
-Where a list cannot be filled otherwise quotas yield, in a fixed order that is reported.
+If a list cannot be filled otherwise, quotas yield in a fixed order, which is reported.
 """
 
 from __future__ import annotations
@@ -19,44 +19,49 @@ RELAXED_FIRST = ("best_sellers", "brand", "category", "family")
 
 @dataclass(frozen=True, eq=False)
 class Quota:
-    """At most `limit` items of each label in one list; label -1 is of no kind."""
+    """At most `limit` items of each label in one list; label -1 is not limited."""
 
     name: str
     labels: Labels
     limit: int
 
     def full(self, listed: Sequence[int], number: int) -> bool:
-        """Whether the items `listed` leave no room for one more of the kind of `number`."""
+        """Return True if the items `listed` leave no room for the label of `number`."""
         label = self.labels[number]
-        return bool(
-            label >= 0 and (self.labels[list(listed)] == label).sum() >= self.limit
-        )
+        if label < 0:
+            return False
+        count = (self.labels[list(listed)] == label).sum()
+        return bool(count >= self.limit)
 
 
-def fitting(quotas: Sequence[Quota], best_first: Ints) -> NDArray[np.bool_]:
+def fitting_items(quotas: Sequence[Quota], best_first: Ints) -> NDArray[np.bool_]:
     """Return which items may all be listed together, shape (items,).
 
-    These are the first `limit` of each label, for every quota: fewer than could be listed if an
-    item that one quota leaves out makes room in another, never more.
+    These are the first `limit` items of each label, for every quota. It is a lower
+    bound: an item that one quota leaves out could make room in another.
     """
     fits = np.ones(len(best_first), dtype=np.bool_)
     for quota in quotas:
-        fits &= _occurrence(quota.labels[best_first]) < quota.limit
+        fits &= _earlier_counts(quota.labels[best_first]) < quota.limit
     return fits
 
 
 def without_surplus(
     quotas: Sequence[Quota], best_first: Ints, times: int
 ) -> NDArray[np.bool_]:
-    """Return which items are among the first `times` * `limit` of their label, shape (items,)."""
-    kept = np.ones(len(best_first), dtype=np.bool_)
+    """Return which items are among the first `times` * `limit` of their label.
+
+    The shape is (items,).
+    """
+    is_useful = np.ones(len(best_first), dtype=np.bool_)
     for quota in quotas:
-        kept &= _occurrence(quota.labels[best_first]) < times * quota.limit
-    return kept
+        earlier = _earlier_counts(quota.labels[best_first])
+        is_useful &= earlier < times * quota.limit
+    return is_useful
 
 
-def _occurrence(labels: Labels) -> Ints:
-    """Return how many earlier places have the same label, shape (places,); 0 for label -1."""
+def _earlier_counts(labels: Labels) -> Ints:
+    """Return how many earlier places have the same label, shape (places,); 0 for -1."""
     order = np.argsort(labels, kind="stable")
     grouped = labels[order]
     is_first = np.ones(len(labels), dtype=np.bool_)
@@ -70,46 +75,49 @@ def _occurrence(labels: Labels) -> Ints:
 
 
 class QuotaTracker:
-    """Which items of one pool still fit a list being made, and which quotas had to yield, where."""
+    """The quotas of one list while it is filled from a pool of items.
+
+    `relaxed` names each quota that yielded, with the place at which it first did.
+    """
 
     def __init__(self, quotas: Iterable[Quota], pool: Ints) -> None:
-        self._quotas = sorted(quotas, key=lambda one: RELAXED_FIRST.index(one.name))
-        self._columns = [one.labels[pool] for one in self._quotas]
+        self._quotas = sorted(quotas, key=lambda quota: RELAXED_FIRST.index(quota.name))
+        self._columns = [quota.labels[pool] for quota in self._quotas]
         self._labels = [column.tolist() for column in self._columns]
         self._counts: list[Counter[int]] = [Counter() for _ in self._quotas]
+        # For each quota, and for all together: the pool items that still fit.
         self._open = [np.ones(len(pool), dtype=np.bool_) for _ in self._quotas]
-        self._all = np.ones(len(pool), dtype=np.bool_)  # where every quota is open
+        self._all_open = np.ones(len(pool), dtype=np.bool_)
         self._places = 0
-        self.relaxed: list[
-            tuple[int, str]
-        ] = []  # (place in the list, name), the first time each
+        self.relaxed: list[tuple[int, str]] = []
 
-    def fits(self, free: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The `free` places of the pool that break no quota, relaxed until there is one."""
-        fitting = free & self._all
-        if np.count_nonzero(fitting) or not free.any():
-            return fitting
+    def fits(self, is_free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the free pool items that break no quota; quotas yield until one fits."""
+        is_fitting = is_free & self._all_open
+        if np.count_nonzero(is_fitting) or not is_free.any():
+            return is_fitting
         for yielding in range(1, len(self._quotas) + 1):
-            fitting = free.copy()
-            for still_open in self._open[yielding:]:
-                fitting &= still_open
-            if fitting.any():
-                self._note(yielding)
+            is_fitting = is_free.copy()
+            for is_open in self._open[yielding:]:
+                is_fitting &= is_open
+            if is_fitting.any():
+                self._record_relaxed(yielding)
                 break
-        return fitting
+        return is_fitting
 
     def take(self, place: int) -> None:
         """Count the item at `place` of the pool."""
         self._places += 1
-        for number, quota in enumerate(self._quotas):
-            label = self._labels[number][place]
-            self._counts[number][label] += 1
-            if label >= 0 and self._counts[number][label] >= quota.limit:
-                self._open[number] &= self._columns[number] != label
-                self._all &= self._open[number]
+        for index, quota in enumerate(self._quotas):
+            label = self._labels[index][place]
+            self._counts[index][label] += 1
+            if label >= 0 and self._counts[index][label] >= quota.limit:
+                self._open[index] &= self._columns[index] != label
+                self._all_open &= self._open[index]
 
-    def _note(self, yielding: int) -> None:
-        known = {name for _, name in self.relaxed}
+    def _record_relaxed(self, yielding: int) -> None:
+        """Record the first `yielding` quotas, each one only once."""
+        recorded = {name for _, name in self.relaxed}
         for quota in self._quotas[:yielding]:
-            if quota.name not in known:
+            if quota.name not in recorded:
                 self.relaxed.append((self._places, quota.name))

@@ -1,8 +1,8 @@
-"""Places that are promised: to what stands first for everyone, what is due, new or untried."""
+"""Places of a list that are promised to the standard list, due, new or untried items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from math import ceil
 
@@ -16,127 +16,156 @@ from tactful.device.ranking.selection.placement_rules import ReservedPlaces
 from tactful.device.ranking.selection.quotas import Quota
 from tactful.device.ranking.values import Source
 
-HEAD_MARGIN = (
-    0.3  # of a list, that best-sellers may take beyond their share of one's own taste
-)
-HEAD_PRIOR = 2.0  # likes that everyone's taste for best-sellers is worth
+HEAD_MARGIN = 0.3  # share of a list for best-sellers beyond their share of the likes
+HEAD_PRIOR = 2.0  # likes that the prior, half of them best-sellers, is worth
+SPARE_FACTOR = 4  # items that are prepared for each promised place
 
 
-def quotas(context: ListContext, length: int) -> list[Quota]:
-    """What one list may hold of a kind: as the app said, and of best-sellers as one likes them."""
-    shelf, standing = context.standing.shelf, context.standing
-    said = [
-        Quota(name, shelf.labels(name), most)
-        for name, most in context.list_policy.most.items()
+def list_quotas(context: ListContext, length: int) -> list[Quota]:
+    """Return the quotas of one list: the app's, and one for best-sellers by the likes."""
+    standing = context.standing
+    quotas = [
+        Quota(name, standing.shelf.labels(name), limit)
+        for name, limit in context.list_policy.most.items()
     ]
     if standing.popularity is None:
-        return said
+        return quotas
     likes = list(context.taste.likes)
-    sold = int(np.count_nonzero(standing.best_sellers[likes] == 0)) if likes else 0
-    share = (sold + HEAD_PRIOR / 2) / (len(likes) + HEAD_PRIOR)
+    liked_best_sellers = 0
+    if likes:
+        is_best_seller = standing.best_sellers[likes] == 0
+        liked_best_sellers = int(np.count_nonzero(is_best_seller))
+    share = (liked_best_sellers + HEAD_PRIOR / 2) / (len(likes) + HEAD_PRIOR)
     limit = ceil(min(share + HEAD_MARGIN, 1.0) * length)
-    return [*said, Quota("best_sellers", standing.best_sellers, limit)]
+    return [*quotas, Quota("best_sellers", standing.best_sellers, limit)]
 
 
-def sources_of(
+def reserved_sources(
     scored: Scored, natural: Sequence[int], length: int
 ) -> list[ReservedPlaces]:
-    """What is due, new or untried, best first, with the places it is promised.
+    """Return due, new and untried items, best first, with their promised places.
 
-    `natural` is what the list is made from anyway: of it nothing is a trial.
+    `natural` has the items that the list would hold anyway; they are no exploration.
     """
-    context, places = scored.context, scored.field.places
-    found: dict[Source, Callable[[], Iterable[int]]] = {
-        Source.REPEAT_DUE: lambda: (n for n in context.taste.due if places[n] >= 0),
-        Source.FRESH: lambda: (n for n in fresh(context, length) if places[n] >= 0),
-        Source.EXPLORATION: lambda: _untried(scored, natural),
-    }
-    owed = []
-    for source, sought in found.items():
-        count = _places(context, source, length)
-        numbers = list(islice(sought(), 4 * count)) if count else []
+    reserved = []
+    for source in (Source.REPEAT_DUE, Source.FRESH, Source.EXPLORATION):
+        count = _promised_count(scored.context, source, length)
+        if not count:
+            continue
+        items = _source_items(scored, source, natural, length)
+        numbers = list(islice(items, SPARE_FACTOR * count))
         if numbers:
-            owed.append(ReservedPlaces(source, count, numbers))
-    return owed
+            reserved.append(ReservedPlaces(source, count, numbers))
+    return reserved
 
 
-def _places(context: ListContext, source: Source, length: int) -> int:
-    """How many places a source is promised; what was shown since the person came had its trials."""
-    share = context.list_policy.places.get(source, 0.0)
+def _source_items(
+    scored: Scored, source: Source, natural: Sequence[int], length: int
+) -> Iterable[int]:
+    """Return the items of one source, best first."""
+    if source is Source.EXPLORATION:
+        return _untried(scored, natural)
+    context = scored.context
+    is_due = source is Source.REPEAT_DUE
+    numbers = context.taste.due if is_due else fresh_items(context, length)
+    places = scored.field.places
+    return (number for number in numbers if places[number] >= 0)
+
+
+def _promised_count(context: ListContext, source: Source, length: int) -> int:
+    """Return how many places `source` is promised.
+
+    Exploration has a maximum per activity session; shows of the session reduce it.
+    """
+    list_policy = context.list_policy
+    share = list_policy.places.get(source, 0.0)
     count = round(share * length)
     if source is not Source.EXPLORATION:
         return count
-    return min(
-        count, max(context.list_policy.trials - round(share * context.taste.seen), 0)
-    )
+    remaining_trials = list_policy.trials - round(share * context.taste.seen)
+    return min(count, max(remaining_trials, 0))
 
 
-def promised(
+def promised_places(
     scored: Scored,
     sources: Sequence[ReservedPlaces],
     chosen: Sequence[int],
     length: int,
 ) -> list[ReservedPlaces]:
-    """The places that are promised of a list `chosen`, as far as quotas allow."""
-    limits, listed = (
-        quotas(scored.context, length) if sources else [],
-        list(chosen[:length]),
-    )
-    owed = []
-    for one in sources:
+    """Return the promised places of the list `chosen`, without items that quotas forbid.
+
+    The standard list comes first, then `sources`.
+    """
+    quotas = list_quotas(scored.context, length) if sources else []
+    listed = list(chosen[:length])
+    promised = _standard_places(scored, chosen, length)
+    for reserved in sources:
         fitting = []
-        for number in one.numbers:
-            if number in listed or not any(
-                quota.full(listed, number) for quota in limits
-            ):
+        for number in reserved.numbers:
+            is_listed = number in listed
+            if is_listed or not any(quota.full(listed, number) for quota in quotas):
                 fitting.append(number)
                 listed.append(number)
-        owed.append(ReservedPlaces(one.source, one.count, fitting))
-    return [*_everyones(scored, chosen, length), *owed]
+        promised.append(ReservedPlaces(reserved.source, reserved.count, fitting))
+    return promised
 
 
-def _everyones(
+def _standard_places(
     scored: Scored, chosen: Sequence[int], length: int
 ) -> list[ReservedPlaces]:
-    """What stands first for everyone and may be offered here; what is in the list anyway first."""
+    """Return the places promised to the best items of the standard order.
+
+    Items that the list holds anyway come first.
+    """
     share = scored.context.rules.standard_share
     if not share:
         return []
     place = scored.context.standing.place[scored.numbers]
-    best = scored.numbers[np.argsort(place, kind="stable")][:length].tolist()
+    by_place = np.argsort(place, kind="stable")[:length]
+    best = scored.numbers[by_place].tolist()
     best.sort(key=lambda number: number not in chosen[:length])
     return [ReservedPlaces(Source.STANDARD, ceil(share * length), best)]
 
 
 def _untried(scored: Scored, natural: Sequence[int]) -> list[int]:
-    """What the person was never shown and is not of a kind they dislike, drawn by what they follow.
+    """Return items that the person was never shown, in a drawn order.
 
-    For nobody in particular nothing is tried.
+    Disliked categories and best-sellers are left out. A standard list tries nothing.
     """
     context = scored.context
+    standing = context.standing
     if not (context.seed and context.list_policy.places.get(Source.EXPLORATION)):
         return []
-    known = np.zeros(len(context.standing.shelf.catalog), dtype=np.bool_)
-    known[[*context.taste.times, *natural]] = True
+    is_known = np.zeros(len(standing.shelf.catalog), dtype=np.bool_)
+    is_known[[*context.taste.times, *natural]] = True
     if scored.field.lean is not None:
-        known[scored.numbers[scored.field.lean < 0]] = True
-    best, sold = scored.best_first, context.standing.best_sellers
-    untried = best[~known[best] & (sold[best] < 0)]  # what everyone knows is no trial
-    drawn = explore(
-        context.standing.shelf, untried, context.taste.tried(), seed=context.seed
-    )
-    numbers: list[int] = drawn.tolist()
+        is_known[scored.numbers[scored.field.lean < 0]] = True
+    best = scored.best_first
+    is_untried = ~is_known[best] & (standing.best_sellers[best] < 0)
+    untried = best[is_untried]
+    tried = context.taste.tried()
+    numbers: list[int] = explore(
+        standing.shelf, untried, tried, seed=context.seed
+    ).tolist()
     return numbers
 
 
-def fresh(context: ListContext, length: int) -> list[int]:
-    """What joined the catalog lately and was not shown too often, best for everyone first."""
-    first_day, times = context.standing.shelf.first_day, context.taste.times
+def fresh_items(context: ListContext, length: int) -> list[int]:
+    """Return items that joined the catalog lately, in the standard order.
+
+    Items that were shown `FRESH_SHOWS` times to the person are left out.
+    """
+    first_day = context.standing.shelf.first_day
     if not context.list_policy.places.get(Source.FRESH) or not (first_day >= 0).any():
         return []
-    new = np.flatnonzero(
-        (first_day > context.today - FRESH_DAYS) & (first_day <= context.today)
+    is_new = first_day > context.today - FRESH_DAYS
+    is_new &= first_day <= context.today
+    numbers = np.flatnonzero(is_new)
+    by_place = np.argsort(context.standing.place[numbers], kind="stable")
+    times = context.taste.times
+    promoted = (
+        number
+        for number in numbers[by_place].tolist()
+        if times.get(number, 0) < FRESH_SHOWS
     )
-    best = new[np.argsort(context.standing.place[new], kind="stable")]
-    lifted = (int(n) for n in best if times.get(int(n), 0) < FRESH_SHOWS)
-    return [number for _, number in zip(range(4 * length), lifted, strict=False)]
+    return list(islice(promoted, SPARE_FACTOR * length))

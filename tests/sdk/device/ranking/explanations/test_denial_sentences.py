@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tactful.device.caps import Denial
 from tactful.device.ranking.explanations.denial_sentences import (
-    HELD,
+    DENIAL_TEXTS,
     MONTHS,
     WEEKDAYS,
-    held_back,
-    moment,
+    denial_sentence,
+    format_moment,
 )
 
 FRIDAY = datetime(2026, 12, 25, 15, 9, tzinfo=UTC)
@@ -24,14 +24,14 @@ WORN = Denial(
 
 
 def test_wear_is_told_as_rest_and_not_as_a_number_of_times() -> None:
-    assert held_back(WORN) == (
+    assert denial_sentence(WORN) == (
         "You have seen it often lately; it rests until Friday, 25 December, 15:09 UTC."
     )
-    assert held_back(WORN, "de") == (
+    assert denial_sentence(WORN, "de") == (
         "Du hast es in letzter Zeit oft gesehen; es ruht bis Freitag, 25. Dezember, 15:09 Uhr UTC."
     )
     assert (
-        held_back(replace(WORN, next_allowed_at=None))
+        denial_sentence(replace(WORN, next_allowed_at=None))
         == "You have seen it often lately."
     )
 
@@ -42,11 +42,11 @@ def test_what_is_held_back_after_a_restore_says_so_and_counts_no_shows(
 ) -> None:
     held = replace(WORN, window=window, used=2.0, limit=2.0, restored=True)
 
-    assert held_back(held) == (
+    assert denial_sentence(held) == (
         "Data of this app was lost or put back from a backup, so that it is shown less often for "
         "now. It can return on Friday, 25 December, 15:09 UTC."
     )
-    assert held_back(replace(held, next_allowed_at=None), "de") == (
+    assert denial_sentence(replace(held, next_allowed_at=None), "de") == (
         "Daten dieser App gingen verloren oder kamen aus einer Sicherung zurück, "
         "deshalb wird es vorerst seltener gezeigt."
     )
@@ -55,7 +55,7 @@ def test_what_is_held_back_after_a_restore_says_so_and_counts_no_shows(
 def test_a_count_is_told_with_its_limit_and_who_set_it() -> None:
     counted = replace(WORN, window="sliding", used=2.0, limit=1.0, author="user")
 
-    assert held_back(counted) == (
+    assert denial_sentence(counted) == (
         "You have seen it 2 times lately; more than once is too much. You set this limit. "
         "It can return on Friday, 25 December, 15:09 UTC."
     )
@@ -63,7 +63,7 @@ def test_a_count_is_told_with_its_limit_and_who_set_it() -> None:
 
 @given(when=st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)))
 def test_weekdays_and_months_are_those_of_the_calendar(when: datetime) -> None:
-    assert f"{when:%A, %-d %B, %H:%M}" in moment(when, "en")
+    assert f"{when:%A, %-d %B, %H:%M}" in format_moment(when, "en")
 
 
 def test_names_do_not_follow_the_locale_of_the_process(
@@ -76,13 +76,13 @@ def test_names_do_not_follow_the_locale_of_the_process(
         monkeypatch.setenv("LC_TIME", "de_DE.UTF-8")
         before = None
     try:
-        assert moment(FRIDAY, "en") == "Friday, 25 December, 15:09 UTC"
+        assert format_moment(FRIDAY, "en") == "Friday, 25 December, 15:09 UTC"
     finally:
         if before is not None:
             locale.setlocale(locale.LC_TIME, before)
 
 
 def test_both_languages_say_everything() -> None:
-    assert set(HELD["en"]) == set(HELD["de"])
-    assert [len(WEEKDAYS[one]) for one in HELD] == [7, 7]
-    assert [len(MONTHS[one]) for one in HELD] == [12, 12]
+    assert set(DENIAL_TEXTS["en"]) == set(DENIAL_TEXTS["de"])
+    assert [len(WEEKDAYS[one]) for one in DENIAL_TEXTS] == [7, 7]
+    assert [len(MONTHS[one]) for one in DENIAL_TEXTS] == [12, 12]

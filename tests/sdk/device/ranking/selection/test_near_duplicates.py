@@ -65,7 +65,7 @@ def test_a_list_holds_one_of_them() -> None:
         length=5,
     )
 
-    assert {0, 1} & set(first.house.numbers) == {0}
+    assert {0, 1} & set(first.placed_list.numbers) == {0}
     apart = replace(
         model, basis=np.random.default_rng(2).standard_normal((12, FACTORS))
     )
@@ -73,7 +73,7 @@ def test_a_list_holds_one_of_them() -> None:
         context({}, 0, standing=standing(shelf, apart), list_policy=ListPolicy()),
         length=5,
     )
-    assert {0, 1} <= set(second.house.numbers)
+    assert {0, 1} <= set(second.placed_list.numbers)
 
 
 @pytest.mark.parametrize("differs", ["category", "brand", "family"])

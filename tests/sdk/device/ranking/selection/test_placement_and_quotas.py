@@ -11,7 +11,7 @@ from small_world import CATALOG, ITEMS, SHELF, STANDING, context, histories, num
 from tactful.device.list_policy import ListPolicy, PlacementRules
 from tactful.device.ranking.pipeline import Ranking, rank
 from tactful.device.ranking.selection.diversity import diversify
-from tactful.device.ranking.selection.placement_rules import keep_house
+from tactful.device.ranking.selection.placement_rules import place_items
 from tactful.device.ranking.selection.quotas import RELAXED_FIRST, Quota, QuotaTracker
 from tactful.errors import InvalidInput
 
@@ -39,7 +39,7 @@ def granted(ranking: Ranking, refused: set[int], length: int) -> list[int]:
             break
         if number not in refused:
             found.append(number)
-    return ranking.house.arranged(found)
+    return ranking.placed_list.arranged(found)
 
 
 @given(
@@ -63,13 +63,13 @@ def test_no_list_breaks_a_house_rule_whatever_limits_refuse(
     items = [CATALOG.items[number] for number in shown]
 
     assert len(set(shown)) == len(shown)
-    assert not any(SHELF.having(*mark)[shown].any() for mark in house.never)
+    assert not any(SHELF.has_value(*mark)[shown].any() for mark in house.never)
     assert not any(
         house.parts(one, other)
         for place, one in enumerate(items)
         for other in items[:place]
     )
-    for number, place in ranking.house.fixed.items():
+    for number, place in ranking.placed_list.fixed.items():
         if number not in refused and place < len(shown):
             assert shown[place] == number
 
@@ -97,7 +97,7 @@ def test_without_the_promise_a_personal_list_has_less_of_the_standard() -> None:
         rank(context(likes, 1.0, rules=PlacementRules(standard_share=share)), length=10)
         for share in (0.0, 0.5)
     )
-    counts = [len(first.intersection(one.house.numbers)) for one in (free, bound)]
+    counts = [len(first.intersection(one.placed_list.numbers)) for one in (free, bound)]
     assert counts[0] < 5 <= counts[1]
 
 
@@ -105,7 +105,9 @@ def test_pins_stand_where_they_are_pinned_and_notices_are_there() -> None:
     house = PlacementRules(pins={0: "i41", 3: "i07"}, notices=("i59",))
 
     for balance in (0.0, 1.0):
-        listed = rank(context({3: 1.0}, balance, rules=house), length=10).house.numbers
+        listed = rank(
+            context({3: 1.0}, balance, rules=house), length=10
+        ).placed_list.numbers
         assert (listed[0], listed[3], listed[9]) == (41, 7, 59)
 
 
@@ -113,7 +115,7 @@ def test_of_two_that_may_not_meet_the_pinned_one_stays() -> None:
     house = PlacementRules(
         pins={4: "i01"}, apart=((("category", "c1"), ("brand", "b3")),)
     )
-    listed = rank(context({}, 0, rules=house), length=12).house.numbers
+    listed = rank(context({}, 0, rules=house), length=12).placed_list.numbers
 
     assert listed[4] == 1
     assert not any(CATALOG.items[n].brand == "b3" for n in listed if n != 1)
@@ -161,7 +163,7 @@ def test_a_quota_holds_unless_it_is_reported_to_have_yielded(
         context(likes, balance, list_policy=ListPolicy(most=most, places={})),
         length=length,
     )
-    listed = list(ranking.house.numbers)
+    listed = list(ranking.placed_list.numbers)
     yielded = {name for place, name in ranking.relaxed if place < length}
 
     for name, limit in most.items():
@@ -182,7 +184,7 @@ def test_quotas_yield_in_the_fixed_order(limits: dict[str, int]) -> None:
     ]
     choice = QuotaTracker(quotas, pool)
     diversify(
-        SHELF, pool, np.linspace(1, 0, 20), depth=20, diversity=0.0, choice=choice
+        SHELF, pool, np.linspace(1, 0, 20), depth=20, diversity=0.0, tracker=choice
     )
 
     order = [RELAXED_FIRST.index(name) for _, name in choice.relaxed]
@@ -207,7 +209,7 @@ def test_variants_of_one_offer_are_one_family_even_if_nobody_says_so() -> None:
         list_policy=ListPolicy(),
     )
 
-    assert rank(one, length=2).house.numbers == (0, 2)
+    assert rank(one, length=2).placed_list.numbers == (0, 2)
     assert dict(map(reversed, rank(one, length=4).relaxed)) == {"family": 2}
 
 
@@ -216,12 +218,12 @@ def test_the_table_gives_what_is_owed_its_place_at_the_end() -> None:
     from tactful.device.ranking.values import Source
 
     order = list(range(20))
-    house = keep_house(
+    house = place_items(
         PlacementRules(),
         CATALOG.items,
         order,
         [ReservedPlaces(Source.FRESH, 2, [15, 3, 16])],
-        must={},
+        required={},
         length=5,
     )
 
@@ -244,7 +246,7 @@ def test_a_notice_is_in_every_list_that_may_hold_it(
         if item_id not in CATALOG:
             continue
         item, number = CATALOG[item_id], CATALOG.number(item_id)
-        banned = any(SHELF.having(*mark)[number] for mark in house.never)
+        banned = any(SHELF.has_value(*mark)[number] for mark in house.never)
         parted = any(house.parts(item, other) for other in before if other != item)
         assert item_id in shown or banned or parted or number in refused
         before.append(item)
