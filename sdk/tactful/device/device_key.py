@@ -1,4 +1,4 @@
-"""Where the vault's key comes from, and the sub-keys that it is split into."""
+"""Key sources of the vault, and the sub-keys derived from its key."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ MIN_SALT_BYTES = 16  # RFC 9106, section 3.1
 
 
 class KeyProvider(Protocol):
-    """Whatever can name the vault's key."""
+    """A source of the vault's key."""
 
     def key(self) -> bytes:
-        """The same 32 secret bytes every time; raises VaultError if they cannot be had."""
+        """Return the same 32 secret bytes every time; raise VaultError if it cannot."""
 
 
 @runtime_checkable
 class StoredKey(KeyProvider, Protocol):
-    """A provider that makes its key on first use, and can look without making one.
+    """A source that creates its key on first use, and can look without creating one.
 
-    A vault asks for `existing()` wherever it was sealed before: a new key could not open it.
+    A vault that was sealed before asks for `existing()`: a new key could not open it.
     """
 
     def existing(self) -> bytes | None:
-        """Return the key that was made before, None if there is none; make nothing."""
+        """Return the key if it exists, else None; create nothing."""
 
 
 @dataclass(frozen=True)
 class HostKey:
-    """A key that the host app keeps and hands in; 32 bytes."""
+    """A key of 32 bytes that the host app stores and passes in."""
 
     secret: bytes = field(repr=False)
 
@@ -47,13 +47,13 @@ class HostKey:
         _require_length(self.secret, "key")
 
     def key(self) -> bytes:
-        """The bytes handed in."""
+        """Return the bytes that were passed in."""
         return self.secret
 
 
 @dataclass(frozen=True)
 class KeyFile:
-    """A key in a file of its own, made on first use, readable by its owner alone (0600)."""
+    """A key in its own file (mode 0600), created on first use."""
 
     path: str | Path
 
@@ -61,7 +61,10 @@ class KeyFile:
         checks.path("key file", self.path)
 
     def key(self) -> bytes:
-        """The file's bytes; raises InvalidInput if others may read it or it is no key."""
+        """Return the file's bytes, created if missing.
+
+        Raise InvalidInput if others may read the file or it holds no key.
+        """
         secret = self.existing()
         if secret is None:
             _create(Path(self.path))
@@ -74,7 +77,7 @@ class KeyFile:
         return secret
 
     def existing(self) -> bytes | None:
-        """Return the file's bytes as `key` does, None if there is no file; make none."""
+        """Return the file's bytes, None if there is no file; raise as `key` does."""
         path = Path(self.path)
         if not path.exists():
             return None
@@ -92,13 +95,13 @@ class KeyFile:
 
 @dataclass(frozen=True)
 class KeyringKey:
-    """A key in the key store of the operating system; needs the extra `tactful[keyring]`."""
+    """A key in the operating system's key store; needs the extra `tactful[keyring]`."""
 
     service: str
     name: str
 
     def key(self) -> bytes:
-        """The stored key, made on first use; raises VaultError where there is no key store."""
+        """Return the stored key, created if missing; raise VaultError without a key store."""
         secret = self.existing()
         if secret is None:
             secret = secrets.token_bytes(KEY_BYTES)
@@ -106,14 +109,14 @@ class KeyringKey:
         return secret
 
     def existing(self) -> bytes | None:
-        """Return the stored key as `key` does, None if there is none; make none."""
+        """Return the stored key, None if there is none; raise as `key` does."""
         stored = self._entry()
         if stored is None:
             return None
         return _from_hex(stored, f"key store entry {self.service}/{self.name}")
 
     def _entry(self, replacement: str | None = None) -> str | None:
-        """Return what the key store holds, after it was set to `replacement` if there is one."""
+        """Return the entry of the key store, after setting it to `replacement` if given."""
         try:
             import keyring
             from keyring.errors import KeyringError
@@ -134,9 +137,9 @@ class KeyringKey:
 
 @dataclass(frozen=True)
 class PassphraseKey:
-    """A key stretched from what the person types, by Argon2id (RFC 9106, second profile).
+    """A key derived from a passphrase by Argon2id (RFC 9106, second profile).
 
-    `salt` is at least 16 random bytes that the host keeps; it is no secret.
+    `salt` is at least 16 random bytes that the host stores; it is not secret.
     """
 
     passphrase: str = field(repr=False)
@@ -149,25 +152,28 @@ class PassphraseKey:
             raise InvalidInput("salt", f"{len(self.salt)} bytes", "use 16 random bytes")
 
     def key(self) -> bytes:
-        """The stretched key; takes 64 MiB and about a tenth of a second."""
+        """Return the derived key; takes 64 MiB and about a tenth of a second."""
         try:
             from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
         except ImportError as absent:
             raise VaultError(
                 "key: Argon2id is not available; install cryptography 44 or newer"
             ) from absent
-        stretch = Argon2id(
+        derivation = Argon2id(
             salt=self.salt,
             length=KEY_BYTES,
             iterations=3,
             lanes=4,
             memory_cost=64 * 1024,
         )
-        return stretch.derive(self.passphrase.encode())
+        return derivation.derive(self.passphrase.encode())
 
 
 class Sealer:
-    """Seals, opens and names under sub-keys of one vault (HKDF-SHA256, RFC 5869); 32 byte key."""
+    """Authenticated encryption, pseudonyms and marks under sub-keys of one vault.
+
+    The sub-keys are derived from the 32 byte key by HKDF-SHA256 (RFC 5869).
+    """
 
     def __init__(self, key: bytes, vault_id: bytes) -> None:
         from cryptography.exceptions import InvalidTag
@@ -176,45 +182,51 @@ class Sealer:
         _require_length(key, "key")
         root = hmac.digest(vault_id, key, "sha256")
         self._aead = AESGCM(_expand(root, b"tactful vault seal"))
-        self._refused = (InvalidTag, ValueError)
+        self._rejections = (InvalidTag, ValueError)
         self._names = _expand(root, b"tactful vault names")
         self._marks = _expand(root, b"tactful vault digest")
         self.check = _expand(root, b"tactful vault check")[:16]
-        self._bound = vault_id
+        self._vault_id = vault_id
 
-    def seal(self, text: bytes, bound: bytes) -> bytes:
-        """Nonce, ciphertext and tag of `text`, which opens only beside the same `bound` bytes."""
+    def seal(self, text: bytes, aad: bytes) -> bytes:
+        """Return nonce, ciphertext and tag of `text` (AES-256-GCM).
+
+        It opens only with the same additional authenticated data (`aad`).
+        """
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._aead.encrypt(nonce, text, self._bound + bound)
+        return nonce + self._aead.encrypt(nonce, text, self._vault_id + aad)
 
-    def open(self, sealed: object, bound: bytes) -> bytes | None:
-        """The text, or None if anything was changed, be it the type of the stored value."""
+    def open(self, sealed: object, aad: bytes) -> bytes | None:
+        """Return the text, None if anything was changed, even the type of `sealed`."""
         if not isinstance(sealed, bytes):
             return None
+        nonce = sealed[:NONCE_BYTES]
+        ciphertext = sealed[NONCE_BYTES:]
         try:
-            return self._aead.decrypt(
-                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bound + bound
-            )
-        except self._refused:
+            return self._aead.decrypt(nonce, ciphertext, self._vault_id + aad)
+        except self._rejections:
             return None
 
     def blind(self, text: str) -> bytes:
-        """A name for `text` that tells nothing without the key."""
+        """Return a 32 byte pseudonym for `text`, meaningless without the key."""
         return hmac.digest(self._names, text.encode(), "sha256")
 
-    def mark(self, bound: bytes, sealed: bytes) -> int:
-        """A keyed number for one sealed record; their sum is the digest of the vault."""
-        return int.from_bytes(
-            hmac.digest(self._marks, bound + sealed[-16:], "sha256"), "big"
-        )
+    def mark(self, aad: bytes, sealed: bytes) -> int:
+        """Return a keyed number for one sealed record.
+
+        The sum over all records is the digest of the vault.
+        """
+        tag = sealed[-16:]
+        return int.from_bytes(hmac.digest(self._marks, aad + tag, "sha256"), "big")
 
 
 def _expand(root: bytes, purpose: bytes) -> bytes:
+    """Return the sub-key of `root` for `purpose` (HKDF-Expand, one block)."""
     return hmac.digest(root, purpose + b"\x01", "sha256")
 
 
 def _create(path: Path) -> None:
-    """Write the whole key beside its place, then link it there: no reader sees half a key."""
+    """Write a new key to a draft file, then link it, so that no reader sees half a key."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         _write_synced(draft, secrets.token_bytes(KEY_BYTES))
@@ -228,13 +240,13 @@ def _create(path: Path) -> None:
             "name a writable folder",
         ) from refused
     finally:
-        with suppress(OSError):  # why it was not made is told already
+        with suppress(OSError):  # the failure to create it was reported above
             draft.unlink()
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(handle, "wb") as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

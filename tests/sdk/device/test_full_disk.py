@@ -35,7 +35,7 @@ def device(tmp_path: Path) -> Iterator[Personalizer]:
 @contextmanager
 def full_disk(device: Personalizer) -> Iterator[None]:
     """SQLite refuses every new page while the block runs."""
-    connection = device._core.vault._lines.mine().connection
+    connection = device._core.vault._lines.current().connection
     _fill_free_pages(device)
     pages = connection.execute("pragma page_count").fetchone()[0]
     connection.execute(f"pragma max_page_count = {pages}")
@@ -46,7 +46,7 @@ def full_disk(device: Personalizer) -> Iterator[None]:
 
 def _fill_free_pages(device: Personalizer) -> None:
     """Write until the next record needs a page of its own, as on a disk without any room."""
-    connection = device._core.vault._lines.mine().connection
+    connection = device._core.vault._lines.current().connection
     pages = connection.execute("pragma page_count").fetchone()[0]
     connection.execute(f"pragma max_page_count = {pages}")
     for size in (1000, 100, 1):

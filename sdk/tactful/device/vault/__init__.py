@@ -1,9 +1,10 @@
-"""The sealed journal: authenticated, encrypted records in one SQLite file.
+"""The vault: a journal of authenticated, encrypted records in one SQLite file.
 
-Kind and body of a record are sealed with AES-256-GCM; its position, name and vault id are bound to
-it. A sealed head holds the last position, the number of live records and a digest of them all, and
-moves in the same transaction. So a changed, moved, cut or replayed record is found. That a whole
-file was put back to an earlier state is told by a marker beside it.
+Kind and body of a record are sealed with AES-256-GCM. Its position, name and vault id are
+additional authenticated data. A sealed head holds the last position, the number of live
+records and a digest of all records; it changes in the same transaction. So a changed,
+moved, removed or replayed record is detected. A marker beside the file reveals a file
+that was restored to an earlier state.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from tactful.device.vault.connections import (
     has_tables,
     migrate,
     note_damage,
-    require_place,
+    prepare_file,
     roll_back,
-    translated,
+    translate_errors,
     truncate_log,
 )
 from tactful.device.vault.journal import (
@@ -37,7 +38,7 @@ from tactful.device.vault.journal import (
     JournalHead,
     Record,
     VaultTransaction,
-    wanted,
+    records_of_kinds,
 )
 from tactful.device.vault.marker import Marker
 from tactful.errors import VaultDamaged, VaultError, WrongKey
@@ -46,7 +47,10 @@ __all__ = ["BUSY_SECONDS", "Record", "Vault", "VaultBusy", "VaultTransaction"]
 
 
 class Vault:
-    """A journal that only its key opens; safe for several threads and processes at once."""
+    """A journal that only its key opens; safe for several threads and processes at once.
+
+    `missing` says what a rollback lost, None if nothing was detected.
+    """
 
     def __init__(self, path: Path | None, key: KeyProvider) -> None:
         self.path = path
@@ -56,42 +60,43 @@ class Vault:
         try:
             self._id, self._sealer = self._prepare(key)
             self._marker = Marker(path, self._sealer)
-            told = (
-                self._marker.read()
-            )  # before the position, which another process may raise
-            self.missing = (
-                None if self._migrated else self._marker.misses(told, self.position)
-            )
+            # Read before the position, which another process may raise meanwhile.
+            stored = self._marker.read()
+            self.missing: str | None = None
+            if not self._migrated:
+                self.missing = self._marker.mismatch(stored, self.position)
         except BaseException:
-            self._lines.close()  # a connection that closes later deletes the log by its name
+            # A connection that closes later would delete the log of a renamed vault.
+            self._lines.close()
             raise
         if self.missing is None:
             self._marker.note(self.position)
 
     @classmethod
     def open(cls, path: str | Path | None, key: KeyProvider) -> Vault:
-        """Open the vault at `path`, or make it; None keeps everything in memory.
+        """Open the vault at `path`, or create it; None keeps everything in memory.
 
-        Raises InvalidInput for a missing folder, WrongKey, VaultForeign, VaultDamaged, StorageFull.
+        Raise InvalidInput for a missing folder, WrongKey, VaultForeign, VaultDamaged or
+        StorageFull.
         """
         if path is None:
             return cls(None, key)
-        require_place(Path(path))
+        prepare_file(Path(path))
         return cls(Path(path), key)
 
     @property
     def id(self) -> str:
-        """A random name for this vault, in hex."""
+        """The random id of this vault, in hex."""
         return self._id.hex()
 
     @property
     def position(self) -> int:
         """The position of the newest record; 0 if there is none."""
-        with self.snapshot() as reading:
-            return reading.position
+        with self.snapshot() as snapshot:
+            return snapshot.position
 
     def blind(self, text: str) -> bytes:
-        """A 32 byte name for `text` that tells nothing without the key."""
+        """Return a 32 byte pseudonym for `text`, meaningless without the key."""
         return self._sealer.blind(text)
 
     def append(
@@ -102,9 +107,12 @@ class Vault:
         durable: bool = False,
         name: str | None = None,
     ) -> int:
-        """Seal one record and return its position; `durable` means it is on the disk by then."""
-        with self.transaction(durable=durable) as writing:
-            return writing.append(kind, body, name=name)
+        """Append one record and return its position; on disk by then if `durable`.
+
+        For a `name` that was used before, return the position of that record.
+        """
+        with self.transaction(durable=durable) as transaction:
+            return transaction.append(kind, body, name=name)
 
     def read(
         self,
@@ -113,63 +121,64 @@ class Vault:
         *,
         tastes: bool = True,
     ) -> Iterator[Record]:
-        """Every live record after position `after`, oldest first; VaultDamaged names a bad one.
+        """Yield every live record after position `after`, oldest first.
 
-        Without `tastes`, what only the profile may read is left alone.
+        With `tastes=False`, skip records that only the profile may read. Raise
+        VaultDamaged, which names the position, for a record that was changed.
         """
         while True:
-            with self.snapshot() as reading:
-                page = reading.page(after, tastes=tastes)
-            yield from wanted(page, kinds)
+            with self.snapshot() as snapshot:
+                page = snapshot.page(after, tastes=tastes)
+            yield from records_of_kinds(page, kinds)
             if len(page) < PAGE:
                 return
             after = page[-1][0]
 
     def cell(self, name: str) -> bytes | None:
-        """What the cell `name` holds, None if nothing."""
-        with self.snapshot() as reading:
-            return reading.cell(name)
+        """Return the content of the cell `name`, None if it is empty."""
+        with self.snapshot() as snapshot:
+            return snapshot.cell(name)
 
     def erase(self, positions: Iterable[int]) -> None:
-        """Destroy records for good: no byte of them stays in any file of the vault."""
-        with self.transaction(durable=True) as writing:
-            writing.erase(positions)
+        """Destroy records: no byte of them remains in any file of the vault."""
+        with self.transaction(durable=True) as transaction:
+            transaction.erase(positions)
         self.scrub()
 
     def erased(self, position: int) -> bool:
-        """Whether a record stood at `position` that was destroyed."""
-        with self.snapshot() as reading:
-            return reading.erased(position)
+        """Return True if the record at `position` was erased."""
+        with self.snapshot() as snapshot:
+            return snapshot.erased(position)
 
     def scrub(self) -> None:
-        """Write the file anew without what was erased; raises VaultBusy while others read it."""
-        line = self._lines.mine()
-        with self._guard(), translated():
+        """Rewrite the file without erased content; raise VaultBusy while others read it."""
+        line = self._lines.current()
+        with self._guard(), translate_errors():
             if self.path is not None:
                 truncate_log(line.connection)
                 line.connection.execute("vacuum")
                 truncate_log(line.connection)
 
     def check(self) -> None:
-        """Look over the pages of the file and its newest records; raises VaultDamaged."""
-        with self.snapshot() as reading:
-            reading.check()
+        """Check the pages of the file and its newest records; raise VaultDamaged."""
+        with self.snapshot() as snapshot:
+            snapshot.check()
 
     def verify(self) -> None:
-        """Open every record and recompute the digest; raises VaultDamaged."""
-        with self.snapshot() as reading:
-            reading.verify()
+        """Open every record and compare the digest; raise VaultDamaged."""
+        with self.snapshot() as snapshot:
+            snapshot.verify()
 
     @contextmanager
     def transaction(
         self, *, durable: bool = False, seconds: float = BUSY_SECONDS
     ) -> Iterator[VaultTransaction]:
-        """All or nothing: what the block appends is kept once it ends without an exception.
+        """Open a write transaction, committed if the block ends without an exception.
 
-        `seconds` is the longest wait for another writer; then VaultBusy.
+        Raise VaultBusy if another writer does not finish within `seconds`.
         """
-        with self._guard(), self._noting_damage(), translated():
-            line = self._lines.mine()
+        with self._guard(), self._recording_damage(), translate_errors():
+            line = self._lines.current()
             if line.active is not None:
                 raise VaultError(
                     "vault: a transaction is open already; append to that one"
@@ -181,7 +190,7 @@ class Vault:
                     line.connection, self._sealer, self._head(line)
                 )
                 yield line.active
-                _keep_head(line.connection, self._sealer, line.active)
+                _store_head(line.connection, self._sealer, line.active)
                 line.connection.execute("commit")
                 if durable:
                     self._marker.note(line.active.position)
@@ -193,9 +202,9 @@ class Vault:
 
     @contextmanager
     def snapshot(self) -> Iterator[VaultTransaction]:
-        """One consistent view for reading; inside a transaction of this thread, that one."""
-        with self._guard(), self._noting_damage(), translated():
-            line = self._lines.mine()
+        """Open a consistent view for reading; inside a transaction, return that one."""
+        with self._guard(), self._recording_damage(), translate_errors():
+            line = self._lines.current()
             if line.active is not None:
                 yield line.active
                 return
@@ -221,12 +230,12 @@ class Vault:
         self.close()
 
     def _guard(self) -> threading.RLock | nullcontext[None]:
-        """A vault in memory has one connection for all threads; a file has one for each."""
+        """Return a lock for a vault in memory, which has one connection for all threads."""
         return self._memory_lock if self.path is None else nullcontext()
 
     @contextmanager
-    def _noting_damage(self) -> Iterator[None]:
-        """Leave a note for the next start if damage shows: it then sets the vault aside."""
+    def _recording_damage(self) -> Iterator[None]:
+        """Record damage in a file, so that the next start sets the vault aside."""
         try:
             yield
         except VaultDamaged:
@@ -244,8 +253,8 @@ class Vault:
         return JournalHead.decode(text)
 
     def _prepare(self, key: KeyProvider) -> tuple[bytes, Sealer]:
-        connection = self._lines.mine().connection
-        with translated():
+        connection = self._lines.current().connection
+        with translate_errors():
             connection.execute("begin immediate")
             try:
                 if not has_tables(connection):
@@ -262,7 +271,7 @@ class Vault:
     def _sealer_of(
         self, key: KeyProvider, row: tuple[object, object, object]
     ) -> Sealer:
-        """Return the sealer of a stored vault; raise WrongKey, or VaultDamaged if it is none."""
+        """Return the sealer of a stored vault; raise WrongKey or VaultDamaged."""
         vault_id, check, head = row
         if not isinstance(vault_id, bytes):
             raise VaultDamaged(
@@ -271,21 +280,20 @@ class Vault:
         secret = key.existing() if isinstance(key, StoredKey) else key.key()
         if secret is None:
             raise WrongKey(
-                f"key: there is none, but one sealed this vault; {self._way_out}"
+                f"key: there is none, but one sealed this vault; {self._wrong_key_fix}"
             )
         sealer = Sealer(secret, vault_id)
         if not isinstance(check, bytes) or not hmac.compare_digest(sealer.check, check):
-            if (
-                sealer.open(head, b"head") is not None
-            ):  # the key is right, its check is not
+            # A key that opens the head is right, so the stored check was damaged.
+            if sealer.open(head, b"head") is not None:
                 raise VaultDamaged("vault: its first row was damaged; restore a backup")
             raise WrongKey(
-                f"key: it is not the one that sealed this vault; {self._way_out}"
+                f"key: it is not the one that sealed this vault; {self._wrong_key_fix}"
             )
         return sealer
 
     @property
-    def _way_out(self) -> str:
+    def _wrong_key_fix(self) -> str:
         return f"use the first key, or begin anew with `tactful reset {self.path}`"
 
 
@@ -299,9 +307,10 @@ def _create(connection: sqlite3.Connection, key: bytes) -> None:
     )
 
 
-def _keep_head(
-    connection: sqlite3.Connection, sealer: Sealer, done: VaultTransaction
+def _store_head(
+    connection: sqlite3.Connection, sealer: Sealer, transaction: VaultTransaction
 ) -> None:
-    if done.head != done.found:
-        sealed = sealer.seal(done.head.encode(), b"head")
+    """Store the head of the transaction if it changed."""
+    if transaction.head != transaction.initial_head:
+        sealed = sealer.seal(transaction.head.encode(), b"head")
         connection.execute("update vault set head = ?", (sealed,))

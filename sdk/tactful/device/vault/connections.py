@@ -1,4 +1,4 @@
-"""Connections to the one SQLite file: whose it is, one per thread, errors in our own words."""
+"""Connections to the SQLite file: one per thread, ownership checks, error translation."""
 
 from __future__ import annotations
 
@@ -21,20 +21,17 @@ from tactful.errors import (
 
 FORMAT = 3
 MIGRATIONS: Mapping[int, tuple[str, ...]] = {
-    1: (),  # to 2: from here on a marker stands beside the file
-    2: (
-        "alter table record add column taste blob",
-    ),  # to 3: what only the profile may read
+    1: (),  # to format 2: a marker stands beside the file
+    2: ("alter table record add column taste blob",),  # to 3: only for the profile
 }
 APPLICATION_ID = 0x54414354  # "TACT"
 HEADER = b"SQLite format 3\x00"  # of every SQLite file that holds anything
-DAMAGE_NOTE = (
-    ".damage"  # ends the name of the file that asks the next start to set it aside
-)
-BUSY_SECONDS = 5.0  # the longest that a write waits for another process
+DAMAGE_NOTE = ".damage"  # file name ending; the next start sets the vault aside
+BUSY_SECONDS = 5.0  # the longest wait of a write for another process
 _SCHEMA = Path(__file__).with_name("schema.sql")
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
-_BROKEN = (  # our statements are constants: where one makes no sense, the file was changed
+# Our statements are constants: if SQLite rejects one, the file was changed.
+_BROKEN = (
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_ERROR,
@@ -42,31 +39,30 @@ _BROKEN = (  # our statements are constants: where one makes no sense, the file 
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_TOOBIG,
 )
-_inherited: list[
-    object
-] = []  # connections of a parent process: never used, never closed
+_inherited: list[object] = []  # a parent process's connections: neither used nor closed
 
 
 class VaultBusy(VaultError):
-    """Another process held the vault for longer than we may wait."""
+    """Another process locked the vault for longer than a write may wait."""
 
 
 class Line:
-    """One connection of one thread in one process."""
+    """One connection of one thread, with its open transaction, if any."""
 
     def __init__(self, path: Path | None) -> None:
         self.connection = _connect(path)
         self.active: VaultTransaction | None = None
-        self._set: tuple[bool, float] | None = None
+        self._settings: tuple[bool, float] | None = None
 
     def prepare(self, durable: bool, seconds: float) -> None:
-        """Set how surely the next commit reaches the disk, and how long it may wait."""
-        if self._set != (durable, seconds):
-            self.connection.execute(
-                f"pragma synchronous = {'full' if durable else 'normal'}"
-            )
-            self.connection.execute(f"pragma busy_timeout = {round(seconds * 1000)}")
-            self._set = (durable, seconds)
+        """Set the durability of the next commit, and the longest wait for a lock."""
+        if self._settings == (durable, seconds):
+            return
+        level = "full" if durable else "normal"
+        milliseconds = round(seconds * 1000)
+        self.connection.execute(f"pragma synchronous = {level}")
+        self.connection.execute(f"pragma busy_timeout = {milliseconds}")
+        self._settings = (durable, seconds)
 
 
 class Lines:
@@ -74,17 +70,18 @@ class Lines:
 
     def __init__(self, path: Path | None) -> None:
         self._path, self._process = path, os.getpid()
-        self._local, self._all = threading.local(), [Line(path)] if path is None else []
+        self._local = threading.local()
+        self._all = [Line(path)] if path is None else []
 
-    def mine(self) -> Line:
-        """The connection of the calling thread."""
+    def current(self) -> Line:
+        """Return the connection of the calling thread."""
         if self._path is None:
             return self._all[0]
         if self._process != os.getpid():
-            _inherited.extend(
-                self._all
-            )  # closing them here could drop the parent's locks
-            self._process, self._local, self._all = os.getpid(), threading.local(), []
+            # Closing them in this child process could drop the parent's locks.
+            _inherited.extend(self._all)
+            self._process = os.getpid()
+            self._reset()
         line: Line | None = getattr(self._local, "line", None)
         if line is None:
             line = self._local.line = Line(self._path)
@@ -92,28 +89,31 @@ class Lines:
         return line
 
     def close(self) -> None:
-        """Close them all; what lies in memory stays open."""
+        """Close all connections of this process; a vault in memory stays open."""
         if self._path is None or self._process != os.getpid():
             return
         for line in self._all:
             line.connection.close()
-        self._local, self._all = threading.local(), []
+        self._reset()
+
+    def _reset(self) -> None:
+        self._local = threading.local()
+        self._all = []
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
-    """Look before writing: a foreign file is refused as it was found."""
-    with translated():
+    """Return a connection; a foreign file is refused before anything is written."""
+    with translate_errors():
         connection = sqlite3.connect(
             ":memory:" if path is None else path,
             isolation_level=None,
             check_same_thread=False,
             timeout=BUSY_SECONDS,
         )
-        connection.text_factory = (
-            bytes  # text is never stored: where it shows, bytes were changed
-        )
+        # No text is stored: text in a row means that the file was changed.
+        connection.text_factory = bytes
         try:
-            _require_ours(connection, path)
+            _require_owned(connection, path)
             for setting in (
                 "journal_mode = wal",
                 "secure_delete = on",
@@ -131,7 +131,8 @@ def _connect(path: Path | None) -> sqlite3.Connection:
     return connection
 
 
-def _require_ours(connection: sqlite3.Connection, path: Path | None) -> None:
+def _require_owned(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Raise unless the file is a vault, or empty, in a format that this version reads."""
     owner = connection.execute("pragma application_id").fetchone()[0]
     version = connection.execute("pragma user_version").fetchone()[0]
     if owner != APPLICATION_ID and (owner or version or has_tables(connection)):
@@ -144,7 +145,7 @@ def _require_ours(connection: sqlite3.Connection, path: Path | None) -> None:
 
 
 def _foreign(path: Path | None, problem: str) -> VaultError:
-    """Return VaultDamaged where a marker says that a vault was at `path`, else VaultForeign."""
+    """Return VaultDamaged if a marker shows that `path` was a vault, else VaultForeign."""
     if path is not None and marker_path(path).exists():
         return VaultDamaged("vault: the file was damaged, and is no vault any more")
     return VaultForeign(
@@ -153,36 +154,37 @@ def _foreign(path: Path | None, problem: str) -> VaultError:
 
 
 def marker_path(vault: Path) -> Path:
-    """Return where the marker of the vault at `vault` lies."""
+    """Return the path of the marker of a vault."""
     return vault.with_name(vault.name + ".mark")
 
 
 def note_damage(vault: Path) -> None:
-    """Ask the next start to set the vault aside; a disk that refuses loses only the note."""
+    """Ask the next start to set the vault aside; failures of the disk are ignored."""
     with suppress(OSError):
         vault.with_name(vault.name + DAMAGE_NOTE).touch(0o600)
 
 
 def damage_noted(vault: Path) -> bool:
-    """Return whether damage was seen in the vault while it was in use."""
+    """Return True if damage was found while the vault was last in use."""
     return vault.with_name(vault.name + DAMAGE_NOTE).exists()
 
 
 def has_tables(connection: sqlite3.Connection) -> bool:
-    """Whether anything was ever put into the file."""
+    """Return True if the file has any table."""
     return bool(connection.execute("select count(*) from sqlite_master").fetchone()[0])
 
 
 def migrate(connection: sqlite3.Connection) -> bool:
-    """Bring an older file up to date, all or nothing; whether it was older."""
+    """Update an older file in one transaction; return True if it was older."""
     connection.execute("begin immediate")
     try:
-        found = int(connection.execute("pragma user_version").fetchone()[0])
-        if found < 1:
+        row = connection.execute("pragma user_version").fetchone()
+        stored_version = int(row[0])
+        if stored_version < 1:
             raise VaultDamaged(
                 "vault: its format was damaged; restore the file from a backup"
             )
-        for version in range(found, FORMAT):
+        for version in range(stored_version, FORMAT):
             for statement in MIGRATIONS[version]:
                 connection.execute(statement)
             connection.execute(f"pragma user_version = {version + 1}")
@@ -190,11 +192,11 @@ def migrate(connection: sqlite3.Connection) -> bool:
     except BaseException:
         roll_back(connection)
         raise
-    return found < FORMAT
+    return stored_version < FORMAT
 
 
 def truncate_log(connection: sqlite3.Connection) -> None:
-    """Empty the log; old pages stay in it until every reader has left them, so wait for that."""
+    """Empty the log, waiting for readers of old pages; raise VaultBusy if they remain."""
     for _ in range(round(BUSY_SECONDS * 20)):
         busy = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
         if not busy:
@@ -206,13 +208,16 @@ def truncate_log(connection: sqlite3.Connection) -> None:
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """End the open transaction, if there is one, as if it had never begun."""
+    """Roll back the open transaction, if there is one."""
     if connection.in_transaction:
         connection.execute("rollback")
 
 
-def require_place(path: Path) -> None:
-    """Make an empty file that only its owner reads; raises InvalidInput without a folder."""
+def prepare_file(path: Path) -> None:
+    """Create an empty file that only its owner reads, if there is none.
+
+    Raise InvalidInput for a wrong path, VaultForeign for another program's file.
+    """
     if not path.parent.is_dir():
         raise InvalidInput(
             "path", f"the folder {path.parent} does not exist", "create it first"
@@ -220,12 +225,12 @@ def require_place(path: Path) -> None:
     if path.is_dir():
         raise InvalidInput("path", f"{path} is a folder", "name a file in it")
     if not path.exists():
-        _make_private(path)
+        _create_private(path)
     _require_header(path)
 
 
 def _require_header(path: Path) -> None:
-    """Raise VaultForeign for a file too short for SQLite to see that it is none of its own."""
+    """Raise VaultForeign for a foreign file that SQLite would treat as an empty one."""
     try:
         with path.open("rb") as file:
             start = file.read(len(HEADER) + 4)
@@ -238,7 +243,7 @@ def _require_header(path: Path) -> None:
         raise _foreign(path, "the file is not a vault")
 
 
-def _make_private(path: Path) -> None:
+def _create_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
@@ -254,19 +259,18 @@ def _make_private(path: Path) -> None:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """SQLite's refusals, in our own words."""
+def translate_errors() -> Iterator[None]:
+    """Translate errors of SQLite into errors of the vault."""
     try:
         yield
     except sqlite3.Error as refused:
-        raise _in_our_words(refused) from refused
-    except (
-        UnicodeDecodeError
-    ) as garbled:  # SQLite quotes a damaged schema in its refusal
-        raise _damaged() from garbled
+        raise _vault_error(refused) from refused
+    except UnicodeDecodeError as undecodable:
+        # The message of SQLite quotes a damaged schema.
+        raise _damaged() from undecodable
 
 
-def _in_our_words(refused: sqlite3.Error) -> VaultError:
+def _vault_error(refused: sqlite3.Error) -> VaultError:
     code = getattr(refused, "sqlite_errorcode", 0)
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return VaultBusy("vault: another process is writing; try again")
@@ -286,7 +290,7 @@ def _damaged() -> VaultDamaged:
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables and mark the file as ours, in the open transaction."""
+    """Create the tables and the file's application id, in the open transaction."""
     for statement in _SCHEMA.read_text().split(";\n"):
         connection.execute(statement)
     connection.execute(f"pragma application_id = {APPLICATION_ID}")

@@ -1,4 +1,4 @@
-"""Records, cells and head inside one transaction: sealed going in, verified coming out."""
+"""Records, cells and head in one transaction: sealed on writing, verified on reading."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import TypeGuard
 from tactful.device.device_key import Sealer
 from tactful.errors import InvalidInput, VaultDamaged
 
-PAGE = 512  # records fetched at once, so that no cursor stays open between them
-PAD = 16  # bytes; sealed lengths are rounded up, so that they do not tell ids apart
+PAGE = 512  # records per query, so that no cursor stays open between them
+PAD = 16  # bytes; lengths are rounded up, so that they do not distinguish ids
 NAME_BYTES = 10
-_TASTE = b"taste"  # begins what a record of taste is bound to
+_TASTE = b"taste"  # prefix of the aad of a record that only the profile reads
 _PAGE_OF = {
     tastes: f"select position, sealed, name{column} from record "  # noqa: S608 - two constants
     "where position > ? order by position limit ?"
@@ -30,7 +30,7 @@ _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=Fa
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One verified record."""
+    """One verified record of the journal."""
 
     position: int
     kind: str
@@ -39,28 +39,33 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class JournalHead:
-    """What pins all records: the last position, how many live, and the sum of their marks."""
+    """The state of the journal that its records must match.
+
+    It has the last position, the number of live records, and the sum of their marks.
+    `note` holds a few bytes that are always as new as the last record.
+    """
 
     last: int = 0
     live: int = 0
     digest: int = 0
-    note: bytes = b""  # a few bytes that are always as new as the last record
+    note: bytes = b""
 
     def encode(self) -> bytes:
-        """The bytes to seal."""
-        return (
-            _HEAD.pack(self.last, self.live, self.digest.to_bytes(32, "big"))
-            + self.note
-        )
+        """Return the head as bytes."""
+        digest = self.digest.to_bytes(32, "big")
+        return _HEAD.pack(self.last, self.live, digest) + self.note
 
     @classmethod
     def decode(cls, text: bytes) -> JournalHead:
-        """The head of opened bytes."""
+        """Return the head from bytes of `encode`."""
         last, live, digest = _HEAD.unpack_from(text)
         return cls(last, live, int.from_bytes(digest, "big"), text[_HEAD.size :])
 
-    def moved(self, mark: int, count: int, *, last: int | None = None) -> JournalHead:
-        """The head with `count` more records whose marks sum to `mark`, the newest at `last`."""
+    def changed(self, mark: int, count: int, *, last: int | None = None) -> JournalHead:
+        """Return the head after `count` more records, whose marks sum to `mark`.
+
+        `last` is the newest position; None leaves it as it is.
+        """
         digest = (self.digest + mark) % _MODULUS
         return JournalHead(
             self.last if last is None else last, self.live + count, digest, self.note
@@ -68,26 +73,29 @@ class JournalHead:
 
 
 class VaultTransaction:
-    """One write transaction: sees everything that any process committed before it began."""
+    """One transaction: sees everything that any process committed before it began.
+
+    `initial_head` is the head when the transaction began.
+    """
 
     def __init__(
         self, connection: sqlite3.Connection, sealer: Sealer, head: JournalHead
     ) -> None:
         self._connection, self._sealer, self.head = connection, sealer, head
-        self.found = head  # as the last writer left it
+        self.initial_head = head
 
     @property
     def position(self) -> int:
-        """The position of the newest record, this transaction's own included."""
+        """The position of the newest record, including those of this transaction."""
         return self.head.last
 
     @property
     def note(self) -> bytes:
-        """The note that the last writer left."""
+        """The note of the last writer."""
         return self.head.note
 
     def leave_note(self, note: bytes) -> None:
-        """Replace the note; it is as durable and as sealed as the records."""
+        """Replace the note, which is sealed and stored together with the records."""
         self.head = replace(self.head, note=note)
 
     def append(
@@ -98,31 +106,39 @@ class VaultTransaction:
         name: str | None = None,
         taste: bool = False,
     ) -> int:
-        """Seal one record and return its position; for a `name` used before, the old position.
+        """Append one record and return its position.
 
-        One of `taste` stands in a column of its own.
+        For a `name` that was used before, return the position of that record instead.
+        A record with `taste` is stored in a separate column, which only the profile
+        reads.
         """
-        if name is not None and (known := self.find(name)) is not None:
-            return known
-        blind = None if name is None else _short_name(self._sealer, name)
-        bound = _bound(self.head.last + 1, blind)
-        content = self._sealer.seal(
-            _packed(kind, body), _TASTE + bound if taste else bound
-        )
-        columns = (self._sealer.seal(b"", bound), content) if taste else (content, None)
-        self._insert(
-            [(self.head.last + 1, *columns, blind)], self._sealer.mark(bound, content)
-        )
+        if name is not None:
+            existing = self.find(name)
+            if existing is not None:
+                return existing
+        position = self.head.last + 1
+        blind_name = None if name is None else _short_name(self._sealer, name)
+        aad = _record_aad(position, blind_name)
+        text = _packed(kind, body)
+        row: Row
+        if taste:
+            content = self._sealer.seal(text, _TASTE + aad)
+            row = (position, self._sealer.seal(b"", aad), content, blind_name)
+        else:
+            content = self._sealer.seal(text, aad)
+            row = (position, content, None, blind_name)
+        self._insert([row], self._sealer.mark(aad, content))
         return self.head.last
 
     def append_all(self, kind: str, bodies: Iterable[Mapping[str, object]]) -> None:
-        """Seal one record of each body, in one statement."""
-        rows, marks = [], 0
+        """Append one record for each body, in one statement."""
+        rows: list[Row] = []
+        marks = 0
         for position, body in enumerate(bodies, self.head.last + 1):
-            bound = _bound(position, None)
-            content = self._sealer.seal(_packed(kind, body), bound)
+            aad = _record_aad(position, None)
+            content = self._sealer.seal(_packed(kind, body), aad)
             rows.append((position, content, None, None))
-            marks += self._sealer.mark(bound, content)
+            marks += self._sealer.mark(aad, content)
         self._insert(rows, marks)
 
     def _insert(self, rows: Sequence[Row], marks: int) -> None:
@@ -130,10 +146,10 @@ class VaultTransaction:
             "insert into record (position, sealed, taste, name) values (?, ?, ?, ?)",
             rows,
         )
-        self.head = self.head.moved(marks, len(rows), last=self.head.last + len(rows))
+        self.head = self.head.changed(marks, len(rows), last=self.head.last + len(rows))
 
     def find(self, name: str) -> int | None:
-        """The position of the record called `name`, None if there is none."""
+        """Return the position of the record called `name`, None if there is none."""
         row = self._connection.execute(
             "select position from record where name = ?",
             (_short_name(self._sealer, name),),
@@ -147,18 +163,19 @@ class VaultTransaction:
         *,
         tastes: bool = True,
     ) -> Iterator[Record]:
-        """Every live record after position `after`, oldest first, verified.
+        """Yield every live record after position `after`, oldest first, verified.
 
-        Without `tastes`, what only the profile may read is left alone.
+        With `tastes=False`, skip records that only the profile may read.
         """
         while page := self.page(after, tastes=tastes):
-            yield from wanted(page, kinds)
+            yield from records_of_kinds(page, kinds)
             after = page[-1][0]
 
     def page(self, after: int, *, tastes: bool = True) -> list[tuple[int, bytes]]:
-        """The next records after position `after`: up to 512 positions and opened texts.
+        """Return up to 512 (position, opened text) after position `after`.
 
-        The text of what was left alone is empty.
+        With `tastes=False`, the text of a record that only the profile may read is
+        empty.
         """
         if after >= self.head.last:
             return []
@@ -180,10 +197,10 @@ class VaultTransaction:
         *,
         whole: bool,
     ) -> bytes:
-        bound = _bound(position, name)
-        text = self._sealer.open(sealed, bound)
+        aad = _record_aad(position, name)
+        text = self._sealer.open(sealed, aad)
         if whole and text == b"":
-            text = None if taste is None else self._sealer.open(taste, _TASTE + bound)
+            text = None if taste is None else self._sealer.open(taste, _TASTE + aad)
         if text is None or position > self.head.last:
             raise VaultDamaged(
                 f"vault: record {position} was changed or moved; restore the file from a backup"
@@ -191,6 +208,7 @@ class VaultTransaction:
         return text
 
     def _require_erased(self, first: int, last: int) -> None:
+        """Raise VaultDamaged unless all positions from `first` to `last` were erased."""
         while first <= last:
             row = self._connection.execute(
                 "select first, last, sealed from erased where first <= ? "
@@ -205,25 +223,24 @@ class VaultTransaction:
             first = last_erased + 1
 
     def _last_erased(self, first: object, last: object, sealed: object) -> int | None:
-        """Return the end of a stored range, None if anything of it was changed."""
+        """Return the end of a stored range, None if any part of it was changed."""
         if not (_is_position(first) and _is_position(last)):
             return None
-        return None if self._sealer.open(sealed, _range(first, last)) is None else last
+        is_intact = self._sealer.open(sealed, _range_aad(first, last)) is not None
+        return last if is_intact else None
 
     def erase(self, positions: Iterable[int]) -> None:
-        """Destroy records and leave sealed ranges in their place; unknown positions are ignored.
+        """Delete records and put sealed ranges in their place; ignore unknown positions.
 
-        Caches go too: they may tell of what is gone.
+        Cells are deleted too: they may contain values computed from the records.
         """
         self._connection.execute("delete from cell")
-        gone = [
-            position for position in sorted(set(positions)) if self._delete(position)
-        ]
-        for first, last in _runs(gone):
-            self._leave_range(first, last)
+        deleted = [p for p in sorted(set(positions)) if self._delete(p)]
+        for first, last in _runs(deleted):
+            self._insert_range(first, last)
 
     def rewrite(self, position: int, kind: str, body: Mapping[str, object]) -> None:
-        """Seal another body in the place of a live record; the old one is gone for good."""
+        """Replace the body of a live record; the old one is destroyed."""
         row = self._connection.execute(
             "select sealed, taste, name from record where position = ?", (position,)
         ).fetchone()
@@ -232,30 +249,30 @@ class VaultTransaction:
                 "position", f"{position} holds no record", "name a live one"
             )
         self._connection.execute("delete from cell")
-        bound = _bound(position, row[2])
-        sealed = self._sealer.seal(_packed(kind, body), bound)
+        old_sealed, old_taste, name = row
+        aad = _record_aad(position, name)
+        sealed = self._sealer.seal(_packed(kind, body), aad)
         self._connection.execute(
             "update record set sealed = ?, taste = null where position = ?",
             (sealed, position),
         )
-        change = self._sealer.mark(bound, sealed) - self._sealer.mark(
-            bound, row[1] or row[0]
-        )
-        self.head = self.head.moved(change, 0)
+        old_mark = self._sealer.mark(aad, old_taste or old_sealed)
+        self.head = self.head.changed(self._sealer.mark(aad, sealed) - old_mark, 0)
 
     def _delete(self, position: int) -> bool:
+        """Delete the record at `position`; return False if there is none."""
         row = self._connection.execute(
             "delete from record where position = ? returning coalesce(taste, sealed), name",
             (position,),
         ).fetchone()
         if row is None:
             return False
-        mark = self._sealer.mark(_bound(position, row[1]), row[0])
-        self.head = self.head.moved(-mark, -1)
+        mark = self._sealer.mark(_record_aad(position, row[1]), row[0])
+        self.head = self.head.changed(-mark, -1)
         return True
 
-    def _leave_range(self, first: int, last: int) -> None:
-        """Join with the neighbouring ranges, so that their number stays small."""
+    def _insert_range(self, first: int, last: int) -> None:
+        """Record an erased range, joined with its neighbours to keep their number small."""
         rows = self._connection.execute(
             "delete from erased where last = ? or first = ? returning first, last",
             (first - 1, last + 1),
@@ -264,24 +281,23 @@ class VaultTransaction:
             raise VaultDamaged(
                 "vault: a range was changed; restore the file from a backup"
             )
-        first, last = (
-            min([first, *(row[0] for row in rows)]),
-            max([last, *(r[1] for r in rows)]),
-        )
+        first = min([first, *(row[0] for row in rows)])
+        last = max([last, *(row[1] for row in rows)])
+        sealed = self._sealer.seal(b"", _range_aad(first, last))
         self._connection.execute(
             "insert into erased (first, last, sealed) values (?, ?, ?)",
-            (first, last, self._sealer.seal(b"", _range(first, last))),
+            (first, last, sealed),
         )
 
     def erased(self, position: int) -> bool:
-        """Whether a record stood at `position` that is gone."""
-        found = self._connection.execute(
+        """Return True if the record at `position` was erased."""
+        row = self._connection.execute(
             "select 1 from erased where ? between first and last", (position,)
-        )
-        return found.fetchone() is not None
+        ).fetchone()
+        return row is not None
 
     def put(self, name: str, content: bytes) -> None:
-        """Keep `content` in the cell `name`, over what was there."""
+        """Set the content of the cell `name`."""
         key = self._sealer.blind(f"cell {name}")
         self._connection.execute(
             "insert into cell (name, sealed) values (?, ?) "
@@ -290,12 +306,15 @@ class VaultTransaction:
         )
 
     def drop(self, name: str) -> None:
-        """Empty the cell `name`."""
+        """Delete the cell `name`."""
         key = self._sealer.blind(f"cell {name}")
         self._connection.execute("delete from cell where name = ?", (key,))
 
     def cell(self, name: str) -> bytes | None:
-        """What the cell `name` holds, None if nothing or if it was changed: cells are caches."""
+        """Return the content of the cell `name`.
+
+        Return None if it is empty or was changed: cells are only caches.
+        """
         key = self._sealer.blind(f"cell {name}")
         row = self._connection.execute(
             "select sealed from cell where name = ?", (key,)
@@ -303,22 +322,23 @@ class VaultTransaction:
         return None if row is None else self._sealer.open(row[0], b"cell" + key)
 
     def check(self) -> None:
-        """Look over every page of the file, and open the newest records; raises VaultDamaged."""
-        found = self._connection.execute("pragma quick_check(1)").fetchone()[0]
-        if found != b"ok":
+        """Check every page of the file and the newest records; raise VaultDamaged."""
+        result = self._connection.execute("pragma quick_check(1)").fetchone()[0]
+        if result != b"ok":
             raise VaultDamaged(
                 "vault: pages of the file were damaged; restore it from a backup"
             )
         self.page(max(self.head.last - PAGE, 0), tastes=False)
 
     def verify(self) -> None:
-        """Open every record; raise VaultDamaged unless they are exactly those of the head."""
+        """Open every record; raise VaultDamaged unless count and digest match the head."""
         live = sum(1 for _ in self.read())
         rows = self._connection.execute(
             "select position, coalesce(taste, sealed), name from record"
         )
         digest = sum(
-            self._sealer.mark(_bound(p, name), sealed) for p, sealed, name in rows
+            self._sealer.mark(_record_aad(position, name), sealed)
+            for position, sealed, name in rows
         )
         if (live, digest % _MODULUS) != (self.head.live, self.head.digest):
             raise VaultDamaged(
@@ -326,10 +346,10 @@ class VaultTransaction:
             )
 
 
-def wanted(
+def records_of_kinds(
     page: list[tuple[int, bytes]], kinds: Collection[str] | None
 ) -> Iterator[Record]:
-    """The records of a page that are of one of `kinds`; None means all."""
+    """Yield the records of a page that are of one of `kinds`; None means all."""
     for position, text in page:
         kind, _, body = text.decode().partition("\n")
         if kind and (kinds is None or kind in kinds):
@@ -337,6 +357,7 @@ def wanted(
 
 
 def _packed(kind: str, body: Mapping[str, object]) -> bytes:
+    """Return kind and body as padded bytes; raise InvalidInput for no JSON value."""
     try:
         text = _JSON.encode(body)
     except (TypeError, ValueError) as wrong:
@@ -349,7 +370,8 @@ def _short_name(sealer: Sealer, name: str) -> bytes:
     return sealer.blind(f"record {name}")[:NAME_BYTES]
 
 
-def _bound(position: int, name: object) -> bytes:
+def _record_aad(position: int, name: object) -> bytes:
+    """Return the additional authenticated data of a record."""
     if not isinstance(name, bytes | None):
         raise VaultDamaged(
             f"vault: the name of record {position} was changed; restore a backup"
@@ -361,12 +383,13 @@ def _is_position(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and 0 < value < 1 << 63
 
 
-def _range(first: int, last: int) -> bytes:
+def _range_aad(first: int, last: int) -> bytes:
+    """Return the additional authenticated data of an erased range."""
     return b"erased" + first.to_bytes(8, "big") + last.to_bytes(8, "big")
 
 
 def _runs(positions: list[int]) -> Iterator[tuple[int, int]]:
-    """Neighbouring positions joined: 1 2 3 7 8 is (1, 3), (7, 8)."""
+    """Yield (first, last) of consecutive positions: 1 2 3 7 8 gives (1, 3), (7, 8)."""
     for _, run in groupby(enumerate(positions), lambda pair: pair[1] - pair[0]):
         members = [position for _, position in run]
         yield members[0], members[-1]

@@ -1,6 +1,7 @@
-"""How far a vault had come, told outside its file: so an older copy, or a lost file, is seen.
+"""A marker file beside the vault that holds its newest durable position.
 
-Backups should leave it out (`taste.db.mark`). If file and marker are both put back nothing shows.
+It reveals an older copy of the vault, or a lost file. Backups should leave it out
+(`taste.db.mark`): if vault and marker are both restored, nothing is detected.
 """
 
 from __future__ import annotations
@@ -16,44 +17,47 @@ MAC_BYTES = 16
 
 
 class Marker:
-    """The newest position that was surely on disk, beside the vault and sealed to it."""
+    """The newest position that is durable, authenticated by the vault's key."""
 
     def __init__(self, vault: Path | None, sealer: Sealer) -> None:
         self._path = None if vault is None else marker_path(vault)
         self._sealer = sealer
 
     def note(self, position: int) -> None:
-        """Remember `position`; a marker that cannot be written is one that a backup left out."""
-        if self._path is not None:
+        """Store `position`; a failure is ignored, as if a backup had left it out."""
+        if self._path is None:
+            return
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
-                place = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
-                try:
-                    os.pwrite(place, self._text(position), 0)
-                finally:
-                    os.close(place)
-            except OSError:
-                return
+                os.pwrite(descriptor, self._content(position), 0)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return
 
     def read(self) -> bytes | None:
-        """What was noted last, None if nothing is there."""
+        """Return the stored content, None if there is none."""
         try:
             return None if self._path is None else self._path.read_bytes()
         except OSError:
             return None
 
-    def misses(self, told: bytes | None, position: int) -> str | None:
-        """Why a vault that ends at `position` is not the one that was here; None if it may be."""
+    def mismatch(self, stored: bytes | None, position: int) -> str | None:
+        """Return why a vault that ends at `position` contradicts the marker, or None."""
         if self._path is None:
             return None
-        if told is None:
-            return (
-                None if position == 0 else "the vault was put back without its marker"
-            )
-        known = int.from_bytes(told[:8], "big")
-        if not hmac.compare_digest(told, self._text(known)):
+        if stored is None:
+            if position == 0:
+                return None
+            return "the vault was put back without its marker"
+        marked_position = int.from_bytes(stored[:8], "big")
+        if not hmac.compare_digest(stored, self._content(marked_position)):
             return "another vault was here before"
-        return "an older copy of the vault was put back" if known > position else None
+        if marked_position > position:
+            return "an older copy of the vault was put back"
+        return None
 
-    def _text(self, position: int) -> bytes:
+    def _content(self, position: int) -> bytes:
         mac = self._sealer.blind(f"marker {position}")[:MAC_BYTES]
         return position.to_bytes(8, "big") + mac

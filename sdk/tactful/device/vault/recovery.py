@@ -1,8 +1,7 @@
-"""Opening a vault that may have suffered: what is damaged is set aside, and the loss is told."""
+"""Recovery: a damaged vault is renamed and replaced by an empty one."""
 
 from __future__ import annotations
 
-from itertools import count
 from pathlib import Path
 
 from tactful.device.device_key import KeyProvider
@@ -15,19 +14,19 @@ FILES = ("-wal", "-shm", "", DAMAGE_NOTE)
 
 
 def opened(path: str | None, key: KeyProvider) -> tuple[Vault, str | None]:
-    """The vault at `path`, and what was lost; None if nothing was.
+    """Return the vault at `path`, and a description of what was lost, or None.
 
-    A damaged file is renamed and kept, and an empty vault takes its place; so is one in which
-    damage showed while it was in use. A wrong key and a foreign file are refused as ever: neither
-    is damage.
+    A damaged file is renamed and kept, and an empty vault takes its place. The same
+    happens if damage was found while the vault was last in use. A wrong key and a
+    foreign file are no damage: they raise as `Vault.open` does.
     """
     try:
         vault = _checked(path, key)
     except VaultDamaged as damage:
         if path is None:
             raise
-        aside = set_aside(Path(path), "damaged")
-        return Vault.open(path, key), f"{damage}; the file is kept as {aside.name}"
+        renamed = set_aside(Path(path), "damaged")
+        return Vault.open(path, key), f"{damage}; the file is kept as {renamed.name}"
     return vault, vault.missing
 
 
@@ -45,13 +44,19 @@ def _checked(path: str | None, key: KeyProvider) -> Vault:
 
 def set_aside(path: Path, reason: str) -> Path:
     """Rename every file of the vault at `path` but its marker; return the new name."""
-    aside = next(
-        a
-        for n in count(1)
-        if not (a := path.with_name(f"{path.name}.{reason}-{n}")).exists()
-    )
+    new_path = _free_path(path, reason)
     for ending in FILES:
         part = path.with_name(path.name + ending)
         if part.exists():
-            part.rename(aside.with_name(aside.name + ending))
-    return aside
+            part.rename(new_path.with_name(new_path.name + ending))
+    return new_path
+
+
+def _free_path(path: Path, reason: str) -> Path:
+    """Return the first unused name for a vault that is set aside."""
+    number = 1
+    while True:
+        candidate = path.with_name(f"{path.name}.{reason}-{number}")
+        if not candidate.exists():
+            return candidate
+        number += 1

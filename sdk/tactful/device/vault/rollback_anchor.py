@@ -1,4 +1,4 @@
-"""Something outside the vault that remembers how far the ledger had come: no backup holds it."""
+"""Rollback anchors: the newest state of the ledger, stored where backups do not reach."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tactful.privacy.mechanism import written
 
 @dataclass(frozen=True, kw_only=True)
 class HighWaterMark:
-    """How far the ledger of `vault` had come: `entries`, the `head` after them, and `rho`."""
+    """The newest state of a ledger: its vault, number of entries, head and spent rho."""
 
     vault: str
     entries: int
@@ -24,30 +24,32 @@ class HighWaterMark:
 
     @classmethod
     def of(cls, vault: str, entries: int, head: str, spent: Fraction) -> HighWaterMark:
-        """The mark of a ledger."""
+        """Return the mark of a ledger that spent the rho `spent`."""
         return cls(vault=vault, entries=entries, head=head, rho=written(spent))
 
 
 class RollbackAnchor(Protocol):
-    """Whatever keeps one mark where a backup of the vault does not reach."""
+    """A store for one mark that no backup of the vault includes."""
 
     def read(self) -> HighWaterMark | None:
-        """The mark that was kept last; None if there was never one."""
+        """Return the mark that was stored last, None if there is none."""
 
     def write(self, mark: HighWaterMark) -> None:
-        """Keep `mark`, on the disk by the time this returns."""
+        """Store `mark` durably before returning."""
 
 
 @dataclass(frozen=True)
 class RollbackAnchorFile:
-    """A mark in a file of its own: put it where the system keeps no backup (Android:
-    `no_backup`; iOS: excluded from backup, or a keychain item of this device only).
+    """A mark in its own file.
+
+    Put the file where the system makes no backup (Android: `no_backup`; iOS: excluded
+    from backup, or a keychain item of this device only).
     """
 
     path: str | Path
 
     def read(self) -> HighWaterMark | None:
-        """The file's mark; raises VaultDamaged if it is none."""
+        """Return the mark in the file; raise VaultDamaged if it cannot be read."""
         path = Path(self.path)
         if not path.exists():
             return None
@@ -63,12 +65,12 @@ class RollbackAnchorFile:
         return mark
 
     def write(self, mark: HighWaterMark) -> None:
-        """Replace the file whole."""
+        """Write a new file, then rename it over the old one."""
         path = Path(self.path)
-        fresh = path.with_name(f"{path.name}.new")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as file:
+        draft = path.with_name(f"{path.name}.new")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
             json.dump(asdict(mark), file)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        draft.replace(path)

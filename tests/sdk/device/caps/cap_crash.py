@@ -39,7 +39,7 @@ def live(path: Path, seen: int, last_statement: int) -> None:
             if next(statements) == last_statement:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        vault._lines.mine().connection.set_trace_callback(perhaps_die)
+        vault._lines.current().connection.set_trace_callback(perhaps_die)
         for number in range(ROUNDS):
             pick = engine.decide([ITEM], 1, "home").picks[0]
             os.write(seen, b"x")

@@ -371,7 +371,7 @@ def test_a_standard_list_reads_no_record_of_taste(
 
     def trapped(lines: Lines, place: Path | None) -> None:
         made(lines, place)
-        lines.mine().connection.set_authorizer(trap)
+        lines.current().connection.set_authorizer(trap)
 
     def trap(action: int, table: str, column: str, *_: str) -> int:
         taste = action == sqlite3.SQLITE_READ and (table, column) == ("record", "taste")

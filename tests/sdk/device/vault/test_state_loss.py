@@ -131,7 +131,7 @@ def test_without_a_note_of_the_loss_a_new_file_would_be_a_licence(
     from tactful.device.vault.marker import Marker
 
     lose(folder)
-    monkeypatch.setattr(Marker, "misses", lambda *_: None)
+    monkeypatch.setattr(Marker, "mismatch", lambda *_: None)
 
     with opened(folder) as device:
         assert shows_left(device) == 3 * 4

@@ -320,7 +320,7 @@ def test_a_value_that_is_no_json_is_refused(path: Path):
 def test_a_full_disk_loses_nothing(path: Path):
     filled(path, 10)
     with Vault.open(path, KEY) as vault:
-        vault._lines.mine().connection.execute("pragma max_page_count = 12")
+        vault._lines.current().connection.execute("pragma max_page_count = 12")
         with pytest.raises(StorageFull):
             _append_large(vault, 5000)
         vault.verify()

@@ -62,7 +62,7 @@ def damaged_long_ago(intact: Path, tmp_path: Path) -> Path:
         with vault.transaction(durable=True) as writing:
             writing.append_all("setting", [{"balance": 0.5}] * 600)
         [sealed] = (
-            vault._lines.mine()
+            vault._lines.current()
             .connection.execute("select sealed from record where position = 20")
             .fetchone()
         )
