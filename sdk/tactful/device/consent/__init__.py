@@ -1,4 +1,4 @@
-"""What the person agreed to: purposes, the chain of answers, and who else may say no."""
+"""Consent: purposes, the chain of the person's answers, and other restrictions."""
 
 from tactful.device.consent.purposes import NEEDS, PURPOSES, Consent
 from tactful.device.consent.records import (

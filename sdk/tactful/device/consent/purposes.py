@@ -1,4 +1,4 @@
-"""Purposes, and an agreement to some of them; silence is no."""
+"""Purposes, and the consent to some of them; without an answer there is no consent."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ NEEDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Consent:
-    """The purposes granted and those refused; all others were not answered, which is no.
+    """The purposes that were granted and those that were refused.
 
-    `reasons` tells why a purpose is not allowed, where more than silence is the reason.
+    All other purposes were not answered and are not allowed. `reasons` maps a purpose
+    to why it is not allowed, if that is more than a missing answer.
     """
 
     granted: frozenset[str] = frozenset()
@@ -36,17 +37,18 @@ class Consent:
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for an unknown purpose."""
         for name in ("granted", "refused"):
             object.__setattr__(self, name, checks.names("consent", getattr(self, name)))
-        _known(self.granted | self.refused)
+        _require_known(self.granted | self.refused)
 
     @classmethod
     def to(cls, *purposes: str) -> Consent:
-        """Agreement to exactly these `purposes`."""
+        """Return the consent to exactly these `purposes`."""
         return cls(checks.names("consent", purposes))
 
     def grant(self, *purposes: str) -> Consent:
-        """The same agreement with `purposes` added."""
+        """Return the same consent with `purposes` granted."""
         return replace(
             self,
             granted=self.granted | set(purposes),
@@ -54,7 +56,7 @@ class Consent:
         )
 
     def withdraw(self, *purposes: str) -> Consent:
-        """The same agreement without `purposes`, which are refused."""
+        """Return the same consent with `purposes` refused."""
         return replace(
             self,
             granted=self.granted - set(purposes),
@@ -62,27 +64,33 @@ class Consent:
         )
 
     def allows(self, purpose: str) -> bool:
-        """Whether `purpose`, with all it needs, was granted; `essential` unless it was refused."""
-        _known([purpose])
+        """Return True if `purpose`, and the purpose that it needs, is granted.
+
+        `essential` is allowed unless it was refused. If it was refused, nothing is
+        recorded, and no purpose is allowed.
+        """
+        _require_known([purpose])
         if "essential" in self.refused:
-            return False  # nothing is to be recorded, so there is nothing to use
+            return False
+        if purpose == "essential":
+            return True
+        if purpose not in self.granted:
+            return False
         needed = NEEDS.get(purpose)
-        return purpose == "essential" or (
-            purpose in self.granted and (needed is None or self.allows(needed))
-        )
+        return needed is None or self.allows(needed)
 
     def require(self, purpose: str) -> None:
         """Raise ConsentMissing, with the reason, unless `purpose` is allowed."""
-        if not self.allows(purpose):
-            lacking = (
-                "UNSET"
-                if purpose not in self.granted
-                else f"NEEDS {NEEDS.get(purpose)}"
-            )
-            raise ConsentMissing(purpose, self.reasons.get(purpose, lacking))
+        if self.allows(purpose):
+            return
+        reason = "UNSET"
+        if purpose in self.granted:
+            reason = f"NEEDS {NEEDS.get(purpose)}"
+        raise ConsentMissing(purpose, self.reasons.get(purpose, reason))
 
 
-def _known(purposes: Iterable[str]) -> None:
+def _require_known(purposes: Iterable[str]) -> None:
+    """Raise InvalidInput for an unknown purpose."""
     for purpose in purposes:
         if purpose not in PURPOSES:
             raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Every answer the person gave, as a chain of records (in the shape of ISO/IEC TS 27560)."""
+"""The person's answers as a hash chain of records (in the form of ISO/IEC TS 27560)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal, get_args
 
-from tactful.device import checks as given
+from tactful.device import checks
 from tactful.device.consent.purposes import PURPOSES, Consent
 from tactful.errors import InvalidInput
 
-Given = Literal["granted", "denied", "withdrawn"]
+Answer = Literal["granted", "denied", "withdrawn"]
 State = Literal["unset", "granted", "denied", "withdrawn", "expired", "superseded"]
 GENESIS = "0" * 64
 ASK_AGAIN_SECONDS = 90 * 86_400
 MOST_SECONDS = 2**40
-_GIVEN: dict[str, Given] = {one: one for one in get_args(Given)}
+_ANSWERS: dict[str, Answer] = {answer: answer for answer in get_args(Answer)}
 _FIX = "use the receipt as it was exported"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentNotice:
-    """What the person was shown when they answered, and what that answer is worth.
+    """The notice that the person was shown when they answered.
 
-    `text` is hashed, not kept. `valid_seconds` ends a grant by itself. `gpc_stated` says that the
-    person was told of their Global Privacy Control and granted all the same.
+    `text` is stored as a hash only. `valid_seconds` limits a grant in time.
+    `gpc_stated` is True if the person was told that Global Privacy Control is on and
+    granted all the same.
     """
 
     text: str = ""
@@ -38,21 +39,27 @@ class ConsentNotice:
     valid_seconds: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise InvalidInput by field."""
+        """Raise InvalidInput for a wrong field."""
         for name in ("text", "locale", "method", "app_version"):
-            given.text(f"shown.{name}", getattr(self, name), most=inf, empty=True)
-        given.flag("shown.gpc_stated", self.gpc_stated)
+            checks.text(f"shown.{name}", getattr(self, name), most=inf, empty=True)
+        checks.flag("shown.gpc_stated", self.gpc_stated)
         if self.valid_seconds is not None:
             fix = "use whole seconds above 0, or None for no end"
-            given.whole("shown.valid_seconds", self.valid_seconds, 1, MOST_SECONDS, fix)
+            checks.whole(
+                "shown.valid_seconds", self.valid_seconds, 1, MOST_SECONDS, fix
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentRecord:
-    """One answer for one purpose; `at` and `valid_until` are in unix seconds, `previous` a hash."""
+    """One answer for one purpose.
+
+    `at` and `valid_until` are in unix seconds; `previous` is the hash of the record
+    before.
+    """
 
     purpose: str
-    state: Given
+    state: Answer
     at: int
     policy_version: str
     locale: str
@@ -66,12 +73,12 @@ class ConsentRecord:
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> ConsentRecord:
-        """The record that `body` describes; raises InvalidInput naming a field that is wrong."""
+        """Return the record that `body` describes; raise InvalidInput for a wrong field."""
         try:
             until = body["valid_until"]
             record = cls(
                 purpose=str(body["purpose"]),
-                state=_GIVEN[str(body["state"])],
+                state=_ANSWERS[str(body["state"])],
                 at=int(str(body["at"])),
                 policy_version=str(body["policy_version"]),
                 locale=str(body["locale"]),
@@ -91,14 +98,14 @@ class ConsentRecord:
         return record
 
     def body(self) -> dict[str, object]:
-        """Plain values that `from_body` reads back."""
+        """Return the record as plain values, which `from_body` reads."""
         return {**vars(self), "signals_in_force": " ".join(self.signals_in_force)}
 
     def _require_same(self, body: Mapping[str, object]) -> None:
-        """Refuse a body with a field of another type, an unknown purpose or one field too many."""
-        mine = self.body()
-        for name in sorted({*mine, *body}):
-            if name not in mine or body.get(name) != mine[name]:
+        """Raise InvalidInput unless `body` has the same fields, types and values."""
+        expected = self.body()
+        for name in sorted({*expected, *body}):
+            if name not in expected or body.get(name) != expected[name]:
                 raise InvalidInput(
                     f"consent.{name}", f"{body.get(name)!r} is wrong", _FIX
                 )
@@ -109,121 +116,133 @@ class ConsentRecord:
 
     @property
     def record_id(self) -> str:
-        """The hash that the next record holds; it names this one."""
+        """The hash of the record, which the next record holds."""
         written = json.dumps(self.body(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(written.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Occasion:
-    """When the person answered (unix seconds), to what, and who else had spoken by then."""
+    """The circumstances of an answer.
+
+    It has the notice that was shown, the time in unix seconds, the policy version, and
+    the names of the restrictions in force.
+    """
 
     shown: ConsentNotice
     at: int
     policy_version: str
     in_force: tuple[str, ...] = ()
 
-    def record(self, purpose: str, given: Given, previous: str) -> ConsentRecord:
-        """The record of one answer."""
-        shown = self.shown
-        ends = shown.valid_seconds if given == "granted" else None
+    def record(self, purpose: str, answer: Answer, previous: str) -> ConsentRecord:
+        """Return the record of one answer."""
+        notice = self.shown
+        valid_until = None
+        if answer == "granted" and notice.valid_seconds is not None:
+            valid_until = self.at + notice.valid_seconds
         return ConsentRecord(
             purpose=purpose,
-            state=given,
+            state=answer,
             at=self.at,
             policy_version=self.policy_version,
-            locale=shown.locale,
-            shown_text_sha256=hashlib.sha256(shown.text.encode()).hexdigest(),
-            method=shown.method,
-            app_version=shown.app_version,
-            gpc_acknowledged=shown.gpc_stated,
+            locale=notice.locale,
+            shown_text_sha256=hashlib.sha256(notice.text.encode()).hexdigest(),
+            method=notice.method,
+            app_version=notice.app_version,
+            gpc_acknowledged=notice.gpc_stated,
             signals_in_force=self.in_force,
-            valid_until=None if ends is None else self.at + ends,
+            valid_until=valid_until,
             previous=previous,
         )
 
 
 @dataclass(frozen=True)
 class ConsentAnswers:
-    """All answers in order."""
+    """All answers in order; `newest` has the last record of each purpose."""
 
     records: tuple[ConsentRecord, ...] = ()
     newest: Mapping[str, ConsentRecord] = field(default_factory=dict)
 
     @property
     def head(self) -> str:
-        """The hash of the last record; kept apart from the chain it shows a tail that was cut."""
+        """The hash of the last record; stored separately, it reveals a truncated chain."""
         return self.records[-1].record_id if self.records else GENESIS
 
     @property
     def consent(self) -> Consent:
         """The purposes whose newest answer is a grant."""
-        granted = (name for name, one in self.newest.items() if one.state == "granted")
+        granted = [
+            purpose
+            for purpose, record in self.newest.items()
+            if record.state == "granted"
+        ]
         return Consent(frozenset(granted))
 
     def recorded(self, record: ConsentRecord) -> ConsentAnswers:
-        """With one more answer; raises InvalidInput if it does not follow the last one."""
+        """Return the answers with one more record.
+
+        Raise InvalidInput if it does not follow the last one.
+        """
         if record.previous != self.head:
             raise InvalidInput(
                 f"consent.records.{len(self.records)}",
                 "it does not follow the one before",
                 "records were changed, cut or reordered; use the receipt as exported",
             )
-        return ConsentAnswers(
-            (*self.records, record), {**self.newest, record.purpose: record}
-        )
+        newest = {**self.newest, record.purpose: record}
+        return ConsentAnswers((*self.records, record), newest)
 
     def state(self, purpose: str, *, now: int, policy_version: str) -> State:
-        """Where the person stands on `purpose` at `now` (unix seconds)."""
+        """Return the state of the answer for `purpose` at `now` (unix seconds)."""
         last = self.newest.get(purpose)
         if last is None:
             return "unset"
-        if last.state == "granted" and last.policy_version != policy_version:
+        if last.state != "granted":
+            return last.state
+        if last.policy_version != policy_version:
             return "superseded"
-        if (
-            last.state == "granted"
-            and last.valid_until is not None
-            and now >= last.valid_until
-        ):
+        if last.valid_until is not None and now >= last.valid_until:
             return "expired"
-        return last.state
+        return "granted"
 
     def changes(
         self, consent: Consent, occasion: Occasion, *, asked: bool
     ) -> list[ConsentRecord]:
-        """The records that make `consent` the person's answer; none where nothing changes.
+        """Return the records that make `consent` the person's answer.
 
-        If the person was `asked` just now, whatever is not granted is denied; else what they
-        refused or withdrew is not granted again, and what was not answered stays so.
+        If the person was `asked` just now, whatever is not granted is denied.
+        Otherwise, refused or withdrawn purposes are not granted again, and purposes
+        without an answer remain so.
         """
-        answers, made = self, []
+        answers = self
+        records: list[ConsentRecord] = []
         for purpose in PURPOSES:
-            given = answers._given(purpose, consent, occasion, asked)
-            if given is not None:
-                made.append(occasion.record(purpose, given, answers.head))
-                answers = answers.recorded(made[-1])
-        return made
+            answer = answers._new_answer(purpose, consent, occasion, asked)
+            if answer is not None:
+                record = occasion.record(purpose, answer, answers.head)
+                answers = answers.recorded(record)
+                records.append(record)
+        return records
 
     def may_ask(self, purpose: str, *, now: int, policy_version: str) -> bool:
-        """Whether the app may show its question: not within 90 days, not after a no.
+        """Return True if the app may show its question for `purpose`.
 
-        After a no it may only ask when the policy has changed; the person may always grant.
+        It may not within 90 days of the last answer. After a refusal it may only if the
+        policy has changed. The person may always grant.
         """
         last = self.newest.get(purpose)
         if last is None:
             return True
-        changed = last.policy_version != policy_version
-        open_again = changed or self.state(
-            purpose, now=now, policy_version=policy_version
-        ) in (
-            "expired",
-            "superseded",
-        )
-        return open_again and now - last.at >= ASK_AGAIN_SECONDS
+        state = self.state(purpose, now=now, policy_version=policy_version)
+        is_new_policy = last.policy_version != policy_version
+        is_open = is_new_policy or state in ("expired", "superseded")
+        return is_open and now - last.at >= ASK_AGAIN_SECONDS
 
     def receipt(self) -> dict[str, object]:
-        """All records with the length and head of the chain, as plain values."""
-        records = [{"record_id": one.record_id, **one.body()} for one in self.records]
+        """Return all records with the length and head of the chain, as plain values."""
+        records = [
+            {"record_id": record.record_id, **record.body()} for record in self.records
+        ]
         return {
             "schema": 1,
             "length": len(records),
@@ -231,40 +250,45 @@ class ConsentAnswers:
             "records": records,
         }
 
-    def _given(
+    def _new_answer(
         self, purpose: str, consent: Consent, occasion: Occasion, asked: bool
-    ) -> Given | None:
+    ) -> Answer | None:
+        """Return the answer that `consent` changes for `purpose`, None if it does not."""
         state = self.state(
             purpose, now=occasion.at, policy_version=occasion.policy_version
         )
-        refused = state in ("denied", "withdrawn")
+        is_refused = state in ("denied", "withdrawn")
         if purpose == "essential":
-            return _essential(consent, refused=refused, asked=asked)
+            return _essential_answer(consent, is_refused=is_refused, asked=asked)
         if purpose in consent.granted:
-            return "granted" if state != "granted" and (asked or not refused) else None
+            may_grant = state != "granted" and (asked or not is_refused)
+            return "granted" if may_grant else None
         if state == "granted":
             return "withdrawn"
-        denied = asked or purpose in consent.refused
-        return "denied" if denied and not refused else None
+        is_denial = asked or purpose in consent.refused
+        return "denied" if is_denial and not is_refused else None
 
 
-def _essential(consent: Consent, *, refused: bool, asked: bool) -> Given | None:
-    """Return the answer for `essential`: on until it is refused, then off until it is granted."""
+def _essential_answer(
+    consent: Consent, *, is_refused: bool, asked: bool
+) -> Answer | None:
+    """Return the answer for `essential`: on until refused, then off until granted."""
     if "essential" in consent.refused:
-        return None if refused else "denied"
-    return "granted" if refused and asked and "essential" in consent.granted else None
+        return None if is_refused else "denied"
+    may_grant = is_refused and asked and "essential" in consent.granted
+    return "granted" if may_grant else None
 
 
 def read_receipt(document: Mapping[str, object]) -> ConsentAnswers:
-    """The answers of a receipt; raises InvalidInput naming what does not verify."""
+    """Return the answers of a receipt; raise InvalidInput if it does not verify."""
     records = document.get("records")
     if document.get("schema") != 1 or not isinstance(records, list):
         raise InvalidInput(
             "receipt.schema", "it is no receipt of this version", "export it again"
         )
     answers = ConsentAnswers()
-    for one in records:
-        body = dict(one)
+    for entry in records:
+        body = dict(entry)
         claimed = body.pop("record_id", None)
         answers = answers.recorded(ConsentRecord.from_body(body))
         if answers.head != claimed:

@@ -1,4 +1,8 @@
-"""May this purpose be used now? The most restrictive voice wins; only the person can say yes."""
+"""The decision whether a purpose is allowed now.
+
+A purpose is allowed if the person granted it, no restriction denies it, and the purpose
+that it needs is allowed. Restrictions can only deny.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,11 @@ REASONS = {"denied": "USER", "withdrawn": "USER", "unset": "UNSET"}
 
 @dataclass(frozen=True)
 class Restrictions:
-    """Who else may say no: the system, the browser, a consent string, the person's age.
+    """The restrictions besides the person's own answer.
 
-    `os` is a restriction by operating system or device policy, `gpc` the Global Privacy Control,
-    `gpp` and `tcf` the strings of IAB's frameworks as the host received them, `minor` the age
-    gate. None of them can say yes. Raises InvalidInput for a string that cannot be read.
+    `os` is a restriction by operating system or device policy, `gpc` the Global Privacy
+    Control, `gpp` and `tcf` the IAB consent strings as the host received them, `minor`
+    the age gate. Raises InvalidInput for a string that cannot be read.
     """
 
     os: bool = False
@@ -30,15 +34,17 @@ class Restrictions:
     minor: bool = False
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a wrong field."""
         for name in ("os", "gpc", "minor"):
             checks.flag(f"restrictions.{name}", getattr(self, name))
         for name in ("gpp", "tcf"):
-            told = getattr(self, name)
-            fits = told is None or (isinstance(told, str) and told != "")
+            value = getattr(self, name)
+            fits = value is None or (isinstance(value, str) and value != "")
             checks.require(
-                fits, f"restrictions.{name}", f"{told!r} is no string", "use None"
+                fits, f"restrictions.{name}", f"{value!r} is no string", "use None"
             )
-        self.objection("essential", gpc_acknowledged=True)  # reads both strings
+        # Parses both strings, so that an unreadable one raises here.
+        self.objection("essential", gpc_acknowledged=True)
 
     @property
     def by_gpp(self) -> frozenset[str]:
@@ -52,11 +58,15 @@ class Restrictions:
 
     @property
     def in_force(self) -> tuple[str, ...]:
-        """The names of those that speak."""
+        """The names of the restrictions that are set."""
         return tuple(name for name, value in vars(self).items() if value)
 
     def objection(self, purpose: str, *, gpc_acknowledged: bool) -> str | None:
-        """Who denies `purpose`; a grant given after GPC was stated answers GPC alone."""
+        """Return the code of the restriction that denies `purpose`, or None.
+
+        `gpc_acknowledged` means that the person granted in spite of GPC; it overrides
+        GPC alone.
+        """
         if self.os and purpose != "essential":
             return "OS"
         if self.minor and purpose == NOT_FOR_MINORS:
@@ -73,7 +83,10 @@ NOBODY = Restrictions()
 
 @dataclass(frozen=True)
 class ConsentDecision:
-    """Whether a purpose is allowed, and if not, why: a state, who denies it, or what it needs."""
+    """The decision for one purpose.
+
+    If it is not allowed, `reason` is a state, a restriction, or the needed purpose.
+    """
 
     allowed: bool
     reason: str = ""
@@ -87,7 +100,7 @@ def resolve(
     now: int,
     policy_version: str,
 ) -> ConsentDecision:
-    """The verdict on `purpose` at `now` (unix seconds): granted, not denied, its need allowed."""
+    """Return the decision for `purpose` at `now` (unix seconds)."""
     essential = answers.newest.get("essential")
     if essential is not None and essential.state != "granted":
         return ConsentDecision(
@@ -105,10 +118,12 @@ def resolve(
     needed = NEEDS.get(purpose)
     if needed is None:
         return ConsentDecision(True)
-    below = resolve(
+    needed_decision = resolve(
         needed, answers, restrictions, now=now, policy_version=policy_version
     )
-    return below if below.allowed else ConsentDecision(False, f"NEEDS {needed}")
+    if needed_decision.allowed:
+        return needed_decision
+    return ConsentDecision(False, f"NEEDS {needed}")
 
 
 def effective(
@@ -118,14 +133,19 @@ def effective(
     now: int,
     policy_version: str,
 ) -> Consent:
-    """What may be done now, as the rest of the device asks for it, with a reason for each no."""
-    verdicts = {
-        name: resolve(
-            name, answers, restrictions, now=now, policy_version=policy_version
+    """Return the consent in force at `now`, with a reason for each denied purpose."""
+    decisions = {
+        purpose: resolve(
+            purpose, answers, restrictions, now=now, policy_version=policy_version
         )
-        for name in PURPOSES
+        for purpose in PURPOSES
     }
-    granted = frozenset(name for name, one in verdicts.items() if one.allowed)
-    reasons = {name: one.reason for name, one in verdicts.items() if not one.allowed}
+    granted = set()
+    reasons = {}
+    for purpose, decision in decisions.items():
+        if decision.allowed:
+            granted.add(purpose)
+        else:
+            reasons[purpose] = decision.reason
     refused = frozenset({"essential"} - granted)
-    return Consent(granted, refused, reasons=reasons)
+    return Consent(frozenset(granted), refused, reasons=reasons)

@@ -1,7 +1,8 @@
-"""What IAB's consent strings deny: TCF 2 core strings, and GPP with its EU and US national parts.
+"""Purposes that IAB consent strings deny: TCF 2 core strings, and GPP strings.
 
-Formats: IAB Tech Lab, Transparency and Consent String v2.2; Global Privacy Platform, sections 2
-(`tcfeuv2`) and 7 (`usnat`). Only refusals are read: a string alone never grants anything.
+Of GPP the EU section and the US national section are read. Formats: IAB Tech Lab,
+Transparency and Consent String v2.2; Global Privacy Platform, sections 2 (`tcfeuv2`) and
+7 (`usnat`). Only refusals are read: a string alone never grants anything.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from dataclasses import dataclass
 
 from tactful.errors import InvalidInput
 
-# every listed TCF purpose must be consented to; legitimate interest is never enough
+# The TCF purposes that must all be consented to; legitimate interest does not count.
 TCF_PURPOSES = {
     "local_profile": (3, 5),
     "local_personalization": (4, 6),
     "share_dp_updates": (10,),
     "share_dp_metrics": (10,),
 }
-TCF_CONSENTS_AT = 152  # the bit where purposes 1 to 24 begin
+TCF_CONSENTS_AT = 152  # the bit at which purposes 1 to 24 begin
 TCF_VERSION, GPP_TYPE, EU, US_NATIONAL = 2, 3, 2, 7
 US_OPT_OUTS_AT = (18, 20, 22)  # sale, sharing, targeted advertising; 1 means opted out
 SHARED = frozenset({"share_dp_updates", "share_dp_metrics", "cover_traffic"})
@@ -27,12 +28,13 @@ SHARED = frozenset({"share_dp_updates", "share_dp_metrics", "cover_traffic"})
 
 @dataclass
 class BitReader:
-    """A base64url text as bits, read from the left; raises InvalidInput where it ends early."""
+    """A base64url text as bits, from the left; raises InvalidInput if it is too short."""
 
     field: str
     text: str
 
     def __post_init__(self) -> None:
+        """Decode the text; raise InvalidInput if it is not base64url."""
         try:
             content = base64.b64decode(
                 self.text + "=" * (-len(self.text) % 4), altchars=b"-_", validate=True
@@ -42,35 +44,39 @@ class BitReader:
         self._bits = "".join(f"{byte:08b}" for byte in content)
 
     def number(self, at: int, width: int) -> int:
-        """`width` bits from `at` on, as a number."""
+        """Return `width` bits from the bit `at` on, as a number."""
         if at + width > len(self._bits):
             raise self.unreadable("it is too short")
         return int(self._bits[at : at + width], 2)
 
     def fibonacci(self, at: int) -> tuple[int, int]:
-        """(number, next place) of a Fibonacci code: it ends with two ones."""
+        """Return (number, next bit) of the Fibonacci code at `at`; it ends with two ones."""
         end = self._bits.find("11", at)
         if end < 0:
             raise self.unreadable("a section's number does not end")
-        value, (low, high) = 0, (1, 2)
+        value = 0
+        low, high = 1, 2  # consecutive Fibonacci numbers
         for bit in self._bits[at : end + 1]:
             value += low if bit == "1" else 0
             low, high = high, low + high
         return value, end + 2
 
     def unreadable(self, problem: str) -> InvalidInput:
-        """The error that names this string."""
+        """Return the error for this string."""
         return InvalidInput(
             self.field, problem, "hand in the string as it was received, or None"
         )
 
 
 def denied_by_tcf(text: str, field: str = "restrictions.tcf") -> frozenset[str]:
-    """The purposes that a TCF 2 string denies; raises InvalidInput if it cannot be read."""
+    """Return the purposes that a TCF 2 string denies; raise InvalidInput if unreadable."""
     core = BitReader(field, text.partition(".")[0])
     if core.number(0, 6) != TCF_VERSION:
         raise core.unreadable(f"version {core.number(0, 6)} is not 2")
-    consents = {n: core.number(TCF_CONSENTS_AT + n - 1, 1) == 1 for n in range(1, 25)}
+    consents = {
+        number: core.number(TCF_CONSENTS_AT + number - 1, 1) == 1
+        for number in range(1, 25)
+    }
     return frozenset(
         purpose
         for purpose, needed in TCF_PURPOSES.items()
@@ -79,7 +85,10 @@ def denied_by_tcf(text: str, field: str = "restrictions.tcf") -> frozenset[str]:
 
 
 def denied_by_gpp(text: str) -> frozenset[str]:
-    """The purposes that a GPP string denies; a section we do not know denies all sharing."""
+    """Return the purposes that a GPP string denies.
+
+    An unknown section denies all sharing.
+    """
     header, *sections = text.split("~")
     numbers = _sections(BitReader("restrictions.gpp", header))
     if len(numbers) != len(sections):
@@ -95,6 +104,10 @@ def denied_by_gpp(text: str) -> frozenset[str]:
 
 
 def _sections(header: BitReader) -> list[int]:
+    """Return the section numbers of a GPP header.
+
+    They are stored as single numbers or ranges, each relative to the number before.
+    """
     if (header.number(0, 6), header.number(6, 6)) != (GPP_TYPE, 1):
         raise header.unreadable("it is not a GPP header of version 1")
     numbers: list[int] = []
@@ -122,6 +135,8 @@ def _denied_by_section(number: int, section: str) -> frozenset[str]:
 
 
 def _has_gpc(segments: list[str]) -> bool:
-    """Whether a US section carries a Global Privacy Control segment (type 1) that is set."""
-    read = [BitReader("restrictions.gpp", one) for one in segments]
-    return any(one.number(0, 2) == 1 and one.number(2, 1) == 1 for one in read)
+    """Return True if a US section has a Global Privacy Control segment that is set."""
+    readers = [BitReader("restrictions.gpp", segment) for segment in segments]
+    return any(
+        reader.number(0, 2) == 1 and reader.number(2, 1) == 1 for reader in readers
+    )
