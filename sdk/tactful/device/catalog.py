@@ -1,4 +1,4 @@
-"""What can be shown: items, numbered in a fixed order that the shared model knows."""
+"""The catalog: all items that can be shown, numbered in the order of the model."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from typing import ClassVar, Literal, get_args, overload
 from tactful.device import checks
 from tactful.errors import InvalidInput
 
-MADE_KEPT = 5_000  # items at hand
-MOST = 10**9  # of a priority, either way
+MAX_CACHED_ITEMS = 5_000
+MOST = 10**9  # the largest absolute value of a priority
 COLUMNS = (
-    *(
-        "category",
-        "brand",
-        "campaign",
-        "family",
-        "creative",
-        "channel",
-        "tags",
-        "item_class",
-    ),
-    *("priority", "price", "replenishable", "since"),
+    "category",
+    "brand",
+    "campaign",
+    "family",
+    "creative",
+    "channel",
+    "tags",
+    "item_class",
+    "priority",
+    "price",
+    "replenishable",
+    "since",
 )
 TEXTS = ("title", "category", "brand", "campaign", "family", "creative", "channel")
 ItemClass = Literal["critical", "high", "normal", "promo"]
@@ -40,11 +41,11 @@ CLASSES: tuple[str, ...] = get_args(ItemClass)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One thing that can be shown; only `id` and `title` must be given.
+    """One thing that can be shown; only `id` and `title` are required.
 
-    `family` joins variants of one thing; `price` is in the app's own currency unit;
-    `replenishable` things are welcome again when they are used up; `since` is the first day in the
-    catalog.
+    `family` joins variants of one item. `price` is in the app's own currency unit.
+    `replenishable` items are welcome again once they are used up. `since` is the first
+    day in the catalog.
     """
 
     id: str
@@ -68,7 +69,7 @@ class Item:
     }
 
     def __post_init__(self) -> None:
-        """Raise InvalidInput by field."""
+        """Raise InvalidInput for a wrong field."""
         checks.text("item.id", self.id)
         where = f"item {self.id!r}: "
         for name in TEXTS:
@@ -80,9 +81,12 @@ class Item:
         )
         checks.flag(where + "replenishable", self.replenishable)
         if self.since is not None:
-            day = isinstance(self.since, date) and not isinstance(self.since, datetime)
+            has_time = isinstance(self.since, datetime)
+            is_day = isinstance(self.since, date) and not has_time
             problem = f"{self.since!r} is no date"
-            checks.require(day, where + "since", problem, "use a date without a time")
+            checks.require(
+                is_day, where + "since", problem, "use a date without a time"
+            )
         if self.price is not None:
             checks.number(
                 where + "price", self.price, 0, checks.FINITE, "use a number >= 0"
@@ -90,57 +94,61 @@ class Item:
 
 
 class Column:
-    """One attribute of all items: each distinct value once, in the order of their first items.
+    """One attribute of all items: the distinct values, in the order of first use.
 
-    `codes` has for each item the place of its value; it is empty if all have the same.
+    `codes` has the index of each item's value; it is empty if all have the same value.
     """
 
     def __init__(self) -> None:
-        self._known: dict[object, int] = {}
+        self._indices: dict[object, int] = {}
         self.values: list[object] = []
         self.codes = array("i")
 
     def append(self, value: object) -> None:
-        """The value of the next item."""
-        self.codes.append(self._known.setdefault(value, len(self._known)))
+        """Append the value of the next item."""
+        self.codes.append(self._indices.setdefault(value, len(self._indices)))
 
     def settle(self) -> None:
-        """Keep only what reading needs: no more items come."""
-        self.values, self._known = list(self._known), {}
+        """Finish the column after the last item, and free what only appending needs."""
+        self.values = list(self._indices)
+        self._indices = {}
         if len(self.values) == 1:
             self.codes = array("i")
 
     def of(self, number: int) -> object:
-        """The value of one item."""
+        """Return the value of one item."""
         return self.values[self.codes[number] if self.codes else 0]
 
 
 class Texts:
-    """Many texts as one, so that 100,000 of them take little more than their letters."""
+    """Many strings in one buffer, which saves memory for 100,000 items."""
 
     def __init__(self) -> None:
-        self._all, self._ends = bytearray(), array("Q", [0])
+        self._buffer = bytearray()
+        self._ends = array("Q", [0])
 
     def append(self, text: str) -> None:
-        """The text of the next item."""
-        self._all += text.encode("utf-8", "surrogatepass")
-        self._ends.append(len(self._all))
+        """Append the text of the next item."""
+        self._buffer += text.encode("utf-8", "surrogatepass")
+        self._ends.append(len(self._buffer))
 
     def encoded(self, number: int) -> bytes:
-        """One text in UTF-8, whose bytes are in the order of the letters."""
-        return bytes(self._all[self._ends[number] : self._ends[number + 1]])
+        """Return one text in UTF-8, which sorts like the text itself."""
+        start, end = self._ends[number], self._ends[number + 1]
+        return bytes(self._buffer[start:end])
 
     def __getitem__(self, number: int) -> str:
         return self.encoded(number).decode("utf-8", "surrogatepass")
 
 
 class Items(Sequence[Item]):
-    """All items of a catalog in columns; an item is made when it is asked for."""
+    """All items of a catalog in columns; `Item` objects are created when needed."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.ids, self.titles = Texts(), Texts()
         self.columns = {name: Column() for name in COLUMNS}
-        self._count, self._made = 0, dict[int, Item]()
+        self._count = 0
+        self._cache: dict[int, Item] = {}
         checks.instance("catalog", items, Iterable, "hand in items")
         for item in items:
             if not isinstance(item, Item):
@@ -164,37 +172,38 @@ class Items(Sequence[Item]):
     @overload
     def __getitem__(self, number: slice) -> Sequence[Item]: ...
     def __getitem__(self, number: int | slice) -> Item | Sequence[Item]:
-        """One item by its number."""
+        """Return one item by its number, or the items of a slice."""
         if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(self._count))]
+            return [self[index] for index in range(*number.indices(self._count))]
         return self.at(range(self._count)[number])
 
     def at(self, number: int) -> Item:
-        """One item by its number, which is one of theirs."""
-        item = self._made.get(number)
+        """Return one item by its number, which must be in range."""
+        item = self._cache.get(number)
         if item is None:
-            if len(self._made) >= MADE_KEPT:
-                self._made.clear()
-            item = self._made[number] = self._item(number)
+            if len(self._cache) >= MAX_CACHED_ITEMS:
+                self._cache.clear()
+            item = self._cache[number] = self._item(number)
         return item
 
     def __iter__(self) -> Iterator[Item]:
-        return (
-            self._made.get(number) or self._item(number)
-            for number in range(self._count)
-        )
-
-    def corrected(self, name: str, said: Mapping[int, object]) -> Items:
-        """The same items but for one attribute of some of them, by number."""
-        items, column, old = copy(self), Column(), self.columns[name]
         for number in range(self._count):
-            column.append(said.get(number, old.of(number)))
+            yield self._cache.get(number) or self._item(number)
+
+    def corrected(self, name: str, corrections: Mapping[int, object]) -> Items:
+        """Return the same items with one attribute changed for some, by number."""
+        old_column = self.columns[name]
+        column = Column()
+        for number in range(self._count):
+            column.append(corrections.get(number, old_column.of(number)))
         column.settle()
-        items.columns, items._made = {**self.columns, name: column}, {}
+        items = copy(self)
+        items.columns = {**self.columns, name: column}
+        items._cache = {}
         return items
 
     def _item(self, number: int) -> Item:
-        item = object.__new__(Item)  # all of it was checked when it came
+        item = object.__new__(Item)  # its fields were checked when it was appended
         object.__setattr__(item, "id", self.ids[number])
         object.__setattr__(item, "title", self.titles[number])
         for name, column in self.columns.items():
@@ -212,17 +221,17 @@ class Catalog:
         self.items = Items(items)
         ids = [self.items.ids.encoded(number) for number in range(len(self.items))]
         self.by_id = array("i", sorted(range(len(ids)), key=ids.__getitem__))
-        self._found: dict[str, int] = {}
-        for one, other in pairwise(self.by_id):
-            if ids[one] == ids[other]:
-                name = self.items.ids[one]
+        self._numbers: dict[str, int] = {}  # a cache of numbers by item id
+        for number, next_number in pairwise(self.by_id):
+            if ids[number] == ids[next_number]:
+                name = self.items.ids[number]
                 raise InvalidInput(
                     "catalog", f"item {name!r} stands twice", "remove one"
                 )
 
     @classmethod
     def from_file(cls, path: str | Path) -> Catalog:
-        """Read a JSON list of items; errors name the item and the field."""
+        """Read a JSON list of items; raise InvalidInput with item and field."""
         from pydantic import TypeAdapter, ValidationError
 
         checks.path("catalog", path)
@@ -240,13 +249,19 @@ class Catalog:
             ) from wrong
 
     def corrected(self, replenishable: Mapping[str, bool]) -> Catalog:
-        """The catalog with what a person said of single items; the same if they said nothing."""
-        found = ((self.find(item_id), told) for item_id, told in replenishable.items())
-        said = {number: told for number, told in found if number is not None}
-        if not said:
+        """Return the catalog with the person's corrections, by item id.
+
+        Unknown ids are ignored; without corrections the same catalog is returned.
+        """
+        corrections: dict[int, bool] = {}
+        for item_id, is_replenishable in replenishable.items():
+            number = self.find(item_id)
+            if number is not None:
+                corrections[number] = is_replenishable
+        if not corrections:
             return self
         catalog = copy(self)
-        catalog.items = self.items.corrected("replenishable", said)
+        catalog.items = self.items.corrected("replenishable", corrections)
         return catalog
 
     def __len__(self) -> int:
@@ -262,13 +277,13 @@ class Catalog:
         return self.items[self.number(item_id)]
 
     def at(self, number: int) -> Item:
-        """One item by its number; its id is found at once from then on."""
+        """Return one item by its number, and cache the number of its id."""
         item = self.items.at(number)
-        self._found[item.id] = number
+        self._numbers[item.id] = number
         return item
 
     def number(self, item_id: str) -> int:
-        """The number of `item_id`; raises InvalidInput if the catalog has no such item."""
+        """Return the number of `item_id`; raise InvalidInput if there is none."""
         number = self.find(item_id)
         if number is None:
             raise InvalidInput(
@@ -279,25 +294,24 @@ class Catalog:
         return number
 
     def find(self, item_id: str) -> int | None:
-        """The number of `item_id`; None if the catalog has no such item."""
+        """Return the number of `item_id`; None if the catalog has no such item."""
         if not isinstance(item_id, str):
             return None
-        number = self._found.get(item_id)
-        return self._searched(item_id) if number is None else number
+        number = self._numbers.get(item_id)
+        return self._search(item_id) if number is None else number
 
-    def _searched(self, item_id: str) -> int | None:
-        wanted, encoded = (
-            item_id.encode("utf-8", "surrogatepass"),
-            self.items.ids.encoded,
-        )
+    def _search(self, item_id: str) -> int | None:
+        """Return the number of `item_id` by binary search over the sorted ids."""
+        wanted = item_id.encode("utf-8", "surrogatepass")
+        encoded = self.items.ids.encoded
         place = bisect_left(self.by_id, wanted, key=encoded)
         if place == len(self.by_id) or encoded(self.by_id[place]) != wanted:
             return None
-        self._found[item_id] = self.by_id[place]
+        self._numbers[item_id] = self.by_id[place]
         return self.by_id[place]
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of the ids in order: device and aggregator must number items alike."""
+        """The hash of all ids in order, so that device and aggregator agree on numbers."""
         ids = (self.items.ids.encoded(number) for number in range(len(self.items)))
         return hashlib.sha256(b"\n".join(ids)).hexdigest()

@@ -1,4 +1,4 @@
-"""What comes from outside, looked at once: what does not fit is refused by field, with the fix."""
+"""Checks of arguments from outside; each raises InvalidInput with field and fix."""
 
 from __future__ import annotations
 
@@ -9,24 +9,29 @@ from pathlib import Path
 from tactful.errors import InvalidInput
 
 MAX_TEXT = 256  # characters; an id is a name, not a document
-FINITE = nextafter(inf, 0)
-SHOWN = 60  # letters of a wrong value that an error repeats
+FINITE = nextafter(inf, 0)  # the largest finite float
+SHOWN_CHARACTERS = 60  # of a wrong value in an error message
 
 
 def shown(value: object) -> str:
-    """The value as a sentence may hold it: short, however long it is."""
-    told = repr(value)
-    return told if len(told) <= SHOWN else f"{told[: SHOWN - 3]}..."
+    """Return the value as an error message shows it: shortened if it is long."""
+    text_of_value = repr(value)
+    if len(text_of_value) <= SHOWN_CHARACTERS:
+        return text_of_value
+    return f"{text_of_value[: SHOWN_CHARACTERS - 3]}..."
 
 
 def require(holds: bool, field: str, problem: str, fix: str) -> None:
-    """Raise InvalidInput unless it holds."""
+    """Raise InvalidInput unless `holds`."""
     if not holds:
         raise InvalidInput(field, problem, fix)
 
 
 def number(field: str, value: object, least: float, most: float, fix: str) -> None:
-    """Raise InvalidInput unless `value` is a number from `least` to `most`; True is none."""
+    """Raise InvalidInput unless `value` is a number from `least` to `most`.
+
+    A bool is not a number.
+    """
     fits = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -36,7 +41,10 @@ def number(field: str, value: object, least: float, most: float, fix: str) -> No
 
 
 def whole(field: str, value: object, least: int, most: int, fix: str) -> None:
-    """Raise InvalidInput unless `value` is a whole number from `least` to `most`; True is none."""
+    """Raise InvalidInput unless `value` is a whole number from `least` to `most`.
+
+    A bool is not a number.
+    """
     fits = (
         isinstance(value, int)
         and not isinstance(value, bool)
@@ -48,24 +56,24 @@ def whole(field: str, value: object, least: int, most: int, fix: str) -> None:
 def text(
     field: str, value: object, *, most: float = MAX_TEXT, empty: bool = False
 ) -> None:
-    """Raise InvalidInput unless `value` is a text that UTF-8 can hold, of at most `most` letters.
+    """Raise InvalidInput unless `value` is a string of at most `most` characters.
 
-    An `empty` one is none, if that is allowed.
+    UTF-8 must be able to encode it. An empty string is allowed only with `empty`.
     """
     fits = isinstance(value, str) and (empty or value != "") and len(value) <= most
-    whole_letters = fits and (str(value).isascii() or _encodes(str(value)))
+    is_encodable = fits and (str(value).isascii() or _encodes(str(value)))
     limit = f" of 1 to {most} characters" if most < inf else ""
-    require(whole_letters, field, f"{shown(value)} is no name", f"use a text{limit}")
+    require(is_encodable, field, f"{shown(value)} is no name", f"use a text{limit}")
 
 
 def path(field: str, value: object) -> None:
-    """Raise InvalidInput unless `value` can name a file: a Path, or a text."""
+    """Raise InvalidInput unless `value` can name a file: a Path, or a string."""
     fits = isinstance(value, Path) or (isinstance(value, str) and "\0" not in value)
     require(fits, field, f"{shown(value)} is no path", "name a file")
 
 
 def flag(field: str, value: object) -> None:
-    """Raise InvalidInput unless `value` is True or False: any text would count as yes."""
+    """Raise InvalidInput unless `value` is a bool: any string would count as True."""
     require(
         isinstance(value, bool),
         field,
@@ -86,32 +94,40 @@ def one_of(field: str, value: object, known: Iterable[str]) -> None:
 
 
 def instance(field: str, value: object, kind: type, fix: str) -> None:
-    """Raise InvalidInput unless `value` was made by `kind`."""
-    require(isinstance(value, kind), field, f"{_a(value)} is no {kind.__name__}", fix)
+    """Raise InvalidInput unless `value` is an instance of `kind`."""
+    require(
+        isinstance(value, kind),
+        field,
+        f"{_type_phrase(value)} is no {kind.__name__}",
+        fix,
+    )
 
 
 def able(field: str, value: object, method: str, fix: str) -> None:
-    """Raise InvalidInput unless `value` has the `method` that is asked of it."""
+    """Raise InvalidInput unless `value` is an object with the method `method`."""
     has = callable(getattr(value, method, None)) and not isinstance(value, type)
-    require(has, field, f"{_a(value)} has no {method}()", fix)
+    require(has, field, f"{_type_phrase(value)} has no {method}()", fix)
 
 
 def names(field: str, values: object) -> frozenset[str]:
-    """The texts as a set; raises InvalidInput for a single text, whose letters would be taken."""
+    """Return the strings as a set; raise InvalidInput for other values.
+
+    A single string is refused: each of its letters would count as a name.
+    """
     require(
         not isinstance(values, str), field, f"{shown(values)} is one text", "use a list"
     )
     require(
         isinstance(values, Iterable), field, f"{shown(values)} is no list", "use a list"
     )
-    found = list(values) if isinstance(values, Iterable) else []
-    for value in found:
+    checked = list(values) if isinstance(values, Iterable) else []
+    for value in checked:
         text(field, value, empty=True)
-    return frozenset(found)
+    return frozenset(checked)
 
 
-def _a(value: object) -> str:
-    """What kind of thing it is; the thing itself may be a key, or the person's."""
+def _type_phrase(value: object) -> str:
+    """Return the type of a value; the value itself may be secret."""
     return f"what was handed in ({type(value).__name__})"
 
 

@@ -1,4 +1,4 @@
-"""What time it is: the only place that asks the operating system."""
+"""Clocks: the only module that reads the time from the operating system."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LOCALTIME = Path("/etc/localtime")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClockReading:
-    """One look at the device's clocks.
+    """One reading of all clocks of the device.
 
-    `mono_ms` runs on in suspend and nobody can set it, but starts anew at boot. `wall_ms` is what
-    the person may set (unix milliseconds). `boot_id` None: this system names no boots. `zone` None:
-    unknown.
+    `mono_ms` runs during suspend and cannot be set, but restarts at boot. `wall_ms` is
+    the wall clock, which the person may set (unix milliseconds). `boot_id` is None if
+    the system identifies no boots; `zone` is None if it is unknown.
     """
 
     mono_ms: int
@@ -32,23 +32,26 @@ class ClockReading:
 
     @property
     def wall(self) -> datetime:
-        """The wall clock in UTC; a clock outside 1970 to 9999 reads as the nearest end."""
+        """The wall clock in UTC, limited to the years 1970 to 9999."""
         seconds = min(max(self.wall_ms, 0), 253_402_300_799_000) / 1000
         return datetime.fromtimestamp(seconds, UTC)
 
 
 class Clock(Protocol):
-    """Whatever can read the time."""
+    """A source of clock readings."""
 
     def reading(self) -> ClockReading:
-        """The time now, on every clock at once."""
+        """Return the time now, on every clock at once."""
 
 
 class SystemClock:
-    """The clocks of this device; on Linux and Android the monotonic one counts suspended time."""
+    """The clocks of this device.
+
+    On Linux and Android the monotonic clock includes suspended time.
+    """
 
     def reading(self) -> ClockReading:
-        """The time now."""
+        """Return the time now, on every clock at once."""
         return ClockReading(
             mono_ms=_monotonic_ns() // 1_000_000,
             wall_ms=time.time_ns() // 1_000_000,
@@ -58,7 +61,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that moves only when told to, for tests and simulations."""
+    """A clock that moves only through its methods, for tests and simulations."""
 
     def __init__(
         self,
@@ -68,10 +71,12 @@ class ManualClock:
         mono_ms: int = 1_000_000,
     ) -> None:
         self.wall_ms = round(wall.timestamp() * 1000)
-        self.mono_ms, self.zone, self.boot = mono_ms, zone, 1
+        self.mono_ms = mono_ms
+        self.zone = zone
+        self.boot = 1
 
     def reading(self) -> ClockReading:
-        """The time as it was set."""
+        """Return the time as it was set."""
         return ClockReading(
             mono_ms=self.mono_ms,
             wall_ms=self.wall_ms,
@@ -80,16 +85,16 @@ class ManualClock:
         )
 
     def advance(self, ms: int) -> None:
-        """Let `ms` milliseconds of real time pass."""
+        """Advance all clocks by `ms` milliseconds."""
         self.mono_ms += ms
         self.wall_ms += ms
 
     def push_wall(self, ms: int) -> None:
-        """Turn the wall clock by `ms`, as a person can."""
+        """Change the wall clock alone by `ms`, as a person can."""
         self.wall_ms += ms
 
     def reboot(self, off_ms: int = 0, *, pushed_ms: int = 0) -> None:
-        """Switch off for `off_ms`, start again with the wall clock turned by `pushed_ms`."""
+        """Restart after `off_ms`, with the wall clock changed by `pushed_ms`."""
         self.boot += 1
         self.mono_ms = 5_000  # a boot takes some seconds
         self.wall_ms += off_ms + pushed_ms
@@ -97,7 +102,7 @@ class ManualClock:
 
 @cache
 def zone_named(name: str) -> ZoneInfo | None:
-    """The time zone called `name`, None if there is none."""
+    """Return the time zone called `name`, None if there is none."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -105,7 +110,7 @@ def zone_named(name: str) -> ZoneInfo | None:
 
 
 def local_zone() -> str | None:
-    """The IANA name of the zone the device shows, None if it cannot be told."""
+    """Return the IANA name of the device's time zone, None if it is unknown."""
     for name in (os.environ.get("TZ", "").removeprefix(":"), _linked_zone()):
         if name and zone_named(name):
             return name

@@ -1,7 +1,7 @@
-"""What may be recorded at all: each kind of event is declared, with its purposes and its end.
+"""The event schema: each kind of event with its purposes, sensitivity and retention.
 
-The declarations drive recording, retention, export and the generated disclosures. An app may hand
-in its own, checked by pydantic; the built-in ones are in `signals.json`.
+It controls recording, retention, export and the generated disclosures. An app may pass
+its own, checked by pydantic; the built-in one is in `signals.json`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Sensitivity = Literal["low", "medium", "high"]
 class EventKind:
     """One kind of event: why it is recorded, how sensitive it is, how long it is kept.
 
-    After `expires` (ISO date) nothing more is learnt from it, until someone reviews it; repetition
-    limits go on counting it. None does not end, as the built-in ones do not.
+    After `expires` (ISO date) profiles ignore it until someone renews the declaration;
+    frequency caps still count it. None means no end, as for the built-in kinds.
     """
 
     name: str
@@ -48,6 +48,7 @@ class EventKind:
     }
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a wrong field."""
         _require(
             self.name in KINDS, self.name, "name", f"use one of {', '.join(KINDS)}"
         )
@@ -57,9 +58,12 @@ class EventKind:
             "type",
             "use count, seconds, number",
         )
-        known = bool(self.purposes) and set(self.purposes) <= set(PURPOSES)
+        has_purposes = bool(self.purposes) and set(self.purposes) <= set(PURPOSES)
         _require(
-            known, self.name, "purposes", f"use one or more of {', '.join(PURPOSES)}"
+            has_purposes,
+            self.name,
+            "purposes",
+            f"use one or more of {', '.join(PURPOSES)}",
         )
         _require(self.retention_days >= 1, self.name, "retention_days", "use 1 or more")
         _require(
@@ -68,29 +72,27 @@ class EventKind:
             "description, owner",
             "say both",
         )
-        dated = self.expires is None or _is_date(self.expires)
-        _require(dated, self.name, "expires", "use a date like 2028-12-31, or null")
+        has_end = self.expires is None or _is_date(self.expires)
+        _require(has_end, self.name, "expires", "use a date like 2028-12-31, or null")
 
     @property
     def last_day(self) -> date | None:
-        """The last day on which anything is learnt from it; None if it does not end."""
+        """The last day on which profiles use it; None if it does not end."""
         return None if self.expires is None else date.fromisoformat(self.expires)
 
 
 class EventSchema:
-    """All declared signals by name; raises InvalidInput for a name declared twice."""
+    """All declared event kinds by name; raises InvalidInput for a name declared twice."""
 
-    def __init__(self, signals: Iterable[EventKind]) -> None:
-        self._signals: dict[str, EventKind] = {}
-        for signal in signals:
-            _require(
-                signal.name not in self._signals, signal.name, "name", "declare it once"
-            )
-            self._signals[signal.name] = signal
+    def __init__(self, kinds: Iterable[EventKind]) -> None:
+        self._kinds: dict[str, EventKind] = {}
+        for kind in kinds:
+            _require(kind.name not in self._kinds, kind.name, "name", "declare it once")
+            self._kinds[kind.name] = kind
 
     @classmethod
     def parse(cls, document: bytes | str) -> EventSchema:
-        """The registry of a JSON list; raises InvalidInput naming signal, field and fix."""
+        """Return the schema of a JSON list; raise InvalidInput with kind, field and fix."""
         from pydantic import TypeAdapter, ValidationError
 
         try:
@@ -103,43 +105,49 @@ class EventSchema:
             ) from wrong
 
     def __iter__(self) -> Iterator[EventKind]:
-        return iter(self._signals.values())
+        return iter(self._kinds.values())
 
     def find(self, name: str) -> EventKind | None:
-        """The declaration of `name`, None if there is none."""
-        return self._signals.get(name)
+        """Return the declaration of `name`, None if there is none."""
+        return self._kinds.get(name)
 
     def require(self, name: str, purpose: str) -> EventKind:
-        """The declaration of `name`; raises InvalidInput unless it is declared for `purpose`."""
-        signal = self._signals.get(name)
-        if signal is None:
+        """Return the declaration of `name`.
+
+        Raise InvalidInput unless it is declared for `purpose`.
+        """
+        kind = self._kinds.get(name)
+        if kind is None:
             raise InvalidInput(
                 "event.kind", f"{name!r} is not declared", "declare it in signals"
             )
-        if purpose not in signal.purposes:
+        if purpose not in kind.purposes:
             raise InvalidInput(
                 "event.kind",
                 f"{name!r} is not declared for {purpose}",
                 "declare the purpose",
             )
-        return signal
+        return kind
 
     def expired(self, name: str, now_ms: int) -> bool:
-        """Whether the declaration of `name` had ended at `now_ms`."""
-        signal = self._signals.get(name)
-        if signal is None or signal.last_day is None:
+        """Return True if the declaration of `name` had ended at `now_ms`."""
+        kind = self._kinds.get(name)
+        if kind is None or kind.last_day is None:
             return False
-        return (EPOCH + timedelta(milliseconds=max(now_ms, 0))).date() > signal.last_day
+        today = (EPOCH + timedelta(milliseconds=max(now_ms, 0))).date()
+        return today > kind.last_day
 
     def outlived(self, event: StoredEvent, now_ms: int) -> bool:
-        """Whether an event has been kept for as long as it may be; undeclared ones have."""
-        signal = self._signals.get(event.kind)
-        return signal is None or now_ms - event.at_ms > signal.retention_days * DAY_MS
+        """Return True if the retention of an event is over, or it is not declared."""
+        kind = self._kinds.get(event.kind)
+        if kind is None:
+            return True
+        return now_ms - event.at_ms > kind.retention_days * DAY_MS
 
 
 @cache
 def built_in() -> EventSchema:
-    """The signals that this SDK declares."""
+    """Return the event schema that this SDK declares."""
     rows = json.loads(BUILT_IN.read_text())
     return EventSchema(
         EventKind(**{**row, "purposes": tuple(row["purposes"])}) for row in rows

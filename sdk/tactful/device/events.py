@@ -1,4 +1,4 @@
-"""What happened: events as an app tells them, and as the vault keeps them."""
+"""Events: as an app reports them, and as the vault stores them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ PURPOSES = (
     "experiments",
     "diagnostics",
 )
-# What vaults hold instead of the words. Append only: a code that was given is never changed and
-# never used again, or stored events change their meaning (tests/sdk/device/vault/test_stored_codes.py).
+# Codes that vaults store instead of the words. Append only: a code is never changed and
+# never used again, else the meaning of stored events changes
+# (tests/sdk/device/vault/test_stored_codes.py).
 KIND_CODES: Mapping[str, int] = {
     "impression": 0,
     "view": 1,
@@ -67,6 +68,7 @@ PURPOSE_CODES: Mapping[str, int] = {
     "experiments": 3,
     "diagnostics": 4,
 }
+# Events that only the profile reads; caps and standard lists do not need them.
 TASTES = frozenset(
     {
         "view",
@@ -79,23 +81,23 @@ TASTES = frozenset(
         "search",
         "interest",
     }
-)  # what only the profile reads: limits and lists for everyone are made without it
+)
 
 
 def new_event_id() -> str:
-    """A random name for one event, so that telling it twice counts once."""
+    """Return a random id; an event that is reported twice counts once."""
     return secrets.token_hex(16)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """One thing that happened, as the app saw it.
+    """One event, as the app saw it.
 
-    `reservation_id` ties an event to the pick that was shown; an impression needs one. `evidence`
-    says how surely an impression was seen. `value` is a rating (0 to 5), a dwell time in seconds or
-    an amount. `scope` widens a `hide` from the item to all that shares its brand, category, ...
-    Hiding a whole category needs a second tap: `confirmed` says that there was one.
-    Raises InvalidInput for an unknown kind or a value that makes no sense.
+    `reservation_id` links the event to the pick that was shown; an impression needs one.
+    `evidence` is how certain it is that an impression was seen. `value` is a rating (0
+    to 5), a dwell time in seconds, or an amount. `scope` extends a `hide` from the item
+    to all items of its brand, category, ... `confirmed` says that the person confirmed
+    to hide a whole category. Raises InvalidInput for an unknown kind or a wrong value.
     """
 
     kind: str
@@ -109,6 +111,7 @@ class Event:
     event_id: str = field(default_factory=new_event_id)
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a wrong field."""
         checks.one_of("event.kind", self.kind, KINDS)
         if self.evidence is not None:
             checks.one_of("event.evidence", self.evidence, EVIDENCE)
@@ -125,12 +128,12 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEvent:
-    """One event as the vault keeps it: when it was, and under which purpose.
+    """One event as the vault stores it, with its time and purpose.
 
-    `at_ms` is canonical time (unix milliseconds on the full timeline), `segment` the boot it
-    happened in, `mono_ms` how long after that boot was first seen, `day` and `verified_day` the
-    local date on the two timelines (days since 1970), `zone` the number of the zone among those
-    this vault has seen.
+    `at_ms` is canonical time (unix milliseconds on the full timeline). `segment` is the
+    boot, `mono_ms` the time since that boot was first seen. `day` and `verified_day` are
+    the local date on the two timelines (days since 1970). `zone` is the index of the
+    time zone among those that this vault has seen.
     """
 
     kind: str
@@ -151,7 +154,7 @@ class StoredEvent:
     subject: str = ""
 
     def body(self) -> dict[str, object]:
-        """The record body: one list by position, short, without its empty tail."""
+        """Return the record body: a list by position, without trailing empty fields."""
         purpose = PURPOSE_CODES.get(self.purpose, self.purpose)
         evidence = None if self.evidence is None else EVIDENCE_CODES[self.evidence]
         drift = self.verified_day - self.day
@@ -179,14 +182,14 @@ class StoredEvent:
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> StoredEvent:
-        """The event of a record body; raises VaultDamaged if it is none."""
+        """Return the event of a record body; raise VaultDamaged if it holds none."""
         fields = body.get("e")
         if not isinstance(fields, list) or not 7 <= len(fields) <= 16:
             raise VaultDamaged("vault: an event record holds no event")
         kind, at_ms, segment, mono_ms, day, zone, purpose, *rest = fields
-        item_id, reservation, evidence, late, drift, value, scope, surface, subject = (
-            rest + [None] * (9 - len(rest))
-        )
+        optional = rest + [None] * (9 - len(rest))
+        item_id, reservation, evidence, late, drift, *optional = optional
+        value, scope, surface, subject = optional
         return cls(
             kind=_word(KIND_CODES, kind),
             at_ms=at_ms,
@@ -195,9 +198,7 @@ class StoredEvent:
             day=day,
             verified_day=day + (drift or 0),
             zone=zone,
-            purpose=_word(PURPOSE_CODES, purpose)
-            if isinstance(purpose, int)
-            else purpose,
+            purpose=_purpose(purpose),
             item_id=item_id,
             reservation_id=reservation,
             evidence=None if evidence is None else _word(EVIDENCE_CODES, evidence),
@@ -209,7 +210,13 @@ class StoredEvent:
         )
 
 
+def _purpose(stored: int | str) -> str:
+    """Return the purpose of a stored code; a purpose without code is stored as text."""
+    return _word(PURPOSE_CODES, stored) if isinstance(stored, int) else stored
+
+
 def _word(codes: Mapping[str, int], code: object) -> str:
+    """Return the word of a stored code; raise VaultDamaged if it is unknown."""
     for word, number in codes.items():
         if number == code:
             return word

@@ -1,4 +1,4 @@
-"""What an app wants of every list: variety, its limits, places for sources, the house's rules."""
+"""The app's choices for every list: list policy and placement rules."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ QUOTAS = ("category", "brand", "family")
 PLACES = ("repeat_due", "fresh", "exploration")
 SENSITIVE = ("health", "religion", "politics", "sexuality", "ethnicity", "trade union")
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
-MOST = 10**9
+MOST = 10**9  # of limits, places and trials
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListPolicy:
-    """`most`: how many items of one category, brand or family a list may hold (one of a family if
-    nothing is said). `places`: the share of a list that goes to what is due again (repeat_due), new
-    (fresh) or untried (exploration), `trials` the most untried items until the person goes away for
-    half an hour, drawn from `seed`, surface and day; an empty seed is a secret of the vault's own,
-    any other makes simulations repeatable. `surfaces`: how personal lists on a surface may be, 0 to
-    1.
+    """The app's list policy.
 
-    `fatigue`: how many times a score is halved by one fresh show without a click; 0 is never.
-    `sensitive`: categories and tags from whose items nothing is ever derived.
+    `objective` is that of diversity. `most` has the quotas: the most items of one
+    category, brand or family in a list; by default one of a family. `places` has the
+    share of a list for items that are due again (`repeat_due`), new (`fresh`) or never
+    shown (`exploration`). `trials` is the most items of exploration per activity
+    session, which ends after half an hour. They are drawn from `seed`, surface and day;
+    an empty seed means a secret one of the vault, any other makes simulations
+    repeatable. `surfaces` has the highest balance per surface, 0 to 1. `fatigue` is how
+    many times one fresh show without a click halves a score; 0 is never. `sensitive`
+    has the categories and tags from whose items nothing is derived.
     """
 
     objective: Objective = "mmr"
@@ -47,23 +49,22 @@ class ListPolicy:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def concern(self, item: Item) -> bool:
-        """Whether the item is sensitive, so that nothing may be derived from it."""
+        """Return True if the item is sensitive: nothing may be derived from it."""
         if not item.tags:
             return item.category.casefold() in self.sensitive
-        return any(
-            mark.casefold() in self.sensitive for mark in (item.category, *item.tags)
-        )
+        labels = (item.category, *item.tags)
+        return any(label.casefold() in self.sensitive for label in labels)
 
     def __post_init__(self) -> None:
-        """Raise InvalidInput by field."""
+        """Raise InvalidInput for a wrong field; convert `sensitive` to lower case."""
         checks.one_of("list_policy.objective", self.objective, get_args(Objective))
         for name in ("most", "places", "surfaces"):
             checks.instance(
                 f"list_policy.{name}", getattr(self, name), Mapping, "use a dict"
             )
-        for name, most in self.most.items():
+        for name, limit in self.most.items():
             checks.one_of("list_policy.most", name, QUOTAS)
-            checks.whole(f"list_policy.most.{name}", most, 1, MOST, "use 1 or more")
+            checks.whole(f"list_policy.most.{name}", limit, 1, MOST, "use 1 or more")
         for name, share in self.places.items():
             checks.one_of("list_policy.places", name, PLACES)
             checks.number(
@@ -76,17 +77,18 @@ class ListPolicy:
         checks.text("list_policy.seed", self.seed, most=inf, empty=True)
         checks.number("list_policy.fatigue", self.fatigue, 0, 9, "use 0 to 9")
         checks.names("list_policy.sensitive", self.sensitive)
-        object.__setattr__(
-            self, "sensitive", tuple(one.casefold() for one in self.sensitive)
-        )
+        lower_case = tuple(label.casefold() for label in self.sensitive)
+        object.__setattr__(self, "sensitive", lower_case)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlacementRules:
-    """`pins`: place (from 0) to item id. `notices`: ids of items that must be in every list.
+    """The placement rules, which are the same for everyone.
 
-    `standard_share`: at least this share of each list is what stands first for everyone.
-    `apart`: pairs of marks whose items are never in one list; `never`: marks that are in none.
+    `pins` maps place (from 0) to item id. `notices` has ids of items that every list
+    must hold. `standard_share` is the least share of each list for the first items of
+    the standard list. A mark is an (attribute, value) pair. `apart` has pairs of marks
+    whose items are never in one list; `never` has marks whose items are in no list.
     """
 
     pins: Mapping[int, str] = field(default_factory=dict)
@@ -98,7 +100,7 @@ class PlacementRules:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        """Raise InvalidInput by field."""
+        """Raise InvalidInput for a wrong field."""
         checks.instance(
             "placement_rules.pins", self.pins, Mapping, "use a dict of place to item id"
         )
@@ -122,7 +124,7 @@ class PlacementRules:
             _require_mark("placement_rules.never", mark)
 
     def parts(self, one: Item, other: Item) -> bool:
-        """Whether the two are never in one list."""
+        """Return True if the two items may never be in one list."""
         return any(
             (_has(one, a) and _has(other, b)) or (_has(one, b) and _has(other, a))
             for a, b in self.apart
@@ -130,8 +132,11 @@ class PlacementRules:
 
 
 def _has(item: Item, mark: Mark) -> bool:
+    """Return True if the item has the value of `mark`."""
     name, value = mark
-    return value in item.tags if name == "tag" else bool(getattr(item, name) == value)
+    if name == "tag":
+        return value in item.tags
+    return bool(getattr(item, name) == value)
 
 
 def _require_mark(field: str, mark: object) -> None:
@@ -140,5 +145,5 @@ def _require_mark(field: str, mark: object) -> None:
     checks.require(fits, field, f"{checks.shown(mark)} is no mark", fix)
     for part in mark if isinstance(mark, Sequence) else ():
         checks.text(field, part)
-    named = isinstance(mark, Sequence) and mark[0] in ATTRIBUTES
-    checks.require(named, field, f"{checks.shown(mark)} is no mark", fix)
+    has_attribute = isinstance(mark, Sequence) and mark[0] in ATTRIBUTES
+    checks.require(has_attribute, field, f"{checks.shown(mark)} is no mark", fix)

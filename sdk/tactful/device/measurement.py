@@ -1,4 +1,4 @@
-"""What a device contributes: one bounded vector per round, made of liked items and nothing else."""
+"""The measurement of a device: one bounded vector per round, from liked items only."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def measure(
     liked: Iterable[str], catalog: Catalog, task: Task, guide: RoundParameters | None
 ) -> NDArray[np.float64]:
-    """The vector for `task`, shape (task.length,), of norm 1, or 0 for an empty history.
+    """Return the vector for `task`, shape (task.length,), of norm 1; 0 without likes.
 
-    Raises TaskRejected if the task numbers another catalog.
+    Raise TaskRejected if the task is for another catalog.
     """
     import numpy as np
 

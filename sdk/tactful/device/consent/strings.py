@@ -111,9 +111,11 @@ def _sections(header: BitReader) -> list[int]:
     if (header.number(0, 6), header.number(6, 6)) != (GPP_TYPE, 1):
         raise header.unreadable("it is not a GPP header of version 1")
     numbers: list[int] = []
-    at, last = 24, 0
+    at = 24  # the bit at which the entries begin
+    last = 0
     for _ in range(header.number(12, 12)):
-        is_range, at = header.number(at, 1), at + 1
+        is_range = header.number(at, 1)
+        at += 1
         step, at = header.fibonacci(at)
         first = last = last + step
         if is_range:

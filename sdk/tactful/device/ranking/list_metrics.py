@@ -148,9 +148,9 @@ def standard_share(is_standard: Sequence[bool]) -> float:
     return sum(is_standard) / len(is_standard) if is_standard else 0.0
 
 
-def fill_rate(filled: int, asked: int) -> float:
+def fill_rate(filled: int, requested: int) -> float:
     """Return the filled places over the requested places; 1 if none was requested."""
-    return filled / asked if asked else 1.0
+    return filled / requested if requested else 1.0
 
 
 def cap_hit_rate(denied: int, granted: int) -> float:

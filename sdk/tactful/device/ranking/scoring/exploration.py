@@ -15,7 +15,7 @@ MIN_PARAMETER = 1e-3  # keeps both parameters of the beta distribution above 0
 
 
 class Tried(NamedTuple):
-    """How often items of a category were shown to this person, and how often clicked."""
+    """The shows and clicks of one category by this person."""
 
     shows: int = 0
     follows: int = 0

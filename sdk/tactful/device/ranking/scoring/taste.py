@@ -1,4 +1,4 @@
-"""What the device believes about the person, in the item numbers of one catalog.
+"""The device's beliefs about the person, in the item numbers of one catalog.
 
 A personal list depends on the person only through this value. At balance 0 it is
 `NOTHING`.
