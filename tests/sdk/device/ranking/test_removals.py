@@ -15,7 +15,7 @@ from tactful.device.clock import ManualClock
 from tactful.device.events import Event
 from tactful.device.list_policy import ListPolicy, PlacementRules
 from tactful.device.personalizer import Personalizer
-from tactful.device.ranking import list_builder, values
+from tactful.device.ranking import list_builder
 from tactful.device.ranking.candidates import gather
 from tactful.device.ranking.explanations import reasons
 from tactful.device.ranking.pipeline import Ranking, rank
