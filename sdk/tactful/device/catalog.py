@@ -312,6 +312,6 @@ class Catalog:
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of all ids in order, so that device and aggregator agree on numbers."""
+        """The hash of all ids in order; device and aggregator must number alike."""
         ids = (self.items.ids.encoded(number) for number in range(len(self.items)))
         return hashlib.sha256(b"\n".join(ids)).hexdigest()

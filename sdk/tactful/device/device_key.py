@@ -101,7 +101,10 @@ class KeyringKey:
     name: str
 
     def key(self) -> bytes:
-        """Return the stored key, created if missing; raise VaultError without a key store."""
+        """Return the stored key, created if missing.
+
+        Raise VaultError without a key store.
+        """
         secret = self.existing()
         if secret is None:
             secret = secrets.token_bytes(KEY_BYTES)
@@ -116,7 +119,7 @@ class KeyringKey:
         return _from_hex(stored, f"key store entry {self.service}/{self.name}")
 
     def _entry(self, replacement: str | None = None) -> str | None:
-        """Return the entry of the key store, after setting it to `replacement` if given."""
+        """Return the key store's entry, after setting it to `replacement` if given."""
         try:
             import keyring
             from keyring.errors import KeyringError
@@ -226,7 +229,7 @@ def _expand(root: bytes, purpose: bytes) -> bytes:
 
 
 def _create(path: Path) -> None:
-    """Write a new key to a draft file, then link it, so that no reader sees half a key."""
+    """Write a new key to a draft file, then link it: no reader sees half a key."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         _write_synced(draft, secrets.token_bytes(KEY_BYTES))

@@ -82,7 +82,10 @@ class EventKind:
 
 
 class EventSchema:
-    """All declared event kinds by name; raises InvalidInput for a name declared twice."""
+    """All declared event kinds by name.
+
+    Raises InvalidInput for a name declared twice.
+    """
 
     def __init__(self, kinds: Iterable[EventKind]) -> None:
         self._kinds: dict[str, EventKind] = {}
@@ -92,7 +95,10 @@ class EventSchema:
 
     @classmethod
     def parse(cls, document: bytes | str) -> EventSchema:
-        """Return the schema of a JSON list; raise InvalidInput with kind, field and fix."""
+        """Return the schema of a JSON list.
+
+        Raise InvalidInput with kind, field and fix.
+        """
         from pydantic import TypeAdapter, ValidationError
 
         try:

@@ -93,11 +93,12 @@ def new_event_id() -> str:
 class Event:
     """One event, as the app saw it.
 
-    `reservation_id` links the event to the pick that was shown; an impression needs one.
-    `evidence` is how certain it is that an impression was seen. `value` is a rating (0
-    to 5), a dwell time in seconds, or an amount. `scope` extends a `hide` from the item
-    to all items of its brand, category, ... `confirmed` says that the person confirmed
-    to hide a whole category. Raises InvalidInput for an unknown kind or a wrong value.
+    `reservation_id` links the event to the pick that was shown; an impression needs
+    one. `evidence` is how certain it is that an impression was seen. `value` is a
+    rating (0 to 5), a dwell time in seconds, or an amount. `scope` extends a `hide`
+    from the item to all items of its brand, category, ... `confirmed` says that the
+    person confirmed to hide a whole category. Raises InvalidInput for an unknown kind
+    or a wrong value.
     """
 
     kind: str
@@ -131,9 +132,9 @@ class StoredEvent:
     """One event as the vault stores it, with its time and purpose.
 
     `at_ms` is canonical time (unix milliseconds on the full timeline). `segment` is the
-    boot, `mono_ms` the time since that boot was first seen. `day` and `verified_day` are
-    the local date on the two timelines (days since 1970). `zone` is the index of the
-    time zone among those that this vault has seen.
+    boot, `mono_ms` the time since that boot was first seen. `day` and `verified_day`
+    are the local date on the two timelines (days since 1970). `zone` is the index of
+    the time zone among those that this vault has seen.
     """
 
     kind: str

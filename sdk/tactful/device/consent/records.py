@@ -73,7 +73,10 @@ class ConsentRecord:
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> ConsentRecord:
-        """Return the record that `body` describes; raise InvalidInput for a wrong field."""
+        """Return the record that `body` describes.
+
+        Raise InvalidInput for a wrong field.
+        """
         try:
             until = body["valid_until"]
             record = cls(
@@ -165,7 +168,10 @@ class ConsentAnswers:
 
     @property
     def head(self) -> str:
-        """The hash of the last record; stored separately, it reveals a truncated chain."""
+        """The hash of the last record.
+
+        Stored separately, it reveals a truncated chain.
+        """
         return self.records[-1].record_id if self.records else GENESIS
 
     @property
@@ -253,7 +259,7 @@ class ConsentAnswers:
     def _new_answer(
         self, purpose: str, consent: Consent, occasion: Occasion, asked: bool
     ) -> Answer | None:
-        """Return the answer that `consent` changes for `purpose`, None if it does not."""
+        """Return the new answer for `purpose`, None if `consent` changes nothing."""
         state = self.state(
             purpose, now=occasion.at, policy_version=occasion.policy_version
         )

@@ -1,8 +1,8 @@
 """Purposes that IAB consent strings deny: TCF 2 core strings, and GPP strings.
 
 Of GPP the EU section and the US national section are read. Formats: IAB Tech Lab,
-Transparency and Consent String v2.2; Global Privacy Platform, sections 2 (`tcfeuv2`) and
-7 (`usnat`). Only refusals are read: a string alone never grants anything.
+Transparency and Consent String v2.2; Global Privacy Platform, sections 2 (`tcfeuv2`)
+and 7 (`usnat`). Only refusals are read: a string alone never grants anything.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ SHARED = frozenset({"share_dp_updates", "share_dp_metrics", "cover_traffic"})
 
 @dataclass
 class BitReader:
-    """A base64url text as bits, from the left; raises InvalidInput if it is too short."""
+    """A base64url text as bits, from the left.
+
+    Raises InvalidInput if it is too short.
+    """
 
     field: str
     text: str
@@ -50,7 +53,10 @@ class BitReader:
         return int(self._bits[at : at + width], 2)
 
     def fibonacci(self, at: int) -> tuple[int, int]:
-        """Return (number, next bit) of the Fibonacci code at `at`; it ends with two ones."""
+        """Return (number, next bit) of the Fibonacci code at `at`.
+
+        It ends with two ones.
+        """
         end = self._bits.find("11", at)
         if end < 0:
             raise self.unreadable("a section's number does not end")
@@ -69,7 +75,10 @@ class BitReader:
 
 
 def denied_by_tcf(text: str, field: str = "restrictions.tcf") -> frozenset[str]:
-    """Return the purposes that a TCF 2 string denies; raise InvalidInput if unreadable."""
+    """Return the purposes that a TCF 2 string denies.
+
+    Raise InvalidInput if it cannot be read.
+    """
     core = BitReader(field, text.partition(".")[0])
     if core.number(0, 6) != TCF_VERSION:
         raise core.unreadable(f"version {core.number(0, 6)} is not 2")

@@ -142,7 +142,10 @@ def _item_numbers(trace: ListTrace, catalog: Catalog) -> Ints:
 
 
 def _calibration(target: Floats, mixes: Sequence[Floats]) -> float | None:
-    """Return the mean divergence from the categories of the likes; None without them."""
+    """Return the mean divergence from the categories of the likes.
+
+    The result is None without likes.
+    """
     if not target.any():
         return None
     return _mean([list_metrics.calibration_kl(target, mix) for mix in mixes])

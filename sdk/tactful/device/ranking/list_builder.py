@@ -1,8 +1,8 @@
 """The lists of one device: the pure ranking functions, combined with vault and caps.
 
 Each list leaves a trace of what it was made from. The last traces are kept in memory;
-with consent to diagnostics they are also stored in the vault. From a trace a list can be
-replayed, and each of its places explained.
+with consent to diagnostics they are also stored in the vault. From a trace a list can
+be replayed, and each of its places explained.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ MOST_PLACES = 1_000_000  # each empty place has a reason, which takes memory
 class ListInputs:
     """The device's state when a list is made.
 
-    `memory` is the projection of the vault, `profile` returns the profile, which is read
-    only for personal lists. `model` is the model in use, `release` what announced it.
-    `wall` is the wall clock, unix seconds: releases expire by it.
+    `memory` is the projection of the vault, `profile` returns the profile, which is
+    read only for personal lists. `model` is the model in use, `release` what announced
+    it. `wall` is the wall clock, unix seconds: releases expire by it.
     """
 
     memory: DeviceState
@@ -73,9 +73,9 @@ class ListInputs:
 class ListRequest:
     """A request of the app for one list.
 
-    `balance` and `diversity` apply to this list alone; None means the settings. `exclude`
-    has ids that the app cannot offer now. `hidden` has the (scope, value) pairs that are
-    hidden from the person; None asks the caps.
+    `balance` and `diversity` apply to this list alone; None means the settings.
+    `exclude` has ids that the app cannot offer now. `hidden` has the (scope, value)
+    pairs that are hidden from the person; None asks the caps.
     """
 
     length: int
@@ -232,7 +232,10 @@ class ListBuilder:
     def _context(
         self, request: ListRequest, inputs: ListInputs, now_ms: int
     ) -> ListContext:
-        """Return the context of a list; the profile is read only if it may be personal."""
+        """Return the context of a list.
+
+        The profile is read only if it may be personal.
+        """
         settings = self._settings
         balance = self._highest_balance(request, inputs)
         diversity = request.diversity

@@ -1,6 +1,7 @@
 """Standard metrics of recommendation lists, each with its unit and denominator.
 
-A *list* is an array of item numbers, best first. Shares and probabilities are in [0, 1].
+A *list* is an array of item numbers, best first. Shares and probabilities
+are in [0, 1].
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ def serendipity(
 
 
 def category_mix(items: Ints, categories: Ints) -> Floats:
-    """Return the share of each category (numbers >= 0) in one list; 0 for an empty one."""
+    """Return the share of each category (numbers >= 0) in one list.
+
+    All shares of an empty list are 0.
+    """
     listed = categories[items]
     counts = np.bincount(listed[listed >= 0], minlength=categories.max() + 1)
     shares: Floats = counts / max(counts.sum(), 1)
@@ -186,7 +190,7 @@ def rank_biased_overlap(
     if not end_short:
         return float(end_short == end_long)
     depths = range(1, end_long + 1)
-    # The paper's X(d): the number of items that both lists have in their first d places.
+    # The paper's X(d): the number of items in the first d places of both lists.
     overlap = [len(set(short[:d]) & set(long[:d])) for d in depths]
     overlap_short = overlap[end_short - 1]
     overlap_long = overlap[-1]
@@ -230,7 +234,7 @@ def lowest_promoted(ranks: Sequence[int], length: int) -> int:
 
 
 def unrepeated(lists: Sequence[Ints]) -> float:
-    """Return the distinct items of each list over all places (RecTools, UnrepeatedReco)."""
+    """Return distinct items of each list over all places (RecTools, UnrepeatedReco)."""
     places = sum(map(len, lists))
     distinct = sum(len(np.unique(items)) for items in lists)
     return distinct / places if places else 1.0
@@ -247,7 +251,7 @@ def sufficient(lists: Sequence[Ints], length: int) -> float:
 
 
 def covered_users(lists: Sequence[Ints]) -> float:
-    """Return the share of people with a list that is not empty (RecTools, CoveredUsers)."""
+    """Return the share of people with a non-empty list (RecTools, CoveredUsers)."""
     return float(np.mean([len(items) > 0 for items in lists])) if lists else 0.0
 
 

@@ -19,10 +19,10 @@ from tactful.device.state.device_state import DeviceState
 class ListTrace:
     """One list: the request, the answers of the caps, and the items shown.
 
-    `at_ms` is the time by which events are dated, `wall` the wall clock in unix seconds.
-    `position` is the newest vault record at that time. `balance` and `diversity` are
-    those of the request, None if it had none. `allowed` is the consent to
-    personalization. `model` is the model's digest, empty without a model. `standard`
+    `at_ms` is the time by which events are dated, `wall` the wall clock in unix
+    seconds. `position` is the newest vault record at that time. `balance` and
+    `diversity` are those of the request, None if it had none. `allowed` is the consent
+    to personalization. `model` is the model's digest, empty without a model. `standard`
     counts the shown items that would rank as high for everyone. `promoted` is how many
     places below the list its lowest item ranks by score, `relaxed` the number of quotas
     that yielded. `wear` and `gains` have one value for each shown item: its exposure

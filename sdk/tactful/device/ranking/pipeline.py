@@ -76,7 +76,10 @@ class Ranking:
         yield from self._replacements()
 
     def place(self, number: int) -> int | None:
-        """Return the place of the item before caps, from 0; None if it is ineligible."""
+        """Return the place of the item before caps, from 0.
+
+        The result is None if it is not eligible.
+        """
         line = chain(self.placed_list.numbers, self._replacements())
         for place, line_number in enumerate(line):
             if line_number == number:
@@ -176,7 +179,7 @@ def _pool(scored: Scored, quotas: Sequence[Quota], length: int) -> tuple[Ints, F
 
 
 def _needed(context: ListContext, quotas: Sequence[Quota], length: int) -> int:
-    """Return how many items must fit all quotas together so that the list can be filled.
+    """Return how many items must fit all quotas so that the list can be filled.
 
     Each chosen item takes the place of at most one fitting item for each quota.
     """
@@ -209,7 +212,10 @@ def _candidates(context: ListContext, quotas: Sequence[Quota], length: int) -> I
 
 
 def _personal_scores(context: ListContext, size: int) -> Floats | None:
-    """Return a personal score for each item; None without likes or if all are scored."""
+    """Return a personal score for each item.
+
+    The result is None without likes, or if all items are scored.
+    """
     if context.taste.likes and size < len(context.standing.scores):
         return context.liked_items.all_scores()
     return None

@@ -1,10 +1,10 @@
 """The vault: a journal of authenticated, encrypted records in one SQLite file.
 
-Kind and body of a record are sealed with AES-256-GCM. Its position, name and vault id are
-additional authenticated data. A sealed head holds the last position, the number of live
-records and a digest of all records; it changes in the same transaction. So a changed,
-moved, removed or replayed record is detected. A marker beside the file reveals a file
-that was restored to an earlier state.
+Kind and body of a record are sealed with AES-256-GCM. Its position, name and vault id
+are additional authenticated data. A sealed head holds the last position, the number of
+live records and a digest of all records; it changes in the same transaction. So a
+changed, moved, removed or replayed record is detected. A marker beside the file reveals
+a file that was restored to an earlier state.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ __all__ = ["BUSY_SECONDS", "Record", "Vault", "VaultBusy", "VaultTransaction"]
 
 
 class Vault:
-    """A journal that only its key opens; safe for several threads and processes at once.
+    """A journal that only its key opens.
 
-    `missing` says what a rollback lost, None if nothing was detected.
+    Safe for several threads and processes at once. `missing` says what a rollback lost,
+    None if nothing was detected.
     """
 
     def __init__(self, path: Path | None, key: KeyProvider) -> None:
@@ -151,7 +152,10 @@ class Vault:
             return snapshot.erased(position)
 
     def scrub(self) -> None:
-        """Rewrite the file without erased content; raise VaultBusy while others read it."""
+        """Rewrite the file without erased content.
+
+        Raise VaultBusy while others read it.
+        """
         line = self._lines.current()
         with self._guard(), translate_errors():
             if self.path is not None:
@@ -230,7 +234,7 @@ class Vault:
         self.close()
 
     def _guard(self) -> threading.RLock | nullcontext[None]:
-        """Return a lock for a vault in memory, which has one connection for all threads."""
+        """Return the lock of a vault in memory: its threads share one connection."""
         return self._memory_lock if self.path is None else nullcontext()
 
     @contextmanager

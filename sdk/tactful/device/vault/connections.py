@@ -1,4 +1,4 @@
-"""Connections to the SQLite file: one per thread, ownership checks, error translation."""
+"""Connections to the SQLite file: one per thread, with checks and errors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ class Line:
 
 
 class Lines:
-    """The connections of this process, one per thread; a forked child starts with none."""
+    """The connections of this process, one per thread.
+
+    A forked child starts with none.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path, self._process = path, os.getpid()
@@ -132,7 +135,7 @@ def _connect(path: Path | None) -> sqlite3.Connection:
 
 
 def _require_owned(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Raise unless the file is a vault, or empty, in a format that this version reads."""
+    """Raise unless the file is empty, or a vault that this version reads."""
     owner = connection.execute("pragma application_id").fetchone()[0]
     version = connection.execute("pragma user_version").fetchone()[0]
     if owner != APPLICATION_ID and (owner or version or has_tables(connection)):
@@ -145,7 +148,7 @@ def _require_owned(connection: sqlite3.Connection, path: Path | None) -> None:
 
 
 def _foreign(path: Path | None, problem: str) -> VaultError:
-    """Return VaultDamaged if a marker shows that `path` was a vault, else VaultForeign."""
+    """Return VaultDamaged if a marker proves a vault at `path`, else VaultForeign."""
     if path is not None and marker_path(path).exists():
         return VaultDamaged("vault: the file was damaged, and is no vault any more")
     return VaultForeign(
@@ -196,7 +199,10 @@ def migrate(connection: sqlite3.Connection) -> bool:
 
 
 def truncate_log(connection: sqlite3.Connection) -> None:
-    """Empty the log, waiting for readers of old pages; raise VaultBusy if they remain."""
+    """Empty the log, waiting for readers of old pages.
+
+    Raise VaultBusy if they remain.
+    """
     for _ in range(round(BUSY_SECONDS * 20)):
         busy = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
         if not busy:

@@ -1,4 +1,4 @@
-"""Records, cells and head in one transaction: sealed on writing, verified on reading."""
+"""Records, cells and head in one transaction, sealed and verified."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ class VaultTransaction:
         return text
 
     def _require_erased(self, first: int, last: int) -> None:
-        """Raise VaultDamaged unless all positions from `first` to `last` were erased."""
+        """Raise VaultDamaged unless positions `first` to `last` were erased."""
         while first <= last:
             row = self._connection.execute(
                 "select first, last, sealed from erased where first <= ? "
@@ -230,9 +230,10 @@ class VaultTransaction:
         return last if is_intact else None
 
     def erase(self, positions: Iterable[int]) -> None:
-        """Delete records and put sealed ranges in their place; ignore unknown positions.
+        """Delete records and put sealed ranges in their place.
 
-        Cells are deleted too: they may contain values computed from the records.
+        Ignore unknown positions. Cells are deleted too: they may contain values
+        computed from the records.
         """
         self._connection.execute("delete from cell")
         deleted = [p for p in sorted(set(positions)) if self._delete(p)]
@@ -272,7 +273,7 @@ class VaultTransaction:
         return True
 
     def _insert_range(self, first: int, last: int) -> None:
-        """Record an erased range, joined with its neighbours to keep their number small."""
+        """Record an erased range, joined with its neighbours."""
         rows = self._connection.execute(
             "delete from erased where last = ? or first = ? returning first, last",
             (first - 1, last + 1),
@@ -331,7 +332,7 @@ class VaultTransaction:
         self.page(max(self.head.last - PAGE, 0), tastes=False)
 
     def verify(self) -> None:
-        """Open every record; raise VaultDamaged unless count and digest match the head."""
+        """Open every record; raise VaultDamaged unless all match the head."""
         live = sum(1 for _ in self.read())
         rows = self._connection.execute(
             "select position, coalesce(taste, sealed), name from record"

@@ -44,7 +44,7 @@ class Marker:
             return None
 
     def mismatch(self, stored: bytes | None, position: int) -> str | None:
-        """Return why a vault that ends at `position` contradicts the marker, or None."""
+        """Return why a vault that ends at `position` contradicts the marker."""
         if self._path is None:
             return None
         if stored is None:

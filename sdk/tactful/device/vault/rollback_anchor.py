@@ -1,4 +1,4 @@
-"""Rollback anchors: the newest state of the ledger, stored where backups do not reach."""
+"""Rollback anchors: the ledger's newest state, stored where no backup reaches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tactful.privacy.mechanism import written
 
 @dataclass(frozen=True, kw_only=True)
 class HighWaterMark:
-    """The newest state of a ledger: its vault, number of entries, head and spent rho."""
+    """The newest state of a ledger: vault, number of entries, head and spent rho."""
 
     vault: str
     entries: int

@@ -71,7 +71,7 @@ DENIAL_TEXTS: Mapping[Language, Mapping[str, str]] = {
 
 
 def denial_sentence(denial: Denial, language: Language = "en") -> str:
-    """Return one denial for the person: what was counted, who set the limit, until when."""
+    """Return one denial for the person: its count, its author, and its end."""
     texts = DENIAL_TEXTS[language]
     until = denial.next_allowed_at
     author = [texts["own"]] if denial.author == "user" else []

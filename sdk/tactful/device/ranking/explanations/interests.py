@@ -63,7 +63,10 @@ def interests(
 
 
 def _beliefs(profile: Profile) -> Iterator[tuple[str, str | None, Belief]]:
-    """Yield (item id, scope, belief); scope is None unless it is an opinion of a scope."""
+    """Yield (item id, scope, belief).
+
+    `scope` is None unless it is an opinion of a scope.
+    """
     for item_id, belief in profile.beliefs.items():
         yield item_id, None, belief
     for (scope, item_id), belief in profile.opinions.items():

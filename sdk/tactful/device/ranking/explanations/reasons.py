@@ -134,7 +134,7 @@ class Reasons:
         return standard_rank <= rank
 
     def _cited(self, number: int) -> tuple[Reason, ...]:
-        """Return the likes without which the item ranks lower, the largest drop first."""
+        """Return likes without which the item ranks lower, the largest drop first."""
         rank, _, *ranks_without = self._ranks[number]
         likes = zip(ranks_without, self._citations, strict=True)
         drops = [
@@ -154,7 +154,8 @@ class Reasons:
     def _is_lifted(self, number: int) -> bool:
         """Return True if likes, or a stated interest, raised the item's score.
 
-        An item can also rise because others fell; that is no sign of the person's taste.
+        An item can also rise because others fell; that is no sign of the person's
+        taste.
         """
         field = self._ranking.scored.field
         place = field.places[number]

@@ -30,7 +30,7 @@ def log_popularity(popularity: NDArray[np.float32] | None) -> Floats | None:
 
 
 def correct_popularity(scores: Floats, popularity: Floats | None) -> Floats:
-    """Return `scores` lowered for popular items (`log_popularity`), rescaled to [0, 1]."""
+    """Return `scores` lowered for popular items, rescaled to [0, 1]."""
     if popularity is None:
         return scores
     return rescale(scores - POPULARITY_WEIGHT * popularity)
@@ -47,7 +47,7 @@ def rescale(values: Floats) -> Floats:
 
 
 def fatigue_factor(wear: Floats, fatigue: float) -> Floats:
-    """Return the factor, at most 1, for scores of items with exposure fatigue `wear` >= 0.
+    """Return the factor, at most 1, for scores of items with fatigue `wear` >= 0.
 
     One unit of wear halves a score `fatigue` times.
     """
@@ -87,5 +87,5 @@ def apply_leaning(scores: Floats, total: Floats | None) -> Floats:
 
 
 def round_to_grid(scores: Floats) -> Floats:
-    """Return `scores` rounded to a fixed grid, so that every device gets the same list."""
+    """Return `scores` on a fixed grid, so that every device gets the same list."""
     return np.rint(scores * GRID) / GRID

@@ -58,7 +58,10 @@ def normalised_rank(scores: Floats | Labels) -> Floats:
 
 
 def _group_means(steps: Floats, starts: Ints) -> Floats:
-    """Return `steps` with the mean of each group; groups begin at the places `starts`."""
+    """Return `steps` with the mean of each group.
+
+    Groups begin at the places `starts`.
+    """
     ends = np.append(starts[1:], len(steps))
     means = (steps[starts] + steps[ends - 1]) / 2  # steps are evenly spaced
     return np.repeat(means, ends - starts)

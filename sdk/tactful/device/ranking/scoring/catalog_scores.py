@@ -209,7 +209,7 @@ def _days_since_1970(value: object) -> int:
 
 
 class ItemPopularity:
-    """The standard scores and the standard order of a catalog, computed once per model."""
+    """The standard scores and the standard order, computed once per model."""
 
     def __init__(self, shelf: CatalogArrays, model: Model | None) -> None:
         self.shelf, self.model = shelf, model

@@ -1,4 +1,4 @@
-"""The inputs of one list: public values, the app's list policy, and the person's taste."""
+"""The inputs of one list: public values, the app's policy, the person's taste."""
 
 from __future__ import annotations
 

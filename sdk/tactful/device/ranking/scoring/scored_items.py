@@ -1,4 +1,4 @@
-"""Items with their scores for one context: standard and personal, mixed and adjusted."""
+"""Scores of items for one context: standard and personal, mixed and adjusted."""
 
 from __future__ import annotations
 
@@ -189,6 +189,9 @@ class Scored:
         return ranks
 
     def ranks(self, numbers: Sequence[int]) -> list[int]:
-        """Return how many items rank above each of `numbers`; all, if not a candidate."""
+        """Return how many items rank above each of `numbers`.
+
+        All rank above one that is not a candidate.
+        """
         ranks: list[int] = self.field.ranks(self.final[None], numbers)[0].tolist()
         return ranks

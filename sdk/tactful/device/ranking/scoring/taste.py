@@ -150,7 +150,7 @@ def _strengths(
     interests: Mapping[Key, float],
     now_ms: int,
 ) -> dict[int, float]:
-    """Return the strength of each belief about an item that no muted interest covers."""
+    """Return the strength of beliefs about items that no muted interest covers."""
     muted = {key for key, factor in interests.items() if factor == 0}
     items = shelf.catalog.items
     counted = beliefs
@@ -195,7 +195,7 @@ def marks(item: Item) -> list[Key]:
 def _bought(
     shelf: CatalogArrays, beliefs: Mapping[int, Belief], now_ms: int
 ) -> tuple[tuple[int, ...], frozenset[int]]:
-    """Return bought items that are due again, the most overdue first, and all others."""
+    """Return bought items that are due again, most overdue first, and all others."""
     due: list[tuple[int, int]] = []
     owned = set()
     for number, belief in beliefs.items():

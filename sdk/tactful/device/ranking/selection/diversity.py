@@ -1,7 +1,8 @@
 """Diversity: each next item is chosen for its score and for what it adds to the list.
 
 There are four objectives on one scale: relevance and variety both lie in [0, 1], and
-`diversity` is the weight of variety. At 0 every objective keeps the order of the scores.
+`diversity` is the weight of variety. At 0 every objective keeps the order of the
+scores.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _greedy(
     diversity: float,
     tracker: QuotaTracker | None,
 ) -> list[int]:
-    """Return the pool places of the `depth` items with the highest gain, step by step."""
+    """Return the pool places of `depth` items, each with the highest gain."""
     is_free = np.ones(len(relevance), dtype=bool)
     order = list[int]()
     weighted_relevance = (1 - diversity) * relevance
@@ -90,7 +91,7 @@ def _no_variety(
 
 
 def _mmr(shelf: CatalogArrays, pool: Ints, scores: Floats, mix: Floats) -> Variety:
-    """Return the distance to the most similar listed item (Carbonell, Goldstein 1998)."""
+    """Return the distance to the closest listed item (Carbonell, Goldstein 1998)."""
     highest = np.zeros(len(pool))  # similarity to any item of the list
     similarities = shelf.similarities(pool)
 
@@ -143,7 +144,7 @@ def _calibration(
 
 
 def _mix_closeness(mix: Floats, counts: Floats, added: int) -> float:
-    """Return exp(-KL) of the wanted `mix` and the list with one more item of `added`."""
+    """Return exp(-KL) of the wanted `mix` and the list with one item more."""
     listed = counts.copy()
     listed[added] += 1
     smoothed = (1 - SMOOTHING) * listed / listed.sum() + SMOOTHING * mix

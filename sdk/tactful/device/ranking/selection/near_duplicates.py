@@ -26,7 +26,7 @@ def standing(shelf: CatalogArrays, model: Model | None) -> ItemPopularity:
 
 
 def joined(shelf: CatalogArrays, model: Model | None) -> Labels:
-    """Return the family label of each item with near-duplicates joined, shape (items,)."""
+    """Return the family of each item, near-duplicates joined, shape (items,)."""
     families = shelf.family
     if model is None or model.basis.shape[1] < LEAST_FACTORS:
         return families

@@ -159,7 +159,7 @@ class _Table:
         return chosen + [number for number in self._reserved if number not in chosen]
 
     def _is_allowed(self, number: int) -> bool:
-        """Return True if the item is new here and no rule keeps it apart from others."""
+        """Return True if the item is new and no rule keeps it apart from others."""
         if number in self._sources:
             return False
         if not self._rules.apart:

@@ -92,7 +92,10 @@ class QuotaTracker:
         self.relaxed: list[tuple[int, str]] = []
 
     def fits(self, is_free: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return the free pool items that break no quota; quotas yield until one fits."""
+        """Return the free pool items that break no quota.
+
+        Quotas yield until one fits.
+        """
         is_fitting = is_free & self._all_open
         if np.count_nonzero(is_fitting) or not is_free.any():
             return is_fitting

@@ -1,4 +1,4 @@
-"""Places of a list that are promised to the standard list, due, new or untried items."""
+"""Places of a list that are promised to standard, due, new or untried items."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPARE_FACTOR = 4  # items that are prepared for each promised place
 
 
 def list_quotas(context: ListContext, length: int) -> list[Quota]:
-    """Return the quotas of one list: the app's, and one for best-sellers by the likes."""
+    """Return the quotas of one list: the app's, and one for best-sellers."""
     standing = context.standing
     quotas = [
         Quota(name, standing.shelf.labels(name), limit)
@@ -92,7 +92,7 @@ def promised_places(
     chosen: Sequence[int],
     length: int,
 ) -> list[ReservedPlaces]:
-    """Return the promised places of the list `chosen`, without items that quotas forbid.
+    """Return the promised places of the list `chosen`, as far as quotas allow.
 
     The standard list comes first, then `sources`.
     """
