@@ -1,4 +1,4 @@
-"""`tactful`: look into one device's vault, take everything out, erase it."""
+"""The command `tactful`: inspect, export and erase the vault of one device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,39 +15,42 @@ from tactful.errors import InvalidInput, TactfulError
 if TYPE_CHECKING:
     from tactful.device.state.device_state import DeviceState, Disclosure
     from tactful.device.vault import Vault
+    from tactful.privacy.budget import Charge
     from tactful.protocol.dap.messages import Report
 
-
-ENDED, UNHEARD = 130, 141  # as shells tell of a program that a signal ended
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; what can be mended is one sentence on stderr and exit status 2."""
+    """Run one command; print an expected error as one line, and return 2."""
     try:
         status = _run(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()  # here, where a reader that left can still be answered
+        # Flush here, where the error of a closed pipe can still be handled.
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        print("tactful: ended", file=sys.stderr)
-        return ENDED
+        print("tactful: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNHEARD
-    except OSError as wrong:
-        named = f"{wrong.filename}: {wrong.strerror}" if wrong.filename else wrong
-        print(f"tactful: {named}", file=sys.stderr)
+        return PIPE_CLOSED
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"tactful: {message}", file=sys.stderr)
         return 2
-    except TactfulError as wrong:
-        print(f"tactful: {wrong}", file=sys.stderr)
+    except TactfulError as error:
+        print(f"tactful: {error}", file=sys.stderr)
         return 2
     return status
 
 
-def _run(given: list[str]) -> int:
-    if given[:1] == ["audit"]:
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["audit"]:
         from tactful.audit.cli import main as audit
 
-        return audit(given[1:])  # its exit statuses speak of the claim
-    options = _parser().parse_args(given)
+        # The audit has exit statuses of its own, which state its verdict.
+        return audit(arguments[1:])
+    options = _parser().parse_args(arguments)
     status: int = options.run(options)
     return status
 
@@ -59,21 +62,13 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="tactful", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, run, told in (
-        ("ledger", _ledger, "what was charged and what left this device"),
-        ("export", _export, "everything the vault holds, as JSON"),
-        ("erase", _erase, "destroy events and model; charges stay"),
-    ):
-        command = commands.add_parser(name, help=told, description=told)
-        command.add_argument("vault", type=Path, help="the vault's file")
-        command.add_argument(
-            "--key-file", type=Path, required=True, help="the file with its key"
-        )
-        command.set_defaults(run=run)
-        if name == "erase":
-            command.add_argument(
-                "--hides", action="store_true", help="what was hidden, too"
-            )
+    _add_vault_command(commands, "ledger", _ledger, "print charges and sent reports")
+    _add_vault_command(commands, "export", _export, "print the whole vault as JSON")
+    erase = _add_vault_command(
+        commands, "erase", _erase, "erase events and model; charges stay"
+    )
+    hides_help = "also erase the list of hidden items, so that they can be shown again"
+    erase.add_argument("--hides", action="store_true", help=hides_help)
     _add_reset(commands)
     _add_disclosures(commands)
     add_audit(commands)
@@ -82,32 +77,51 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_vault_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    help_text: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help_text, description=help_text)
+    command.add_argument("vault", type=Path, help="file of the vault")
+    command.add_argument(
+        "--key-file", type=Path, required=True, help="file with the key of the vault"
+    )
+    command.set_defaults(run=run)
+    return command
+
+
 def _add_disclosures(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> None:
-    told = "write what app stores and the law ask an app to disclose"
-    command = commands.add_parser("disclosures", help=told, description=told)
-    command.add_argument("folder", type=Path, help="where the documents go")
+    help_text = "write the documents that app stores and the law require"
+    command = commands.add_parser("disclosures", help=help_text, description=help_text)
+    command.add_argument("folder", type=Path, help="folder to write the documents to")
     command.add_argument(
-        "--settings", type=Path, required=True, help="the app's settings, TOML"
+        "--settings", type=Path, required=True, help="settings of the app, a TOML file"
     )
     command.add_argument(
-        "--signals", type=Path, help="the app's signals, JSON; else the built-in"
+        "--signals",
+        type=Path,
+        help="event schema of the app, a JSON file (default: the built-in schema)",
     )
     command.add_argument(
-        "--check", action="store_true", help="only fail if one is stale"
+        "--check",
+        action="store_true",
+        help="write nothing, and fail if a document is outdated",
     )
     command.set_defaults(run=_disclosures)
 
 
 def _add_reset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    help_text = "set a vault aside that does not open, and begin anew; charges stay"
+    help_text = "set aside a vault that cannot be opened; charges are carried over"
     command = commands.add_parser("reset", help=help_text, description=help_text)
     command.add_argument(
-        "vault", type=Path, help="the vault's file; close the app first"
+        "vault", type=Path, help="file of the vault; close the app first"
     )
     key_help = (
-        "the file with its key; left out, the app keeps the key and makes the new vault"
+        "file with its key; without it, the app keeps the key and creates the new vault"
     )
     command.add_argument("--key-file", type=Path, help=key_help)
     command.add_argument(
@@ -116,93 +130,104 @@ def _add_reset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.set_defaults(run=_reset)
 
 
-def _opened(options: argparse.Namespace) -> tuple[Vault, DeviceState]:
+def _open_vault(options: argparse.Namespace) -> tuple[Vault, DeviceState]:
     from tactful.device.device_key import KeyFile
-    from tactful.device.state.device_state import DeviceState, recall
+    from tactful.device.state.device_state import DeviceState
+    from tactful.device.state.projection import project
     from tactful.device.vault import Vault
     from tactful.person.cli import require_files
 
     require_files(options.vault, options.key_file)
     vault = Vault.open(options.vault, KeyFile(options.key_file))
-    return vault, recall(vault, DeviceState())
+    return vault, project(vault, DeviceState())
 
 
 def _ledger(options: argparse.Namespace) -> int:
-    vault, memory = _opened(options)
+    vault, state = _open_vault(options)
     with vault:
-        for charge in memory.ledger.charges:
-            disclosure = memory.disclosures.get(charge.task_id)
-            sent = "not made" if disclosure is None else f"{disclosure.size:,} bytes"
-            noise = charge.event.get("placement", "unknown")
-            print(
-                f"{charge.time}  rho {float(charge.rho):.6f}  {sent}  {charge.purpose}, {noise}"
-            )
-            if disclosure is not None:
-                state = "accepted" if disclosure.accepted else "not yet accepted"
-                print(
-                    f"    report {disclosure.report_id} to {disclosure.recipient}, {state}"
-                )
-                print(f"    {disclosure.meaning}")
-                print(f"    {_decoded(vault, disclosure)}")
-        print(
-            f"{len(memory.ledger.charges)} charges, rho {float(memory.ledger.spent):.6f} in all"
-        )
-        _lifetime(memory)
+        for charge in state.ledger.charges:
+            _print_charge(vault, charge, state.disclosures.get(charge.task_id))
+        charge_count = len(state.ledger.charges)
+        total_rho = float(state.ledger.spent)
+        print(f"{charge_count} charges, rho {total_rho:.6f} in total")
+        _print_lifetime(state)
     return 0
 
 
+def _print_charge(vault: Vault, charge: Charge, disclosure: Disclosure | None) -> None:
+    size = "no report" if disclosure is None else f"{disclosure.size:,} bytes"
+    noise = charge.event.get("placement", "unknown")
+    rho = float(charge.rho)
+    print(f"{charge.time}  rho {rho:.6f}  {size}  {charge.purpose}, {noise}")
+    if disclosure is None:
+        return
+    state = "accepted" if disclosure.accepted else "not yet accepted"
+    print(f"    report {disclosure.report_id} to {disclosure.recipient}, {state}")
+    print(f"    {disclosure.meaning}")
+    print(f"    {_decoded(vault, disclosure)}")
+
+
 def _decoded(vault: Vault, disclosure: Disclosure) -> str:
-    """What the bytes of a report say to whoever holds no key."""
+    """Return what a report says to someone without a key of the aggregators."""
     from tactful.device.network.contributor import report_bytes
     from tactful.errors import VaultDamaged
 
     if disclosure.dropped:
-        return "its bytes were erased unsent"
+        return "the report was erased before it was sent"
     try:
-        report, seconds = _report(report_bytes(vault, disclosure))
+        report, seconds = _decode_report(report_bytes(vault, disclosure))
     except VaultDamaged:
-        return "its bytes are gone"
+        return "the bytes of the report are missing"
     hour = seconds // 3600
+    leader_size = len(report.leader.payload)
+    helper_size = len(report.helper.payload)
     return (
         f"decoded: id {report.metadata.report_id.hex()}, hour {hour}, sealed shares of "
-        f"{len(report.leader.payload):,} (leader) and {len(report.helper.payload):,} (helper) bytes"
+        f"{leader_size:,} (leader) and {helper_size:,} (helper) bytes"
     )
 
 
-def _report(body: bytes) -> tuple[Report, int]:
-    """A report of either version, and its time in unix seconds."""
+def _decode_report(body: bytes) -> tuple[Report, int]:
+    """Return a report of either DAP draft, and its time in unix seconds."""
     from tactful.errors import DecodeError
     from tactful.protocol.dap.messages import Report
     from tactful.protocol.dap.versions import DAP_09, DAP_18
     from tactful.protocol.documents.task import TIME_PRECISION
 
     try:
-        report, dap = Report.decode(body, DAP_18), DAP_18
+        report, version = Report.decode(body, DAP_18), DAP_18
     except DecodeError:
-        report, dap = Report.decode(body, DAP_09), DAP_09
-    return report, report.metadata.time * dap.unit(TIME_PRECISION)
+        report, version = Report.decode(body, DAP_09), DAP_09
+    return report, report.metadata.time * version.unit(TIME_PRECISION)
 
 
-def _lifetime(memory: DeviceState) -> None:
-    """The cost as epsilon at delta 1e-6: by purpose, in the last year, since install."""
+def _print_lifetime(state: DeviceState) -> None:
+    """Print the cost by purpose, in the last year, and since installation."""
     from tactful.privacy.lifetime import lifetime
 
-    latest = max((charge.time for charge in memory.ledger.charges), default=0)
-    seen = lifetime(memory.ledger, 1e-6, latest)
-    rows = {**seen.purposes, "in the year before the last charge": seen.year}
-    for name, spent in {**rows, "since install": seen.whole}.items():
-        told = f"rho {float(spent.rho):.6f}, epsilon {spent.epsilon:.3f} at delta 1e-6"
-        print(f"  {name}: {spent.charges} charges, {told}")
+    latest = max((charge.time for charge in state.ledger.charges), default=0)
+    spending = lifetime(state.ledger, 1e-6, latest)
+    rows = {
+        **spending.purposes,
+        "in the year before the last charge": spending.year,
+        "since install": spending.whole,
+    }
+    for name, spent in rows.items():
+        rho = float(spent.rho)
+        print(
+            f"  {name}: {spent.charges} charges, rho {rho:.6f}, "
+            f"epsilon {spent.epsilon:.3f} at delta 1e-6"
+        )
 
 
 def _export(options: argparse.Namespace) -> int:
     from tactful.device.event_schema import built_in
     from tactful.device.rights.data_report import exported
 
-    vault, memory = _opened(options)
+    vault, state = _open_vault(options)
     with vault:
-        told = exported(vault.read(), memory, built_in(), vault=vault.id, delta=1e-6)
-    print(json.dumps(told, indent=1))
+        document = exported(vault.read(), state, built_in(), vault=vault.id, delta=1e-6)
+    print(json.dumps(document, indent=1))
     return 0
 
 
@@ -216,43 +241,42 @@ def _disclosures(options: argparse.Namespace) -> int:
     from tactful.device.settings import Settings
 
     settings = Settings.from_file(options.settings)
-    signals = (
-        built_in()
-        if options.signals is None
-        else EventSchema.parse(_text(options.signals))
-    )
-    documents = disclosures(settings, signals)
-    (require_current if options.check else write)(options.folder, documents)
-    done = "current" if options.check else "written"
-    print(f"{len(documents)} documents in {options.folder} are {done}")
+    event_schema = built_in()
+    if options.signals is not None:
+        event_schema = EventSchema.parse(_read_text(options.signals))
+    documents = disclosures(settings, event_schema)
+    if options.check:
+        require_current(options.folder, documents)
+        print(f"{len(documents)} documents in {options.folder} are current")
+    else:
+        write(options.folder, documents)
+        print(f"{len(documents)} documents in {options.folder} are written")
     return 0
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     if not path.is_file():
-        raise InvalidInput(
-            "--signals", f"{path} is not a file", "name one that is there"
-        )
+        raise InvalidInput("--signals", f"{path} is not a file", "name a JSON file")
     try:
         return path.read_text("utf-8")
-    except UnicodeDecodeError as wrong:
+    except UnicodeDecodeError as error:
         raise InvalidInput(
-            "--signals", f"{path} is no text ({wrong})", "name a JSON file"
-        ) from wrong
+            "--signals", f"{path} is not text ({error})", "name a JSON file"
+        ) from error
 
 
 def _erase(options: argparse.Namespace) -> int:
     from tactful.device.caps import CapEngine
     from tactful.device.clock import SystemClock
-    from tactful.device.state.device_state import forget
+    from tactful.device.state.removal import forget
 
-    vault, _ = _opened(options)
+    vault, _ = _open_vault(options)
     with vault:
         hidden = [] if options.hides else CapEngine(vault, SystemClock()).lasting()
         erased = forget(vault, hidden)
-    print(f"{erased} records erased; charges, consent and what was sent stay on record")
+    print(f"{erased} records erased; charges, consent and sent reports stay")
     if hidden:
-        print(f"{len(hidden)} hidden things stay hidden; --hides shows them again")
+        print(f"{len(hidden)} hidden items stay hidden; --hides shows them again")
     return 0
 
 
@@ -260,36 +284,36 @@ def _reset(options: argparse.Namespace) -> int:
     from tactful.device.rights.reset import reset
     from tactful.privacy.budget import total
 
-    if not (options.yes or _confirmed(options.vault)):
+    if not (options.yes or _confirm(options.vault)):
         raise InvalidInput(
-            "--yes", "nobody confirmed the reset", "answer y, or pass --yes"
+            "--yes", "the reset was not confirmed", "answer y, or pass --yes"
         )
-    done = reset(options.vault, options.key_file)
-    print(f"the vault is kept as {done.vault}")
-    if done.key is not None:
-        print(f"its key is kept as {done.key}")
-    print(
-        f"{len(done.charges)} charges, rho {float(total(done.charges)):.6f}, are carried over"
-    )
-    if not done.complete:
+    result = reset(options.vault, options.key_file)
+    print(f"the old vault is kept as {result.vault}")
+    if result.key is not None:
+        print(f"its key is kept as {result.key}")
+    rho = float(total(result.charges))
+    print(f"{len(result.charges)} charges, rho {rho:.6f}, are carried over")
+    if not result.complete:
         print(
-            "not every charge could be read: this device waits for the app's trust period before"
-        )
-        print(
-            "it contributes, and an anchor of the app charges what it knows to have been spent"
+            "not every charge could be read: this device waits for the trust period of "
+            "the app before it contributes; a rollback anchor of the app charges what "
+            "it knows to have been spent"
         )
     return 0
 
 
-def _confirmed(vault: Path) -> bool:
-    """Ask the person; no answer is no."""
+def _confirm(vault: Path) -> bool:
+    """Ask the person to confirm; no answer means no."""
     print(
-        f"{vault} is set aside and kept. What it knows is not used any more; its charges stay."
+        f"{vault} is set aside and kept. Its contents are no longer used, except for "
+        "its charges."
     )
     try:
-        return input("Set it aside? [y/N] ").strip().lower() in ("y", "yes")
+        answer = input("Set it aside? [y/N] ")
     except EOFError:
         return False
+    return answer.strip().lower() in ("y", "yes")
 
 
 if __name__ == "__main__":

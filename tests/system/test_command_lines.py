@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tactful.cli import ENDED, UNHEARD
+from tactful.cli import INTERRUPTED, PIPE_CLOSED
 from tactful.device.consent import Consent
 from tactful.device.device_key import KeyFile
 from tactful.device.personalizer import Personalizer
@@ -73,7 +73,7 @@ WRONG = {
     "tactful person taste.db --key-file right.key --catalog stub.db": "catalog: document",
     "tactful person taste.db --key-file right.key --write leader": "leader: Is a directory",
     "tactful disclosures --settings latin.toml out": "settings: latin.toml",
-    "tactful disclosures --settings app.toml --signals stub.db out": "stub.db is no text",
+    "tactful disclosures --settings app.toml --signals stub.db out": "stub.db is not text",
     "tactful disclosures --settings app.toml letter.txt": "letter.txt: File exists",
     "tactful disclosures --settings app.toml --check none": "it is stale or missing",
     "tactful caps lint leader": "rules: leader cannot be read",
@@ -217,7 +217,7 @@ def test_a_reader_that_leaves_early_hears_no_complaint(folder: Path, line: str) 
 
     assert talking.stderr.read() == ""
     talking.stderr.close()
-    assert talking.wait(60) in (0, UNHEARD)
+    assert talking.wait(60) in (0, PIPE_CLOSED)
 
 
 def test_whoever_stops_a_command_sees_no_traceback(folder: Path) -> None:
@@ -233,7 +233,7 @@ def test_whoever_stops_a_command_sees_no_traceback(folder: Path) -> None:
     _, told = waiting.communicate(timeout=60)
     os.close(pipe)
 
-    assert (waiting.returncode, told) == (ENDED, "tactful: ended\n")
+    assert (waiting.returncode, told) == (INTERRUPTED, "tactful: interrupted\n")
 
 
 def _opened_by_its_reader(pipe: Path) -> int:

@@ -287,4 +287,4 @@ class Publisher:
 
     def measured(self, device: Personalizer) -> np.ndarray:
         """What a device would add if nothing were rounded or noisy."""
-        return measure(device._core.likes(), CATALOG, self.task, None)
+        return measure(device._core.likes(device.status), CATALOG, self.task, None)

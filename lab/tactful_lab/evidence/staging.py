@@ -23,10 +23,12 @@ from starlette.applications import Starlette
 
 from tactful.device.consent import NOBODY, Consent, ConsentNotice, Occasion
 from tactful.device.device_key import HostKey
-from tactful.device.network.contributor import Contributor, answer
+from tactful.device.network.contributor import Contributor
 from tactful.device.network.send_lock import SendLock
+from tactful.device.network.withdrawal import record_answer
 from tactful.device.settings import Aggregators
-from tactful.device.state.device_state import DeviceState, recall
+from tactful.device.state.device_state import DeviceState
+from tactful.device.state.projection import project
 from tactful.device.vault import Vault
 from tactful.errors import TactfulError
 from tactful.privacy.budget import Ledger
@@ -235,13 +237,15 @@ class Device:
             policy_version="1",
             in_force=NOBODY.in_force,
         )
-        answer(vault, SendLock(None), DeviceState(), SHARING, occasion, asked=False)
+        record_answer(
+            vault, SendLock(None), DeviceState(), SHARING, occasion, asked=False
+        )
         drawn = secrets.token_bytes if coins is None else coins
         return cls(vault, Contributor(vault, pair.carrier, pair.aggregators, drawn))
 
     def contribute(self, task: Task, vector: NDArray[np.float64]) -> None:
         """Charge, and send one report."""
-        memory = recall(self.vault, DeviceState(ledger=PLENTY))
+        memory = project(self.vault, DeviceState(ledger=PLENTY))
         self.contributor.contribute(task, vector, memory, int(time.time()))
 
 

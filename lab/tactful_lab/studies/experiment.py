@@ -160,7 +160,7 @@ def live(world: World, number: int, person: Person) -> NDArray[np.float64]:
         here = experiments.Participation(
             unit, 0, {TRIAL.id: arm.name}, {TRIAL.id: first}
         )
-        added = experiments.vector(device.rights.events(), TRIAL, here, first + DAYS)
+        added = experiments.measure(device.rights.events(), TRIAL, here, first + DAYS)
     return (
         np.zeros(len(TRIAL.arms) * width(len(TRIAL.metrics)))
         if added is None

@@ -1,4 +1,4 @@
-"""The open device: vault, state, frequency caps, lists, network and what connects them.
+"""The open device: it wires vault, state, frequency caps, lists and network together.
 
 `Personalizer` and the parts of its API share one `DeviceCore`.
 """
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from tactful.device.events import TASTES, StoredEvent
 from tactful.device.personalizer_arguments import (
-    require_model,
-    require_others,
-    require_parts,
+    check_model,
+    check_optional,
+    check_required,
+    check_scope,
 )
 from tactful.errors import InvalidInput, NotStored, VaultDamaged, VaultError
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tactful.protocol.transport import Transport
 
 LOG = logging.getLogger("tactful.device")
+# Event kinds that frequency caps record without consent to a local profile.
 NEEDS_NO_PROFILE = frozenset({"impression", "dismiss", "hide", "report"})
 DAY_SECONDS = 86_400
 
@@ -57,25 +59,24 @@ class DeviceCore:
         model: Model | None,
         rollback_anchor: RollbackAnchor | None,
     ) -> None:
-        """Open the vault and record `consent`; `Personalizer` documents the arguments."""
+        """Open the vault and record `consent`; see `Personalizer` for the arguments."""
         from tactful.device.clock import SystemClock
         from tactful.device.consent import NOBODY
         from tactful.device.event_schema import built_in
         from tactful.device.vault.recovery import opened
 
-        require_parts(catalog, settings, key=key, consent=consent)
-        require_others(restrictions, event_schema, clock, transport, rollback_anchor)
-        require_model(model, len(catalog))
+        check_required(catalog, settings, key=key, consent=consent)
+        check_optional(restrictions, event_schema, clock, transport, rollback_anchor)
+        check_model(model, len(catalog))
         self.settings = settings
         self.restrictions = restrictions or NOBODY
         self.event_schema = event_schema or built_in()
         self.clock = clock or SystemClock()
+        # The app's catalog, with the person's own statements on used-up items.
         self.catalog = catalog
-        self._shipped_model = model
-        self._catalog_of_app = catalog
-        self._used_up: dict[
-            str, bool
-        ] = {}  # what the person said of items that run out
+        self._app_catalog = catalog
+        self._used_up: dict[str, bool] = {}
+        self._app_model = model
         self._warned_kinds: set[str] = set()
         self._unstored_answer: tuple[Consent, Occasion] | None = None
         self._traces_to_drop = False
@@ -83,7 +84,8 @@ class DeviceCore:
         try:
             self._build(consent, transport, rollback_anchor)
         except VaultDamaged:
-            # An old record, which `opened` does not read: set the vault aside and start anew.
+            # `opened` checks new records only; this one is older. The second call
+            # sets the damaged vault aside and returns a new one.
             self.vault.close()
             self.vault, self.state_lost = opened(settings.path, key)
             self._build(consent, transport, rollback_anchor)
@@ -97,10 +99,13 @@ class DeviceCore:
         transport: Transport | None,
         rollback_anchor: RollbackAnchor | None,
     ) -> None:
-        """Build every part on the open vault, and record `consent`."""
+        """Create every part on the open vault, and record `consent`."""
         from tactful.device.caps import CapEngine, Rules
         from tactful.device.consent import ConsentNotice
-        from tactful.device.network.ledger_quarantine import LedgerQuarantine, caps
+        from tactful.device.network.ledger_quarantine import (
+            LedgerQuarantine,
+            empty_ledger,
+        )
         from tactful.device.network.sharing import Sharing
         from tactful.device.rights.user_controls import UserControls
         from tactful.device.state.state_cache import StateCache
@@ -109,13 +114,14 @@ class DeviceCore:
         rules = Rules.default() if settings.caps is None else Rules.parse(settings.caps)
         self.state_cache = StateCache(
             self.vault,
-            caps(settings),
+            empty_ledger(settings),
             settings,
             lambda: self.restrictions,
             self.now_seconds,
         )
-        # Before the person saw a consent notice nothing is written to the disk.
-        was_informed = consent is not None or self.state_cache.settled().told
+        # Nothing is written to the disk before the person saw a consent notice.
+        stored_state = self.state_cache.without_profile()
+        was_informed = consent is not None or stored_state.was_informed
         self.caps = CapEngine(
             self.vault, self.clock, rules, caps="store" if was_informed else "memory"
         )
@@ -125,7 +131,7 @@ class DeviceCore:
         if self.state_lost is not None:
             self.caps.lost(settings.on_state_loss)
             if was_informed:
-                self.quarantine.put_back(self.caps.ledger_time()[0])
+                self.quarantine.restart(self.caps.ledger_time()[0])
         self._loaded_model: tuple[int, ActiveModel | None] | None = None
         self._lists: ListBuilder | None = None
         self.sharing = Sharing(
@@ -139,49 +145,54 @@ class DeviceCore:
         )
         if consent is not None:
             self._record_answer(consent, self._occasion(ConsentNotice()), asked=False)
-        self._count_where_allowed(self.state_cache.settled())
+        self._move_caps_where_allowed(self.state_cache.without_profile())
         self.controls: UserControls = UserControls(
             self.vault, self.caps, rules, self.state_cache
         )
 
-    # what the verbs of the API share
+    # Shared by the parts of the API.
 
     def lists(self) -> tuple[ListBuilder, ListInputs]:
-        """Return what makes lists, and what is known now, read once from the vault."""
+        """Return the list builder and its inputs, read once from the vault."""
         from tactful.device.ranking.list_builder import ListBuilder, ListInputs
 
-        state = self.settled()
+        state = self.state_without_profile()
         if state.used_up != self._used_up:
-            self._used_up, self._lists = dict(state.used_up), None
-            self.catalog = self._catalog_of_app.corrected(self._used_up)
+            self._used_up = dict(state.used_up)
+            self.catalog = self._app_catalog.corrected(self._used_up)
+            self._lists = None
         if self._lists is None:
             self._lists = ListBuilder(
                 self.catalog, self.settings, self.vault, self.caps
             )
         self.controls.follow(state.limits)
-        active = self._active_model(state)
-        model = self._shipped_model if active is None else active.model
-        release = None if active is None else active.release
+        active_model = self._active_model(state)
+        model, release = self._app_model, None
+        if active_model is not None:
+            model, release = active_model.model, active_model.release
         inputs = ListInputs(
             state, self.state_cache.profile, model, release, self.now_seconds()
         )
         return self._lists, inputs
 
-    def settled(self) -> DeviceState:
-        """Return the state without the profile, after retrying what was not stored yet."""
-        self.store_waiting()
-        state = self.state_cache.settled()
-        self._count_where_allowed(state)
+    def state_without_profile(self) -> DeviceState:
+        """Return the state without the profile; first store what is unstored."""
+        self.store_unstored()
+        state = self.state_cache.without_profile()
+        self._move_caps_where_allowed(state)
         return state
 
     def model(self) -> Model | None:
-        """Return the model that lists are made with; None before the first."""
-        active = self._active_model(self.state_cache.settled())
-        return self._shipped_model if active is None else active.model
+        """Return the model that lists use; None before the first one."""
+        active_model = self._active_model(self.state_cache.without_profile())
+        return self._app_model if active_model is None else active_model.model
 
-    def likes(self) -> list[str]:
-        """Return the liked items of the catalog that are not sensitive, strongest first."""
-        liked = self.state_cache.whole().profile.likes(self.now_ms())
+    def likes(self, state: DeviceState) -> list[str]:
+        """Return the liked items that may be shared, strongest first.
+
+        These are the items of the catalog that are not sensitive.
+        """
+        liked = state.profile.likes(self.now_ms())
         is_sensitive = self.settings.list_policy.concern
         return [
             item_id
@@ -190,65 +201,72 @@ class DeviceCore:
         ]
 
     def rebuild(self, erased: int) -> int:
-        """Rebuild every projection if records were erased; return `erased`."""
+        """Project everything again if records were erased; return `erased`."""
         if erased:
-            self.state_cache.begin_anew()
+            self.state_cache.reset()
             self.caps.use(self.caps.rules)
             self._lists = None
         return erased
 
-    def forget_model(self) -> None:
-        """Unload the model; its file is about to be erased."""
+    def unload_model(self) -> None:
+        """Unload the model, because its file is about to be erased."""
         self._loaded_model = None
 
-    # events
+    # Events.
 
     def record(self, event: Event) -> None:
-        """Record an event under the purpose that allows it; drop it if none does."""
-        from tactful.device.personalizer_arguments import require_scope
-
+        """Record an event for the purpose that allows it; ignore it if none does."""
         item = self._item(event)
-        require_scope(event, item)
-        state = self.settled()
+        check_scope(event, item)
+        state = self.state_without_profile()
         if event.kind not in NEEDS_NO_PROFILE:
             state.consent.require("local_profile")
-        learns = state.consent.allows("local_profile") and self._may_learn(state, item)
+        has_consent = state.consent.allows("local_profile")
+        learns = has_consent and self._may_learn(state, item)
         purpose = self._purpose(event.kind, learns=learns)
         if purpose is None:
             return
         try:
-            with self.unless_erased(event.reservation_id):
+            with self.ignoring_erased_reservation(event.reservation_id):
                 self.caps.record(event, item, purpose=purpose)
         except NotStored:
-            self.state_cache.unstored.append(self._unstored(event, purpose))
+            unstored_event = self._unstored_event(event, purpose)
+            self.state_cache.unstored_events.append(unstored_event)
             raise
 
     @contextmanager
-    def unless_erased(self, reservation_id: str | None) -> Iterator[None]:
-        """Ignore an unknown reservation if it was erased: the list was still on the screen."""
+    def ignoring_erased_reservation(self, reservation_id: str | None) -> Iterator[None]:
+        """Ignore that a reservation is unknown if the person erased it.
+
+        Its list may still be on the screen.
+        """
         try:
             yield
-        except InvalidInput as unknown:
-            erased = reservation_id is not None and self.caps.erased(reservation_id)
-            if unknown.field != "reservation_id" or not erased:
+        except InvalidInput as error:
+            if error.field != "reservation_id" or reservation_id is None:
+                raise
+            if not self.caps.erased(reservation_id):
                 raise
 
     def _item(self, event: Event) -> Item | None:
-        """Return what the event is about; None for an impression of a removed item."""
+        """Return the item of an event; None for an impression of a removed item."""
         from tactful.device import checks
         from tactful.device.events import Event
 
-        checks.instance("event", event, Event, "hand in Event(kind=..., item_id=...)")
-        is_gone = event.item_id is None or event.item_id not in self.catalog
-        if is_gone and (event.item_id is None or event.kind == "impression"):
+        checks.instance("event", event, Event, "pass Event(kind=..., item_id=...)")
+        if event.item_id is None:
             return None
-        return self.catalog[event.item_id or ""]
+        if event.kind == "impression" and event.item_id not in self.catalog:
+            return None
+        return self.catalog[event.item_id]
 
     def _purpose(self, kind: str, *, learns: bool) -> str | None:
-        """Return the purpose that `kind` is recorded for now, None if it is not recorded."""
+        """Return the purpose under which `kind` is recorded now, None for not at all."""
         if kind not in NEEDS_NO_PROFILE and not learns:
             return None
-        if self.event_schema.expired(kind, self.now_ms()):
+        if self.event_schema.ends(kind) and self.event_schema.expired(
+            kind, self.now_ms()
+        ):
             self._warn_expired(kind)
             return None if kind in TASTES else "essential"
         purpose = "local_profile" if learns else "essential"
@@ -256,19 +274,21 @@ class DeviceCore:
         return purpose
 
     def _warn_expired(self, kind: str) -> None:
-        """Log once that the declaration of `kind` has ended, and nothing of the person."""
+        """Log once that the declaration of `kind` has ended; log nothing personal."""
         if kind not in self._warned_kinds:
             self._warned_kinds.add(kind)
             LOG.warning(
-                "the declaration of %r has ended; only limits count it: review it", kind
+                "the declaration of event kind %r has ended, so that only frequency "
+                "caps count it; review the declaration",
+                kind,
             )
 
     def _may_learn(self, state: DeviceState, item: Item | None) -> bool:
         is_sensitive = item is not None and self.settings.list_policy.concern(item)
         return not (state.paused or is_sensitive)
 
-    def _unstored(self, event: Event, purpose: str) -> StoredEvent:
-        """Return `event` as the profile reads it, until the vault has it."""
+    def _unstored_event(self, event: Event, purpose: str) -> StoredEvent:
+        """Return `event` for the profile, which uses it until the vault has it."""
         return StoredEvent(
             kind=event.kind,
             at_ms=self.now_ms(),
@@ -279,30 +299,32 @@ class DeviceCore:
             surface=event.surface,
         )
 
-    # consent
+    # Consent.
 
     def agree(self, consent: Consent, notice: ConsentNotice) -> None:
-        """Record an answer; in this process it holds even if the vault cannot be written.
+        """Record an answer, which takes effect in this process in any case.
 
-        Raise NotStored in that case. The answer is stored with the next write or on `close`.
+        Raise NotStored if the vault cannot be written. The answer is then stored with
+        the next write or on `close`.
         """
         from tactful.device.consent import PURPOSES
 
         self._unstored_answer = consent, self._occasion(notice)
         denied = frozenset(PURPOSES) - consent.granted - {"essential"}
-        self.state_cache.withheld = denied | (consent.refused & {"essential"})
+        refusals = denied | (consent.refused & {"essential"})
+        self.state_cache.unstored_refusals = refusals
         try:
             self._store_answer()
         except VaultDamaged:
             raise
-        except VaultError as refused:
-            # Wait for what is being sent; nothing starts to be sent afterwards.
-            with suppress(OSError), self.sharing.sending.withdrawing():
+        except VaultError as vault_error:
+            # Wait until no request is on its way. Later ones find the refusal.
+            with suppress(OSError), self.sharing.send_lock.exclusive():
                 pass
-            raise NotStored.of("consent", refused) from refused
+            raise NotStored.of("consent", vault_error) from vault_error
 
-    def store_waiting(self) -> None:
-        """Try again to store what the person said and the vault refused."""
+    def store_unstored(self) -> None:
+        """Try again to store answers and refusals that the vault could not store."""
         if self._unstored_answer is not None:
             try:
                 self._store_answer()
@@ -310,56 +332,67 @@ class DeviceCore:
                 raise
             except VaultError:
                 LOG.warning(
-                    "an answer of the person is not stored yet; it holds in this process"
+                    "a consent answer is not stored yet; it is in force in this process"
                 )
         if self.caps.waiting:
             self.caps.store_waiting()
-        if self.state_cache.unstored and not self.caps.waiting:
-            self.state_cache.unstored.clear()
+        if self.state_cache.unstored_events and not self.caps.waiting:
+            self.state_cache.unstored_events.clear()
 
     def close(self) -> None:
-        """Close the vault; raise NotStored if an answer or a refusal cannot be stored."""
-        self.store_waiting()
+        """Close the vault; raise NotStored if an answer or refusal cannot be stored."""
+        self.store_unstored()
         self.vault.close()
         if self._unstored_answer is not None or self.caps.waiting:
             raise NotStored(
-                "close: what the person said could not be stored, and ended with this "
-                "process; make room and ask them again"
+                "close: an answer or refusal of the person could not be stored and is "
+                "lost; free disk space and ask the person again"
             )
 
-    def _count_where_allowed(self, state: DeviceState) -> None:
-        """Count shows in the vault once the person was told, unless they refused it."""
-        stored = state.told and state.consent.allows("essential")
-        if stored and self.caps.memory_only:
+    def _move_caps_where_allowed(self, state: DeviceState) -> None:
+        """Count impressions in the vault if the person was informed and did not refuse.
+
+        Otherwise count them in memory.
+        """
+        may_store = state.was_informed and state.consent.allows("essential")
+        if may_store and self.caps.memory_only:
             self.caps.keep(self.vault)
-        elif state.told and not stored and not self.caps.memory_only:
+        elif state.was_informed and not may_store and not self.caps.memory_only:
             self.caps.leave_vault()
 
     def _store_answer(self) -> None:
-        """Store the answer that waits, and act on it."""
+        """Store the answer that is not stored yet, and act on it."""
         if self._unstored_answer is None:
             return
         consent, occasion = self._unstored_answer
         self._record_answer(consent, occasion, asked=True)
-        if self.caps.memory_only and not self.state_cache.settled().noticed:
+        if self.caps.memory_only and not self.state_cache.without_profile().noticed:
             self.vault.append("setting", {"noticed": True}, durable=True)
-        self._unstored_answer, self.state_cache.withheld = None, frozenset()
-        self._count_where_allowed(self.state_cache.settled())
+        self._unstored_answer = None
+        self.state_cache.unstored_refusals = frozenset()
+        self._move_caps_where_allowed(self.state_cache.without_profile())
 
     def _record_answer(
         self, consent: Consent, occasion: Occasion, *, asked: bool
     ) -> None:
-        from tactful.device.network.contributor import answer
+        from tactful.device.network.withdrawal import record_answer
+        from tactful.device.state.removal import drop_traces
 
-        lock, last = self.sharing.sending, self.state_cache.last
-        ended = answer(self.vault, lock, last, consent, occasion, asked=asked)
+        ended = record_answer(
+            self.vault,
+            self.sharing.send_lock,
+            self.state_cache.last,
+            consent,
+            occasion,
+            asked=asked,
+        )
         self._traces_to_drop = self._traces_to_drop or "diagnostics" in ended
         if self._traces_to_drop:
-            self.state_cache.drop_traces()
+            drop_traces(self.vault)
             self._traces_to_drop = False
 
     def _occasion(self, notice: ConsentNotice) -> Occasion:
-        """Return now as the time of an answer, with who else has spoken."""
+        """Return the circumstances of an answer that is given now."""
         from tactful.device.consent import Occasion
 
         return Occasion(
@@ -369,18 +402,18 @@ class DeviceCore:
             in_force=self.restrictions.in_force,
         )
 
-    # models and time
+    # Model and time.
 
     def _active_model(self, state: DeviceState) -> ActiveModel | None:
-        """Return the adopted model, loaded once for each file."""
+        """Return the adopted model; load each file once."""
         from tactful.device.network.model_updates import load
 
         adoption = state.adoption
         if adoption is None:
             return None
         if self._loaded_model is None or self._loaded_model[0] != adoption.file:
-            active = load(self.vault, adoption, self.catalog)
-            self._loaded_model = adoption.file, active
+            active_model = load(self.vault, adoption, self.catalog)
+            self._loaded_model = adoption.file, active_model
         return self._loaded_model[1]
 
     def day_number(self) -> int:
@@ -388,12 +421,12 @@ class DeviceCore:
         return self.now_seconds() // DAY_SECONDS
 
     def now_seconds(self) -> int:
-        """Return the wall clock, in unix seconds; answers, tasks and releases are dated by it."""
+        """Return the wall clock in unix seconds; it dates consent, tasks and releases."""
         return self.clock.reading().wall_ms // 1000
 
     def now_ms(self) -> int:
-        """Return the time that events are dated by, in unix milliseconds.
+        """Return canonical time in unix milliseconds; it dates events.
 
-        Interests fade by it, however the clock is set.
+        A changed wall clock does not alter it, so interests fade at the same rate.
         """
         return self.caps.now_ms()

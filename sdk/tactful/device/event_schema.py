@@ -135,6 +135,11 @@ class EventSchema:
             )
         return kind
 
+    def ends(self, name: str) -> bool:
+        """Return True if the declaration of `name` has a last day."""
+        kind = self._kinds.get(name)
+        return kind is not None and kind.last_day is not None
+
     def expired(self, name: str, now_ms: int) -> bool:
         """Return True if the declaration of `name` had ended at `now_ms`."""
         kind = self._kinds.get(name)

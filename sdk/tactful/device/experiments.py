@@ -1,10 +1,10 @@
-"""Which version this device shows: decided here, remembered here, counted only in sums."""
+"""Experiments on the device: it draws its variant, and is counted only in sums."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DAY_MS = 86_400_000
-FINE = 1 << 32  # places that arms share out
-READ = ("unit", "assignment", "exposure")
+ARM_SLOTS = 1 << 32  # slots that the arms of one experiment divide
+PARTICIPATION_KINDS = ("unit", "assignment", "exposure")
 REPEATED_WITHIN_DAYS = 7
 
 
 @dataclass(frozen=True)
 class Participation:
-    """Where this device stands: its secret unit, its arms, the first day of each exposure.
+    """The part that this device takes in experiments.
 
-    `born` is the unix second since which this unit exists if an older one was erased, else 0.
+    `unit` is its secret random id, and `arms` its arm by experiment. `exposed` has the
+    first day of exposure by experiment, in days since 1970. `born` is the unix second
+    since which this unit exists if an older one was erased, else 0.
     """
 
     unit: bytes = b""
@@ -37,134 +39,147 @@ class Participation:
 
 
 def slot(unit: bytes, name: str, slots: int = SLOTS) -> int:
-    """The place in 0..slots-1 that a unit has under `name`; SHA-256, the name as UTF-8 bytes.
+    """Return the slot of a unit under `name`, 0 to `slots` - 1, from SHA-256.
 
-    The lengths come first, so that no two pairs are hashed alike, and names are not normalised:
-    two spellings of one letter are two names.
+    Unit and name (UTF-8) are hashed with their lengths, so that no two pairs have the
+    same input. Names are not normalised: two spellings of one letter are two names.
     """
-    bound = b"".join(
-        len(part).to_bytes(4, "big") + part for part in (unit, name.encode())
-    )
-    return int.from_bytes(hashlib.sha256(bound).digest()[:8], "big") * slots >> 64
+    parts = unit, name.encode()
+    encoded = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    digest = hashlib.sha256(encoded).digest()
+    return int.from_bytes(digest[:8], "big") * slots >> 64
 
 
 def arm_of(unit: bytes, experiment: Experiment) -> Arm | None:
-    """The arm of a unit, None if its slot in the layer is not this experiment's."""
-    place = slot(unit, f"layer {experiment.layer}") - experiment.first
-    if not 0 <= place < experiment.slots:
+    """Return the arm of a unit, None if its slot of the layer is not in the experiment."""
+    layer_slot = slot(unit, f"layer {experiment.layer}") - experiment.first
+    if not 0 <= layer_slot < experiment.slots:
         return None
-    drawn, reached = slot(unit, f"experiment {experiment.id}", FINE), Fraction()
+    arm_slot = slot(unit, f"experiment {experiment.id}", ARM_SLOTS)
+    end = Fraction()
     for arm in experiment.arms:
-        reached += arm.part * FINE
-        if drawn < reached:
+        end += arm.part * ARM_SLOTS
+        if arm_slot < end:
             return arm
     return None
 
 
-def standing(vault: Vault, now: int) -> Participation:
-    """What the vault says of experiments; the unit is drawn on first use, and never leaves."""
-    found = _folded(vault.read(0, READ))
-    if found.unit:
-        return found
-    erased = any(True for _ in vault.read(0, ["forgotten"]))
-    body = {"secret": secrets.token_hex(16), "born": now if erased else 0}
+def participation(vault: Vault, now: int) -> Participation:
+    """Return the participation of this device; draw its unit on first use.
+
+    `now` is in unix seconds. The unit never leaves the device.
+    """
+    stored = _participation_of(vault.read(0, PARTICIPATION_KINDS))
+    if stored.unit:
+        return stored
+    was_erased = any(True for _ in vault.read(0, ["forgotten"]))
+    body = {"secret": secrets.token_hex(16), "born": now if was_erased else 0}
+    # If another process draws a unit at the same time, the first record counts.
     vault.append("unit", body, name="unit", durable=True)
-    return _folded(vault.read(0, READ))
+    return _participation_of(vault.read(0, PARTICIPATION_KINDS))
 
 
 def assign(vault: Vault, experiment: Experiment, now: int) -> Arm | None:
-    """This device's arm: drawn once, then kept whatever changes; None if it takes no part.
+    """Return this device's arm, None if it takes no part.
 
-    `now` is in unix seconds. A unit drawn after an erasure stays out of what ran before it.
+    The arm is drawn once and kept, whatever changes later. `now` is in unix seconds. A
+    unit that was drawn after an erasure takes no part in experiments that had opened
+    before.
     """
-    here = standing(vault, now)
-    kept = here.arms.get(experiment.id)
-    if kept is not None:
-        return next((arm for arm in experiment.arms if arm.name == kept), None)
-    runs = experiment.opens <= now < experiment.closes
-    arm = (
-        arm_of(here.unit, experiment)
-        if runs and here.born <= experiment.opens
-        else None
-    )
+    own = participation(vault, now)
+    arm_name = own.arms.get(experiment.id)
+    if arm_name is not None:
+        return next((arm for arm in experiment.arms if arm.name == arm_name), None)
+    is_running = experiment.opens <= now < experiment.closes
+    if not is_running or own.born > experiment.opens:
+        return None
+    arm = arm_of(own.unit, experiment)
     if arm is not None:
         body = {"experiment": experiment.id, "arm": arm.name}
-        vault.append(
-            "assignment", body, name=f"assignment {experiment.id}", durable=True
-        )
+        record_name = f"assignment {experiment.id}"
+        vault.append("assignment", body, name=record_name, durable=True)
     return arm
 
 
-def expose(vault: Vault, experiment: Experiment, day: int) -> None:
-    """Note that the version was seen on `day` (days since 1970), once a day however often."""
+def log_exposure(vault: Vault, experiment: Experiment, day: int) -> None:
+    """Record once a day that the person saw their variant; `day` is since 1970."""
     body = {"experiment": experiment.id, "day": day}
     vault.append("exposure", body, name=f"exposure {experiment.id} {day}")
 
 
-def claim(vault: Vault, experiment: Experiment, task_id: str) -> bool:
-    """Whether this device adds to the experiment in the period `task_id`: the first it asks for."""
+def claim_period(vault: Vault, experiment: Experiment, task_id: str) -> bool:
+    """Return True if this device contributes to the experiment in the task `task_id`.
+
+    It contributes in the first period that it claims, and in no other.
+    """
     body = {"experiment": experiment.id, "task_id": task_id}
-    position = vault.append(
-        "period", body, name=f"period {experiment.id}", durable=True
-    )
-    first = next(vault.read(position - 1, ["period"]))
-    return first.body["task_id"] == task_id
+    record_name = f"period {experiment.id}"
+    position = vault.append("period", body, name=record_name, durable=True)
+    first_claim = next(vault.read(position - 1, ["period"]))
+    return first_claim.body["task_id"] == task_id
 
 
-def vector(
-    events: Iterable[StoredEvent], experiment: Experiment, here: Participation, day: int
+def measure(
+    events: Iterable[StoredEvent], experiment: Experiment, own: Participation, day: int
 ) -> NDArray[np.float64] | None:
-    """What this device adds, of length at most 1; None until it was measured (`day` since 1970).
+    """Return this device's vector of norm at most 1, None until its window has ended.
 
-    What was recorded for repetition limits alone is not counted.
+    `day` is today, in days since 1970. Events that were recorded only for frequency
+    caps are not counted.
     """
     from tactful.learning.experiment_statistics import person_vector
 
-    days = window(here, experiment, day)
-    names = [arm.name for arm in experiment.arms]
-    if days is None or here.arms.get(experiment.id) not in names:
+    days = window(own, experiment, day)
+    arm_names = [arm.name for arm in experiment.arms]
+    arm_name = own.arms.get(experiment.id)
+    if days is None or arm_name not in arm_names:
         return None
     counted = [event for event in events if event.purpose != "essential"]
-    values, before = measured(counted, experiment, days)
-    return person_vector(
-        names.index(here.arms[experiment.id]), len(names), values, before
-    )
+    during, before = metric_values(counted, experiment, days)
+    return person_vector(arm_names.index(arm_name), len(arm_names), during, before)
 
 
 def window(
-    here: Participation, experiment: Experiment, day: int
+    own: Participation, experiment: Experiment, day: int
 ) -> tuple[int, int] | None:
-    """[first day, end day) in which this device is measured, once it is over by `day`."""
-    first = here.exposed.get(experiment.id)
-    if first is None or day < first + experiment.days:
+    """Return (first day, end day) of the measured window, None until it has ended.
+
+    The end day is exclusive.
+    """
+    first_day = own.exposed.get(experiment.id)
+    if first_day is None or day < first_day + experiment.days:
         return None
-    return first, first + experiment.days
+    return first_day, first_day + experiment.days
 
 
-def measured(
+def metric_values(
     events: Iterable[StoredEvent], experiment: Experiment, days: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(each metric in the window, the same in the days before it), clipped and scaled to 0..1."""
+    """Return each metric in the window, and in as many days before it.
+
+    Values are clipped and scaled to 0 to 1; both arrays have shape (metrics,).
+    """
     import numpy as np
 
-    first, end = days
-    counted = list(events)
-    spans = ((first, end), (2 * first - end, first))
+    first_day, end_day = days
+    all_events = list(events)
+    spans = ((first_day, end_day), (2 * first_day - end_day, first_day))
     during, before = (
-        np.array([_scaled(counted, metric, span) for metric in experiment.metrics])
+        np.array([_scaled(all_events, metric, span) for metric in experiment.metrics])
         for span in spans
     )
     return during, before
 
 
-def _folded(records: Iterable[Record]) -> Participation:
+def _participation_of(records: Iterable[Record]) -> Participation:
     unit, born = b"", 0
     arms: dict[str, str] = {}
     exposed: dict[str, int] = {}
     for record in records:
         body = record.body
         if record.kind == "unit":
-            unit, born = bytes.fromhex(str(body["secret"])), int(str(body["born"]))
+            unit = bytes.fromhex(str(body["secret"]))
+            born = int(str(body["born"]))
         elif record.kind == "assignment":
             arms[str(body["experiment"])] = str(body["arm"])
         else:
@@ -174,30 +189,29 @@ def _folded(records: Iterable[Record]) -> Participation:
 
 
 def _scaled(
-    events: Iterable[StoredEvent], metric: Metric, span: tuple[int, int]
+    events: Sequence[StoredEvent], metric: Metric, span: tuple[int, int]
 ) -> float:
-    inside = [event for event in events if span[0] <= event.at_ms // DAY_MS < span[1]]
-    count = (
-        _repeats(inside)
-        if metric.counts == "repeat"
-        else _occurrences(inside, metric.counts)
-    )
+    first_day, end_day = span
+    in_span = [
+        event for event in events if first_day <= event.at_ms // DAY_MS < end_day
+    ]
+    if metric.counts == "repeat":
+        count = _repeat_count(in_span)
+    else:
+        count = sum(event.kind == metric.counts for event in in_span)
     clipped = min(max(count, metric.low), metric.high)
     return (clipped - metric.low) / (metric.high - metric.low)
 
 
-def _occurrences(events: Iterable[StoredEvent], kind: str) -> int:
-    return sum(event.kind == kind for event in events)
-
-
-def _repeats(events: Iterable[StoredEvent]) -> int:
-    """Shows of an item that had been shown within the seven days before."""
-    last: dict[str | None, int] = {}
+def _repeat_count(events: Iterable[StoredEvent]) -> int:
+    """Return the impressions of items that were shown in the seven days before."""
+    last_day: dict[str | None, int] = {}
     repeats = 0
     for event in events:
         if event.kind == "impression":
-            seen = last.get(event.item_id)
+            previous = last_day.get(event.item_id)
             today = event.at_ms // DAY_MS
-            repeats += seen is not None and today - seen < REPEATED_WITHIN_DAYS
-            last[event.item_id] = today
+            if previous is not None and today - previous < REPEATED_WITHIN_DAYS:
+                repeats += 1
+            last_day[event.item_id] = today
     return repeats

@@ -134,7 +134,7 @@ class Personalizer:
         from tactful.device.ranking.results import Pick
 
         checks.instance("pick", pick, Pick, "give back one of `recommend`")
-        with self._core.unless_erased(pick.reservation_id):
+        with self._core.ignoring_erased_reservation(pick.reservation_id):
             self._core.caps.release(pick.reservation_id)
 
     # the person's answer, and the parts of the API
@@ -216,7 +216,7 @@ class Personalizer:
     @property
     def status(self) -> DeviceState:
         """The state projected from the vault now: consent, ledger, profile, adopted model."""
-        return self._core.state_cache.whole()
+        return self._core.state_cache.current()
 
     @property
     def state_lost(self) -> str | None:

@@ -1,6 +1,6 @@
-"""What a device is opened with and told: each is what its name says, or InvalidInput says so.
+"""Checks of what the app passes to a `Personalizer`.
 
-Wrong ones would fail much later, far from where they came from.
+A wrong argument would fail much later, far from its cause.
 """
 
 from __future__ import annotations
@@ -16,81 +16,79 @@ if TYPE_CHECKING:
     from tactful.learning.model import Model
 
 
-def require_parts(
+def check_required(
     catalog: object, settings: object, *, key: object, consent: object
 ) -> None:
-    """Raise InvalidInput unless each is what its name says."""
+    """Raise InvalidInput for a required argument of the wrong type."""
     from tactful.device.catalog import Catalog
     from tactful.device.consent import Consent
     from tactful.device.settings import Settings
 
-    checks.instance("catalog", catalog, Catalog, "hand in tactful.Catalog(items)")
-    checks.instance(
-        "settings", settings, Settings, "hand in tactful.Settings(path=...)"
-    )
-    checks.able("key", key, "key", "hand in HostKey(32 bytes) or KeyFile(path)")
+    checks.instance("catalog", catalog, Catalog, "pass tactful.Catalog(items)")
+    checks.instance("settings", settings, Settings, "pass tactful.Settings(path=...)")
+    checks.able("key", key, "key", "pass HostKey(32 bytes) or KeyFile(path)")
     if consent is not None:
-        checks.instance("consent", consent, Consent, "hand in Consent.to(...), or None")
+        checks.instance("consent", consent, Consent, "pass Consent.to(...), or None")
 
 
-def require_others(
+def check_optional(
     restrictions: object,
     event_schema: object,
     clock: object,
     transport: object,
     rollback_anchor: object,
 ) -> None:
-    """Raise InvalidInput for what the host may leave out, unless it is what its name says."""
+    """Raise InvalidInput for an optional argument of the wrong type."""
     from tactful.device.consent import Restrictions
     from tactful.device.event_schema import EventSchema
 
     if restrictions is not None:
-        checks.instance(
-            "restrictions", restrictions, Restrictions, "hand in Restrictions(...)"
-        )
+        fix = "pass Restrictions(...)"
+        checks.instance("restrictions", restrictions, Restrictions, fix)
     if event_schema is not None:
-        checks.instance(
-            "event_schema", event_schema, EventSchema, "hand in EventSchema.parse(...)"
-        )
+        fix = "pass EventSchema.parse(...)"
+        checks.instance("event_schema", event_schema, EventSchema, fix)
     for field, value, method in (
         ("clock", clock, "reading"),
         ("transport", transport, "send"),
         ("rollback_anchor", rollback_anchor, "read"),
     ):
         if value is not None:
-            checks.able(field, value, method, "hand in an object that has it, or None")
+            fix = f"pass an object with a method {method}(), or None"
+            checks.able(field, value, method, fix)
 
 
-def require_model(model: Model | None, items: int) -> None:
-    """Raise InvalidInput unless a model that an app ships is whole, and for these many items."""
+def check_model(model: Model | None, item_count: int) -> None:
+    """Raise InvalidInput unless the app's model is complete and fits the catalog."""
     if model is None:
         return
     if not callable(getattr(model, "arrays", None)):
         raise InvalidInput(
-            "model", f"{model!r} is no model", "ship a tactful.learning Model"
+            "model", f"{model!r} is not a model", "pass a tactful.learning Model"
         )
     type(model).from_arrays(model.arrays())
-    if len(model.popularity) != items:
-        problem = f"it knows {len(model.popularity)} items, the catalog has {items}"
-        raise InvalidInput("model", problem, "ship the one trained for this catalog")
+    model_item_count = len(model.popularity)
+    if model_item_count != item_count:
+        problem = f"it has {model_item_count} items, the catalog has {item_count}"
+        fix = "ship the model that was trained for this catalog"
+        raise InvalidInput("model", problem, fix)
 
 
-def require_scope(event: Event, item: Item | None) -> None:
-    """Raise InvalidInput where an event speaks of a brand, a surface, ... that there is none of."""
+def check_scope(event: Event, item: Item | None) -> None:
+    """Raise InvalidInput if the item of an event has no value in its scope."""
     if event.scope in (None, "item", "family") or item is None:
         return
-    told = (
-        event.surface if event.scope == "surface" else getattr(item, str(event.scope))
-    )
+    if event.scope == "surface":
+        value, fix = event.surface, "set event.surface"
+    else:
+        value, fix = getattr(item, str(event.scope)), "use scope='item'"
     problem = f"{checks.shown(item.id)} has no {event.scope}"
-    fix = "name the surface" if event.scope == "surface" else "use scope='item'"
-    checks.require(bool(told), "event.scope", problem, fix)
+    checks.require(bool(value), "event.scope", problem, fix)
 
 
-def require_experiment(experiment: object) -> None:
-    """Raise InvalidInput unless it is an experiment."""
+def check_experiment(experiment: object) -> None:
+    """Raise InvalidInput unless `experiment` is an Experiment."""
     from tactful.protocol.documents.experiment import Experiment
 
-    checks.instance(
-        "experiment", experiment, Experiment, "hand in Experiment.parse(...)"
-    )
+    fix = "pass Experiment.parse(...)"
+    checks.instance("experiment", experiment, Experiment, fix)

@@ -1,4 +1,4 @@
-"""What the app decides once: where the vault lies, how strong the knobs are, with whom to share."""
+"""Settings of the app: where the vault is, how lists are mixed, with whom to share."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from tactful.device import checks
-from tactful.device.checks import require as _require
+from tactful.device.checks import require
 from tactful.device.list_policy import ListPolicy, PlacementRules
 from tactful.errors import InvalidInput
 from tactful.protocol.address import require_protected
 
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 Placement = Literal["aggregator", "devices", "local"]
-SPENDING = ("share_dp_updates", "share_dp_metrics")  # the purposes that are charged
-TINY, MOST_WHOLE = 5e-324, 10**9
+# Purposes that reports are charged to.
+CHARGED_PURPOSES = ("share_dp_updates", "share_dp_metrics")
+SMALLEST_FLOAT = 5e-324
+LARGEST_BELOW_ONE = 1 - 2.0**-53
+MAX_INTEGER = 10**9
 NUMBERS = (  # name, least, most, fix
     ("balance", 0.0, 1.0, "use 0 to 1"),
     ("diversity", 0.0, 1.0, "use 0 to 1"),
@@ -27,23 +30,34 @@ NUMBERS = (  # name, least, most, fix
         checks.FINITE,
         "use 0 (share nothing) or a positive number",
     ),
-    ("delta", TINY, 1 - 2.0**-53, "use a number between 0 and 1, 1e-6 if unsure"),
-    ("refresh_hours", TINY, checks.FINITE, "use a number above 0, 24 if unsure"),
-)
-WHOLE = (  # name, least, fix
-    ("min_batch_size", 1, "use a whole number, 1000 if unsure"),
+    (
+        "delta",
+        SMALLEST_FLOAT,
+        LARGEST_BELOW_ONE,
+        "use a number between 0 and 1, 1e-6 if unsure",
+    ),
+    (
+        "refresh_hours",
+        SMALLEST_FLOAT,
+        checks.FINITE,
+        "use a number above 0, 24 if unsure",
+    ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregators:
-    """The pair that sums contributions to `model`: addresses, Ed25519 public keys (base64).
+    """The two aggregators that sum contributions to `model`.
 
-    `placement` says whose noise the app promises to its people (docs/privacy.md): each half's, the
-    devices' in shares, or `local`, all of it by each device, where one operator runs both halves.
-    A task with another is refused. `publisher` is where signed tasks and models are found, None for
-    the leader: a foreign aggregator (docs/operating.md) knows neither, and signs nothing. Where
-    `publisher` is set, nobody signs the keys that reports are sealed to: TLS alone protects them.
+    - `leader`, `helper`: their addresses, and `leader_key`, `helper_key`: their Ed25519
+      public keys in base64.
+    - `placement`: who adds the noise that the app promises to its people
+      (docs/privacy.md): each `aggregator`, the `devices` in shares, or `local`, where
+      each device adds all of it, for one operator that runs both aggregators. Tasks
+      with another placement are refused.
+    - `publisher`: where signed tasks and models are published, None for the leader. A
+      foreign aggregator (docs/operating.md) has neither and signs nothing. With a
+      `publisher`, the keys that reports are sealed to are protected by TLS alone.
     """
 
     model: str
@@ -57,47 +71,53 @@ class Aggregators:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        name = isinstance(self.model, str) and re.fullmatch(
-            r"[a-z0-9-]{1,64}", self.model
+        """Raise InvalidInput for a wrong field."""
+        is_name = isinstance(self.model, str) and bool(
+            re.fullmatch(r"[a-z0-9-]{1,64}", self.model)
         )
         problem = f"{self.model!r} is not a model name"
-        _require(
-            bool(name), "aggregators.model", problem, "use 1 to 64 of a-z, 0-9 and -"
-        )
-        for half in (
-            "leader",
-            "helper",
-            *(() if self.publisher is None else ("publisher",)),
-        ):
-            _require_address(f"aggregators.{half}", getattr(self, half))
-        for half in ("leader_key", "helper_key"):
-            _public_key(f"aggregators.{half}", getattr(self, half))
+        require(is_name, "aggregators.model", problem, "use 1 to 64 of a-z, 0-9 and -")
+        _require_address("aggregators.leader", self.leader)
+        _require_address("aggregators.helper", self.helper)
+        if self.publisher is not None:
+            _require_address("aggregators.publisher", self.publisher)
+        _require_public_key("aggregators.leader_key", self.leader_key)
+        _require_public_key("aggregators.helper_key", self.helper_key)
         checks.one_of("aggregators.placement", self.placement, get_args(Placement))
-        _require(
+        require(
             self.leader != self.helper and self.leader_key != self.helper_key,
             "aggregators.helper",
             "leader and helper are the same",
-            "name two separate operators; one alone gives no separation",
+            "name two separate operators, because one alone can read every report",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One app's choices; every default is the private one.
+    """The settings of one app; every default is the private choice.
 
-    `path`: the vault's file, None for memory only. `caps`: a rules document (see docs/caps.md),
-    None for the default rules. `balance`: 0 is the standard list, 1 the personal one. `diversity`:
-    0 is relevance alone, 1 variety alone. `aggregators`: None shares nothing.
-    `lifetime_epsilon` (at `delta`): the most this device may ever spend; 0 shares nothing.
-    `purpose_epsilon`: the most of it that one purpose may spend, by name; None limits none.
-    `trust_days`: how long a device waits before it contributes, after its vault was made or put
-    back, for nothing proves that its ledger is whole (docs/privacy.md); at least 1.
-    `min_batch_size`: the smallest crowd this device joins or accepts a model from.
-    `on_state_loss`: what a lost or damaged vault counts as, `half` of each limit or all of it
-    (`closed`), for a day; lifetime limits until erased. `policy_version`: of the text that consent
-    is asked with; a new one ends what was granted. `refresh_hours`: how often to look for a new
-    model (`refresh_due` says when; nothing is fetched unasked).
-    `list_policy`, `brand`: what every list should hold (see docs/recommendation.md).
+    - `path`: the vault's file; None keeps everything in memory.
+    - `caps`: a document of frequency caps (docs/caps.md); None for the default caps.
+    - `balance`: the largest share of the personal list, 0 to 1; 0 is the standard list.
+    - `diversity`: 0 (relevance only) to 1 (variety only).
+    - `aggregators`: with whom to share; None shares nothing.
+    - `lifetime_epsilon`: the most that this device may ever spend, at `delta`; 0 shares
+      nothing.
+    - `purpose_epsilon`: the most that one purpose may spend of it, by purpose.
+    - `trust_days`: how long a device waits before it contributes after its vault was
+      made or restored, because its ledger may be incomplete (docs/privacy.md); at
+      least 1.
+    - `min_batch_size`: the smallest batch that this device joins, or accepts a model
+      from.
+    - `on_state_loss`: how much of each frequency cap counts as used for a day after the
+      vault was lost or damaged: `half` of it, or all of it (`closed`). Lifetime caps
+      count it until it is erased.
+    - `policy_version`: the version of the text that asks for consent; a new one ends
+      earlier grants.
+    - `refresh_hours`: how often to look for a new model. `refresh_due` says when;
+      nothing is fetched by itself.
+    - `list_policy`, `placement_rules`: requirements for every list
+      (docs/recommendation.md).
     """
 
     path: str | None
@@ -120,34 +140,33 @@ class Settings:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
-        """Raise InvalidInput by field: what cannot be is refused before anything is opened."""
+        """Raise InvalidInput for a wrong field, before anything is opened."""
         if self.path is not None:
             checks.path("settings.path", self.path)
         for name, least, most, fix in NUMBERS:
             checks.number(f"settings.{name}", getattr(self, name), least, most, fix)
-        for name, least, fix in WHOLE:
-            checks.whole(
-                f"settings.{name}", getattr(self, name), least, MOST_WHOLE, fix
-            )
-        fix = "use whole days from 1 on, 7 if unsure"
-        least_days = self.least_trust_days
         checks.whole(
-            "settings.trust_days", self.trust_days, least_days, MOST_WHOLE, fix
+            "settings.min_batch_size",
+            self.min_batch_size,
+            1,
+            MAX_INTEGER,
+            "use a whole number from 1, 1000 if unsure",
+        )
+        checks.whole(
+            "settings.trust_days",
+            self.trust_days,
+            self.least_trust_days,
+            MAX_INTEGER,
+            "use whole days from 1, 7 if unsure",
         )
         checks.text("settings.policy_version", self.policy_version)
         checks.one_of("settings.on_state_loss", self.on_state_loss, ("half", "closed"))
-        checks.instance(
-            "settings.list_policy",
-            self.list_policy,
-            ListPolicy,
-            "use tactful.ListPolicy(...)",
-        )
-        checks.instance(
-            "settings.placement_rules",
-            self.placement_rules,
-            PlacementRules,
-            "use tactful.PlacementRules(...)",
-        )
+        for name, kind in (
+            ("list_policy", ListPolicy),
+            ("placement_rules", PlacementRules),
+        ):
+            fix = f"use tactful.{kind.__name__}(...)"
+            checks.instance(f"settings.{name}", getattr(self, name), kind, fix)
         if self.aggregators is not None:
             fix = "use tactful.Aggregators(...), or None"
             checks.instance("settings.aggregators", self.aggregators, Aggregators, fix)
@@ -155,7 +174,7 @@ class Settings:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Settings:
-        """Read a TOML file; errors name the field and the fix."""
+        """Return the settings in a TOML file; raise InvalidInput with field and fix."""
         import json
         import tomllib
 
@@ -164,55 +183,49 @@ class Settings:
         checks.path("settings", path)
         try:
             document = tomllib.loads(Path(path).read_text("utf-8"))
-            return TypeAdapter(cls).validate_json(
-                json.dumps({"path": None, **document}, default=str)
-            )
-        except OSError as absent:
+            text = json.dumps({"path": None, **document}, default=str)
+            return TypeAdapter(cls).validate_json(text)
+        except OSError as error:
             raise InvalidInput(
                 "settings", f"{path} cannot be read", "name a TOML file"
-            ) from absent
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(
-                "settings", f"{path}: {wrong}", "correct the file"
-            ) from wrong
-        except ValidationError as wrong:
-            first = wrong.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
+                "settings", f"{path}: {error}", "correct the file"
+            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field_path = ".".join(str(part) for part in first["loc"]) or "document"
             raise InvalidInput(
-                f"settings: {where}", first["msg"], "correct the file"
-            ) from wrong
+                f"settings: {field_path}", first["msg"], "correct the file"
+            ) from error
 
 
 def _require_budgets(budgets: object) -> None:
-    """Raise InvalidInput unless each is what one purpose may spend."""
+    """Raise InvalidInput unless each value is the budget of a charged purpose."""
     if budgets is None:
         return
-    checks.instance(
-        "settings.purpose_epsilon", budgets, dict, "name purposes and their budgets"
-    )
-    for purpose, most in dict(budgets).items() if isinstance(budgets, dict) else ():
-        checks.one_of("settings.purpose_epsilon", purpose, SPENDING)
-        field = f"settings.purpose_epsilon.{purpose}"
-        checks.number(
-            field, most, 0, checks.FINITE, "use 0 (nothing) or a positive number"
-        )
+    fix = "use a dict of purposes and their epsilon"
+    checks.instance("settings.purpose_epsilon", budgets, dict, fix)
+    if not isinstance(budgets, dict):
+        return
+    for purpose, epsilon in budgets.items():
+        checks.one_of("settings.purpose_epsilon", purpose, CHARGED_PURPOSES)
+        field_name = f"settings.purpose_epsilon.{purpose}"
+        fix = "use 0 (nothing) or a positive number"
+        checks.number(field_name, epsilon, 0, checks.FINITE, fix)
 
 
-def _require_address(name: str, url: object) -> None:
-    address = isinstance(url, str) and re.match(r"https?://[^/]+", url)
-    _require(bool(address), name, f"{url!r} is no URL", "use https:// and a host")
-    require_protected(name, str(url))
+def _require_address(field_name: str, url: object) -> None:
+    is_url = isinstance(url, str) and bool(re.match(r"https?://[^/]+", url))
+    require(is_url, field_name, f"{url!r} is not a URL", "use https:// and a host")
+    require_protected(field_name, str(url))
 
 
-def _public_key(name: str, text: str) -> bytes:
+def _require_public_key(field_name: str, text: str) -> None:
     try:
         key = base64.b64decode(text, validate=True)
-    except (TypeError, ValueError):  # binascii.Error is one
+    except (TypeError, ValueError):  # binascii.Error is a ValueError
         key = b""
-    _require(
-        len(key) == 32,
-        name,
-        "not 32 bytes of base64",
-        "copy it from `tactful-aggregator init`",
-    )
-    return key
+    fix = "copy it from the output of `tactful-aggregator init`"
+    require(len(key) == 32, field_name, "it is not 32 bytes in base64", fix)

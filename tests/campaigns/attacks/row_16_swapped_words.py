@@ -15,10 +15,10 @@ WORDS = ('    "view",\n    "click",\n', '    "click",\n    "view",\n')
 READ = """
 import json, sys
 from tactful.device.device_key import KeyFile
-from tactful.device.state.device_state import events
+from tactful.device.events import StoredEvent
 from tactful.device.vault import Vault
 with Vault.open(sys.argv[1], KeyFile(sys.argv[2])) as vault:
-    print(json.dumps([event.kind for event in events(vault)]))
+    print(json.dumps([StoredEvent.from_body(r.body).kind for r in vault.read(0, ['event'])]))
 """
 
 

@@ -265,7 +265,7 @@ def test_a_letter_of_a_name_erases_nothing() -> None:
 def test_what_an_item_has_not_cannot_be_hidden_or_liked(kind: str, scope: str) -> None:
     with (
         small_device() as me,
-        pytest.raises(InvalidInput, match=r"^event\.scope: .*; use|name"),
+        pytest.raises(InvalidInput, match=r"^event\.scope: .*; use|set"),
     ):
         me.observe(Event(kind=kind, item_id="item-1", scope=scope))
 

@@ -153,7 +153,7 @@ def test_an_expired_kind_is_logged_and_counts_for_limits_only(
         assert {event.kind for event in me.rights.events()} == {"impression", "click"}
         assert {event.purpose for event in me.rights.events()} == {"essential"}
         assert not me.status.profile.beliefs
-        assert not me.status.profile.shown
+        assert not me.status.profile.exposures
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 3
     assert "item-0" not in " ".join(told)

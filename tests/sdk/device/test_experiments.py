@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tactful.device import experiments
 from tactful.device.events import StoredEvent
-from tactful.device.state.device_state import forget
+from tactful.device.state.removal import forget
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 from tactful.protocol.documents.experiment import (
@@ -59,10 +59,10 @@ def test_slots_are_those_of_the_published_vectors(root) -> None:
 @given(units)
 def test_arms_get_their_shares_of_units(unit: bytes) -> None:
     """Each unit falls on one side of the same line."""
-    drawn = experiments.slot(unit, "experiment variety", experiments.FINE)
+    drawn = experiments.slot(unit, "experiment variety", experiments.ARM_SLOTS)
     arm = experiments.arm_of(unit, TRIAL)
 
-    assert arm.name == ("control" if drawn * 3 < experiments.FINE else "varied")
+    assert arm.name == ("control" if drawn * 3 < experiments.ARM_SLOTS else "varied")
 
 
 def test_a_third_is_a_third() -> None:
@@ -114,10 +114,10 @@ def test_nobody_joins_before_it_opens_or_after_it_closes(
 
 def test_after_an_erasure_a_device_stays_out_of_what_was_running(vault: Vault) -> None:
     experiments.assign(vault, TRIAL, now=2000)
-    unit = experiments.standing(vault, 2000).unit
+    unit = experiments.participation(vault, 2000).unit
     forget(vault)
 
-    assert experiments.standing(vault, 2500).unit != unit
+    assert experiments.participation(vault, 2500).unit != unit
     assert experiments.assign(vault, TRIAL, now=3000) is None
     later = replace(TRIAL, id="later", opens=4000)
     assert experiments.assign(vault, later, now=4000) is not None
@@ -125,10 +125,10 @@ def test_after_an_erasure_a_device_stays_out_of_what_was_running(vault: Vault) -
 
 def test_a_version_seen_often_in_a_day_is_one_exposure(vault: Vault) -> None:
     for day in (20, 20, 20, 21):
-        experiments.expose(vault, TRIAL, day)
+        experiments.log_exposure(vault, TRIAL, day)
 
     assert len(list(vault.read(0, ["exposure"]))) == 2
-    here = experiments.standing(vault, 2000)
+    here = experiments.participation(vault, 2000)
     assert experiments.window(here, TRIAL, 26) is None
     assert experiments.window(here, TRIAL, 27) == (20, 27)
 
@@ -145,7 +145,7 @@ def event(kind: str, day: int, item_id: str = "a") -> StoredEvent:
 )
 def test_a_metric_counts_its_window_and_the_one_before_and_is_clipped(told) -> None:
     told = sorted(told, key=lambda pair: pair[1])
-    during, before = experiments.measured(
+    during, before = experiments.metric_values(
         [event(*one) for one in told], TRIAL, (20, 27)
     )
 
@@ -162,7 +162,7 @@ def test_a_repeat_is_a_show_of_what_was_shown_in_the_last_seven_days() -> None:
         event("impression", day, item)
         for item, day in sorted(shows, key=lambda one: one[1])
     ]
-    assert experiments.measured(told, repeats, (20, 40))[0][0] == 2 / 10
+    assert experiments.metric_values(told, repeats, (20, 40))[0][0] == 2 / 10
 
 
 WRONG = {

@@ -92,7 +92,7 @@ def test_a_withdrawal_that_is_lost_on_close_is_told(device: Personalizer) -> Non
     with full_disk(device):
         with pytest.raises(NotStored):
             device.agree(Consent())
-        with pytest.raises(NotStored, match="ask them again"):
+        with pytest.raises(NotStored, match="ask the person again"):
             device.close()
     device._core._unstored_answer = None
 

@@ -121,7 +121,7 @@ class TwoProcesses(RuleBasedStateMachine):
         held = [len(device.explain.why_not(item).denials) for item in ITEMS]
         return (
             device.explain.interests(),
-            device._core.likes(),
+            device._core.likes(device.status),
             held,
             device.controls.muted,
         )
@@ -184,7 +184,7 @@ def test_a_part_that_another_process_erased_is_not_believed_here_any_more(both) 
     page.rights.erase(ErasureScope(items=frozenset({"item-0"})))
 
     assert not app.explain.interests()
-    assert app._core.likes() == []
+    assert app._core.likes(app.status) == []
     assert "item-0" not in str(app.rights.export())
 
 

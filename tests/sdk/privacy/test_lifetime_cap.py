@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tactful.device.network.ledger_quarantine import caps
+from tactful.device.network.ledger_quarantine import empty_ledger
 from tactful.device.settings import Settings
 from tactful.errors import BudgetExhausted
 from tactful.privacy.budget import CARRIED, Charge, Ledger
@@ -121,7 +121,7 @@ def test_no_mixture_of_charges_passes_a_lifetime_or_a_purpose(
         path=None, lifetime_epsilon=epsilon, delta=DELTA, purpose_epsilon=budget
     )
 
-    ledger = filled(caps(device), asked)
+    ledger = filled(empty_ledger(device), asked)
 
     spent = list(ledger.charges)
     assert keeps(spent, epsilon, DELTA)
@@ -150,7 +150,7 @@ def test_small_charges_fill_a_lifetime_of_1_and_not_more(
     device = Settings(path=None, lifetime_epsilon=1.0, delta=DELTA)
 
     sigma2 = Fraction(1_000_000, 50 if placement == Placement.DEVICES else 1)
-    ledger = filled(caps(device), [charge(family, placement, sigma2)] * 300)
+    ledger = filled(empty_ledger(device), [charge(family, placement, sigma2)] * 300)
 
     assert keeps(list(ledger.charges), 1.0, DELTA)
     assert not keeps([*ledger.charges, *ledger.charges[:2]], 1.0, DELTA)
@@ -161,10 +161,10 @@ def test_one_charge_without_a_curve_of_its_own_prices_all_by_rho() -> None:
     gaussian = charge("rounded_gaussian", Placement.AGGREGATOR, Fraction(1_000_000))
     local = charge("discrete_gaussian", Placement.LOCAL, Fraction(9_000_000))
 
-    full = filled(caps(device), [gaussian] * 300)
+    full = filled(empty_ledger(device), [gaussian] * 300)
     with pytest.raises(BudgetExhausted, match="privacy budget"):
         full.spend(local)
-    mixed = filled(caps(device).spend(local), [gaussian] * 300)
+    mixed = filled(empty_ledger(device).spend(local), [gaussian] * 300)
 
     assert mixed.spent < full.spent
     assert keeps(list(mixed.charges), 1.0, DELTA)
@@ -175,7 +175,7 @@ def test_what_a_lost_ledger_spent_is_priced_by_rho() -> None:
     lost = Charge(task_id="", purpose=CARRIED, rho=Fraction(1, 10_000), time=1)
     gaussian = charge("rounded_gaussian", Placement.AGGREGATOR, Fraction(1_000_000))
 
-    ledger = filled(caps(device).recorded(lost), [gaussian] * 300)
+    ledger = filled(empty_ledger(device).recorded(lost), [gaussian] * 300)
 
     assert keeps(list(ledger.charges), 1.0, DELTA)
 
@@ -195,7 +195,7 @@ def test_others_numbers_for_discrete_noise_are_never_passed(
         )
         asked = Charge(task_id="", purpose=UPDATES, rho=rho, time=1)
         with pytest.raises(BudgetExhausted):
-            caps(device).spend(asked)
+            empty_ledger(device).spend(asked)
 
 
 def test_the_exact_loss_of_noise_in_shares_is_never_passed(shared: Path) -> None:
@@ -220,4 +220,4 @@ def test_the_exact_loss_of_noise_in_shares_is_never_passed(shared: Path) -> None
             task_id="", purpose=UPDATES, rho=release.rho, time=1, event=release.event()
         )
         with pytest.raises(BudgetExhausted):
-            caps(device).spend(asked)
+            empty_ledger(device).spend(asked)

@@ -92,8 +92,6 @@ def vars_of(item: Item) -> dict[str, object]:
 
 def description(vault: Vault) -> Mapping[str, object]:
     """What a vault says: its events, and what became of its reservations."""
-    from tactful.device.state.device_state import events
-
     state = CapEngine(vault, FrozenClock(), processes=Gone())._session.recorded_state()
     shows = {
         hold.reservation_id: [
@@ -105,7 +103,8 @@ def description(vault: Vault) -> Mapping[str, object]:
         ]
         for hold in state.holds_by_id.values()
     }
-    return {"events": [asdict(event) for event in events(vault)], "reservations": shows}
+    events = [StoredEvent.from_body(record.body) for record in vault.read(0, ["event"])]
+    return {"events": [asdict(event) for event in events], "reservations": shows}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tactful.device.personalizer_arguments import require_experiment
+from tactful.device.personalizer_arguments import check_experiment
 
 if TYPE_CHECKING:
     from tactful.device.core import DeviceCore
@@ -22,23 +22,23 @@ class ExperimentsApi:
         """Return the arm that this device shows: the control, unless the person takes part."""
         from tactful.device.experiments import assign
 
-        require_experiment(experiment)
+        check_experiment(experiment)
         core = self._core
-        if not core.state_cache.whole().consent.allows("experiments"):
+        if not core.state_cache.current().consent.allows("experiments"):
             return experiment.arms[0]
         arm = assign(core.vault, experiment, core.now_seconds())
         return arm or experiment.arms[0]
 
     def log_exposure(self, experiment: Experiment) -> None:
         """Record that the person saw their variant today; nothing unless they take part."""
-        from tactful.device.experiments import expose, standing
+        from tactful.device.experiments import log_exposure, participation
 
-        require_experiment(experiment)
+        check_experiment(experiment)
         core = self._core
-        arms = standing(core.vault, core.now_seconds()).arms
-        takes_part = core.state_cache.whole().consent.allows("experiments")
+        arms = participation(core.vault, core.now_seconds()).arms
+        takes_part = core.state_cache.current().consent.allows("experiments")
         if takes_part and experiment.id in arms:
-            expose(core.vault, experiment, core.day_number())
+            log_exposure(core.vault, experiment, core.day_number())
 
     def contribute(self, experiment: Experiment) -> Contribution | None:
         """Add what this device counted to the open period, once; None until it was measured.
@@ -46,5 +46,5 @@ class ExperimentsApi:
         Raises ConsentMissing, TrustPending, BudgetExhausted, TaskRejected,
         HpkeConfigRejected, ReportRejected, TransportError.
         """
-        require_experiment(experiment)
+        check_experiment(experiment)
         return self._core.sharing.contribute_to(experiment)

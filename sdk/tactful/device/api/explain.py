@@ -33,7 +33,7 @@ class ExplainApi:
         from tactful.device.ranking.explanations.interests import interests
 
         core = self._core
-        state = core.state_cache.whole()
+        state = core.state_cache.current()
         is_sensitive = core.settings.list_policy.concern
         return interests(
             state.profile, core.catalog, core.now_ms(), state.interests, is_sensitive

@@ -32,7 +32,7 @@ class RightsApi:
         core = self._core
         return data_ledger(
             core.vault.read(),
-            core.state_cache.whole(),
+            core.state_cache.current(),
             core.event_schema,
             delta=core.settings.delta,
         )
@@ -46,7 +46,7 @@ class RightsApi:
         from tactful.device.rights.data_report import exported
 
         core = self._core
-        state, schema = core.state_cache.whole(), core.event_schema
+        state, schema = core.state_cache.current(), core.event_schema
         return exported(
             core.vault.read(),
             state,
@@ -72,18 +72,22 @@ class RightsApi:
         What the person hid or reported stays hidden, unless `hides`: otherwise it would be
         shown again. Returns how many records were destroyed.
         """
+        from tactful.device.state.removal import forget
+
         checks.flag("hides", hides)
         core = self._core
-        core.forget_model()
+        core.unload_model()
         hidden = [] if hides else core.caps.lasting()
-        return core.rebuild(core.state_cache.forget(hidden))
+        return core.rebuild(forget(core.vault, hidden))
 
     def purge_expired(self) -> int:
         """Destroy records whose retention has ended; call it once a day.
 
         Returns how many records were destroyed.
         """
+        from tactful.device.state.removal import purge_expired
+
         core = self._core
         compacted = core.caps.fold_away()
-        expired = core.state_cache.outlive(core.event_schema, core.now_ms())
+        expired = purge_expired(core.vault, core.event_schema, core.now_ms())
         return core.rebuild(compacted + expired)

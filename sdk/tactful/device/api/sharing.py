@@ -54,7 +54,7 @@ class SharingApi:
         from tactful.privacy.lifetime import lifetime
 
         now_seconds = self._core.caps.ledger_time()[1] // 1000
-        ledger = self._core.state_cache.whole().ledger
+        ledger = self._core.state_cache.current().ledger
         return lifetime(ledger, self._core.settings.delta, now_seconds)
 
     def sent_bytes(self, disclosure: Disclosure) -> bytes:
@@ -70,4 +70,4 @@ class SharingApi:
         """
         from tactful.device.rights.ledger_export import evidence
 
-        return evidence(self._core.vault, self._core.state_cache.whole())
+        return evidence(self._core.vault, self._core.state_cache.current())

@@ -1,4 +1,7 @@
-"""Whether this ledger is the whole of it: after a reinstall or a restored backup, wait first."""
+"""The waiting period of a ledger that may be incomplete.
+
+After a reinstall or a restored backup, charges may be missing from the ledger.
+"""
 
 from __future__ import annotations
 
@@ -6,146 +9,158 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tactful.device.settings import Settings
-from tactful.device.state.device_state import REMEMBERED, DeviceState, recall
+from tactful.device.state.device_state import STATE_KINDS, DeviceState
+from tactful.device.state.projection import project
 from tactful.device.vault import Vault, VaultTransaction
 from tactful.device.vault.rollback_anchor import HighWaterMark, RollbackAnchor
 from tactful.errors import TrustPending
 from tactful.privacy.budget import CARRIED, Charge, Ledger
 
 MS_PER_DAY = 86_400_000
-CLOCK_MS = (
-    MS_PER_DAY  # how far behind a device's clock may be: a signed config refuses more
-)
+# How far a device's clock may be behind. With a larger error a device refuses the
+# signed HPKE configs, so it cannot contribute.
+CLOCK_ERROR_MS = MS_PER_DAY
 
 
 @dataclass(frozen=True)
 class LedgerQuarantine:
-    """The waiting that `days` of ledger time impose, and the anchor that knows of lost charges.
+    """The waiting period of `days`, and the anchor that knows of lost charges.
 
-    Nothing proves that a vault is a device's first one: whoever wipes the vault can wipe the
-    anchor too. So every ledger waits from its beginning, or from when it was last put back, and
-    joins only tasks that opened since: an earlier one may hold a report of this device already.
-    Ledger time is that of repetition caps' strictest timeline: no clock that app or operator can
-    turn hastens it. `days` of 0 is a test's word that there was no earlier ledger.
+    Nothing proves that a vault is the first one of a device: whoever wipes the vault
+    can wipe the anchor too. So every ledger waits from its beginning, or from its last
+    restore. Afterwards it contributes only to tasks that opened since, because an
+    earlier task may contain a report of this device already.
+
+    Ledger time is the strictest timeline of the frequency caps: neither the app nor
+    the operator can advance it by a clock. `days=0` is for tests; it asserts that there
+    was no earlier ledger.
     """
 
     vault: Vault
     anchor: RollbackAnchor | None
     days: int
 
-    def require(self, memory: DeviceState, waited_ms: int, now: int) -> DeviceState:
-        """The memory, once its ledger may be relied on; raises TrustPending until then.
+    def require(self, state: DeviceState, waited_ms: int, now: int) -> DeviceState:
+        """Return the state if its ledger is complete; else raise TrustPending.
 
-        What an anchor knows to have been spent by a lost ledger is carried over first. `waited_ms`
-        is ledger time since the vault began, `now` the same in unix seconds.
+        First charge what the anchor knows to have been spent by a lost ledger.
+        `waited_ms` is ledger time since the vault began, `now` ledger time in unix
+        seconds.
         """
-        if self.anchor is not None and not self._continues(
-            mark := self.anchor.read(), memory
-        ):
-            memory = self._restored(mark, memory, waited_ms, now)
-        left = (memory.restored_ms or 0) + self.days * MS_PER_DAY - waited_ms
-        if left > 0:
+        if self.anchor is not None:
+            mark = self.anchor.read()
+            if not self._continues(mark, state):
+                state = self._restored(mark, state, waited_ms, now)
+        waiting_since_ms = state.restored_ms or 0
+        remaining_ms = waiting_since_ms + self.days * MS_PER_DAY - waited_ms
+        if remaining_ms > 0:
             raise TrustPending(
-                f"ledger: it may not be the whole of what was spent; this device contributes "
-                f"after {left / MS_PER_DAY:.1f} more days of running"
+                "ledger: charges of an earlier vault may be missing; this device "
+                f"contributes after {remaining_ms / MS_PER_DAY:.1f} more days of running"
             )
-        return memory
+        return state
 
     def require_new(
-        self, opens: int, memory: DeviceState, ledger_time: tuple[int, int], wall: int
+        self, opens: int, state: DeviceState, ledger_time: tuple[int, int], wall: int
     ) -> None:
-        """Raise TrustPending for a task that opened (unix seconds) before this ledger began.
+        """Raise TrustPending for a task that opened before this ledger began.
 
-        `ledger_time` is in milliseconds: since the vault began, and now. `wall` is the device's
-        clock in unix seconds.
+        `opens` is in unix seconds. `ledger_time` is in milliseconds: since the vault
+        began, and now. `wall` is the wall clock in unix seconds.
         """
-        if self.days and 1000 * opens < self._began_ms(
-            memory, *ledger_time, 1000 * wall
-        ):
+        if not self.days:
+            return
+        if 1000 * opens < self._latest_start_ms(state, *ledger_time, 1000 * wall):
             raise TrustPending(
-                "task.opens: it opened before this device's ledger began, and may hold a report "
-                "of this device already; wait for the next round"
+                "task.opens: the task opened before this device's ledger began, and "
+                "may contain a report of this device; wait for the next round"
             )
 
-    def _began_ms(
-        self, memory: DeviceState, waited_ms: int, now_ms: int, wall_ms: int
+    def _latest_start_ms(
+        self, state: DeviceState, waited_ms: int, now_ms: int, wall_ms: int
     ) -> int:
-        """Return the latest time at which the ledger can have begun, in unix milliseconds.
+        """Return the latest possible start of the ledger, in unix milliseconds.
 
-        The clock may have been wrong then: a beginning in the future is none, and one in the past
-        is compared with the time that passed since.
+        The clock may have been wrong at the start. So a recorded start in the future
+        is ignored, and one in the past is compared with the elapsed time.
         """
-        since = memory.restored_ms or 0
-        noted = now_ms - waited_ms + since
-        passed = wall_ms + CLOCK_MS - (waited_ms - since)
-        return max(noted, passed) if noted <= wall_ms else passed
+        since_ms = state.restored_ms or 0
+        recorded_ms = now_ms - waited_ms + since_ms
+        by_elapsed_ms = wall_ms + CLOCK_ERROR_MS - (waited_ms - since_ms)
+        if recorded_ms > wall_ms:
+            return by_elapsed_ms
+        return max(recorded_ms, by_elapsed_ms)
 
-    def put_back(self, waited_ms: int) -> None:
-        """Note that the vault itself found it was put back, damaged or lost: the waiting starts."""
+    def restart(self, waited_ms: int) -> None:
+        """Restart the waiting period, because the vault was restored, damaged or lost."""
         self.vault.append("restored", {"waited_ms": waited_ms}, durable=True)
 
-    def keep(self, memory: DeviceState) -> None:
-        """Tell the anchor how far the ledger has come, before anything is sent."""
-        if self.anchor is not None:
-            ledger = memory.ledger
-            self.anchor.write(
-                HighWaterMark.of(
-                    self.vault.id, len(ledger.entries), ledger.head, ledger.spent
-                )
-            )
+    def update_anchor(self, state: DeviceState) -> None:
+        """Store the length and the cost of the ledger in the anchor."""
+        if self.anchor is None:
+            return
+        ledger = state.ledger
+        mark = HighWaterMark.of(
+            self.vault.id, len(ledger.entries), ledger.head, ledger.spent
+        )
+        self.anchor.write(mark)
 
-    def _continues(self, mark: HighWaterMark | None, memory: DeviceState) -> bool:
-        """Whether the ledger goes on from the mark, or both begin here."""
+    def _continues(self, mark: HighWaterMark | None, state: DeviceState) -> bool:
+        """Return True if the ledger extends the marked one, or both are empty."""
         if mark is None:
-            return not memory.ledger.entries
-        hashes = memory.ledger.hashes
+            return not state.ledger.entries
+        hashes = state.ledger.hashes
         if mark.vault != self.vault.id or mark.entries > len(hashes):
             return False
         return mark.entries == 0 or hashes[mark.entries - 1] == mark.head
 
     def _restored(
-        self, mark: HighWaterMark | None, memory: DeviceState, waited_ms: int, now: int
+        self, mark: HighWaterMark | None, state: DeviceState, waited_ms: int, now: int
     ) -> DeviceState:
-        """Write down that the ledger was put back, and charge what it had forgotten."""
-        with self.vault.transaction(durable=True) as writing:
-            newest = memory.after(writing.read(memory.position, REMEMBERED))
-            _charge_lost(writing, newest, mark, now)
-            writing.append("restored", {"waited_ms": waited_ms})
-        memory = recall(self.vault, memory)
-        self.keep(memory)
-        return memory
+        """Restart the waiting period, charge what was lost, and return the new state."""
+        with self.vault.transaction(durable=True) as transaction:
+            newest = state.after(transaction.read(state.position, STATE_KINDS))
+            _charge_lost(transaction, newest, mark, now)
+            transaction.append("restored", {"waited_ms": waited_ms})
+        restored_state = project(self.vault, state)
+        self.update_anchor(restored_state)
+        return restored_state
 
 
-def caps(settings: Settings) -> Ledger:
-    """An empty ledger with what the app lets a device spend in its life, and for each purpose."""
+def empty_ledger(settings: Settings) -> Ledger:
+    """Return an empty ledger with the lifetime cap, and the cap of each purpose."""
     if not settings.lifetime_epsilon:
         return Ledger(Fraction(0))
     from tactful.privacy.accountant import mu_for, rho_for
 
-    def gaussian(epsilon: float) -> Fraction:
-        return (
-            Fraction(mu_for(epsilon, settings.delta)) ** 2 / 2
-            if epsilon
-            else Fraction(0)
-        )
+    def gaussian_cap(epsilon: float) -> Fraction:
+        if not epsilon:
+            return Fraction(0)
+        return Fraction(mu_for(epsilon, settings.delta)) ** 2 / 2
 
-    def zcdp(epsilon: float) -> Fraction:
-        return Fraction(rho_for(epsilon, settings.delta)) if epsilon else Fraction(0)
+    def zcdp_cap(epsilon: float) -> Fraction:
+        if not epsilon:
+            return Fraction(0)
+        return Fraction(rho_for(epsilon, settings.delta))
 
     purposes = settings.purpose_epsilon or {}
     return Ledger(
-        gaussian(settings.lifetime_epsilon),
-        caps={name: gaussian(most) for name, most in purposes.items()},
-        zcdp_cap=zcdp(settings.lifetime_epsilon),
-        zcdp_caps={name: zcdp(most) for name, most in purposes.items()},
+        gaussian_cap(settings.lifetime_epsilon),
+        caps={name: gaussian_cap(epsilon) for name, epsilon in purposes.items()},
+        zcdp_cap=zcdp_cap(settings.lifetime_epsilon),
+        zcdp_caps={name: zcdp_cap(epsilon) for name, epsilon in purposes.items()},
     )
 
 
 def _charge_lost(
-    writing: VaultTransaction, memory: DeviceState, mark: HighWaterMark | None, now: int
+    transaction: VaultTransaction,
+    state: DeviceState,
+    mark: HighWaterMark | None,
+    now: int,
 ) -> None:
-    known = Fraction(0) if mark is None else Fraction(mark.rho)
-    lost = known - memory.ledger.spent
-    if lost > 0:
-        charge = Charge(task_id="", purpose=CARRIED, rho=lost, time=now)
-        writing.append("charge", charge.body())
+    """Charge what the anchor knows to have been spent and the ledger does not."""
+    marked_rho = Fraction(0) if mark is None else Fraction(mark.rho)
+    lost_rho = marked_rho - state.ledger.spent
+    if lost_rho > 0:
+        charge = Charge(task_id="", purpose=CARRIED, rho=lost_rho, time=now)
+        transaction.append("charge", charge.body())

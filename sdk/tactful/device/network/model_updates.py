@@ -1,4 +1,4 @@
-"""The one door in: fetch, verify, adopt."""
+"""Model updates: fetch, verify, adopt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ActiveModel:
-    """The model that lists are made with, and the signed claims it came with."""
+    """The adopted model that lists use, and its signed release."""
 
     release: ModelRelease
     model: Model
@@ -40,7 +40,7 @@ class ActiveModel:
 
 @dataclass(frozen=True)
 class ModelUpdate:
-    """A verified release, its file, and the signed head of the log that holds it."""
+    """A verified release, its file, and the signed log checkpoint that covers it."""
 
     signed: SignedRelease
     file: bytes
@@ -49,200 +49,215 @@ class ModelUpdate:
 
 @dataclass(frozen=True)
 class OpenRound:
-    """A verified task, and the guide that its measurements follow (None in the first round)."""
+    """A verified task and its round parameters, which the first round does not have."""
 
     task: Task
-    guide: RoundParameters | None
+    parameters: RoundParameters | None
 
 
 class ModelUpdates:
-    """Reads what the pair publishes for one model; whatever it returns has been verified."""
+    """Reader of what the aggregators publish for one model; every result is verified."""
 
     def __init__(
-        self, pair: Aggregators, transport: Transport, min_batch_size: int
+        self, aggregators: Aggregators, transport: Transport, min_batch_size: int
     ) -> None:
-        self._pair, self._transport = pair, transport
+        self._aggregators = aggregators
+        self._transport = transport
         self._min_batch_size = min_batch_size
-        self._publisher = pair.publisher or pair.leader
-        self._keys = (
-            base64.b64decode(pair.leader_key),
-            base64.b64decode(pair.helper_key),
+        self._publisher = aggregators.publisher or aggregators.leader
+        self._public_keys = (
+            base64.b64decode(aggregators.leader_key),
+            base64.b64decode(aggregators.helper_key),
         )
 
     def open_round(self, now: int) -> OpenRound:
-        """The round that is open at `now` (unix seconds).
+        """Return the round that is open at `now` (unix seconds).
 
-        Raises TaskRejected if there is none, or if it is unsigned, foreign, too small or over.
+        Raise TaskRejected if there is none, or if it is not signed, has ended, is for
+        other aggregators, or has a batch that is too small.
         """
-        task = self._task(self._pair.model, now)
-        return OpenRound(
-            task, None if task.guide is None else self._lead(task.kind, task.guide)
-        )
+        task = self._open_task(self._aggregators.model, now)
+        if task.guide is None:
+            return OpenRound(task, None)
+        return OpenRound(task, self._round_parameters(task.kind, task.guide))
 
-    def _task(self, model: str, now: int) -> Task:
+    def open_period(self, experiment: Experiment, now: int) -> Task:
+        """Return the open period of an experiment; raise TaskRejected as `open_round`."""
+        task = self._open_task(f"experiment-{experiment.id}", now)
+        if task.kind != "experiment" or task.guide != experiment.sha256:
+            raise TaskRejected(
+                "task.guide: the task is for another version of this experiment; "
+                "update the experiment"
+            )
+        return task
+
+    def _open_task(self, model: str, now: int) -> Task:
         from tactful.protocol.documents.noise_check import require_kept
         from tactful.protocol.documents.task import SignedTask
 
-        answer = self._get(f"/models/{model}/task")
-        if answer.status == 404:
+        response = self._get(f"/models/{model}/task")
+        if response.status == 404:
             raise TaskRejected("task: no round is open now; try again later")
-        task = SignedTask.decode(self._body(answer)).verify(*self._keys, now=now)
-        if task.min_batch_size < self._min_batch_size:
-            raise TaskRejected(
-                f"task.min_batch_size: {task.min_batch_size} is below this device's floor "
-                f"{self._min_batch_size}"
-            )
-        if (task.model, task.leader, task.helper) != (
-            model,
-            self._pair.leader,
-            self._pair.helper,
-        ):
-            raise TaskRejected(
-                "task.model, task.leader, task.helper: not those of the settings"
-            )
-        if task.placement != self._pair.placement:
-            raise TaskRejected(
-                f"task.placement: {task.placement!r}, but the person was promised "
-                f"{self._pair.placement!r}"
-            )
+        signed_task = SignedTask.decode(self._body(response))
+        task = signed_task.verify(*self._public_keys, now=now)
+        self._require_as_configured(task, model)
         require_kept(task)
         return task
 
-    def open_period(self, experiment: Experiment, now: int) -> Task:
-        """The open period of an experiment; raises TaskRejected like `open_round`."""
-        task = self._task(f"experiment-{experiment.id}", now)
-        if task.kind != "experiment" or task.guide != experiment.sha256:
+    def _require_as_configured(self, task: Task, model: str) -> None:
+        """Raise TaskRejected unless the task fits the app's settings."""
+        aggregators = self._aggregators
+        if task.min_batch_size < self._min_batch_size:
             raise TaskRejected(
-                "task.guide: it is for another version of this experiment"
+                f"task.min_batch_size: {task.min_batch_size} is below the minimum of "
+                f"this device, {self._min_batch_size}; ask the operator for larger batches"
             )
-        return task
+        expected = model, aggregators.leader, aggregators.helper
+        if (task.model, task.leader, task.helper) != expected:
+            raise TaskRejected(
+                "task.model, task.leader, task.helper: they differ from the settings; "
+                "correct settings.aggregators"
+            )
+        if task.placement != aggregators.placement:
+            raise TaskRejected(
+                f"task.placement: {task.placement!r} differs from what the person was "
+                f"promised, {aggregators.placement!r}; ask the operator"
+            )
 
     def newest(
         self, catalog: Catalog, newer_than: int, now: int, seen: str = ""
     ) -> ModelUpdate:
-        """The newest release and its file, both verified, and logged where everybody can see it.
+        """Return the newest release and its file, verified and publicly logged.
 
-        `seen` is the head of the log that was kept last, empty for none. Raises ModelRejected if
-        there is no release, or naming the first thing that is wrong with it.
+        `newer_than` is the highest version adopted so far, `now` is in unix seconds,
+        and `seen` is the last stored checkpoint of the log, empty for none. Raise
+        ModelRejected if there is no release, or for the first thing that is wrong.
         """
         from tactful.protocol.documents.model_release import SignedRelease
 
-        answer = self._get(f"/models/{self._pair.model}/release")
-        if answer.status == 404:
-            raise ModelRejected("release: nothing is released for this model yet")
-        signed = SignedRelease.decode(self._body(answer))
+        response = self._get(f"/models/{self._aggregators.model}/release")
+        if response.status == 404:
+            raise ModelRejected("release: no model is released yet; try again later")
+        signed = SignedRelease.decode(self._body(response))
         release = signed.verify(
-            *self._keys,
-            model=self._pair.model,
+            *self._public_keys,
+            model=self._aggregators.model,
             catalog=catalog.sha256,
             newer_than=newer_than,
             min_batch_size=self._min_batch_size,
             now=now,
         )
-        if release.placement != self._pair.placement:
+        if release.placement != self._aggregators.placement:
             raise ModelRejected(
-                f"release.placement: {release.placement!r} is not what was promised"
+                f"release.placement: {release.placement!r} differs from what the "
+                f"person was promised, {self._aggregators.placement!r}; ask the operator"
             )
         file = self._body(self._get(f"/files/{release.file}"))
-        _model(signed, file, catalog)
-        return ModelUpdate(signed, file, self._logged(release.document, seen))
+        _require_model(signed, file, catalog)
+        checkpoint = self._verified_checkpoint(release.document, seen)
+        return ModelUpdate(signed, file, checkpoint)
 
-    def _logged(self, document: bytes, seen: str) -> str:
-        """The head of the log, once it holds `document` and only grew; as it is kept."""
+    def _verified_checkpoint(self, document: bytes, seen: str) -> str:
+        """Return the log checkpoint if the log contains `document` and only grew."""
         from tactful.protocol.log.transcript import Proof, SignedCheckpoint
 
         digest = hashlib.sha256(document).hexdigest()
         try:
             since = SignedCheckpoint.decode(seen).checkpoint if seen else None
             size = 0 if since is None else since.size
-            answer = self._get(f"/transcript/proofs/{digest}/{size}")
-            if answer.status == 404:
-                raise ModelRejected("release.log: the log does not hold it, or was cut")
-            proof = Proof.decode(self._body(answer))
-            proof.verify(document, "release", self._keys[0], since)
-        except ProtocolError as wrong:
-            raise ModelRejected(f"release.{wrong}") from wrong
+            response = self._get(f"/transcript/proofs/{digest}/{size}")
+            if response.status == 404:
+                raise ModelRejected(
+                    "release.log: the log does not contain this release, or is shorter "
+                    "than before; tell an auditor"
+                )
+            proof = Proof.decode(self._body(response))
+            proof.verify(document, "release", self._public_keys[0], since)
+        except ProtocolError as error:
+            raise ModelRejected(f"release.{error}") from error
         return proof.checkpoint.encode()
 
-    def _lead(self, kind: str, digest: str) -> RoundParameters:
+    def _round_parameters(self, kind: str, digest: str) -> RoundParameters:
         from tactful.learning.round_parameters import lead_of
         from tactful.protocol.documents.model_release import unpack
 
         file = self._body(self._get(f"/files/{digest}"))
         if hashlib.sha256(file).hexdigest() != digest:
-            raise TaskRejected("task.guide: the file is not the one that was signed")
+            raise TaskRejected(
+                "task.guide: the file differs from the signed hash; tell the operator"
+            )
         try:
             return lead_of(kind, unpack(file))
-        except (DecodeError, InvalidInput) as wrong:
-            raise TaskRejected(f"task.guide: {wrong}") from wrong
+        except (DecodeError, InvalidInput) as error:
+            raise TaskRejected(f"task.guide: {error}") from error
 
     def _get(self, path: str) -> Response:
         from tactful.protocol.transport import Request
 
         return self._transport.send(Request("GET", self._publisher + path))
 
-    def _body(self, answer: Response) -> bytes:
-        if not answer.ok:
+    def _body(self, response: Response) -> bytes:
+        if not response.ok:
             raise TransportError(
-                f"{self._publisher}: status {answer.status}; is this a Tactful leader?"
+                f"{self._publisher}: it answered with status {response.status}; check "
+                "that the address is that of a Tactful leader"
             )
-        return answer.body
+        return response.body
 
 
 def default_transport() -> Transport:
-    """HTTP over pooled connections, loaded when first needed."""
+    """Return the HTTP transport, imported when it is first needed."""
     from tactful.protocol.transport import HttpTransport
 
     return HttpTransport()
 
 
-def adopt(vault: Vault, memory: DeviceState, found: ModelUpdate) -> None:
-    """Make a verified release the one in use; the one before it is erased."""
-    signed, file, release = found.signed, found.file, found.signed.release
-    with vault.transaction(durable=True) as writing:
-        content = writing.append(
-            "model_file", {"bytes": base64.b64encode(file).decode()}
-        )
+def adopt(vault: Vault, state: DeviceState, update: ModelUpdate) -> None:
+    """Make a verified release the adopted one, and erase the file of the old one."""
+    signed, release = update.signed, update.signed.release
+    with vault.transaction(durable=True) as transaction:
+        encoded_file = base64.b64encode(update.file).decode()
+        file_position = transaction.append("model_file", {"bytes": encoded_file})
         body: dict[str, object] = {
             "version": release.version,
-            "file": content,
+            "file": file_position,
             "release": signed.encode().decode(),
+            "checkpoint": update.checkpoint,
         }
-        body["checkpoint"] = found.checkpoint
-        writing.append("model", body)
-        if memory.adoption is not None:
-            writing.erase([memory.adoption.file])
+        transaction.append("model", body)
+        if state.adoption is not None:
+            transaction.erase([state.adoption.file])
 
 
 def load(vault: Vault, adoption: Adoption, catalog: Catalog) -> ActiveModel | None:
-    """The model in use; None once the app's catalog is another than it was made for."""
+    """Return the adopted model, None if the app has another catalog by now."""
     from tactful.protocol.documents.model_release import SignedRelease
 
     signed = SignedRelease.decode(adoption.release.encode())
     record = next(vault.read(adoption.file - 1, ["model_file"]), None)
     if record is None or record.position != adoption.file:
         raise VaultDamaged(
-            f"vault: the model's file at position {adoption.file} is gone"
+            f"vault: the model file at position {adoption.file} is missing; restore "
+            "the file from a backup"
         )
     file = base64.b64decode(str(record.body["bytes"]))
     try:
-        return ActiveModel(signed.release, _model(signed, file, catalog))
+        return ActiveModel(signed.release, _require_model(signed, file, catalog))
     except ModelRejected:
         return None
 
 
-def _model(signed: SignedRelease, file: bytes, catalog: Catalog) -> Model:
+def _require_model(signed: SignedRelease, file: bytes, catalog: Catalog) -> Model:
+    """Return the model in `file`; raise ModelRejected unless it fits the catalog."""
     from tactful.learning.model import Model
 
     try:
         model = Model.from_arrays(signed.opened(file))
-    except InvalidInput as wrong:
-        raise ModelRejected(f"release.file: {wrong}") from wrong
-    if (
-        len(model.popularity) != len(catalog)
-        or signed.release.catalog != catalog.sha256
-    ):
+    except InvalidInput as error:
+        raise ModelRejected(f"release.file: {error}") from error
+    has_same_items = len(model.popularity) == len(catalog)
+    if not has_same_items or signed.release.catalog != catalog.sha256:
         raise ModelRejected(
-            "release.catalog: it is for another catalog; update the app's items"
+            "release.catalog: the model is for another catalog; update the app's items"
         )
     return model

@@ -1,7 +1,8 @@
-"""The open shares of a report that was not acknowledged yet, so that they can be sealed anew.
+"""The open shares of a report that is not acknowledged yet.
 
-Both together hold the measurement. They lie in the vault, sealed like every record, never leave
-it, and are destroyed once the report was taken or dropped, or its task is over.
+With them the report can be sealed to new keys. Both together contain the measurement.
+They are encrypted in the vault like every record, never leave it, and are erased when
+the report was accepted or dropped, or its task has ended.
 """
 
 from __future__ import annotations
@@ -13,30 +14,36 @@ from tactful.device.vault import VaultTransaction
 KIND = "shares"
 
 
-def keep(
-    writing: VaultTransaction, report_id: str, shares: tuple[bytes, bytes], expires: int
+def store(
+    transaction: VaultTransaction,
+    report_id: str,
+    shares: tuple[bytes, bytes],
+    expires: int,
 ) -> None:
-    """Record the (leader, helper) shares of a report; `expires` ends its task, unix seconds."""
+    """Record the (leader, helper) shares of a report.
+
+    `expires` is when its task ends, in unix seconds.
+    """
     leader, helper = (base64.b64encode(share).decode() for share in shares)
     body = {"leader": leader, "helper": helper, "expires": expires}
-    writing.append(KIND, body, name=_name(report_id))
+    transaction.append(KIND, body, name=_record_name(report_id))
 
 
-def find(writing: VaultTransaction, report_id: str) -> tuple[bytes, bytes] | None:
-    """Return the (leader, helper) shares of a report, None if they are gone."""
-    position = writing.find(_name(report_id))
+def find(transaction: VaultTransaction, report_id: str) -> tuple[bytes, bytes] | None:
+    """Return the (leader, helper) shares of a report, None if they were erased."""
+    position = transaction.find(_record_name(report_id))
     if position is None:
         return None
-    body = next(writing.read(position - 1, [KIND])).body
+    body = next(transaction.read(position - 1, [KIND])).body
     return base64.b64decode(str(body["leader"])), base64.b64decode(str(body["helper"]))
 
 
-def drop(writing: VaultTransaction, report_id: str) -> None:
-    """Destroy the shares of a report, if they are still there."""
-    position = writing.find(_name(report_id))
+def drop(transaction: VaultTransaction, report_id: str) -> None:
+    """Erase the shares of a report, if they still exist."""
+    position = transaction.find(_record_name(report_id))
     if position is not None:
-        writing.erase([position])
+        transaction.erase([position])
 
 
-def _name(report_id: str) -> str:
+def _record_name(report_id: str) -> str:
     return f"shares {report_id}"

@@ -1,4 +1,7 @@
-"""Sending and withdrawing exclude each other, between threads and between processes."""
+"""A lock that lets either requests be sent or consent be withdrawn.
+
+It holds between threads and between processes.
+"""
 
 from __future__ import annotations
 
@@ -11,74 +14,83 @@ from pathlib import Path
 from tactful.errors import TransportError
 
 PATIENCE_SECONDS = 75.0  # longer than a request can last
-STEP_SECONDS = 0.01
+RETRY_SECONDS = 0.01
 
 
 class SendLock:
-    """Shared by all who send, held alone by who withdraws; a file beside the vault.
+    """A readers-writer lock: senders share it, a withdrawal holds it alone.
 
-    A device in memory has one process, and a lock of its own.
+    Processes are locked out by a file beside the vault. A vault in memory has only one
+    process, and needs no file.
     """
 
     def __init__(self, vault: Path | None) -> None:
-        self._path = None if vault is None else vault.with_name(f"{vault.name}-sending")
-        self._senders, self._changed = 0, threading.Condition()
+        self._path = None
+        if vault is not None:
+            self._path = vault.with_name(f"{vault.name}-sending")
+        self._sender_count = 0
+        self._changed = threading.Condition()
 
     @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Hold the shared side: whoever withdraws waits until the block ends."""
-        with self._counted(), self._locked(alone=False):
+    def shared(self) -> Iterator[None]:
+        """Hold the lock for sending; a withdrawal waits until the block ends."""
+        with self._counted(), self._locked_file(exclusive=False):
             yield
 
     @contextmanager
-    def withdrawing(self) -> Iterator[None]:
-        """Hold the lock alone: nothing is on its way, and nothing sets out.
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock alone: no request is on its way, and none can start.
 
-        Raises TransportError if a request does not end in time.
+        Raise TransportError if a request does not end in time.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._senders == 0, PATIENCE_SECONDS):
-                raise _stuck()
-            with self._locked(alone=True):
+            is_free = self._changed.wait_for(
+                lambda: self._sender_count == 0, PATIENCE_SECONDS
+            )
+            if not is_free:
+                raise _timeout()
+            with self._locked_file(exclusive=True):
                 yield
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
         with self._changed:
-            self._senders += 1
+            self._sender_count += 1
         try:
             yield
         finally:
             with self._changed:
-                self._senders -= 1
+                self._sender_count -= 1
                 self._changed.notify_all()
 
     @contextmanager
-    def _locked(self, *, alone: bool) -> Iterator[None]:
+    def _locked_file(self, *, exclusive: bool) -> Iterator[None]:
         if self._path is None:
             yield
             return
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock(handle, alone)
+            _lock(handle, exclusive)
             yield
         finally:
-            os.close(handle)  # lets go of the lock, as the end of the process does
+            # Closing releases the lock, as the end of the process does.
+            os.close(handle)
 
 
-def _lock(handle: int, alone: bool) -> None:
+def _lock(handle: int, exclusive: bool) -> None:
     import fcntl
 
-    how = (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB
-    for _ in range(round(PATIENCE_SECONDS / STEP_SECONDS)):
+    mode = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+    for _ in range(round(PATIENCE_SECONDS / RETRY_SECONDS)):
         try:
-            return fcntl.flock(handle, how)
+            return fcntl.flock(handle, mode | fcntl.LOCK_NB)
         except BlockingIOError:
-            threading.Event().wait(STEP_SECONDS)
-    raise _stuck()
+            threading.Event().wait(RETRY_SECONDS)
+    raise _timeout()
 
 
-def _stuck() -> TransportError:
+def _timeout() -> TransportError:
     return TransportError(
-        "consent: a request does not end; stop the other process, then repeat"
+        f"consent: a request did not end within {PATIENCE_SECONDS:.0f} seconds; "
+        "stop the other process, then repeat"
     )

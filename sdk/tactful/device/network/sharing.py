@@ -1,4 +1,4 @@
-"""The outbound and the inbound loop of one device: reports that leave, models that come."""
+"""Contributions that leave the device, and models that arrive."""
 
 from __future__ import annotations
 
@@ -28,150 +28,177 @@ if TYPE_CHECKING:
     from tactful.protocol.transport import Transport
 
 DAY_SECONDS = 86_400
+UPDATES = ("share_dp_updates",)
+METRICS = ("experiments", "share_dp_metrics")
+COVER = ("cover_traffic",)
 
 
 class Sharing:
-    """Everything that reaches the network; consent is asked before each byte leaves."""
+    """Everything that reaches the network; consent is checked before each request."""
 
     def __init__(
         self,
         vault: Vault,
         settings: Settings,
-        past: StateCache,
-        trust: LedgerQuarantine,
+        state_cache: StateCache,
+        quarantine: LedgerQuarantine,
         *,
         transport: Transport | None,
         now_seconds: Callable[[], int],
         ledger_time: Callable[[], tuple[int, int]],
     ) -> None:
-        """`ledger_time` is that of the engine, which no clock of app or operator can hasten."""
+        """Prepare; `ledger_time` is that of the cap engine, which no clock advances."""
         from tactful.device.network.send_lock import SendLock
 
-        self.sending: SendLock = SendLock(vault.path)
-        self._vault, self._settings, self._past, self._trust = (
-            vault,
-            settings,
-            past,
-            trust,
-        )
-        self._transport, self._now, self._ledger_time = (
-            transport,
-            now_seconds,
-            ledger_time,
-        )
+        self.send_lock: SendLock = SendLock(vault.path)
+        self._vault = vault
+        self._settings = settings
+        self._state_cache = state_cache
+        self._quarantine = quarantine
+        self._transport = transport
+        self._now_seconds = now_seconds
+        self._ledger_time = ledger_time
 
     def contribute(
-        self, likes: Callable[[], Sequence[str]], catalog: Catalog
+        self, likes: Callable[[DeviceState], Sequence[str]], catalog: Catalog
     ) -> Contribution:
-        """Send one report of `likes` for the open round, charged first; once for each round."""
+        """Send one report of the likes for the open round, once for each round."""
         from tactful.device.measurement import measure
 
-        self._require_sharing()
-        now, (memory, ledger_time) = self._now(), self._trusted()
-        carrier = self._consented(self._require_sharing)
-        here = self._feed(carrier).open_round(now)
-        self._trust.require_new(here.task.opens, memory, ledger_time, now)
-        vector = measure(list(likes()), catalog, here.task, here.guide)
-        contributor = self._contributor(carrier, ledger_time[1] // 1000)
-        return contributor.contribute(here.task, vector, memory, now)
+        state, ledger_time = self._trusted_state(UPDATES)
+        now = self._now_seconds()
+        transport = self._consented_transport(UPDATES)
+        open_round = self._model_updates(transport).open_round(now)
+        task = open_round.task
+        self._quarantine.require_new(task.opens, state, ledger_time, now)
+        vector = measure(likes(state), catalog, task, open_round.parameters)
+        contributor = self._contributor(transport, ledger_time)
+        return contributor.contribute(task, vector, state, now)
 
     def cover(self) -> Contribution:
         """Send zeros to the open round, once; it costs nothing."""
         from tactful.device.network.contributor import Contributor
 
-        self._require_cover()
-        now, memory = self._now(), self._past.whole()
-        carrier = self._consented(self._require_cover)
-        task = self._feed(carrier).open_round(now).task
-        return Contributor(self._vault, carrier, self._pair).cover(task, memory, now)
+        state = self._require_consent(COVER)
+        now = self._now_seconds()
+        transport = self._consented_transport(COVER)
+        task = self._model_updates(transport).open_round(now).task
+        contributor = Contributor(self._vault, transport, self._aggregators)
+        return contributor.cover(task, state, now)
 
     def contribute_to(self, experiment: Experiment) -> Contribution | None:
-        """Add what this device counted to the open period, once; None until it was measured."""
-        from tactful.device.experiments import claim, standing, vector
+        """Contribute this device's counts to the open period, once.
 
-        self._require_metrics()
-        now, (memory, ledger_time) = self._now(), self._trusted()
-        known = standing(self._vault, now)
-        added = vector(self._past.events(), experiment, known, now // DAY_SECONDS)
-        if added is None:
+        Return None if they are not measured yet.
+        """
+        from tactful.device.experiments import claim_period, measure, participation
+
+        state, ledger_time = self._trusted_state(METRICS)
+        now = self._now_seconds()
+        own_participation = participation(self._vault, now)
+        events = self._state_cache.events()
+        vector = measure(events, experiment, own_participation, now // DAY_SECONDS)
+        if vector is None:
             return None
-        carrier = self._consented(self._require_metrics)
-        task = self._feed(carrier).open_period(experiment, now)
-        self._trust.require_new(task.opens, memory, ledger_time, now)
-        if not claim(self._vault, experiment, task.id.hex()):
+        transport = self._consented_transport(METRICS)
+        task = self._model_updates(transport).open_period(experiment, now)
+        self._quarantine.require_new(task.opens, state, ledger_time, now)
+        if not claim_period(self._vault, experiment, task.id.hex()):
             return None
-        contributor = self._contributor(carrier, ledger_time[1] // 1000)
-        return contributor.contribute(task, added, memory, now)
+        contributor = self._contributor(transport, ledger_time)
+        return contributor.contribute(task, vector, state, now)
 
     def refresh(self, catalog: Catalog) -> ModelRelease:
         """Fetch, verify and adopt the newest model for `catalog`."""
         from tactful.device.network.model_updates import adopt
 
-        memory, now = self._past.whole(), self._now()
-        feed = self._feed(self._carrier())
+        state = self._state_cache.current()
+        now = self._now_seconds()
+        model_updates = self._model_updates(self._plain_transport())
         self._vault.append("setting", {"refreshed": now})
-        found = feed.newest(catalog, memory.newest, now, memory.checkpoint)
-        adopt(self._vault, memory, found)
-        return found.signed.release
+        update = model_updates.newest(
+            catalog, state.newest_version, now, state.checkpoint
+        )
+        adopt(self._vault, state, update)
+        return update.signed.release
 
     def refresh_due(self) -> datetime | None:
-        """When to ask for a model next, UTC, with a delay of this device's own; None for never."""
+        """Return when to request a model next (UTC), None if nothing is shared.
+
+        Each device adds its own delay.
+        """
         from datetime import UTC, datetime
 
         if self._settings.aggregators is None:
             return None
-        last, every = (
-            self._past.settled().refreshed,
-            3600 * self._settings.refresh_hours,
-        )
+        last = self._state_cache.without_profile().refreshed
+        if not last:
+            return datetime.fromtimestamp(self._now_seconds(), UTC)
+        interval = 3600 * self._settings.refresh_hours
         delay = int.from_bytes(self._vault.blind(f"refresh {last}")[:4], "big") / 2**32
-        due = last + every * (1 + delay / 4) if last else self._now()
+        due = last + interval * (1 + delay / 4)
         return datetime.fromtimestamp(int(due), UTC)
 
-    def _trusted(self) -> tuple[DeviceState, tuple[int, int]]:
-        """The memory, once its ledger may be relied on, and the ledger's time."""
+    def _trusted_state(
+        self, purposes: Sequence[str]
+    ) -> tuple[DeviceState, tuple[int, int]]:
+        """Return the state and ledger time if `purposes` and the ledger permit sharing.
+
+        Raise ConsentMissing or TrustPending.
+        """
+        state = self._require_consent(purposes)
         waited_ms, now_ms = self._ledger_time()
-        memory = self._trust.require(self._past.whole(), waited_ms, now_ms // 1000)
-        return memory, (waited_ms, now_ms)
+        state = self._quarantine.require(state, waited_ms, now_ms // 1000)
+        return state, (waited_ms, now_ms)
 
-    def _require_cover(self) -> None:
-        self._past.whole().consent.require("cover_traffic")
+    def _require_consent(self, purposes: Sequence[str]) -> DeviceState:
+        """Return the state; raise ConsentMissing for the first missing purpose."""
+        state = self._state_cache.current()
+        for purpose in purposes:
+            state.consent.require(purpose)
+        return state
 
-    def _require_metrics(self) -> None:
-        consent = self._past.whole().consent
-        consent.require("experiments")
-        consent.require("share_dp_metrics")
-
-    def _require_sharing(self) -> None:
-        self._past.whole().consent.require("share_dp_updates")
-
-    def _consented(self, require: Callable[[], None]) -> ConsentedTransport:
+    def _consented_transport(self, purposes: Sequence[str]) -> ConsentedTransport:
+        """Return a transport that checks `purposes` before each request."""
         from tactful.device.network.contributor import ConsentedTransport
 
-        return ConsentedTransport(self._carrier(), self.sending, require)
+        def require() -> None:
+            consent = self._state_cache.without_profile().consent
+            for purpose in purposes:
+                consent.require(purpose)
 
-    def _contributor(self, carrier: Transport, ledger_now: int) -> Contributor:
+        return ConsentedTransport(self._plain_transport(), self.send_lock, require)
+
+    def _contributor(
+        self, transport: Transport, ledger_time: tuple[int, int]
+    ) -> Contributor:
         from tactful.device.network.contributor import Contributor
 
         return Contributor(
-            self._vault, carrier, self._pair, trust=self._trust, ledger_now=ledger_now
+            self._vault,
+            transport,
+            self._aggregators,
+            quarantine=self._quarantine,
+            ledger_now=ledger_time[1] // 1000,
         )
 
     @property
-    def _pair(self) -> Aggregators:
-        pair = self._settings.aggregators
-        if pair is None:
+    def _aggregators(self) -> Aggregators:
+        aggregators = self._settings.aggregators
+        if aggregators is None:
             raise InvalidInput(
-                "settings.aggregators", "there are none", "name the pair to share with"
+                "settings.aggregators",
+                "no aggregators are configured",
+                "set Settings(aggregators=Aggregators(...))",
             )
-        return pair
+        return aggregators
 
-    def _feed(self, carrier: Transport) -> ModelUpdates:
+    def _model_updates(self, transport: Transport) -> ModelUpdates:
         from tactful.device.network.model_updates import ModelUpdates
 
-        return ModelUpdates(self._pair, carrier, self._settings.min_batch_size)
+        return ModelUpdates(self._aggregators, transport, self._settings.min_batch_size)
 
-    def _carrier(self) -> Transport:
+    def _plain_transport(self) -> Transport:
         from tactful.device.network.model_updates import default_transport
 
         self._transport = self._transport or default_transport()

@@ -36,8 +36,9 @@ from tactful.device.ranking.scoring.list_context import ListContext
 from tactful.device.ranking.scoring.taste import NOTHING, Shows, Taste, taste_of
 from tactful.device.ranking.selection.near_duplicates import standing
 from tactful.device.settings import Settings
-from tactful.device.state.device_state import DeviceState, recall
+from tactful.device.state.device_state import DeviceState
 from tactful.device.state.profile import Profile
+from tactful.device.state.projection import project
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 
@@ -348,7 +349,7 @@ class ListBuilder:
 
         Raise InvalidInput if the model of that time is no longer in use.
         """
-        state = recall(self._vault, DeviceState(), until=trace.position)
+        state = project(self._vault, DeviceState(), until=trace.position)
         if trace.model != self._popularity_of(inputs.model).digest:
             raise InvalidInput(
                 "decision_id", "its model is no longer kept", "use a later one"

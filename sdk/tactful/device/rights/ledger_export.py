@@ -52,7 +52,7 @@ def _document(vault: Vault, memory: DeviceState) -> dict[str, object]:
             for one in memory.disclosures.values()
         ],
         "adopted": None if memory.adoption is None else memory.adoption.release,
-        "newest": memory.newest,
+        "newest": memory.newest_version,
         "checkpoint": memory.checkpoint,
         "restored": memory.restored_ms is not None,
     }

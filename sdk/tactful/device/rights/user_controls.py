@@ -8,6 +8,7 @@ from math import inf
 from tactful.device import checks
 from tactful.device.caps import CapEngine, Rules
 from tactful.device.caps.rules.parser import read_rules
+from tactful.device.state.removal import undo
 from tactful.device.state.state_cache import StateCache
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
@@ -34,7 +35,7 @@ class UserControls:
         self._rules = rules
         self._state_cache = state_cache
         self._followed = ""
-        self.follow(state_cache.settled().limits)
+        self.follow(state_cache.without_profile().limits)
 
     def set_balance(self, balance: float) -> None:
         """How personal lists may be: 0 (the standard list) to 1."""
@@ -103,7 +104,7 @@ class UserControls:
     @property
     def limits(self) -> dict[str, object] | None:
         """The person's own rules document."""
-        own = self._state_cache.settled().limits
+        own = self._state_cache.without_profile().limits
         return json.loads(own) if own else None
 
     def mute(self, scope: str, value: str) -> None:
@@ -125,7 +126,7 @@ class UserControls:
         Raises InvalidInput for an unknown event, or for an impression, which stays true.
         """
         checks.text("event_id", event_id)
-        self._state_cache.undo(event_id)
+        undo(self._vault, event_id)
 
     def follow(self, own: str) -> None:
         """Take over limits that were set in another process: their document as JSON."""

@@ -1,23 +1,27 @@
-"""What one device remembers, kept up as it is asked for, with the consent that holds just then."""
+"""The newest state of one vault, with the consent that is in force now."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tactful.device.consent import Consent, Restrictions, effective
-from tactful.device.event_schema import EventSchema
 from tactful.device.events import StoredEvent
 from tactful.device.settings import Settings
-from tactful.device.state import device_state as remembering
 from tactful.device.state.device_state import DeviceState
 from tactful.device.state.profile import Profile
+from tactful.device.state.projection import project, project_without_profile
 from tactful.device.vault import Vault
 from tactful.privacy.budget import Ledger
 
 
 class StateCache:
-    """The memory of one vault; each answer is as new as the vault."""
+    """The last projected state of a vault; each read adds the newer records.
+
+    `last` is that state without restrictions. `unstored_refusals` are purposes that the
+    person ended, and `unstored_events` are refusals of items, both not stored yet
+    because the vault could not be written.
+    """
 
     def __init__(
         self,
@@ -27,80 +31,58 @@ class StateCache:
         restrictions: Callable[[], Restrictions],
         now_seconds: Callable[[], int],
     ) -> None:
-        """`ledger` is an empty one, with the app's caps; others may say no at any time."""
-        self._vault, self._blank, self._settings = (
-            vault,
-            DeviceState(ledger=ledger),
-            settings,
-        )
-        self._restrictions, self._now = restrictions, now_seconds
-        self.last = self._blank  # as it was read last, without who else may say no
-        self.withheld = frozenset[
-            str
-        ]()  # purposes that the person ended, not stored yet
-        self.unstored: list[StoredEvent] = []  # what the person refused, not stored yet
+        """Start empty; `ledger` is an empty one with the caps of the settings."""
+        self._vault = vault
+        self._empty_state = DeviceState(ledger=ledger)
+        self._settings = settings
+        self._restrictions = restrictions
+        self._now_seconds = now_seconds
+        self.last = self._empty_state
+        self.unstored_refusals: frozenset[str] = frozenset()
+        self.unstored_events: list[StoredEvent] = []
 
-    def whole(self) -> DeviceState:
-        """All that the vault says now."""
-        self.last = remembering.recall(self._vault, self.last)
-        return self._allowed(
-            replace(self.last, profile=self.last.profile.after(self.unstored))
-        )
+    def current(self) -> DeviceState:
+        """Return the state now."""
+        self.last = project(self._vault, self.last)
+        state = self._with_effective_consent(self.last)
+        if not self.unstored_events:
+            return state
+        return replace(state, profile=state.profile.after(self.unstored_events))
 
-    def settled(self) -> DeviceState:
-        """The same without the profile, which is not looked at."""
-        self.last = remembering.recall_settings(self._vault, self.last)
-        return self._allowed(self.last)
+    def without_profile(self) -> DeviceState:
+        """Return the state now with an old profile, so that no event is opened."""
+        self.last = project_without_profile(self._vault, self.last)
+        return self._with_effective_consent(self.last)
 
     def profile(self) -> Profile:
-        """What is believed of the person now, whatever it may be used for."""
-        self.last = remembering.recall(self._vault, self.last)
-        return self.last.profile.after(self.unstored)
+        """Return the profile now, whether or not it may be used."""
+        self.last = project(self._vault, self.last)
+        return self.last.profile.after(self.unstored_events)
 
     def events(self) -> Iterator[StoredEvent]:
-        """Everything that is remembered to have happened, oldest first."""
-        return remembering.events(self._vault)
+        """Yield every stored event, oldest first."""
+        records = self._vault.read(0, ["event"])
+        return (StoredEvent.from_body(record.body) for record in records)
 
-    def undo(self, event_id: str) -> None:
-        """Destroy one event; raises InvalidInput for an unknown one, or a show."""
-        remembering.undo(self._vault, event_id)
+    def reset(self) -> None:
+        """Project the state from the first record again, because some were erased."""
+        self.last = self._empty_state
 
-    def forget(self, hidden: Iterable[Sequence[object]]) -> int:
-        """Destroy all but answers, charges, what was sent and what is `hidden`; how many."""
-        return remembering.forget(self._vault, hidden)
-
-    def outlive(self, signals: EventSchema, now_ms: int) -> int:
-        """Destroy what was kept for as long as it may be; how many records.
-
-        `now_ms` is of the clock that events are dated by: one that was set wrongly erases nothing.
-        """
-        return remembering.outlive(self._vault, signals, now_ms)
-
-    def begin_anew(self) -> None:
-        """Read everything again: something was erased."""
-        self.last = self._blank
-
-    def _allowed(self, memory: DeviceState) -> DeviceState:
+    def _with_effective_consent(self, state: DeviceState) -> DeviceState:
         consent = effective(
-            memory.answers,
+            state.answers,
             self._restrictions(),
-            now=self._now(),
+            now=self._now_seconds(),
             policy_version=self._settings.policy_version,
         )
-        return replace(memory, consent=self._without_withheld(consent))
+        return replace(state, consent=self._without_refused(consent))
 
-    def _without_withheld(self, consent: Consent) -> Consent:
-        if not self.withheld:
+    def _without_refused(self, consent: Consent) -> Consent:
+        refusals = self.unstored_refusals
+        if not refusals:
             return consent
-        reasons = {**consent.reasons, **dict.fromkeys(self.withheld, "USER")}
         return Consent(
-            consent.granted - self.withheld,
-            consent.refused | (self.withheld & {"essential"}),
-            reasons=reasons,
+            consent.granted - refusals,
+            consent.refused | (refusals & {"essential"}),
+            reasons={**consent.reasons, **dict.fromkeys(refusals, "USER")},
         )
-
-    def drop_traces(self) -> None:
-        """Destroy the traces of decisions in the vault."""
-        traces = [record.position for record in self._vault.read(0, ["trace"])]
-        if traces:
-            self._vault.erase(traces)

@@ -134,7 +134,7 @@ def test_a_catalog_that_lost_everything_gives_an_empty_list(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("wrong", ["a model", 7])
 def test_what_is_no_model_is_refused(wrong: object) -> None:
-    with pytest.raises(InvalidInput, match="is no model"):
+    with pytest.raises(InvalidInput, match="is not a model"):
         Personalizer(
             small_catalog(),
             Settings(path=None),

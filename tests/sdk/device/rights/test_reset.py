@@ -12,7 +12,8 @@ from vault_damage import opened
 from tactful.cli import main
 from tactful.device.device_key import KeyFile, KeyringKey
 from tactful.device.network.ledger_quarantine import LedgerQuarantine
-from tactful.device.state.device_state import DeviceState, recall
+from tactful.device.state.device_state import DeviceState
+from tactful.device.state.projection import project
 from tactful.device.vault import Vault
 from tactful.device.vault.rollback_anchor import RollbackAnchorFile
 from tactful.errors import TrustPending, WrongKey
@@ -28,15 +29,15 @@ def folder(tmp_path: Path) -> Path:
         vault = device._core.vault
         charge = Charge(task_id="11", purpose="share_dp_updates", rho=SPENT, time=5)
         vault.append("charge", charge.body(), durable=True)
-        LedgerQuarantine(vault, RollbackAnchorFile(tmp_path / "anchor"), 7).keep(
-            recall(vault, DeviceState())
-        )
+        LedgerQuarantine(
+            vault, RollbackAnchorFile(tmp_path / "anchor"), 7
+        ).update_anchor(project(vault, DeviceState()))
     return tmp_path
 
 
 def memory_of(folder: Path) -> DeviceState:
     with Vault.open(folder / "taste.db", KeyFile(folder / "taste.key")) as vault:
-        return recall(vault, DeviceState())
+        return project(vault, DeviceState())
 
 
 def reset(folder: Path) -> int:
@@ -106,7 +107,7 @@ def test_after_a_reset_without_the_key_the_device_waits(
     assert reset(folder) == 0
 
     with Vault.open(folder / "taste.db", KeyFile(folder / "taste.key")) as vault:
-        memory = recall(vault, DeviceState())
+        memory = project(vault, DeviceState())
         for anchor in (None, RollbackAnchorFile(folder / "nowhere")):
             with pytest.raises(TrustPending):
                 LedgerQuarantine(vault, anchor, 7).require(memory, 1, 1)
@@ -124,8 +125,8 @@ def test_after_a_reset_the_anchor_charges_what_it_knows(folder: Path) -> None:
     with Vault.open(folder / "taste.db", KeyFile(folder / "taste.key")) as vault:
         trust = LedgerQuarantine(vault, RollbackAnchorFile(folder / "anchor"), 7)
         with pytest.raises(TrustPending):
-            trust.require(recall(vault, DeviceState()), 1, 1)
-        [charge] = recall(vault, DeviceState()).ledger.charges
+            trust.require(project(vault, DeviceState()), 1, 1)
+        [charge] = project(vault, DeviceState()).ledger.charges
     assert (charge.purpose, charge.rho) == (CARRIED, SPENT)
 
 

@@ -8,9 +8,10 @@ from tactful.device.consent import Consent
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Settings
-from tactful.device.state import device_state as remembering
-from tactful.device.state.device_state import DeviceState, recall, recall_settings
+from tactful.device.state import projection
+from tactful.device.state.device_state import DeviceState
 from tactful.device.state.profile import Profile
+from tactful.device.state.projection import project, project_without_profile
 from tactful.testing import FIXED_KEY, LOCAL, FrozenClock, small_catalog
 
 KINDS = ("like", "purchase", "click", "dislike", "view", "rating")
@@ -38,32 +39,32 @@ def test_a_cache_changes_nothing_that_is_remembered(first, second) -> None:
     with pytest.MonkeyPatch.context() as patch, device() as made:
         tell(made, first)
         made.agree(Consent.to("local_profile"))
-        patch.setattr(remembering, "KEEP_EVERY", 1)
-        recall_settings(made._core.vault, DeviceState())
-        recall(made._core.vault, DeviceState())
-        assert made._core.vault.cell(remembering.PROFILE)
-        assert made._core.vault.cell(remembering.SETTLEMENTS)
+        patch.setattr(projection, "CACHE_EVERY", 1)
+        project_without_profile(made._core.vault, DeviceState())
+        project(made._core.vault, DeviceState())
+        assert made._core.vault.cell(projection.PROFILE_CELL)
+        assert made._core.vault.cell(projection.SETTINGS_CELL)
         tell(made, second)
 
-        from_cache = recall(made._core.vault, DeviceState())
+        from_cache = project(made._core.vault, DeviceState())
         with made._core.vault.transaction() as writing:
-            for cell in (remembering.PROFILE, remembering.SETTLEMENTS):
+            for cell in (projection.PROFILE_CELL, projection.SETTINGS_CELL):
                 writing.drop(cell)
-        assert from_cache == recall(made._core.vault, DeviceState())
+        assert from_cache == project(made._core.vault, DeviceState())
         assert from_cache.profile == Profile.unpacked(from_cache.profile.packed())
 
 
 def test_what_is_undone_or_forgotten_is_in_no_cache(monkeypatch) -> None:
-    monkeypatch.setattr(remembering, "KEEP_EVERY", 1)
+    monkeypatch.setattr(projection, "CACHE_EVERY", 1)
     with device() as made:
         tell(made, [("like", 1)])
         event = Event(kind="like", item_id="item-2")
         made.observe(event)
-        recall(made._core.vault, DeviceState())
+        project(made._core.vault, DeviceState())
         made.controls.undo(event.event_id)
 
-        assert set(recall(made._core.vault, DeviceState()).profile.beliefs) == {
+        assert set(project(made._core.vault, DeviceState()).profile.beliefs) == {
             "item-1"
         }
         made.rights.forget()
-        assert recall(made._core.vault, DeviceState()).profile == Profile()
+        assert project(made._core.vault, DeviceState()).profile == Profile()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.device.events import StoredEvent
-from tactful.device.state.profile import DAY_MS, SIGNALS, Profile
+from tactful.device.state.profile import DAY_MS, EVENT_WEIGHTS, Profile
 
 events = st.lists(
     st.builds(
@@ -54,8 +54,8 @@ def test_what_was_kept_for_repetition_limits_is_never_in_the_profile(
 def test_a_signal_is_halved_after_its_own_half_life(kind: str) -> None:
     belief = Profile().after([event(kind, day=0)]).beliefs["a"]
 
-    later = int(SIGNALS[kind].half_life_days * DAY_MS)
-    assert belief.at(later) == pytest.approx(SIGNALS[kind].weight / 2)
+    later = int(EVENT_WEIGHTS[kind].half_life_days * DAY_MS)
+    assert belief.at(later) == pytest.approx(EVENT_WEIGHTS[kind].weight / 2)
 
 
 def test_a_dislike_outweighs_a_like_and_the_item_leaves_the_likes() -> None:
@@ -85,4 +85,4 @@ def test_each_belief_names_the_dates_behind_it() -> None:
     )
 
     assert belief.dates == (("click", DAY_MS), ("purchase", 3 * DAY_MS))
-    assert (belief.bought, belief.events) == ((3 * DAY_MS,), 2)
+    assert (belief.purchases, belief.events) == ((3 * DAY_MS,), 2)

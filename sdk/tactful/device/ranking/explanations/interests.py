@@ -92,7 +92,7 @@ def _interest(
     ]
     newest_first = tuple(sorted(evidence, key=lambda entry: -entry[1]))
     days = len({at_ms // DAY_MS for _, at_ms, _ in evidence})
-    is_lasting = any(belief.lasting for _, belief in beliefs)
+    is_lasting = any(belief.is_lasting for _, belief in beliefs)
     has_evidence = days >= LEAST_DAYS or is_lasting
     usable = strength >= LEAST_EVIDENCE and has_evidence and factor > 0
     return Interest(*key, strength, days, usable, factor, newest_first)

@@ -27,8 +27,8 @@ from tactful.device.ranking.scoring.exploration import Tried
 from tactful.device.ranking.values import Floats, Ints
 from tactful.device.state.profile import (
     DAY_MS,
+    EXPOSURE_HALF_LIFE_DAYS,
     LEAST_EVIDENCE,
-    SHOW_HALF_LIFE_DAYS,
     Belief,
     ExposureFatigue,
     Key,
@@ -38,7 +38,7 @@ from tactful.device.state.profile import (
 ValueT = TypeVar("ValueT")
 Trials = dict[int, Tried]
 Label = tuple[str, int]  # a scope, and the label of a value in it
-_FATIGUE_FIELDS = attrgetter("wear", "since_ms", "times", "clicks")
+_FATIGUE_FIELDS = attrgetter("value", "since_ms", "times", "clicks")
 FULL_DISLIKE = 4.0  # the strength of one fresh dislike
 WITHHELD = -1.0  # an item with a strength up to this is not offered
 OPINION_HALVINGS = 2.0  # leaning from one opinion of a whole brand, category, ...
@@ -124,10 +124,10 @@ def taste_of(
     """
     shows = shows or Shows(shelf, sensitive)
     beliefs = _by_number(shelf, profile.beliefs, sensitive)
-    shown_numbers, columns = shows.read(profile.shown)
+    shown_numbers, columns = shows.read(profile.exposures)
     strengths = _strengths(shelf, beliefs, interests, now_ms)
     strong = (n for n, strength in strengths.items() if strength >= LEAST_EVIDENCE)
-    liked = [number for number in strong if beliefs[number].lasting]
+    liked = [number for number in strong if beliefs[number].is_lasting]
     disliked = {n for n, strength in strengths.items() if strength <= WITHHELD}
     due, owned = _bought(shelf, beliefs, now_ms)
     leanings = _leanings(shelf, profile, strengths, interests, now_ms, sensitive)
@@ -139,7 +139,7 @@ def taste_of(
         withheld=owned | disliked,
         due=due,
         tried=partial(_tried, shelf, shown_numbers, *columns[2:]),
-        seen=profile.sitting.at(now_ms),
+        seen=profile.session.at(now_ms),
         known=len(liked) + len(disliked) + len(profile.opinions) + len(interests),
     )
 
@@ -199,7 +199,7 @@ def _bought(
     due: list[tuple[int, int]] = []
     owned = set()
     for number, belief in beliefs.items():
-        if belief.bought:
+        if belief.purchases:
             due_ms = belief.due_ms(shelf.catalog.items[number].replenishable)
             if due_ms is not None and due_ms <= now_ms:
                 due.append((due_ms, number))
@@ -271,9 +271,9 @@ def _wear(
     """
     amounts, since_ms = fatigue
     elapsed_ms = np.maximum(now_ms - since_ms, 0)
-    wear = amounts * 2.0 ** (-elapsed_ms / (SHOW_HALF_LIFE_DAYS * DAY_MS))
+    wear = amounts * 2.0 ** (-elapsed_ms / (EXPOSURE_HALF_LIFE_DAYS * DAY_MS))
     for number, belief in beliefs.items():
-        if not belief.bought:
+        if not belief.purchases:
             continue
         due_ms = belief.due_ms(shelf.catalog.items[number].replenishable)
         if due_ms is not None and due_ms <= now_ms:
