@@ -75,7 +75,7 @@ WRONG = {
     "tactful disclosures --settings latin.toml out": "settings: latin.toml",
     "tactful disclosures --settings app.toml --signals stub.db out": "stub.db is not text",
     "tactful disclosures --settings app.toml letter.txt": "letter.txt: File exists",
-    "tactful disclosures --settings app.toml --check none": "it is stale or missing",
+    "tactful disclosures --settings app.toml --check none": "it is outdated or missing",
     "tactful caps lint leader": "rules: leader cannot be read",
     "tactful caps lint stub.db": "rules: stub.db cannot be read",
     "tactful caps simulate rules.json --events stub.db": "stub.db",

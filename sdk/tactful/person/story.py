@@ -112,7 +112,7 @@ def story(device: Personalizer, *, asked: str = "", lists: bool = True) -> PageC
         balance=memory.balance,
         weekly_limit=_weekly(device.controls.limits),
         quiet_at_night=bool((device.controls.limits or {}).get("quiet_hours")),
-        reached=bool(device.controls.reaching),
+        reached=bool(device.controls.interruptive_surfaces),
         muted=tuple((s, v, _title(catalog, v)) for s, v in device.controls.muted),
         arms=tuple((str(one["experiment"]), str(one["arm"])) for one in _arms(device)),
         paused=memory.paused,

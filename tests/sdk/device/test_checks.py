@@ -195,10 +195,10 @@ MADE: list[tuple[str, Callable[..., object], dict[str, object]]] = [
     ("restrictions.gpp", Restrictions, {"gpp": 3}),
     ("shown.text", ConsentNotice, {"text": None}),
     ("shown.valid_seconds", ConsentNotice, {"valid_seconds": "x"}),
-    ("part.items", ErasureScope, {"items": "item-3"}),
-    ("part.categories", ErasureScope, {"categories": 3}),
-    ("part.since, part.until", ErasureScope, {"since": date(2026, 1, 1)}),
-    ("part.hides", ErasureScope, {"items": {"a"}, "hides": "no"}),
+    ("scope.items", ErasureScope, {"items": "item-3"}),
+    ("scope.categories", ErasureScope, {"categories": 3}),
+    ("scope.since, scope.until", ErasureScope, {"since": date(2026, 1, 1)}),
+    ("scope.hides", ErasureScope, {"items": {"a"}, "hides": "no"}),
     ("list_policy.most.category", ListPolicy, {"most": {"category": "3"}}),
     ("list_policy.most", ListPolicy, {"most": 3}),
     ("list_policy.places.fresh", ListPolicy, {"places": {"fresh": "x"}}),
@@ -255,7 +255,7 @@ def test_a_letter_of_a_name_erases_nothing() -> None:
         for pick in me.recommend(5):
             me.observe(pick.impression())
         shows = len(list(me.rights.events()))
-        with pytest.raises(InvalidInput, match=r"^part\.items"):
+        with pytest.raises(InvalidInput, match=r"^scope\.items"):
             me.rights.erase(ErasureScope(items="item-1"))
         assert len(list(me.rights.events())) == shows
 

@@ -329,7 +329,7 @@ WRONG = [
     ("/balance", {"balance": "101"}, "balance"),
     ("/limit", {"shows": "-1"}, "shows"),
     ("/mute", {"scope": "planet", "value": "x"}, "scope"),
-    ("/not-mine", {}, "part"),
+    ("/not-mine", {}, "scope"),
     ("/nothing", {}, "address"),
 ]
 

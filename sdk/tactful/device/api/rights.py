@@ -27,10 +27,10 @@ class RightsApi:
 
     def data_report(self) -> list[DataReportEntry]:
         """Return what was recorded, inferred, shown, assigned, installed and sent."""
-        from tactful.device.rights.data_report import data_ledger
+        from tactful.device.rights.data_report import data_report
 
         core = self._core
-        return data_ledger(
+        return data_report(
             core.vault.read(),
             core.state_cache.current(),
             core.event_schema,

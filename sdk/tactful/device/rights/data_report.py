@@ -1,7 +1,7 @@
-"""The person's book: what was recorded, inferred, shown, assigned, installed and sent.
+"""The data report: what was recorded, inferred, shown, assigned, installed and sent.
 
-It is read off the vault, which keeps nothing beside it; so it is as complete as the vault, and is
-bounded by the same retention.
+It is computed from the vault alone. So it is as complete as the vault, and covers the
+same retention periods.
 """
 
 from __future__ import annotations
@@ -16,198 +16,204 @@ from tactful.device.state.device_state import DeviceState
 from tactful.device.state.profile import Profile
 from tactful.device.vault import Record
 
-SECRETS = {  # kind of record, and the fields that are
+# Secret fields by record kind; they are not exported.
+SECRETS = {
     "ledger_key": {"key"},
     "unit": {"secret"},
     "shares": {"leader", "helper"},
 }
 WITHHELD = "stays in the vault"
-MOST = 1000  # entries of each kind, the newest ones
+MAX_ENTRIES = 1000  # of each kind, the newest ones
 
 Body = Mapping[str, object]
-Told = tuple[str, dict[str, object]]  # the kind of an entry, and what it says
 
 
 @dataclass(frozen=True)
 class DataReportEntry:
-    """One line of the book: `kind` of thing, when (unix seconds, None if nobody noted it), what."""
+    """One entry: its `kind`, its time and its fields.
+
+    `at` is in unix seconds, None if no time was recorded.
+    """
 
     kind: str
     at: int | None
     what: Mapping[str, object] = field(default_factory=dict)
 
 
-def data_ledger(
+def data_report(
     records: Iterable[Record],
-    memory: DeviceState,
-    signals: EventSchema,
+    state: DeviceState,
+    event_schema: EventSchema,
     *,
     delta: float,
-    most: int | None = MOST,
+    most: int | None = MAX_ENTRIES,
 ) -> list[DataReportEntry]:
-    """Everything the vault tells, oldest first; of each kind at most the newest `most`, or all.
+    """Return all entries, oldest first, at most the newest `most` of each kind.
 
-    Epsilon before and after each report is what this device had spent in all, at `delta`.
+    `most=None` means no limit. For each report, the entry has what this device had
+    spent before and after it, as epsilon at `delta`.
     """
-    kept: dict[str, deque[DataReportEntry]] = {}
+    newest: dict[str, deque[DataReportEntry]] = {}
     for record in records:
-        entry = _entry(record, signals)
+        entry = _entry(record, event_schema)
         if entry is not None:
-            kept.setdefault(entry.kind, deque(maxlen=most)).append(entry)
-    book = [entry for entries in kept.values() for entry in entries]
-    book += [*_inferred(memory.profile), *_sent(memory, delta)]
-    return sorted(book, key=lambda entry: (entry.at is None, entry.at or 0, entry.kind))
+            newest.setdefault(entry.kind, deque(maxlen=most)).append(entry)
+    entries = [entry for queue in newest.values() for entry in queue]
+    entries.extend(_inferred_entries(state.profile))
+    entries.extend(_sent_entries(state, delta))
+    return sorted(
+        entries, key=lambda entry: (entry.at is None, entry.at or 0, entry.kind)
+    )
 
 
 def exported(
     records: Iterable[Record],
-    memory: DeviceState,
-    signals: EventSchema,
+    state: DeviceState,
+    event_schema: EventSchema,
     *,
     vault: str,
     delta: float,
 ) -> dict[str, object]:
-    """Everything as plain values: `book` to be read, by names, and `records` as they lie.
+    """Return everything as plain values: the data report and the vault's `records`.
 
-    A record holds its fields by position. Secrets of the vault stay in it.
+    `vault` is the id of the vault. Secrets are not included.
     """
-    found = list(records)
-    book = data_ledger(found, memory, signals, delta=delta, most=None)
+    all_records = list(records)
+    entries = data_report(all_records, state, event_schema, delta=delta, most=None)
     return {
         "schema": 2,
         "vault": vault,
-        "book": [{"kind": one.kind, "at": one.at, **_plain(one.what)} for one in book],
+        "book": [
+            {"kind": entry.kind, "at": entry.at, **_unambiguous(entry.what)}
+            for entry in entries
+        ],
         "records": [
-            {"position": r.position, "kind": r.kind, **_open(r)} for r in found
+            {
+                "position": record.position,
+                "kind": record.kind,
+                **_without_secrets(record),
+            }
+            for record in all_records
         ],
     }
 
 
-def _plain(what: Mapping[str, object]) -> dict[str, object]:
-    """The fields of an entry; one whose name the entry has too is told as `what_...`."""
+def _unambiguous(fields: Body) -> dict[str, object]:
+    """Return the fields; those named as a field of the entry become `what_...`."""
     return {
-        f"what_{name}" if name in ("kind", "at") else name: v
-        for name, v in what.items()
+        f"what_{name}" if name in ("kind", "at") else name: value
+        for name, value in fields.items()
     }
 
 
-def _open(record: Record) -> dict[str, object]:
+def _without_secrets(record: Record) -> dict[str, object]:
     secrets = SECRETS.get(record.kind, set())
-    return {name: WITHHELD if name in secrets else v for name, v in record.body.items()}
+    return {
+        name: WITHHELD if name in secrets else value
+        for name, value in record.body.items()
+    }
 
 
-def _entry(record: Record, signals: EventSchema) -> DataReportEntry | None:
+def _entry(record: Record, event_schema: EventSchema) -> DataReportEntry | None:
     if record.kind == "event":
-        return _happened(StoredEvent.from_body(record.body), signals)
+        return _event_entry(StoredEvent.from_body(record.body), event_schema)
     reader = _READERS.get(record.kind)
     return None if reader is None else reader(record.body)
 
 
-def _happened(event: StoredEvent, signals: EventSchema) -> DataReportEntry:
-    declared = signals.find(event.kind)
+def _event_entry(event: StoredEvent, event_schema: EventSchema) -> DataReportEntry:
     what: dict[str, object] = {"signal": event.kind, "purpose": event.purpose}
     for name in ("item_id", "value", "scope", "surface", "evidence"):
-        if getattr(event, name) is not None:
-            what[name] = getattr(event, name)
-    if declared is not None:
-        what |= {
-            "sensitivity": declared.sensitivity,
-            "kept_days": declared.retention_days,
-        }
-    return DataReportEntry(
-        "shown" if event.kind == "impression" else "recorded", event.at_ms // 1000, what
-    )
+        value = getattr(event, name)
+        if value is not None:
+            what[name] = value
+    declaration = event_schema.find(event.kind)
+    if declaration is not None:
+        what["sensitivity"] = declaration.sensitivity
+        what["kept_days"] = declaration.retention_days
+    kind = "shown" if event.kind == "impression" else "recorded"
+    return DataReportEntry(kind, event.at_ms // 1000, what)
 
 
-def _trace(body: Body) -> DataReportEntry:
+def _trace_entry(body: Body) -> DataReportEntry:
     what = {name: body[name] for name in ("decision_id", "surface", "shown")}
-    return DataReportEntry(
-        "listed", _seconds(body["at_ms"]), {**what, "not_shown": body["denied"]}
-    )
+    what["not_shown"] = body["denied"]
+    return DataReportEntry("listed", int(str(body["at_ms"])) // 1000, what)
 
 
-def _answered(body: Body) -> DataReportEntry:
+def _consent_entry(body: Body) -> DataReportEntry:
     what = {name: body[name] for name in ("purpose", "state", "policy_version")}
-    return DataReportEntry("answered", _whole(body["at"]), what)
+    return DataReportEntry("answered", int(str(body["at"])), what)
 
 
-def _assigned(body: Body) -> DataReportEntry:
-    return DataReportEntry(
-        "assigned", None, {name: body[name] for name in ("experiment", "arm")}
-    )
+def _assignment_entry(body: Body) -> DataReportEntry:
+    what = {name: body[name] for name in ("experiment", "arm")}
+    return DataReportEntry("assigned", None, what)
 
 
-def _installed(body: Body) -> DataReportEntry:
-    return DataReportEntry(
-        "installed", None, {"version": body["version"], "release": body["release"]}
-    )
+def _model_entry(body: Body) -> DataReportEntry:
+    what = {name: body[name] for name in ("version", "release")}
+    return DataReportEntry("installed", None, what)
 
 
-def _lost(body: Body) -> DataReportEntry:
-    return DataReportEntry("lost", None, {"counted_as": _fields(body)[2]})
+def _loss_entry(body: Body) -> DataReportEntry:
+    fields = body["f"]
+    mode = fields[2] if isinstance(fields, list) else None
+    return DataReportEntry("lost", None, {"counted_as": mode})
 
 
-def _set(body: Body) -> DataReportEntry:
+def _setting_entry(body: Body) -> DataReportEntry:
     return DataReportEntry("set", None, dict(body))
 
 
-def _inferred(profile: Profile) -> Iterable[DataReportEntry]:
+def _inferred_entries(profile: Profile) -> Iterable[DataReportEntry]:
     for item_id, belief in profile.beliefs.items():
-        newest = max((at for _, at in belief.dates), default=None)
+        newest_ms = max((at_ms for _, at_ms in belief.dates), default=None)
         what = {
             "item_id": item_id,
             "events": belief.events,
-            "from": [[kind, at // 1000] for kind, at in belief.dates],
+            "from": [[kind, at_ms // 1000] for kind, at_ms in belief.dates],
         }
-        yield DataReportEntry(
-            "inferred", None if newest is None else newest // 1000, what
-        )
+        at = None if newest_ms is None else newest_ms // 1000
+        yield DataReportEntry("inferred", at, what)
 
 
-def _sent(memory: DeviceState, delta: float) -> Iterable[DataReportEntry]:
-    """Every report: purpose, bytes, meaning, recipient, what it cost and left spent."""
-    spent = _spent(memory, delta)
-    for one in memory.disclosures.values():
-        before, after = spent.get(one.task_id, (None, None))
+def _sent_entries(state: DeviceState, delta: float) -> Iterable[DataReportEntry]:
+    """Yield each report with its purpose, bytes, meaning, recipient and cost."""
+    epsilons = _epsilons_by_task(state, delta)
+    for disclosure in state.disclosures.values():
+        before, after = epsilons.get(disclosure.task_id, (None, None))
         what = {
-            **{name: value for name, value in one.body().items() if name != "at"},
-            "accepted": one.accepted,
-            "dropped": one.dropped,
+            **disclosure.body(),
+            "accepted": disclosure.accepted,
+            "dropped": disclosure.dropped,
             "epsilon_before": before,
             "epsilon_after": after,
         }
-        yield DataReportEntry("sent", one.at, what)
+        del what["at"]
+        yield DataReportEntry("sent", disclosure.at, what)
 
 
-def _spent(memory: DeviceState, delta: float) -> dict[str, tuple[float, float]]:
-    """Epsilon in all before and after each charge, by task."""
+def _epsilons_by_task(
+    state: DeviceState, delta: float
+) -> dict[str, tuple[float, float]]:
+    """Return the total epsilon before and after the charge of each task."""
     from tactful.privacy.lifetime import spent_epsilons
 
-    found, before = dict[str, tuple[float, float]](), 0.0
-    charges = memory.ledger.charges
+    epsilons: dict[str, tuple[float, float]] = {}
+    before = 0.0
+    charges = state.ledger.charges
     for charge, after in zip(charges, spent_epsilons(charges, delta), strict=True):
-        found[charge.task_id], before = (before, after), after
-    return found
+        epsilons[charge.task_id] = (before, after)
+        before = after
+    return epsilons
 
 
 _READERS: Mapping[str, Callable[[Body], DataReportEntry]] = {
-    "trace": _trace,
-    "consent": _answered,
-    "assignment": _assigned,
-    "model": _installed,
-    "loss": _lost,
-    "setting": _set,
+    "trace": _trace_entry,
+    "consent": _consent_entry,
+    "assignment": _assignment_entry,
+    "model": _model_entry,
+    "loss": _loss_entry,
+    "setting": _setting_entry,
 }
-
-
-def _fields(body: Body) -> list[object]:
-    fields = body["f"]
-    return fields if isinstance(fields, list) else []
-
-
-def _whole(value: object) -> int:
-    return int(str(value))
-
-
-def _seconds(ms: object) -> int:
-    return _whole(ms) // 1000

@@ -1,12 +1,13 @@
-"""Erasing a part: an item, a category, a surface or a time, in every record that speaks of it.
+"""Erasing a part of the vault: items, categories, surfaces, or a period.
 
-A show is recorded by the number of a thing, and the thing once: so an item is erased by erasing
-what was done with it and blanking the thing. The show remains, of nobody knows what.
+An impression is recorded with the number of its cap subject, and each subject once. So
+an item is erased by erasing its events and blanking its subject. The impression stays,
+of an unknown item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,14 +19,15 @@ from tactful.errors import InvalidInput
 
 BLANK = CapSubject("")
 DAY_MS = 86_400_000
-SURFACE_AT = 7  # the place of the surface in a decision's record
+SURFACE_FIELD = 7  # index of the surface in a decision record
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErasureScope:
-    """What to erase: all that any of the fields names. Times are aware; `until` is exclusive.
+    """The part to erase: everything that any of the fields names.
 
-    What the person hid stays hidden, unless `hides`: else it would come back.
+    Times have a time zone; `until` is exclusive. Hidden items stay hidden unless
+    `hides` is True.
     """
 
     items: frozenset[str] = frozenset()
@@ -36,200 +38,211 @@ class ErasureScope:
     hides: bool = False
 
     def __post_init__(self) -> None:
-        """Raise InvalidInput by field: a letter of a name must not pass for the name."""
+        """Raise InvalidInput for a wrong field."""
         for name in ("items", "categories", "surfaces"):
-            told = checks.names(f"part.{name}", getattr(self, name))
-            object.__setattr__(self, name, told)
-        checks.flag("part.hides", self.hides)
-        times = [one for one in (self.since, self.until) if one is not None]
-        for one in times:
-            checks.instance("part.since, part.until", one, datetime, "use aware times")
+            values = checks.names(f"scope.{name}", getattr(self, name))
+            object.__setattr__(self, name, values)
+        checks.flag("scope.hides", self.hides)
+        times = [time for time in (self.since, self.until) if time is not None]
+        for time in times:
+            fix = "use a datetime with a time zone"
+            checks.instance("scope.since, scope.until", time, datetime, fix)
         if not (self.items or self.categories or self.surfaces or times):
             raise InvalidInput(
-                "part", "it names nothing", "name a part, or use forget() for all"
+                "scope", "it is empty", "name what to erase, or use forget() for all"
             )
-        if any(one.tzinfo is None for one in times):
+        if any(time.tzinfo is None for time in times):
             raise InvalidInput(
-                "part.since, part.until", "one has no zone", "use aware times"
+                "scope.since, scope.until",
+                "a time has no time zone",
+                "use a datetime with a time zone",
             )
         if len(times) == 2 and times[0] >= times[1]:
-            raise InvalidInput("part.until", "it is not after since", "turn them round")
+            raise InvalidInput(
+                "scope.until", "it is not after since", "exchange the two times"
+            )
 
-    def names(self, thing: CapSubject) -> bool:
-        """Whether the thing is one of the items or in one of the categories."""
-        return thing.item in self.items or not self.categories.isdisjoint(
-            thing.categories
-        )
+    def names(self, cap_subject: CapSubject) -> bool:
+        """Return True for one of the items, or an item in one of the categories."""
+        if cap_subject.item in self.items:
+            return True
+        return not self.categories.isdisjoint(cap_subject.categories)
 
-    def holds(self, at_ms: int) -> bool:
-        """Whether a time, in unix ms, lies between `since` and `until`."""
+    def covers(self, at_ms: int) -> bool:
+        """Return True if a time (unix ms) lies in the period."""
         if self.since is None and self.until is None:
             return False
-        after = self.since is None or at_ms >= 1000 * self.since.timestamp()
-        return after and (self.until is None or at_ms < 1000 * self.until.timestamp())
+        if self.since is not None and at_ms < 1000 * self.since.timestamp():
+            return False
+        return self.until is None or at_ms < 1000 * self.until.timestamp()
 
 
 @dataclass
-class _Found:
-    """What a first reading finds: things by number, and where decisions were made."""
+class _Index:
+    """The cap subjects in the order of their numbers, and the surface by decision."""
 
-    things: list[CapSubject] = field(default_factory=list)
-    surfaces: dict[str, str] = field(
-        default_factory=dict
-    )  # by position of the decision
+    cap_subjects: list[CapSubject] = field(default_factory=list)
+    surfaces: dict[str, str] = field(default_factory=dict)
 
 
-def erase(vault: Vault, part: ErasureScope) -> int:
-    """Destroy what `part` names; returns how many records were erased or blanked.
+def erase(vault: Vault, scope: ErasureScope) -> int:
+    """Erase what `scope` names; return how many records were erased or blanked.
 
-    Charges, reports and answers stay, and so does what was already part of a sum.
+    Charges, reports and consent answers stay, and so does what is part of a sum.
     """
-    with vault.transaction(durable=True) as writing:
-        records = list(writing.read())
-        found = _found(records)
-        gone = [one.position for one in _events(records, part, found)]
-        gone += _shows(records, set(gone), part)
-        gone += [
-            one.position
-            for one in records
-            if one.kind == "mute" and _is_hide(one, part)
-        ]
-        gone += [
-            one.position
-            for one in records
-            if one.kind == "trace" and _tells(one, part, found)
-        ]
-        gone += [
-            one.position for one in records if one.kind == "trace"
-        ]  # they name everything
-        gone += [
-            one.position for one in records if one.kind == "shares"
-        ]  # they tell of all likes
-        blanked = _blanked(writing, records, part, _hidden(records, set(gone)))
-        writing.erase(gone)
-        if gone or blanked:
-            writing.append("undone", {})  # so that every process counts anew
-    if gone or blanked:
+    with vault.transaction(durable=True) as transaction:
+        records = list(transaction.read())
+        index = _index(records)
+        positions = set(_event_positions(records, scope, index))
+        positions.update(_decision_positions(records, positions, scope))
+        for record in records:
+            is_named_hide = record.kind == "mute" and _is_hide(record, scope)
+            # Traces name many items, and open shares contain all likes.
+            if is_named_hide or record.kind in ("trace", "shares"):
+                positions.add(record.position)
+        hidden = _hidden_items(records, positions)
+        blanked_count = _blank(transaction, records, scope, hidden)
+        transaction.erase(positions)
+        if positions or blanked_count:
+            # Every process projects its state again.
+            transaction.append("undone", {})
+    if positions or blanked_count:
         vault.scrub()
-    return len(gone) + blanked
+    return len(positions) + blanked_count
 
 
-def _found(records: Iterable[Record]) -> _Found:
-    found = _Found()
-    for one in records:
-        if one.kind == "thing":
-            found.things.append(CapSubject.from_fields(_list(one.body["f"])))
-        elif one.kind == "decision":
-            found.surfaces[str(one.position)] = str(_list(one.body["f"])[SURFACE_AT])
-    return found
+def _index(records: Iterable[Record]) -> _Index:
+    index = _Index()
+    for record in records:
+        if record.kind == "thing":
+            cap_subject = CapSubject.from_fields(_list(record.body["f"]))
+            index.cap_subjects.append(cap_subject)
+        elif record.kind == "decision":
+            surface = _list(record.body["f"])[SURFACE_FIELD]
+            index.surfaces[str(record.position)] = str(surface)
+    return index
 
 
-def _events(
-    records: Iterable[Record], part: ErasureScope, found: _Found
-) -> list[Record]:
-    known = {thing.item: thing for thing in found.things}
+def _event_positions(
+    records: Iterable[Record], scope: ErasureScope, index: _Index
+) -> list[int]:
+    cap_subjects = {subject.item: subject for subject in index.cap_subjects}
     return [
-        record
+        record.position
         for record in records
         if record.kind == "event"
-        and _concerns(part, StoredEvent.from_body(record.body), known, found.surfaces)
+        and _covers_event(
+            scope, StoredEvent.from_body(record.body), cap_subjects, index.surfaces
+        )
     ]
 
 
-def _concerns(
-    part: ErasureScope,
+def _covers_event(
+    scope: ErasureScope,
     event: StoredEvent,
-    things: dict[str, CapSubject],
-    surfaces: dict[str, str],
+    cap_subjects: Mapping[str, CapSubject],
+    surfaces: Mapping[str, str],
 ) -> bool:
-    if event.kind == "hide" and not part.hides:
+    if event.kind == "hide" and not scope.hides:
         return False
-    thing = things.get(event.item_id or "", CapSubject(event.item_id or ""))
-    shown_on = surfaces.get(
-        (event.reservation_id or "").partition(".")[0], event.surface
-    )
-    return part.names(thing) or shown_on in part.surfaces or part.holds(event.at_ms)
+    item_id = event.item_id or ""
+    cap_subject = cap_subjects.get(item_id, CapSubject(item_id))
+    surface = surfaces.get(_decision_position(event), event.surface)
+    is_named = scope.names(cap_subject) or surface in scope.surfaces
+    return is_named or scope.covers(event.at_ms)
 
 
-def _shows(records: Sequence[Record], gone: set[int], part: ErasureScope) -> list[int]:
-    """The decisions whose shows fell into the time of `part`; they leave whole."""
-    if part.since is None and part.until is None:
+def _decision_position(event: StoredEvent) -> str:
+    """Return the vault position of the decision that an event belongs to."""
+    return (event.reservation_id or "").partition(".")[0]
+
+
+def _decision_positions(
+    records: Sequence[Record], erased: Collection[int], scope: ErasureScope
+) -> list[int]:
+    """Return the decisions with an impression in the period; they are erased whole."""
+    if scope.since is None and scope.until is None:
         return []
-    decided = {
-        (event.reservation_id or "").partition(".")[0]
-        for event in (
-            StoredEvent.from_body(r.body) for r in records if r.position in gone
-        )
-        if event.kind == "impression" and part.holds(event.at_ms)
+    erased_events = [
+        StoredEvent.from_body(record.body)
+        for record in records
+        if record.position in erased
+    ]
+    decisions = {
+        _decision_position(event)
+        for event in erased_events
+        if event.kind == "impression" and scope.covers(event.at_ms)
     }
     return [
-        r.position
-        for r in records
-        if r.kind == "decision" and str(r.position) in decided
+        record.position
+        for record in records
+        if record.kind == "decision" and str(record.position) in decisions
     ]
 
 
-def _tells(trace: Record, part: ErasureScope, found: _Found) -> bool:
-    """Whether a trace of a list names anything of `part`; it leaves whole."""
-    named = {thing.item for thing in found.things if part.names(thing)} | part.items
-    ids = {
-        str(i)
-        for name in ("shown", "denied", "exclude")
-        for i in _list(trace.body[name])
-    }
-    at_ms = int(str(trace.body["at_ms"]))
-    return (
-        bool(named & ids) or trace.body["surface"] in part.surfaces or part.holds(at_ms)
-    )
+def _is_hide(record: Record, scope: ErasureScope) -> bool:
+    if not scope.hides:
+        return False
+    _, mute_scope, value, *_ = map(str, _list(record.body["f"]))
+    values = {"item": scope.items, "category": scope.categories}
+    return value in values.get(mute_scope, ())
 
 
-def _is_hide(record: Record, part: ErasureScope) -> bool:
-    _, scope, value, *_ = map(str, _list(record.body["f"]))
-    return part.hides and value in {
-        "item": part.items,
-        "category": part.categories,
-    }.get(scope, ())
-
-
-def _hidden(records: Iterable[Record], gone: set[int]) -> set[str | None]:
-    """Ids of the items whose hides are kept: what they are must be known to go on hiding them."""
-    kept = (one for one in records if one.kind == "event" and one.position not in gone)
-    events = (StoredEvent.from_body(one.body) for one in kept)
+def _hidden_items(
+    records: Iterable[Record], erased: Collection[int]
+) -> set[str | None]:
+    """Return the items whose hides stay: their subjects are needed to hide them."""
+    events = [
+        StoredEvent.from_body(record.body)
+        for record in records
+        if record.kind == "event" and record.position not in erased
+    ]
     return {event.item_id for event in events if event.kind == "hide"}
 
 
-def _blanked(
-    writing: VaultTransaction,
+def _blank(
+    transaction: VaultTransaction,
     records: Iterable[Record],
-    part: ErasureScope,
-    hidden: set[str | None],
+    scope: ErasureScope,
+    hidden: Collection[str | None],
 ) -> int:
+    """Blank subjects, surfaces and totals; return the number of changed records."""
     count = 0
-    for one in records:
-        fields = _list(one.body["f"]) if one.kind in ("thing", "decision") else []
-        thing = CapSubject.from_fields(fields) if one.kind == "thing" else BLANK
-        if thing.item not in hidden and part.names(thing):
-            writing.rewrite(one.position, "thing", {"f": list(BLANK)})
+    for record in records:
+        body = _blanked_body(record, scope, hidden)
+        if body is not None:
+            transaction.rewrite(record.position, record.kind, body)
             count += 1
-        elif one.kind == "decision" and fields[SURFACE_AT] in part.surfaces:
-            fields[SURFACE_AT] = ""
-            writing.rewrite(one.position, "decision", {**one.body, "f": fields})
-            count += 1
-        elif one.kind == "total":
-            rows = [_list(row) for row in _list(one.body["f"])]
-            kept = [row for row in rows if not _sums(part, row)]
-            if len(kept) < len(rows):
-                writing.rewrite(one.position, "total", {"f": kept})
-                count += 1
     return count
 
 
-def _sums(part: ErasureScope, row: list[object]) -> bool:
-    """Whether a total is of a surface or a day that `part` names."""
+def _blanked_body(
+    record: Record, scope: ErasureScope, hidden: Collection[str | None]
+) -> Mapping[str, object] | None:
+    """Return the new body of a record, None if it does not change."""
+    if record.kind == "thing":
+        cap_subject = CapSubject.from_fields(_list(record.body["f"]))
+        is_named = cap_subject.item not in hidden and scope.names(cap_subject)
+        return {"f": list(BLANK)} if is_named else None
+    if record.kind == "decision":
+        fields = _list(record.body["f"])
+        if fields[SURFACE_FIELD] not in scope.surfaces:
+            return None
+        fields[SURFACE_FIELD] = ""
+        return {**record.body, "f": fields}
+    if record.kind == "total":
+        rows = [_list(row) for row in _list(record.body["f"])]
+        kept_rows = [row for row in rows if not _covers_total(scope, row)]
+        return {"f": kept_rows} if len(kept_rows) < len(rows) else None
+    return None
+
+
+def _covers_total(scope: ErasureScope, row: Sequence[object]) -> bool:
+    """Return True if a daily total is of a surface or a day of the scope."""
     _, surface, *_, day, _, _, _, _ = row
-    return surface in part.surfaces or (
-        isinstance(day, int) and part.holds(day * DAY_MS)
-    )
+    if surface in scope.surfaces:
+        return True
+    return isinstance(day, int) and scope.covers(day * DAY_MS)
 
 
 def _list(value: object) -> list[object]:

@@ -1,4 +1,4 @@
-"""The ledger as an auditor gets it: every entry, what left, and a signature over all of it."""
+"""The ledger as an auditor receives it: all entries and reports, with a signature."""
 
 from __future__ import annotations
 
@@ -9,62 +9,68 @@ from tactful.device.state.device_state import DeviceState
 from tactful.device.vault import Vault
 from tactful.privacy.mechanism import written
 
-SIGNED_AS = b"tactful-1 ledger"
+SIGNED_AS = b"tactful-1 ledger"  # separates this signature from all others
 
 
-def evidence(vault: Vault, memory: DeviceState) -> dict[str, object]:
-    """The ledger, disclosures and adopted model as plain values, signed; nothing of the person.
+def evidence(vault: Vault, state: DeviceState) -> dict[str, object]:
+    """Return ledger, disclosures and adopted model as signed plain values.
 
-    The signing key is made at the first export and stays in the vault.
+    They contain nothing personal. The signing key is made at the first export and never
+    leaves the vault.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     document = json.dumps(
-        _document(vault, memory), sort_keys=True, separators=(",", ":")
+        _document(vault, state), sort_keys=True, separators=(",", ":")
     )
-    signer = Ed25519PrivateKey.from_private_bytes(_key(vault))
+    signer = Ed25519PrivateKey.from_private_bytes(_signing_key(vault))
+    public_key = signer.public_key().public_bytes_raw()
+    signature = signer.sign(SIGNED_AS + document.encode())
     return {
         "document": document,
-        "public_key": base64.b64encode(signer.public_key().public_bytes_raw()).decode(),
-        "signature": base64.b64encode(
-            signer.sign(SIGNED_AS + document.encode())
-        ).decode(),
+        "public_key": base64.b64encode(public_key).decode(),
+        "signature": base64.b64encode(signature).decode(),
     }
 
 
-def _document(vault: Vault, memory: DeviceState) -> dict[str, object]:
-    ledger = memory.ledger
+def _document(vault: Vault, state: DeviceState) -> dict[str, object]:
+    ledger = state.ledger
+    zcdp_cap = ledger.cap if ledger.zcdp_cap is None else ledger.zcdp_cap
+    disclosures = [
+        {
+            **disclosure.body(),
+            "accepted": disclosure.accepted,
+            "dropped": disclosure.dropped,
+        }
+        for disclosure in state.disclosures.values()
+    ]
     return {
         "schema": 2,
         "ledger": vault.id,
         "cap_rho": written(ledger.cap),
-        "purpose_caps": {purpose: written(cap) for purpose, cap in ledger.caps.items()},
-        "zcdp_cap_rho": written(
-            ledger.cap if ledger.zcdp_cap is None else ledger.zcdp_cap
-        ),
+        "purpose_caps": {name: written(cap) for name, cap in ledger.caps.items()},
+        "zcdp_cap_rho": written(zcdp_cap),
         "zcdp_purpose_caps": {
             name: written(cap) for name, cap in ledger.zcdp_caps.items()
         },
         "entries": list(ledger.lines),
         "head": ledger.head,
-        "disclosures": [
-            {**one.body(), "accepted": one.accepted, "dropped": one.dropped}
-            for one in memory.disclosures.values()
-        ],
-        "adopted": None if memory.adoption is None else memory.adoption.release,
-        "newest": memory.newest_version,
-        "checkpoint": memory.checkpoint,
-        "restored": memory.restored_ms is not None,
+        "disclosures": disclosures,
+        "adopted": None if state.adoption is None else state.adoption.release,
+        "newest": state.newest_version,
+        "checkpoint": state.checkpoint,
+        "restored": state.restored_ms is not None,
     }
 
 
-def _key(vault: Vault) -> bytes:
+def _signing_key(vault: Vault) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    with vault.transaction(durable=True) as writing:
-        kept = next(writing.read(kinds=["ledger_key"]), None)
-        if kept is not None:
-            return base64.b64decode(str(kept.body["key"]))
-        fresh = Ed25519PrivateKey.generate().private_bytes_raw()
-        writing.append("ledger_key", {"key": base64.b64encode(fresh).decode()})
-        return fresh
+    with vault.transaction(durable=True) as transaction:
+        record = next(transaction.read(kinds=["ledger_key"]), None)
+        if record is not None:
+            return base64.b64decode(str(record.body["key"]))
+        new_key = Ed25519PrivateKey.generate().private_bytes_raw()
+        body = {"key": base64.b64encode(new_key).decode()}
+        transaction.append("ledger_key", body)
+        return new_key

@@ -1,4 +1,7 @@
-"""Begin anew where a vault does not open: set it aside, delete nothing, keep what was charged."""
+"""Reset of a vault that cannot be opened: set it aside and carry its charges over.
+
+Nothing is deleted.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from tactful.privacy.budget import Charge
 
 
 @dataclass(frozen=True)
-class Reset:
-    """What a reset did: new names of the old files, and the charges it carried over.
+class ResetResult:
+    """The new names of the old files, and the charges that were carried over.
 
-    `complete`: every charge of the old vault could be read. Without that, and in any case where
-    no new vault was made, the device waits `trust_days` before it contributes; an anchor of the
-    app charges what it knows to have been spent.
+    `complete` is True if every charge of the old vault could be read. Otherwise, and if
+    no new vault was made, the device waits `trust_days` before it contributes; a
+    rollback anchor of the app charges what it knows to have been spent.
     """
 
     vault: Path
@@ -30,34 +33,38 @@ class Reset:
     complete: bool
 
 
-def reset(path: Path, key_file: Path | None) -> Reset:
-    """Set the vault at `path` aside; with `key_file`, make a new key and a new vault.
+def reset(path: Path, key_file: Path | None) -> ResetResult:
+    """Set the vault at `path` aside; with `key_file`, make a new key and vault.
 
-    Without `key_file` the key is the app's own, and so is making the vault. The marker stays, so
-    that the app notices the loss and tightens its limits. Raises InvalidInput if nothing is there.
+    Without `key_file`, the app has its own key and makes the vault. The marker beside
+    the vault stays, so that the app detects the loss and tightens its frequency caps.
+    Raise InvalidInput if there is no vault.
     """
     if not path.is_file():
-        raise InvalidInput("vault", f"{path} is not a file", "name the vault's file")
-    charges, complete = (
-        ((), False) if key_file is None else _charges(path, KeyFile(key_file))
-    )
-    marked = marker_path(path).read_bytes() if marker_path(path).is_file() else b""
+        raise InvalidInput(
+            "vault", f"{path} is not a file", "name the file of the vault"
+        )
+    charges: tuple[Charge, ...] = ()
+    complete = False
+    if key_file is not None:
+        charges, complete = _read_charges(path, KeyFile(key_file))
+    marker = marker_path(path)
+    marker_content = marker.read_bytes() if marker.is_file() else b""
     now = datetime.fromtimestamp(SystemClock().reading().wall_ms / 1000, UTC)
     label = f"reset-{now:%Y%m%dT%H%M%SZ}"
-    vault = set_aside(path, label)
-    marker_path(vault).write_bytes(marked)
-    key = None
+    old_vault = set_aside(path, label)
+    marker_path(old_vault).write_bytes(marker_content)
+    old_key = None
     if key_file is not None:
-        key = set_aside(key_file, label) if key_file.is_file() else None
-        _begin(path, KeyFile(key_file), charges)
-    marker_path(path).write_bytes(
-        marked
-    )  # of another vault: the app sees that one was lost
-    return Reset(vault, key, charges, complete)
+        old_key = set_aside(key_file, label) if key_file.is_file() else None
+        _create(path, KeyFile(key_file), charges)
+    # The marker of the old vault does not match the new one: the app sees the loss.
+    marker_path(path).write_bytes(marker_content)
+    return ResetResult(old_vault, old_key, charges, complete)
 
 
-def _charges(path: Path, key: KeyFile) -> tuple[tuple[Charge, ...], bool]:
-    """Return the charges that can be read, up to the first damage, and whether they are all."""
+def _read_charges(path: Path, key: KeyFile) -> tuple[tuple[Charge, ...], bool]:
+    """Return the charges before the first damaged record, and True if these are all."""
     charges: list[Charge] = []
     try:
         with Vault.open(path, key) as vault:
@@ -68,9 +75,9 @@ def _charges(path: Path, key: KeyFile) -> tuple[tuple[Charge, ...], bool]:
     return tuple(charges), True
 
 
-def _begin(path: Path, key: KeyFile, charges: tuple[Charge, ...]) -> None:
-    """Make the new vault: it starts with what was spent, and with the waiting for trust."""
-    with Vault.open(path, key) as vault, vault.transaction(durable=True) as writing:
+def _create(path: Path, key: KeyFile, charges: tuple[Charge, ...]) -> None:
+    """Create the new vault with the old charges and a new waiting period."""
+    with Vault.open(path, key) as vault, vault.transaction(durable=True) as transaction:
         for charge in charges:
-            writing.append("charge", charge.body())
-        writing.append("restored", {"waited_ms": 0})
+            transaction.append("charge", charge.body())
+        transaction.append("restored", {"waited_ms": 0})

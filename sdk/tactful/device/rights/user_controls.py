@@ -1,4 +1,4 @@
-"""What the person sets on this device: recorded in the vault, in force at once, for every app."""
+"""The person's own settings, stored in the vault and in force at once in every app."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from tactful.device.state.state_cache import StateCache
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 
-INTERESTS = ("item", "family", "campaign", "category", "brand")
-MOST_INTEREST = 8.0
+INTEREST_SCOPES = ("item", "family", "campaign", "category", "brand")
+MAX_INTEREST = 8.0
 DAY_MS = 86_400_000
-WEEK, NIGHT = "own-week", "own-night"  # ids of the limits that a page sets
-SLEEP = {"from": "22:00", "to": "07:00"}
+# Ids of the rules that `set_weekly_limit` writes.
+WEEKLY_RULE, NIGHT_RULE = "own-week", "own-night"
+NIGHT = {"from": "22:00", "to": "07:00"}
 
 
 class UserControls:
-    """The person's hand: balance, limits, mutes, pause. The app cannot loosen what it sets."""
+    """The person's balance, interests, limits, mutes and pause.
+
+    The app cannot loosen what the person sets.
+    """
 
     def __init__(
         self,
@@ -32,87 +36,101 @@ class UserControls:
     ) -> None:
         self._vault = vault
         self._caps = caps
-        self._rules = rules
+        self._app_rules = rules
         self._state_cache = state_cache
-        self._followed = ""
+        self._applied_limits = ""
         self.follow(state_cache.without_profile().limits)
 
     def set_balance(self, balance: float) -> None:
-        """How personal lists may be: 0 (the standard list) to 1."""
+        """Limit the personal share of lists: 0 (the standard list) to 1."""
         checks.number("balance", balance, 0, 1, "use 0 to 1")
         self._vault.append("setting", {"balance": balance})
 
     def set_interest(self, scope: str, value: str, factor: float) -> None:
-        """How much all whose `scope` is `value` counts: 0 not at all, 1 as ever, 8 at the most.
+        """Set how much items whose `scope` is `value` count, 0 to 8; 1 is normal.
 
-        At 0 what was learnt of it is not used, and none of it is taken for an interest.
+        At 0, nothing that was learned about them is used.
         """
-        checks.one_of("scope", scope, INTERESTS)
+        checks.one_of("scope", scope, INTEREST_SCOPES)
         checks.text("value", value, most=inf)
-        checks.number("factor", factor, 0, MOST_INTEREST, "use 0 to 8")
+        checks.number("factor", factor, 0, MAX_INTEREST, "use 0 to 8")
         self._vault.append("setting", {"interest": [scope, value, factor]})
 
     def set_replenishable(self, item_id: str, used_up: bool) -> None:
-        """Whether an item is used up and then welcome again, whatever the app says of it."""
+        """Set if an item is used up and then wanted again, whatever the app declares."""
         checks.text("item_id", item_id)
         checks.flag("used_up", used_up)
         self._vault.append("setting", {"used_up": [item_id, used_up]})
 
     def set_paused(self, paused: bool) -> None:
-        """Learn nothing for now; limits go on, and what is known stays."""
+        """Pause or resume learning; frequency caps still count, and the profile stays."""
         checks.flag("paused", paused)
         self._vault.append("setting", {"paused": paused})
 
     def set_limits(self, document: dict[str, object] | None) -> None:
-        """The person's own repetition limits and quiet hours, a rules document; None has none.
+        """Replace the person's own frequency caps and quiet hours; None removes them.
 
-        They tighten what the app set, and nothing the app does loosens them. Raises InvalidInput.
+        `document` is a rules document. It tightens the app's rules, and the app cannot
+        loosen it. Raise InvalidInput for a wrong document; the old limits then stay.
         """
-        own = "" if document is None else _written(document)
-        self._limit(own)  # raises before anything is recorded
-        self._vault.append("setting", {"limits": own})
+        limits = "" if document is None else _serialize(document)
+        self._apply(limits)
+        self._vault.append("setting", {"limits": limits})
 
     def set_weekly_limit(
         self, shows: int | None, *, quiet_at_night: bool = False
     ) -> None:
-        """The same thing at most `shows` times in seven days; None sets no limit of one's own.
+        """Show each item at most `shows` times in seven days; None sets no such limit.
 
-        `quiet_at_night` holds back what reaches the person unasked, from 22:00 to 07:00. Other
-        limits of one's own stay, and so does a quiet night where the app's rules reach nobody.
+        With `quiet_at_night`, nothing is shown unasked from 22:00 to 07:00. Other
+        limits of the person stay. Where the app has no interruptive surface, a quiet
+        night of the person stays as well.
         """
         if shows is not None:
             checks.whole("shows", shows, 0, 1000, "use 0 to 1000, or None")
-        kept = self.limits or {}
-        rules = _others(kept.get("rules"), WEEK) + (
-            [] if shows is None else [_weekly(shows)]
+        limits = self.limits or {}
+        rules = _without_rule(limits.get("rules"), WEEKLY_RULE)
+        if shows is not None:
+            rules.append(_weekly_rule(shows))
+        surfaces = self.interruptive_surfaces
+        quiet_hours = _without_rule(
+            limits.get("quiet_hours"), NIGHT_RULE if surfaces else ""
         )
-        quiet = _others(kept.get("quiet_hours"), NIGHT if self.reaching else "")
-        quiet += [_night(self.reaching)] if quiet_at_night and self.reaching else []
-        own = {**kept, "schema": 1, "rules": rules, "quiet_hours": quiet}
-        self.set_limits(own if rules or quiet else None)
+        if quiet_at_night and surfaces:
+            quiet_hours.append(_night_rule(surfaces))
+        if rules or quiet_hours:
+            self.set_limits(
+                {**limits, "schema": 1, "rules": rules, "quiet_hours": quiet_hours}
+            )
+        else:
+            self.set_limits(None)
 
     @property
     def surfaces(self) -> list[str]:
-        """The places that the app's rules name; none if any will do."""
-        return list(self._rules.surfaces)
+        """The surfaces that the app's rules name; empty if any name is allowed."""
+        return list(self._app_rules.surfaces)
 
     @property
-    def reaching(self) -> list[str]:
-        """The surfaces by which the app reaches the person unasked, as its rules name them."""
-        return [name for name, one in self._rules.surfaces.items() if one.interruptive]
+    def interruptive_surfaces(self) -> list[str]:
+        """The surfaces on which the app reaches the person unasked."""
+        surfaces = self._app_rules.surfaces
+        return [name for name, surface in surfaces.items() if surface.interruptive]
 
     @property
     def limits(self) -> dict[str, object] | None:
-        """The person's own rules document."""
-        own = self._state_cache.without_profile().limits
-        return json.loads(own) if own else None
+        """The person's own rules document, None if there is none."""
+        limits = self._state_cache.without_profile().limits
+        return json.loads(limits) if limits else None
 
     def mute(self, scope: str, value: str) -> None:
-        """Show nothing whose `scope` (item, brand, category, ...) is `value`, until taken back."""
+        """Show nothing whose `scope` (item, brand, category, ...) is `value`.
+
+        It holds until `unmute`.
+        """
         self._caps.mute(scope, value, for_ms=None)
 
     def unmute(self, scope: str, value: str) -> None:
-        """Take back what was hidden or muted."""
+        """Undo a mute or a hide."""
         self._caps.unmute(scope, value)
 
     @property
@@ -121,44 +139,49 @@ class UserControls:
         return self._caps.muted()
 
     def undo(self, event_id: str) -> None:
-        """Take back a like, a dislike, a hide, ...: it is destroyed and no longer counts.
+        """Erase a like, a dislike, a hide, ..., so that it no longer counts.
 
-        Raises InvalidInput for an unknown event, or for an impression, which stays true.
+        Raise InvalidInput for an unknown event, and for an impression: it happened.
         """
         checks.text("event_id", event_id)
         undo(self._vault, event_id)
 
-    def follow(self, own: str) -> None:
-        """Take over limits that were set in another process: their document as JSON."""
-        if own != self._followed:
-            self._limit(own)
+    def follow(self, limits: str) -> None:
+        """Apply the limits that another process set: a rules document as JSON."""
+        if limits != self._applied_limits:
+            self._apply(limits)
 
-    def _limit(self, own: str) -> None:
-        person = read_rules(json.loads(own), channel="user") if own else None
-        self._caps.use(self._rules if person is None else self._rules.with_user(person))
-        self._followed = own
+    def _apply(self, limits: str) -> None:
+        rules = self._app_rules
+        if limits:
+            user_rules = read_rules(json.loads(limits), channel="user")
+            rules = rules.with_user(user_rules)
+        self._caps.use(rules)
+        self._applied_limits = limits
 
 
-def _written(document: object) -> str:
+def _serialize(document: object) -> str:
     try:
         return json.dumps(document, sort_keys=True)
-    except (TypeError, ValueError, RecursionError) as wrong:
+    except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(
-            "limits", f"it is no JSON ({wrong})", "use plain values"
-        ) from wrong
+            "limits", f"it is not JSON ({error})", "use plain values"
+        ) from error
 
 
-def _others(own: object, name: str) -> list[object]:
-    """The person's own rules but the one called `name`."""
-    rules = own if isinstance(own, list) else []
+def _without_rule(rules: object, rule_id: str) -> list[object]:
+    """Return the person's own rules except the one with `rule_id`."""
+    all_rules = rules if isinstance(rules, list) else []
     return [
-        one for one in rules if not (isinstance(one, dict) and one.get("id") == name)
+        rule
+        for rule in all_rules
+        if not (isinstance(rule, dict) and rule.get("id") == rule_id)
     ]
 
 
-def _weekly(shows: int) -> dict[str, object]:
+def _weekly_rule(shows: int) -> dict[str, object]:
     return {
-        "id": WEEK,
+        "id": WEEKLY_RULE,
         "author": "user",
         "key": ["item"],
         "window": {"kind": "sliding", "ms": 7 * DAY_MS},
@@ -167,5 +190,5 @@ def _weekly(shows: int) -> dict[str, object]:
     }
 
 
-def _night(surfaces: list[str]) -> dict[str, object]:
-    return {"id": NIGHT, "author": "user", "surface": surfaces, **SLEEP}
+def _night_rule(surfaces: list[str]) -> dict[str, object]:
+    return {"id": NIGHT_RULE, "author": "user", "surface": surfaces, **NIGHT}

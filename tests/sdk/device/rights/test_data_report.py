@@ -8,7 +8,7 @@ import pytest
 from tactful.device.consent import PURPOSES, Consent
 from tactful.device.events import KINDS, Event
 from tactful.device.personalizer import Personalizer
-from tactful.device.rights.data_report import MOST, SECRETS, data_ledger
+from tactful.device.rights.data_report import MAX_ENTRIES, SECRETS, data_report
 from tactful.device.rights.erasure import ErasureScope
 from tactful.device.settings import Settings
 from tactful.protocol.documents.experiment import SLOTS, Arm, Experiment, Metric
@@ -87,7 +87,7 @@ def test_the_lines_are_in_order_of_time(device) -> None:
 
 def test_it_is_bounded_and_keeps_the_newest(device) -> None:
     records, memory = device._core.vault.read(), device.status
-    book = data_ledger(records, memory, device.event_schema, delta=1e-6, most=2)
+    book = data_report(records, memory, device.event_schema, delta=1e-6, most=2)
 
     shown = [entry for entry in book if entry.kind == "shown"]
     everything = [
@@ -134,12 +134,12 @@ def test_what_is_taken_along_can_be_read_by_names(device, tmp_path) -> None:
 
 
 def test_what_is_taken_along_is_whole_however_long(device) -> None:
-    for _ in range(MOST + 5):
+    for _ in range(MAX_ENTRIES + 5):
         device.observe(Event(kind="view", item_id="item-1"))
 
     book = device.rights.export()["book"]
 
-    assert sum(line.get("signal") == "view" for line in book) == MOST + 5
+    assert sum(line.get("signal") == "view" for line in book) == MAX_ENTRIES + 5
 
 
 def test_the_secrets_of_a_vault_are_not_taken_along(device) -> None:

@@ -142,5 +142,5 @@ def test_erasing_twice_changes_nothing_more(device) -> None:
     ],
 )
 def test_a_part_that_names_nothing_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(InvalidInput, match="part"):
+    with pytest.raises(InvalidInput, match="scope"):
         ErasureScope(**wrong)

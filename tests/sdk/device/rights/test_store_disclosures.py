@@ -85,7 +85,7 @@ def test_the_command_writes_checks_and_names_what_is_stale(tmp_path, capsys) -> 
     settings.write_text("balance = 0.4\n")
     assert main([*command, "--check"]) == 2
     assert capsys.readouterr().err == (
-        "tactful: main-parameters.md: it is stale or missing; run `tactful disclosures` again\n"
+        "tactful: main-parameters.md: it is outdated or missing; run `tactful disclosures` again\n"
     )
     assert main([*command, "--signals", str(tmp_path / "none.json")]) == 2
     assert main(["disclosures", "x", "--settings", str(tmp_path / "none.toml")]) == 2
