@@ -268,21 +268,24 @@ class CapSession:
     def _caught_up_state(self, view: VaultTransaction) -> CounterState:
         """Return the state after all records that `view` sees."""
         state = self._state
-        if state is None or state.stale or state.position > view.position:
+        end = view.position
+        if state is None or state.stale or state.position > end:
             state = self._state = self._initial_state(view)
         state.load_hold = partial(_hold_from_records, view, state)
         position_before = state.position
-        for record in view.read(after=position_before, kinds=KINDS, tastes=False):
-            apply(state, record)
-            removes_counted = record.kind in REMOVAL_KINDS and position_before > 0
-            state.stale = state.stale or removes_counted
+        if position_before < end:
+            for record in view.read(after=position_before, kinds=KINDS, tastes=False):
+                apply(state, record)
+                removes_counted = record.kind in REMOVAL_KINDS and position_before > 0
+                state.stale = state.stale or removes_counted
         if state.stale:
             state = self._state = self._rebuilt_state(state, view)
-        state.position = view.position
+        state.position = end
         state.index()
         state.user_blocks.merge(self.unstored)
-        if view.note:
-            last_mono_ms, last_wall_ms = json.loads(view.note)
+        note = view.note
+        if note:
+            last_mono_ms, last_wall_ms = json.loads(note)
             state.timeline = replace(
                 state.timeline, last_mono_ms=last_mono_ms, last_wall_ms=last_wall_ms
             )

@@ -211,6 +211,13 @@ class ConsentAnswers:
             return "expired"
         return "granted"
 
+    def states(self, *, now: int, policy_version: str) -> dict[str, State]:
+        """Return the state of every purpose at `now` (unix seconds)."""
+        return {
+            purpose: self.state(purpose, now=now, policy_version=policy_version)
+            for purpose in PURPOSES
+        }
+
     def changes(
         self, consent: Consent, occasion: Occasion, *, asked: bool
     ) -> list[ConsentRecord]:

@@ -6,11 +6,12 @@ that it needs is allowed. Restrictions can only deny.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tactful.device import checks
 from tactful.device.consent.purposes import NEEDS, PURPOSES, Consent
-from tactful.device.consent.records import ConsentAnswers
+from tactful.device.consent.records import ConsentAnswers, State
 from tactful.device.consent.strings import denied_by_gpp, denied_by_tcf
 
 SHARING = frozenset({"share_dp_updates", "share_dp_metrics", "cover_traffic"})
@@ -101,29 +102,8 @@ def resolve(
     policy_version: str,
 ) -> ConsentDecision:
     """Return the decision for `purpose` at `now` (unix seconds)."""
-    essential = answers.newest.get("essential")
-    if essential is not None and essential.state != "granted":
-        return ConsentDecision(
-            False, "USER" if purpose == "essential" else "NEEDS essential"
-        )
-    if purpose == "essential":
-        return ConsentDecision(True)
-    state = answers.state(purpose, now=now, policy_version=policy_version)
-    if state != "granted":
-        return ConsentDecision(False, REASONS.get(state, state.upper()))
-    acknowledged = answers.newest[purpose].gpc_acknowledged
-    denier = restrictions.objection(purpose, gpc_acknowledged=acknowledged)
-    if denier is not None:
-        return ConsentDecision(False, denier)
-    needed = NEEDS.get(purpose)
-    if needed is None:
-        return ConsentDecision(True)
-    needed_decision = resolve(
-        needed, answers, restrictions, now=now, policy_version=policy_version
-    )
-    if needed_decision.allowed:
-        return needed_decision
-    return ConsentDecision(False, f"NEEDS {needed}")
+    states = answers.states(now=now, policy_version=policy_version)
+    return _decide(purpose, answers, states, restrictions)
 
 
 def effective(
@@ -134,18 +114,43 @@ def effective(
     policy_version: str,
 ) -> Consent:
     """Return the consent in force at `now`, with a reason for each denied purpose."""
-    decisions = {
-        purpose: resolve(
-            purpose, answers, restrictions, now=now, policy_version=policy_version
-        )
-        for purpose in PURPOSES
-    }
+    states = answers.states(now=now, policy_version=policy_version)
     granted = set()
     reasons = {}
-    for purpose, decision in decisions.items():
+    for purpose in PURPOSES:
+        decision = _decide(purpose, answers, states, restrictions)
         if decision.allowed:
             granted.add(purpose)
         else:
             reasons[purpose] = decision.reason
     refused = frozenset({"essential"} - granted)
     return Consent(frozenset(granted), refused, reasons=reasons)
+
+
+def _decide(
+    purpose: str,
+    answers: ConsentAnswers,
+    states: Mapping[str, State],
+    restrictions: Restrictions,
+) -> ConsentDecision:
+    """Return the decision for `purpose` from the `states` of all answers."""
+    essential = answers.newest.get("essential")
+    if essential is not None and essential.state != "granted":
+        reason = "USER" if purpose == "essential" else "NEEDS essential"
+        return ConsentDecision(False, reason)
+    if purpose == "essential":
+        return ConsentDecision(True)
+    state = states[purpose]
+    if state != "granted":
+        return ConsentDecision(False, REASONS.get(state, state.upper()))
+    acknowledged = answers.newest[purpose].gpc_acknowledged
+    denier = restrictions.objection(purpose, gpc_acknowledged=acknowledged)
+    if denier is not None:
+        return ConsentDecision(False, denier)
+    needed = NEEDS.get(purpose)
+    if needed is None:
+        return ConsentDecision(True)
+    needed_decision = _decide(needed, answers, states, restrictions)
+    if needed_decision.allowed:
+        return needed_decision
+    return ConsentDecision(False, f"NEEDS {needed}")

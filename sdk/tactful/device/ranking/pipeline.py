@@ -49,19 +49,16 @@ STANDARD_DEPTH = 5
 class Ranking:
     """One list before caps reserve its items.
 
-    `placed_list` has the items by place, `order` the replacements, best first.
+    `context` is what the list was made from. `placed_list` has the items by place,
+    `order` the replacements, best first.
     `relaxed` names each quota that had to yield, with the place at which it did.
     """
 
+    context: ListContext
     scored: Scored
     placed_list: PlacedList
     order: Ints
     relaxed: tuple[tuple[int, str], ...]
-
-    @property
-    def context(self) -> ListContext:
-        """The context that the list was made from."""
-        return self.scored.context
 
     def line(self) -> Iterator[int]:
         """Yield every item that may be shown, in the order in which caps decide.
@@ -153,7 +150,7 @@ def rank(context: ListContext, *, length: int) -> Ranking:
         required=_required_items(context),
         length=length,
     )
-    return Ranking(scored, placed_list, order, tuple(tracker.relaxed))
+    return Ranking(context, scored, placed_list, order, tuple(tracker.relaxed))
 
 
 def _pool(scored: Scored, quotas: Sequence[Quota], length: int) -> tuple[Ints, Floats]:

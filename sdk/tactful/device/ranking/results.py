@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -77,6 +77,9 @@ class Picks(Sequence[Pick]):
     def __len__(self) -> int:
         return len(self.picks)
 
+    def __iter__(self) -> Iterator[Pick]:
+        return iter(self.picks)
+
     @overload
     def __getitem__(self, place: int) -> Pick: ...
     @overload
@@ -99,7 +102,8 @@ def make_picks(ranking: Ranking, decision: Decision[Item], length: int) -> Picks
 
     `length` is the number of places that were requested.
     """
-    catalog = ranking.context.standing.shelf.catalog
+    context = ranking.context
+    catalog = context.standing.shelf.catalog
     grants = {catalog.number(grant.item.id): grant for grant in decision.picks}
     order = ranking.placed_list.arranged(list(grants))
     reasons = Reasons(ranking, order)

@@ -204,6 +204,11 @@ class CounterState:
             self.pending_fatigue[hold.id] = hold
         self._expect_expiry(hold)
 
+    def add_indexed_hold(self, hold: Hold) -> None:
+        """Add an open hold that counts at once."""
+        self.add_hold(hold)
+        self.index()
+
     def find_hold(self, hold_id: HoldId) -> Hold | None:
         """Return the hold with `hold_id`; an old one is read from the records."""
         hold = self.holds_by_id.get(hold_id)
@@ -262,12 +267,15 @@ class CounterState:
             if keys:
                 yield group, keys
 
-    def rename(self, hold: Hold, hold_id: HoldId) -> None:
-        """Change the id of `hold`, once the position of its record is known."""
-        for holds in (self.open_holds, self.holds_by_id, self.pending_fatigue):
-            if holds.pop(hold.id, None) is not None:
-                holds[hold_id] = hold
-        hold.id = hold_id
+    def move_holds(self, holds: Iterable[Hold], position: int) -> None:
+        """Change the ids of `holds`, once the position of their record is known."""
+        for hold in holds:
+            _, slot = hold.id
+            hold_id = position, slot
+            for by_id in (self.open_holds, self.holds_by_id, self.pending_fatigue):
+                if by_id.pop(hold.id, None) is not None:
+                    by_id[hold_id] = hold
+            hold.id = hold_id
 
     def _end_hold(self, hold: Hold) -> None:
         """Stop counting the hold itself."""

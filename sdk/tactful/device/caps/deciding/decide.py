@@ -130,7 +130,8 @@ class DecisionRun(Generic[ItemT]):
         ):
             if len(self._granted_items) == k or len(self._denied_items) > max_denials:
                 return
-            denial = denial or self._evaluator.take_opportunity(cap_subject)
+            if denial is None and self._state.has_every_nth:
+                denial = self._evaluator.take_opportunity(cap_subject)
             if denial is None:
                 self._grant(item, cap_subject)
             else:
@@ -157,8 +158,7 @@ class DecisionRun(Generic[ItemT]):
             ttl_ms=self._ttl_ms,
             stamp=self._transaction.now.stamp,
         )
-        self._state.add_hold(hold)
-        self._state.index()
+        self._state.add_indexed_hold(hold)
         self._holds.append(hold)
         self._granted_items.append(item)
 
@@ -186,8 +186,7 @@ class DecisionRun(Generic[ItemT]):
             [[rule_id, *key] for rule_id, key in opportunities],
         ]
         position = transaction.append("decision", fields)
-        for hold in self._holds:
-            self._state.rename(hold, (position, hold.id[1]))
+        self._state.move_holds(self._holds, position)
         if self._holds:
             self._state.add_activity(transaction.now.stamp)
         return Decision(

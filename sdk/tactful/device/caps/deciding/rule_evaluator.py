@@ -135,8 +135,6 @@ class RuleEvaluator:
 
         An opportunity counts once for each decision and key, and is taken at most once.
         """
-        if not self._state.has_every_nth:
-            return None
         every_nth_rules = list(self._every_nth_rules(cap_subject))
         for counters, key in every_nth_rules:
             if (counters.rule.id, key) not in self.opportunities:
