@@ -50,7 +50,7 @@ def small_device(
     catalog: Catalog | None = None,
     settings: Settings | None = None,
     *,
-    consent: Consent = LOCAL,
+    consent: Consent | None = LOCAL,
     clock: ManualClock | None = None,
     event_schema: EventSchema | None = None,
 ) -> Personalizer:

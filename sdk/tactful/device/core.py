@@ -78,7 +78,8 @@ class DeviceCore:
         self._used_up: dict[str, bool] = {}
         self._app_model = model
         self._warned_kinds: set[str] = set()
-        self._unstored_answer: tuple[Consent, Occasion] | None = None
+        # Answers with their circumstances and purposes, in order.
+        self._unstored_answers: list[tuple[Consent, Occasion, frozenset[str]]] = []
         self._traces_to_drop = False
         self.vault, self.state_lost = opened(settings.path, key)
         try:
@@ -101,12 +102,13 @@ class DeviceCore:
     ) -> None:
         """Create every part on the open vault, and record `consent`."""
         from tactful.device.caps import CapEngine, Rules
-        from tactful.device.consent import ConsentNotice
+        from tactful.device.consent import PURPOSES, ConsentNotice
         from tactful.device.network.ledger_quarantine import (
             LedgerQuarantine,
             empty_ledger,
         )
         from tactful.device.network.sharing import Sharing
+        from tactful.device.rights.consent_controls import ConsentControls
         from tactful.device.rights.user_controls import UserControls
         from tactful.device.state.state_cache import StateCache
 
@@ -144,10 +146,14 @@ class DeviceCore:
             ledger_time=self.caps.ledger_time,
         )
         if consent is not None:
-            self._record_answer(consent, self._occasion(ConsentNotice()), asked=False)
+            occasion = self._occasion(ConsentNotice())
+            self._record_answer(consent, occasion, frozenset(PURPOSES), asked=False)
         self._move_caps_where_allowed(self.state_cache.without_profile())
+        consent_controls = ConsentControls(
+            lambda: self.state_cache.without_profile().consent, self.agree
+        )
         self.controls: UserControls = UserControls(
-            self.vault, self.caps, rules, self.state_cache
+            self.vault, self.caps, rules, self.state_cache, consent_controls
         )
 
     # Shared by the parts of the API.
@@ -301,20 +307,23 @@ class DeviceCore:
 
     # Consent.
 
-    def agree(self, consent: Consent, notice: ConsentNotice) -> None:
-        """Record an answer, which takes effect in this process in any case.
+    def agree(
+        self, consent: Consent, notice: ConsentNotice, purposes: frozenset[str]
+    ) -> None:
+        """Record the answer for `purposes`; refusals take effect in any case.
 
-        Raise NotStored if the vault cannot be written. The answer is then stored with
-        the next write or on `close`.
+        Of these purposes, each that is not granted is denied. Raise NotStored if the
+        vault cannot be written. The answer is then stored with the next write or on
+        `close`.
         """
-        from tactful.device.consent import PURPOSES
-
-        self._unstored_answer = consent, self._occasion(notice)
-        denied = frozenset(PURPOSES) - consent.granted - {"essential"}
-        refusals = denied | (consent.refused & {"essential"})
-        self.state_cache.unstored_refusals = refusals
+        answer = consent, self._occasion(notice), purposes
+        self._unstored_answers.append(answer)
+        denied = purposes - consent.granted - {"essential"}
+        refusals = denied | (consent.refused & purposes)
+        earlier = self.state_cache.unstored_refusals - purposes
+        self.state_cache.unstored_refusals = earlier | refusals
         try:
-            self._store_answer()
+            self._store_answers()
         except VaultDamaged:
             raise
         except VaultError as vault_error:
@@ -325,9 +334,9 @@ class DeviceCore:
 
     def store_unstored(self) -> None:
         """Try again to store answers and refusals that the vault could not store."""
-        if self._unstored_answer is not None:
+        if self._unstored_answers:
             try:
-                self._store_answer()
+                self._store_answers()
             except VaultDamaged:
                 raise
             except VaultError:
@@ -343,7 +352,7 @@ class DeviceCore:
         """Close the vault; raise NotStored if an answer or refusal cannot be stored."""
         self.store_unstored()
         self.vault.close()
-        if self._unstored_answer is not None or self.caps.waiting:
+        if self._unstored_answers or self.caps.waiting:
             raise NotStored(
                 "close: an answer or refusal of the person could not be stored and is "
                 "lost; free disk space and ask the person again"
@@ -360,20 +369,30 @@ class DeviceCore:
         elif state.was_informed and not may_store and not self.caps.memory_only:
             self.caps.leave_vault()
 
-    def _store_answer(self) -> None:
-        """Store the answer that is not stored yet, and act on it."""
-        if self._unstored_answer is None:
+    def _store_answers(self) -> None:
+        """Store the answers that are not stored yet, and act on them."""
+        if not self._unstored_answers:
             return
-        consent, occasion = self._unstored_answer
-        self._record_answer(consent, occasion, asked=True)
-        if self.caps.memory_only and not self.state_cache.without_profile().noticed:
-            self.vault.append("setting", {"noticed": True}, durable=True)
-        self._unstored_answer = None
+        while self._unstored_answers:
+            consent, occasion, purposes = self._unstored_answers[0]
+            self._record_answer(consent, occasion, purposes, asked=True)
+            self._mark_noticed()
+            del self._unstored_answers[0]
         self.state_cache.unstored_refusals = frozenset()
         self._move_caps_where_allowed(self.state_cache.without_profile())
 
+    def _mark_noticed(self) -> None:
+        """Record that the person saw a notice, so that impressions may be stored."""
+        if self.caps.memory_only and not self.state_cache.without_profile().noticed:
+            self.vault.append("setting", {"noticed": True}, durable=True)
+
     def _record_answer(
-        self, consent: Consent, occasion: Occasion, *, asked: bool
+        self,
+        consent: Consent,
+        occasion: Occasion,
+        purposes: frozenset[str],
+        *,
+        asked: bool,
     ) -> None:
         from tactful.device.network.withdrawal import record_answer
         from tactful.device.state.removal import drop_traces
@@ -384,6 +403,7 @@ class DeviceCore:
             self.state_cache.last,
             consent,
             occasion,
+            purposes,
             asked=asked,
         )
         self._traces_to_drop = self._traces_to_drop or "diagnostics" in ended

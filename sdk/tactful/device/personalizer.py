@@ -146,13 +146,13 @@ class Personalizer:
         NotStored if the vault cannot be written: in this process the answer holds all the
         same, and it is stored with the next write or on `close`.
         """
-        from tactful.device.consent import Consent, ConsentNotice
+        from tactful.device.consent import PURPOSES, Consent, ConsentNotice
 
         checks.instance("consent", consent, Consent, "hand in Consent.to(...)")
         answered = ConsentNotice() if notice is None else notice
         fix = "hand in ConsentNotice(text=...), or None"
         checks.instance("notice", answered, ConsentNotice, fix)
-        self._core.agree(consent, answered)
+        self._core.agree(consent, answered, frozenset(PURPOSES))
 
     @property
     def controls(self) -> UserControls:

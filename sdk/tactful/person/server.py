@@ -123,16 +123,16 @@ def _agree(device: Personalizer, fields: Fields, language: str) -> str:
         raise InvalidInput(
             "purpose", f"{purpose!r} is not known", "go back to the page"
         )
-    answered = device.status.answers.consent
-    shown = ConsentNotice(
+    notice = ConsentNotice(
         text=texts(language)[f"purpose_{purpose}"],
         locale=language,
         method="person page",
         gpc_stated=device.restrictions.gpc,
     )
-    device.agree(
-        answered.grant(purpose) if grant else answered.withdraw(purpose), shown
-    )
+    if grant:
+        device.controls.consent.grant(purpose, notice=notice)
+    else:
+        device.controls.consent.withdraw(purpose, notice=notice)
     return "agree"
 
 

@@ -94,7 +94,7 @@ def test_a_withdrawal_that_is_lost_on_close_is_told(device: Personalizer) -> Non
             device.agree(Consent())
         with pytest.raises(NotStored, match="ask the person again"):
             device.close()
-    device._core._unstored_answer = None
+    device._core._unstored_answers.clear()
 
 
 def test_a_yes_after_a_no_holds_again(device: Personalizer) -> None:

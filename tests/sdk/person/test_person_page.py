@@ -249,6 +249,7 @@ def test_a_switch_is_recorded_with_what_was_shown(visitor, device) -> None:
         "person page",
         "en",
     )
+    assert "experiments" not in device.status.answers.newest
     visitor.press("/agree", purpose="share_dp_metrics", grant="0")
     assert device.status.answers.newest["share_dp_metrics"].state == "withdrawn"
     assert device.status.consent.allows("local_profile")

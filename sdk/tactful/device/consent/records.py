@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal, get_args
@@ -219,9 +219,14 @@ class ConsentAnswers:
         }
 
     def changes(
-        self, consent: Consent, occasion: Occasion, *, asked: bool
+        self,
+        consent: Consent,
+        occasion: Occasion,
+        purposes: Collection[str] = PURPOSES,
+        *,
+        asked: bool,
     ) -> list[ConsentRecord]:
-        """Return the records that make `consent` the person's answer.
+        """Return the records that make `consent` the person's answer for `purposes`.
 
         If the person was `asked` just now, whatever is not granted is denied.
         Otherwise, refused or withdrawn purposes are not granted again, and purposes
@@ -230,6 +235,8 @@ class ConsentAnswers:
         answers = self
         records: list[ConsentRecord] = []
         for purpose in PURPOSES:
+            if purpose not in purposes:
+                continue
             answer = answers._new_answer(purpose, consent, occasion, asked)
             if answer is not None:
                 record = occasion.record(purpose, answer, answers.head)

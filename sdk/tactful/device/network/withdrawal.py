@@ -26,10 +26,11 @@ def record_answer(
     state: DeviceState,
     consent: Consent,
     occasion: Occasion,
+    purposes: Collection[str] = PURPOSES,
     *,
     asked: bool,
 ) -> set[str]:
-    """Record the person's answer and return the purposes that it ended.
+    """Record the person's answer for `purposes` and return those that it ended.
 
     When it returns, no report for an ended purpose is on its way or queued. `asked` is
     True if the person answered a notice just now.
@@ -40,7 +41,7 @@ def record_answer(
     with vault.transaction(durable=True) as transaction:
         newer_records = transaction.read(state.position, SETTING_KINDS, tastes=False)
         answers = state.after(newer_records).answers
-        changes = answers.changes(consent, occasion, asked=asked)
+        changes = answers.changes(consent, occasion, purposes, asked=asked)
         for record in changes:
             transaction.append("consent", record.body())
             answers = answers.recorded(record)

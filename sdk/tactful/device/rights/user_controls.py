@@ -8,6 +8,7 @@ from math import inf
 from tactful.device import checks
 from tactful.device.caps import CapEngine, Rules
 from tactful.device.caps.rules.parser import read_rules
+from tactful.device.rights.consent_controls import ConsentControls
 from tactful.device.state.removal import undo
 from tactful.device.state.state_cache import StateCache
 from tactful.device.vault import Vault
@@ -24,7 +25,8 @@ NIGHT = {"from": "22:00", "to": "07:00"}
 class UserControls:
     """The person's balance, interests, limits, mutes and pause.
 
-    The app cannot loosen what the person sets.
+    The app cannot loosen what the person sets. `consent` grants and withdraws single
+    purposes.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class UserControls:
         caps: CapEngine,
         rules: Rules,
         state_cache: StateCache,
+        consent: ConsentControls,
     ) -> None:
+        self.consent = consent
         self._vault = vault
         self._caps = caps
         self._app_rules = rules
