@@ -19,6 +19,7 @@ from tactful.device.state.device_state import SETTING_KINDS, DeviceState, Disclo
 from tactful.device.state.projection import project
 from tactful.device.vault import Vault
 from tactful.errors import ReportRejected, VaultDamaged
+from tactful.json_values import JsonResult
 from tactful.privacy.budget import Charge
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Contribution:
+class Contribution(JsonResult):
     """The result of one call of `contribute`.
 
     `repeated` is True if the report had been made by an earlier call.
@@ -51,6 +52,18 @@ class Contribution:
     task: Task
     disclosure: Disclosure
     repeated: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Return task, disclosure and `repeated` as JSON values."""
+        return {
+            "task_id": self.task.id.hex(),
+            "model": self.task.model,
+            "kind": self.task.kind,
+            "round": self.task.round,
+            "rounds": self.task.rounds,
+            "disclosure": self.disclosure.to_json(),
+            "repeated": self.repeated,
+        }
 
 
 class ConsentedTransport:

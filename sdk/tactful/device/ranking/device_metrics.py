@@ -15,12 +15,13 @@ from tactful.device.ranking.list_trace import ListTrace
 from tactful.device.ranking.scoring.catalog_scores import ItemPopularity
 from tactful.device.ranking.scoring.taste import Taste
 from tactful.device.ranking.values import Floats, Ints
+from tactful.json_values import JsonResult
 
 WINDOW = 10  # lists; an item of one of the last ten lists is a repeat
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeviceMetrics:
+class DeviceMetrics(JsonResult):
     """Means over the `lists` that have a trace; shares are in [0, 1], no item is named.
 
     Each list: `diversity` is 1 minus the mean similarity; `entropy` that of the

@@ -13,6 +13,7 @@ from tactful.device.ranking.pipeline import Ranking
 from tactful.device.ranking.results import Picks, source_of
 from tactful.device.ranking.values import Source
 from tactful.device.state.device_state import DeviceState
+from tactful.json_values import JsonResult
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _share(value: object) -> float | None:
 
 
 @dataclass(frozen=True)
-class ListReplay:
+class ListReplay(JsonResult):
     """A replayed list; `same` is True if it equals the list that was shown."""
 
     item_ids: tuple[str, ...]
@@ -149,7 +150,7 @@ class ListReplay:
 
 
 @dataclass(frozen=True)
-class PlaceExplanation:
+class PlaceExplanation(JsonResult):
     """The explanation of an item's place in an earlier list.
 
     `place` is its place in the list before caps, from 0; None if it was not eligible.

@@ -19,6 +19,7 @@ from tactful.device.ranking.explanations.reasons import Language, Reason, Reason
 from tactful.device.ranking.list_metrics import lowest_promoted
 from tactful.device.ranking.pipeline import Ranking
 from tactful.device.ranking.values import Source
+from tactful.json_values import JsonResult
 
 
 class Missing(StrEnum):
@@ -30,7 +31,7 @@ class Missing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(JsonResult):
     """One place in a list: show `item` and observe `impression()`, or `release` it.
 
     `rank` counts from 0, `score` is in [0, 1]. `source` is the stage that put the item
@@ -58,7 +59,7 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Picks(Sequence[Pick]):
+class Picks(Sequence[Pick], JsonResult):
     """A list of picks, best first.
 
     `missing` has a reason for each empty place, `denials` has the items that caps
@@ -90,7 +91,7 @@ class Picks(Sequence[Pick]):
 
 
 @dataclass(frozen=True, slots=True)
-class PreviewedItem:
+class PreviewedItem(JsonResult):
     """An item that a list would hold, with its reasons; it is not reserved."""
 
     item: Item
@@ -155,7 +156,7 @@ def _missing_reason(ranking: Ranking, decision: Decision[Item]) -> Missing:
 
 
 @dataclass(frozen=True)
-class WhyNot:
+class WhyNot(JsonResult):
     """The answer to the question why an item is not shown.
 
     `place` is its place in the list before caps, from 0; None if it is not eligible.

@@ -15,6 +15,7 @@ from tactful.device.events import StoredEvent
 from tactful.device.state.device_state import DeviceState
 from tactful.device.state.profile import Profile
 from tactful.device.vault import Record
+from tactful.json_values import JsonResult
 
 # Secret fields by record kind; they are not exported.
 SECRETS = {
@@ -29,7 +30,7 @@ Body = Mapping[str, object]
 
 
 @dataclass(frozen=True)
-class DataReportEntry:
+class DataReportEntry(JsonResult):
     """One entry: its `kind`, its time and its fields.
 
     `at` is in unix seconds, None if no time was recorded.

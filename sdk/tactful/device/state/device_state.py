@@ -10,6 +10,7 @@ from tactful.device.consent import Consent, ConsentAnswers, ConsentRecord
 from tactful.device.events import StoredEvent
 from tactful.device.state.profile import Key, Profile
 from tactful.device.vault import Record
+from tactful.json_values import JsonResult
 from tactful.privacy.budget import Charge, Entry, Later, Ledger, Step
 
 NO_BUDGET = Ledger(Fraction(0))
@@ -17,7 +18,7 @@ Body = Mapping[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disclosure:
+class Disclosure(JsonResult):
     """One report that was made, with its purpose, id, size and hash.
 
     `at` is in unix seconds. `report` is the vault position of the exact bytes, and

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar, overload
 
 from tactful.device.caps.deciding.explain_denial import RuleDenial
 from tactful.device.caps.rules.subject import Showable
+from tactful.json_values import JsonResult
 
 ItemT = TypeVar("ItemT", bound=Showable)
 # Returns the current canonical time on the timeline of a denial's rule.
@@ -19,7 +20,7 @@ LAST_DATETIME_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
 
 
 @dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(JsonResult):
     """Reason why one item was not granted: the rule, its count, and when it may return.
 
     `used` and `limit` are None where nothing is counted. `next_allowed_at` is None if

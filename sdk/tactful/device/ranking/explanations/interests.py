@@ -16,12 +16,13 @@ from tactful.device.state.profile import (
     Key,
     Profile,
 )
+from tactful.json_values import JsonResult
 
 INTEREST_SCOPES = ("item", "category", "brand")
 
 
 @dataclass(frozen=True)
-class Interest:
+class Interest(JsonResult):
     """One interest of the person in an item, a category or a brand.
 
     `strength` is the value now; `days` the number of days with evidence; `usable` says

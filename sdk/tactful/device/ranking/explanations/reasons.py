@@ -16,6 +16,7 @@ from tactful.device.catalog import Item
 from tactful.device.ranking.pipeline import Ranking
 from tactful.device.ranking.scoring.scored_items import Candidates
 from tactful.device.ranking.values import Source
+from tactful.json_values import JsonResult
 
 MOST_REASONS = 2
 MOST_TESTED_LIKES = 5  # only the strongest likes are tested, to bound the cost
@@ -74,7 +75,7 @@ OF_SOURCE: Mapping[Source, ReasonCode] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(JsonResult):
     """One reason: its code, and the liked item that it cites, if any."""
 
     code: ReasonCode
