@@ -11,9 +11,17 @@ from typing import get_args
 
 from tactful.device.catalog import Item, ItemClass
 from tactful.device.clock import zone_named
+from tactful.device.events import Kind
 from tactful.errors import InvalidInput
 
-KINDS = ("offer", "click", "dismiss", "hide", "report", "convert")
+REACTIONS: Mapping[str, Kind] = {
+    "click": "click",
+    "dismiss": "dismiss",
+    "hide": "hide",
+    "report": "report",
+    "convert": "convert",
+}
+KINDS = ("offer", *REACTIONS)
 ITEM_CLASSES: Mapping[str, ItemClass] = {name: name for name in get_args(ItemClass)}
 ITEM_FIELDS = (
     "id", "title", "category", "brand", "campaign", "family", "creative", "channel", "tags",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from tactful.caps_tools.event_log import LoggedEvent
+from tactful.caps_tools.event_log import REACTIONS, LoggedEvent
 from tactful.device.caps.engine import CapEngine
 from tactful.device.caps.rules.model import Rules
 from tactful.device.clock import ManualClock, zone_named
@@ -132,7 +132,7 @@ class _Device:
             if reservation_id is None:
                 return
         reaction = Event(
-            kind=event.kind,
+            kind=REACTIONS[event.kind],
             item_id=event.item.id,
             reservation_id=reservation_id,
             surface=event.surface,

@@ -101,12 +101,12 @@ class Event:
     or a wrong value.
     """
 
-    kind: str
+    kind: Kind
     item_id: str | None = None
     reservation_id: str | None = None
-    evidence: str | None = None
+    evidence: Evidence | None = None
     value: float | None = None
-    scope: str | None = None
+    scope: Scope | None = None
     surface: str | None = None
     confirmed: bool = False
     event_id: str = field(default_factory=new_event_id)

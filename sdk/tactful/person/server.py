@@ -13,10 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TypeVar
+from typing import TypeVar, get_args
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from tactful.device.consent import PURPOSES, ConsentNotice
+from tactful.device.events import Scope
 from tactful.device.personalizer import Personalizer
 from tactful.device.rights.erasure import ErasureScope
 from tactful.errors import InvalidInput, TactfulError
@@ -31,6 +32,7 @@ DRAIN_SECONDS = 0.2
 MOST_CONNECTIONS = 64
 LINK = "open the address that `tactful person` printed; it opens the page once"
 Fields = Mapping[str, str]
+SCOPES: Mapping[str, Scope] = {name: name for name in get_args(Scope)}
 Request = socket.socket | tuple[bytes, socket.socket]
 T = TypeVar("T")
 
@@ -154,12 +156,12 @@ def _pause(device: Personalizer, fields: Fields, language: str) -> str:
 
 
 def _mute(device: Personalizer, fields: Fields, language: str) -> str:
-    device.controls.mute(fields.get("scope", ""), fields.get("value", ""))
+    device.controls.mute(_scope(fields), fields.get("value", ""))
     return "mute"
 
 
 def _unmute(device: Personalizer, fields: Fields, language: str) -> str:
-    device.controls.unmute(fields.get("scope", ""), fields.get("value", ""))
+    device.controls.unmute(_scope(fields), fields.get("value", ""))
     return "unmute"
 
 
@@ -194,6 +196,13 @@ ACTIONS: Mapping[str, Callable[[Personalizer, Fields, str], str]] = {
     "/not-mine": _not_mine,
     "/erase": _erase,
 }
+
+
+def _scope(fields: Fields) -> Scope:
+    scope = SCOPES.get(fields.get("scope", ""))
+    if scope is None:
+        raise InvalidInput("scope", "it is not known", "use the buttons of the page")
+    return scope
 
 
 def _whole(fields: Fields, name: str) -> int:

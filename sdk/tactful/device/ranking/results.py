@@ -10,7 +10,7 @@ from typing import overload
 
 from tactful.device.caps import Decision, Denial
 from tactful.device.catalog import Item
-from tactful.device.events import Event
+from tactful.device.events import Event, Evidence
 from tactful.device.ranking.explanations.denial_sentences import (
     DENIAL_TEXTS,
     denial_sentence,
@@ -48,7 +48,7 @@ class Pick(JsonResult):
     reservation_id: str
     expires_at: datetime
 
-    def impression(self, evidence: str = "viewable") -> Event:
+    def impression(self, evidence: Evidence = "viewable") -> Event:
         """Return the event that confirms the show; recording it twice counts once."""
         return Event(
             kind="impression",

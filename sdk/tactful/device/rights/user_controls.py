@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from math import inf
+from typing import Literal, get_args
 
 from tactful.device import checks
 from tactful.device.caps import CapEngine, Rules
 from tactful.device.caps.rules.parser import read_rules
+from tactful.device.events import Scope
 from tactful.device.rights.consent_controls import ConsentControls
 from tactful.device.state.removal import undo
 from tactful.device.state.state_cache import StateCache
 from tactful.device.vault import Vault
 from tactful.errors import InvalidInput
 
-INTEREST_SCOPES = ("item", "family", "campaign", "category", "brand")
+InterestScope = Literal["item", "family", "campaign", "category", "brand"]
+INTEREST_SCOPES: tuple[str, ...] = get_args(InterestScope)
 MAX_INTEREST = 8.0
 DAY_MS = 86_400_000
 # Ids of the rules that `set_weekly_limit` writes.
@@ -50,7 +53,7 @@ class UserControls:
         checks.number("balance", balance, 0, 1, "use 0 to 1")
         self._vault.append("setting", {"balance": balance})
 
-    def set_interest(self, scope: str, value: str, factor: float) -> None:
+    def set_interest(self, scope: InterestScope, value: str, factor: float) -> None:
         """Set how much items whose `scope` is `value` count, 0 to 8; 1 is normal.
 
         At 0, nothing that was learned about them is used.
@@ -126,14 +129,14 @@ class UserControls:
         limits = self._state_cache.without_profile().limits
         return json.loads(limits) if limits else None
 
-    def mute(self, scope: str, value: str) -> None:
+    def mute(self, scope: Scope, value: str) -> None:
         """Show nothing whose `scope` (item, brand, category, ...) is `value`.
 
         It holds until `unmute`.
         """
         self._caps.mute(scope, value, for_ms=None)
 
-    def unmute(self, scope: str, value: str) -> None:
+    def unmute(self, scope: Scope, value: str) -> None:
         """Undo a mute or a hide."""
         self._caps.unmute(scope, value)
 
