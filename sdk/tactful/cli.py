@@ -272,7 +272,9 @@ def _erase(options: argparse.Namespace) -> int:
 
     vault, _ = _open_vault(options)
     with vault:
-        hidden = [] if options.hides else CapEngine(vault, SystemClock()).lasting()
+        hidden = (
+            [] if options.hides else CapEngine(vault, SystemClock()).blocks.mute_rows()
+        )
         erased = forget(vault, hidden)
     print(f"{erased} records erased; charges, consent and sent reports stay")
     if hidden:

@@ -131,9 +131,9 @@ class DeviceCore:
             self.vault, rollback_anchor, settings.trust_days
         )
         if self.state_lost is not None:
-            self.caps.lost(settings.on_state_loss)
+            self.caps.maintenance.record_loss(settings.on_state_loss)
             if was_informed:
-                self.quarantine.restart(self.caps.ledger_time()[0])
+                self.quarantine.restart(self.caps.clock.ledger_time()[0])
         self._loaded_model: tuple[int, ActiveModel | None] | None = None
         self._lists: ListBuilder | None = None
         self.sharing = Sharing(
@@ -143,7 +143,7 @@ class DeviceCore:
             self.quarantine,
             transport=transport,
             now_seconds=self.now_seconds,
-            ledger_time=self.caps.ledger_time,
+            ledger_time=self.caps.clock.ledger_time,
         )
         if consent is not None:
             occasion = self._occasion(ConsentNotice())
@@ -344,7 +344,7 @@ class DeviceCore:
                     "a consent answer is not stored yet; it is in force in this process"
                 )
         if self.caps.waiting:
-            self.caps.store_waiting()
+            self.caps.store_unstored()
         if self.state_cache.unstored_events and not self.caps.waiting:
             self.state_cache.unstored_events.clear()
 
@@ -365,9 +365,9 @@ class DeviceCore:
         """
         may_store = state.was_informed and state.consent.allows("essential")
         if may_store and self.caps.memory_only:
-            self.caps.keep(self.vault)
+            self.caps.move_to_vault(self.vault)
         elif state.was_informed and not may_store and not self.caps.memory_only:
-            self.caps.leave_vault()
+            self.caps.move_to_memory()
 
     def _store_answers(self) -> None:
         """Store the answers that are not stored yet, and act on them."""
@@ -449,4 +449,4 @@ class DeviceCore:
 
         A changed wall clock does not alter it, so interests fade at the same rate.
         """
-        return self.caps.now_ms()
+        return self.caps.clock.now_ms()

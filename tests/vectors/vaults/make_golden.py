@@ -68,7 +68,7 @@ def _fill(vault: Vault) -> None:
             level = ending if ending in EVIDENCE else "viewable"
             engine.confirm(pick.reservation_id, level)
     clock.advance(3 * DAY_MS)
-    engine.expire()
+    engine.maintenance.expire()
     for number, kind in enumerate(KINDS):
         event = StoredEvent(
             kind=kind,
@@ -92,7 +92,9 @@ def vars_of(item: Item) -> dict[str, object]:
 
 def description(vault: Vault) -> Mapping[str, object]:
     """What a vault says: its events, and what became of its reservations."""
-    state = CapEngine(vault, FrozenClock(), processes=Gone())._session.recorded_state()
+    state = CapEngine(
+        vault, FrozenClock(), processes=Gone()
+    )._core.session.recorded_state()
     shows = {
         hold.reservation_id: [
             list(hold.cap_subject),

@@ -77,7 +77,7 @@ class RightsApi:
         checks.flag("hides", hides)
         core = self._core
         core.unload_model()
-        hidden = [] if hides else core.caps.lasting()
+        hidden = [] if hides else core.caps.blocks.mute_rows()
         return core.rebuild(forget(core.vault, hidden))
 
     def purge_expired(self) -> int:
@@ -88,6 +88,6 @@ class RightsApi:
         from tactful.device.state.removal import purge_expired
 
         core = self._core
-        compacted = core.caps.fold_away()
+        compacted = core.caps.maintenance.compact()
         expired = purge_expired(core.vault, core.event_schema, core.now_ms())
         return core.rebuild(compacted + expired)

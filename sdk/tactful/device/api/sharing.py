@@ -53,7 +53,7 @@ class SharingApi:
         """Return what sharing has cost: in all, in the last year, by purpose and by task."""
         from tactful.privacy.lifetime import lifetime
 
-        now_seconds = self._core.caps.ledger_time()[1] // 1000
+        now_seconds = self._core.caps.clock.ledger_time()[1] // 1000
         ledger = self._core.state_cache.current().ledger
         return lifetime(ledger, self._core.settings.delta, now_seconds)
 

@@ -8,7 +8,7 @@ from tactful.device.caps.deciding.results import (
     Impression,
 )
 from tactful.device.caps.deciding.rule_evaluator import Allowance
-from tactful.device.caps.engine import CapEngine, Keeping, Prefiltered
+from tactful.device.caps.engine import CapEngine, Counting, Prefiltered
 from tactful.device.caps.rules.model import Rule, Rules
 from tactful.device.caps.rules.subject import CapSubject, Showable
 from tactful.device.caps.session import TimeAnchor
@@ -18,11 +18,11 @@ __all__ = [
     "Allowance",
     "CapEngine",
     "CapSubject",
+    "Counting",
     "Decision",
     "Denial",
     "GrantedItem",
     "Impression",
-    "Keeping",
     "Moment",
     "Owner",
     "Prefiltered",

@@ -180,7 +180,7 @@ class ListBuilder:
             if len(granted) == request.length:
                 break
             item = self._catalog.items[number]
-            if not self._caps.simulate(item, surface, ahead_ms=ahead_ms):
+            if not self._caps.explanations.simulate(item, surface, ahead_ms=ahead_ms):
                 granted.append(number)
         return ranking.placed_list.arranged(granted)
 
@@ -191,7 +191,7 @@ class ListBuilder:
         ranking = self._ranking(request, inputs, now_ms)
         number = self._catalog.number(item.id)
         is_worn = ranking.context.taste.wear.get(number, 0.0) > NOTICEABLE_WEAR
-        denials = self._caps.why_not(item, request.surface)
+        denials = self._caps.explanations.why_not(item, request.surface)
         return WhyNot(item, ranking.place(number), denials, is_worn)
 
     def replay(self, decision_id: str, inputs: ListInputs) -> ListReplay:
@@ -377,7 +377,7 @@ class ListBuilder:
         The caps decide on one example item of each pair.
         """
         examples = {}
-        for scope, value in self._caps.muted():
+        for scope, value in self._caps.blocks.muted():
             has_value = self._shelf.has_value(scope, value)
             if has_value.any():
                 number = int(has_value.argmax())

@@ -134,16 +134,16 @@ class UserControls:
 
         It holds until `unmute`.
         """
-        self._caps.mute(scope, value, for_ms=None)
+        self._caps.blocks.mute(scope, value, for_ms=None)
 
     def unmute(self, scope: Scope, value: str) -> None:
         """Undo a mute or a hide."""
-        self._caps.unmute(scope, value)
+        self._caps.blocks.unmute(scope, value)
 
     @property
     def muted(self) -> list[tuple[str, str]]:
         """Every (scope, value) that is hidden or muted."""
-        return self._caps.muted()
+        return self._caps.blocks.muted()
 
     def undo(self, event_id: str) -> None:
         """Erase a like, a dislike, a hide, ..., so that it no longer counts.

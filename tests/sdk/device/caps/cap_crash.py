@@ -68,8 +68,8 @@ def used_later(path: Path, ms: int) -> list[float]:
     clock.advance(ms)
     with Vault.open(path, KEY) as vault:
         engine = CapEngine(vault, clock, BOTH)
-        engine.expire()
-        return [room.used for room in engine.headroom(ITEM, "home")]
+        engine.maintenance.expire()
+        return [room.used for room in engine.explanations.headroom(ITEM, "home")]
 
 
 def crimes(path: Path, statement: int) -> tuple[list[str], bool]:

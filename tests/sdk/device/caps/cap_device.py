@@ -91,9 +91,13 @@ class Device:
             answer(denial)
             for item in ITEMS
             for surface in SURFACE_NAMES
-            for denial in self.engine.why_not(item, surface)
+            for denial in self.engine.explanations.why_not(item, surface)
         ]
-        rooms = [room for item in ITEMS for room in self.engine.headroom(item, "home")]
+        rooms = [
+            room
+            for item in ITEMS
+            for room in self.engine.explanations.headroom(item, "home")
+        ]
         return [*denied, *((r.rule_id, r.used, r.left) for r in rooms)]
 
     def do(self, step: Step) -> None:

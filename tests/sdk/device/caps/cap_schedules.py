@@ -208,7 +208,7 @@ class Life:
         self.look()
         engine = self.engines[who]
         owner = self.processes.me(self.clock.reading().boot_id)
-        things = [engine.cap_subject_of(item) for item in self.items]
+        things = [engine._core.cap_subject_of(item) for item in self.items]
         decision = engine.decide(self.items, k, surface)
         picks, refusals = self.oracle.decide(things, k, surface, who, owner)
         assert [p.item.id for p in decision.picks] == [
@@ -241,8 +241,10 @@ class Life:
 
     def keep_moment(self) -> None:
         self.look()
-        self.engines[""].expire()  # only what is written down opens a segment
-        self.kept = (self.engines[""].moment(), self.oracle.now)
+        self.engines[
+            ""
+        ].maintenance.expire()  # only what is written down opens a segment
+        self.kept = (self.engines[""].clock.moment(), self.oracle.now)
 
     def release(self) -> None:
         if self.shows:
@@ -275,7 +277,7 @@ class Life:
             )
             told = self.engines[""], event, item, handle
             self.oracle.react(
-                kind, self.engines[""].cap_subject_of(item), "home", "", None, at
+                kind, self.engines[""]._core.cap_subject_of(item), "home", "", None, at
             )
         for _ in range(self.chance.choice((1, 1, 2))):  # told twice, it counts once
             told[0].interact(told[1], told[2], at=told[3])
@@ -294,7 +296,7 @@ class Life:
         )
         for_ms = self.chance.choice((None, HOUR, 3 * DAY))
         self.look()
-        self.engines[""].mute(scope, value, for_ms=for_ms)
+        self.engines[""].blocks.mute(scope, value, for_ms=for_ms)
         self.oracle.mutes.append(
             ("", scope, value, self.oracle.mark(), for_ms or math.inf)
         )
@@ -305,7 +307,7 @@ class Life:
         )
         who = self.chance.choice(("", "guest"))
         self.look()
-        self.engines[who].unmute(scope, value)
+        self.engines[who].blocks.unmute(scope, value)
         self.oracle.mutes.append((who, scope, value, None, 0))
 
     def new_id(self) -> str:
@@ -339,7 +341,7 @@ class Life:
 
     def session(self) -> None:
         self.look()
-        self.engines[""].session_start()
+        self.engines[""].maintenance.start_session()
         self.oracle.activity.append(("start", self.oracle.mark()))
 
 

@@ -214,9 +214,9 @@ def a_confirm_told_twice_or_late_counts_once(schedule: list[Step], again: int) -
             twice.do(("confirm", step[1], again))
     assert once.answers() == twice.answers()
     granted = [item for _, item, _ in once.grants if item == "a"]
-    assert sum(room.used for room in once.engine.headroom(ITEMS[0], "home")) <= 2 * len(
-        granted
-    )
+    assert sum(
+        room.used for room in once.engine.explanations.headroom(ITEMS[0], "home")
+    ) <= 2 * len(granted)
 
 
 def test_a_confirm_told_twice_or_late_counts_once():
@@ -261,7 +261,9 @@ def travel_never_lowers_a_count_below_the_dates_of_the_shows_themselves(
 
     now = device.clock.reading().wall
     still_today = [at for at, zone in shown if _date(at, zone) == _date(now, zone)]
-    assert device.engine.headroom(ITEMS[0], "home")[0].used >= len(still_today)
+    assert device.engine.explanations.headroom(ITEMS[0], "home")[0].used >= len(
+        still_today
+    )
 
 
 def _date(at: datetime, zone: str) -> object:
@@ -296,11 +298,17 @@ def a_denial_names_the_first_millisecond_that_is_free(schedule: list[Step]) -> N
         device.do(step)
         device.show_all()
     for item in ITEMS:
-        waits = [d.wait_ms for d in device.engine.why_not(item, "home")]
+        waits = [d.wait_ms for d in device.engine.explanations.why_not(item, "home")]
         if waits:
             longest = max(wait for wait in waits if wait is not None)
-            assert device.engine.simulate(item, "home", ahead_ms=longest - 1) != ()
-            assert device.engine.simulate(item, "home", ahead_ms=longest) == ()
+            assert (
+                device.engine.explanations.simulate(item, "home", ahead_ms=longest - 1)
+                != ()
+            )
+            assert (
+                device.engine.explanations.simulate(item, "home", ahead_ms=longest)
+                == ()
+            )
 
 
 def test_a_denial_names_the_first_millisecond_that_is_free():
@@ -367,14 +375,14 @@ def what_was_seen_before_a_crash_is_counted_after_it(
     device = Device(rules({"window": {"kind": "lifetime"}, "limit": 99}))
     for step in schedule:
         device.do(step)
-    before = device.engine.headroom(ITEMS[0], surface)[0].used
+    before = device.engine.explanations.headroom(ITEMS[0], surface)[0].used
     device.decide(surface)  # drawn, seen, and then the process dies
     device.die()
     for hours in (0, 1, 30, 90):
         device.wait(hours * HOUR)
-        assert device.engine.headroom(ITEMS[0], surface)[0].used > before - _open(
-            device
-        )
+        assert device.engine.explanations.headroom(ITEMS[0], surface)[
+            0
+        ].used > before - _open(device)
 
 
 def _open(device: Device) -> int:
@@ -397,10 +405,10 @@ def test_every_hold_of_a_living_process_ends_with_its_time():
     device = Device(rules(sliding(DAY, 1)))
     device.decide("home")
     device.wait(119_999)
-    assert device.engine.headroom(ITEMS[0], "home")[0].used == 1
+    assert device.engine.explanations.headroom(ITEMS[0], "home")[0].used == 1
 
     device.wait(1)
-    assert device.engine.headroom(ITEMS[0], "home")[0].used == 0
+    assert device.engine.explanations.headroom(ITEMS[0], "home")[0].used == 0
 
 
 # INV-9
@@ -415,7 +423,7 @@ def a_process_that_starts_anew_answers_as_the_old_one_did(
                                                        "budget": 4.0}}))  # fmt: skip
     for number, step in enumerate(schedule):
         device.do(step)
-        device.engine.expire()
+        device.engine.maintenance.expire()
         if number in deaths:
             device.processes.pid += 1
         told = device.answers()
@@ -459,9 +467,11 @@ def an_explanation_counts_what_the_vault_holds(schedule: list[Step]) -> None:
     for step in schedule:
         device.do(step)
     device.wait(2 * DAY)  # every hold is over
-    device.engine.expire()
+    device.engine.maintenance.expire()
     for item in ITEMS:
-        assert device.engine.headroom(item, "home")[0].used == _recount(device, item.id)
+        assert device.engine.explanations.headroom(item, "home")[0].used == _recount(
+            device, item.id
+        )
 
 
 def _recount(device: Device, item_id: str) -> int:
@@ -474,7 +484,9 @@ def _recount(device: Device, item_id: str) -> int:
                 event.reservation_id, _instant(event.mono_ms, device, event.segment)
             )
     now = _instant(
-        device.engine.moment().offset, device, device.engine.moment().segment
+        device.engine.clock.moment().offset,
+        device,
+        device.engine.clock.moment().segment,
     )
     return sum(at > now - timedelta(days=3) for at in seen.values())
 

@@ -107,7 +107,7 @@ def test_two_engines_of_one_process_share_seven_shows(tmp_path: Path):
 
 def test_while_another_connection_writes_everything_is_refused_in_time(tmp_path: Path):
     engine = engine_at(tmp_path / "v.db")
-    engine.expire()
+    engine.maintenance.expire()
     other = sqlite3.connect(tmp_path / "v.db", isolation_level=None)
     other.execute("begin immediate")
 
@@ -121,7 +121,7 @@ def test_while_another_connection_writes_everything_is_refused_in_time(tmp_path:
 
 def test_a_decision_waits_for_the_other_connection_and_is_made(tmp_path: Path):
     engine = engine_at(tmp_path / "v.db")
-    engine.expire()
+    engine.maintenance.expire()
     other = sqlite3.connect(
         tmp_path / "v.db", isolation_level=None, check_same_thread=False
     )

@@ -42,7 +42,7 @@ def kinds(device: Device) -> list[str]:
 
 def test_no_answer_changes(device: Device) -> None:
     before = device.answers()
-    assert device.engine.fold_away() > 100
+    assert device.engine.maintenance.compact() > 100
 
     for old, new in zip(before, device.answers(), strict=True):
         if old[0] == "r2":  # fatigue: a day counts as if at its end
@@ -53,13 +53,15 @@ def test_no_answer_changes(device: Device) -> None:
 
 def test_a_lifetime_is_counted_on_to_the_show(device: Device) -> None:
     used = {
-        room.rule_id: room.used for room in device.engine.headroom(ITEMS[0], "home")
+        room.rule_id: room.used
+        for room in device.engine.explanations.headroom(ITEMS[0], "home")
     }
-    device.engine.fold_away()
+    device.engine.maintenance.compact()
     device.die()
 
     again = {
-        room.rule_id: room.used for room in device.engine.headroom(ITEMS[0], "home")
+        room.rule_id: room.used
+        for room in device.engine.explanations.headroom(ITEMS[0], "home")
     }
     assert again["r1"] == used["r1"] == 150
 
@@ -71,30 +73,34 @@ def test_without_totals_it_would_be_forgotten(
     monkeypatch.setattr(
         compaction, "_total_row", lambda *_: [0, "home", "", 0, 0, 0, 0, 0, 0]
     )
-    device.engine.fold_away()
+    device.engine.maintenance.compact()
 
-    assert {room.used for room in device.engine.headroom(ITEMS[0], "home")} != {150}
+    assert {
+        room.used for room in device.engine.explanations.headroom(ITEMS[0], "home")
+    } != {150}
     room = next(
-        r for r in device.engine.headroom(ITEMS[0], "home") if r.rule_id == "r1"
+        r
+        for r in device.engine.explanations.headroom(ITEMS[0], "home")
+        if r.rule_id == "r1"
     )
     assert room.used < 150
 
 
 def test_only_what_is_older_than_the_horizon_goes(device: Device) -> None:
-    device.engine.fold_away()
+    device.engine.maintenance.compact()
 
     left = kinds(device)
     assert left.count("total") == 1
     assert (
         FACT_HORIZON_MS // DAY <= left.count("decision") <= FACT_HORIZON_MS // DAY + 1
     )
-    assert device.engine.fold_away() == 0
+    assert device.engine.maintenance.compact() == 0
 
 
 def test_a_longer_window_keeps_more() -> None:
     made = Device(rules(sliding(140 * DAY, 1000)))
     lived(made, 150)
-    made.engine.fold_away()
+    made.engine.maintenance.compact()
 
     assert kinds(made).count("decision") >= 147
 
@@ -106,10 +112,10 @@ def test_what_was_reported_stays_hidden(device: Device) -> None:
     reservation = decision.picks[0].reservation_id
     made.engine.interact(Event(kind="report", reservation_id=reservation))
     lived(made, 150)
-    made.engine.fold_away()
+    made.engine.maintenance.compact()
     made.die()
 
-    denials = made.engine.why_not(decision.picks[0].item, "home")
+    denials = made.engine.explanations.why_not(decision.picks[0].item, "home")
     assert denials[0].reason_code == "REPORTED"
 
 
@@ -123,6 +129,6 @@ def test_the_file_gets_smaller(tmp_path: Path) -> None:
             clock.advance(12 * HOUR)
         vault.scrub()
         before = path.stat().st_size
-        engine.fold_away()
+        engine.maintenance.compact()
 
         assert path.stat().st_size < 0.7 * before

@@ -10,7 +10,7 @@ from hypothesis import settings as budget
 from hypothesis import strategies as st
 
 from tactful import Catalog, Event, Item, ListPolicy, Personalizer, Settings
-from tactful.device.caps import CapEngine
+from tactful.device.caps.cap_explanations import CapExplanations
 from tactful.device.clock import ManualClock
 from tactful.testing import FIXED_KEY, LOCAL
 
@@ -98,7 +98,7 @@ def test_what_why_not_says_is_what_lists_do(told: list[tuple[str, int]]) -> None
 
 
 def test_if_it_kept_a_limit_to_itself_it_would_be_found_out(monkeypatch) -> None:
-    monkeypatch.setattr(CapEngine, "why_not", lambda *_: ())
+    monkeypatch.setattr(CapExplanations, "why_not", lambda *_: ())
 
     with pytest.raises(AssertionError):
         check([("show", 3)])

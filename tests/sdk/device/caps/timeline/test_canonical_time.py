@@ -44,7 +44,7 @@ def life(
     for _ in range(OPENS):
         if chance.random() < stamps:
             true_ms = start_ms + device.true_ms
-            device.engine.anchor(TimeAnchor(at_ms=true_ms, uncertainty_ms=1000))
+            device.engine.clock.anchor(TimeAnchor(at_ms=true_ms, uncertainty_ms=1000))
         if device.decide(surface, 1, ONE).picks:
             device.engine.confirm(device.names[-1])
         if running:
@@ -121,12 +121,12 @@ def test_a_stamp_from_before_verified_time_is_refused_and_changes_nothing():
     device = Device(ONE_A_DAY)
     true_ms = device.clock.wall_ms
     device.decide("push", 1, ONE)
-    device.engine.anchor(TimeAnchor(at_ms=true_ms, uncertainty_ms=0))
+    device.engine.clock.anchor(TimeAnchor(at_ms=true_ms, uncertainty_ms=0))
     device.wait(HOUR)
     before = device.answers()
 
     with pytest.raises(InvalidInput, match="ANCHOR_CONFLICT"):
-        device.engine.anchor(TimeAnchor(at_ms=true_ms - DAY, uncertainty_ms=0))
+        device.engine.clock.anchor(TimeAnchor(at_ms=true_ms - DAY, uncertainty_ms=0))
     assert device.answers() == before
 
 
