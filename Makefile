@@ -7,7 +7,7 @@ DATA ?=
 export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shared/datasets)))
 
 .DEFAULT_GOAL := help
-.PHONY: wheels sbom test-pythons walks help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign attacks fuzz test-postgres clean test-clusters
+.PHONY: caches wheels sbom test-pythons walks help demo audit test lint format bench caps-campaign privacy-campaign constraints interop dap-campaign attacks fuzz test-postgres clean test-clusters
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ test-pythons: $(VENV)/dev.stamp ## run the README program on every interpreter f
 
 walks: $(VENV)/dev.stamp ## how many files one call of the API enters, beside the targets
 	@$(BIN)/python benchmarks/call_paths.py
+
+caches: $(VENV)/dev.stamp ## what each cache of the device saves (5 minutes)
+	@$(BIN)/python benchmarks/cache_bench.py
 
 constraints: $(VENV)/dev.stamp ## pin every dependency again, hashed and host-free
 	@$(BIN)/python .ci/pin.py

@@ -1,4 +1,7 @@
-"""What a catalog says of its items in words, and how alike that makes two of them: all public."""
+"""Item features: the words of a catalog, and the similarity of items by them.
+
+All of it is public.
+"""
 
 from __future__ import annotations
 
@@ -15,32 +18,31 @@ from tactful.errors import InvalidInput
 Singles = NDArray[np.float32]
 Words = Sequence[Sequence[str]]
 
-MOST_WORDS = 1 << 17  # distinct ones, of the items that are compared
+MAX_WORDS = 1 << 17  # distinct words of the compared items
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 def words(title: str, **labels: str | Sequence[str]) -> tuple[str, ...]:
-    """An item in words: those of its title in small letters, and its labels as they are.
+    """Return the words of an item: those of its title in lower case, and its labels.
 
-    A label is told apart by its name: the brand "Pink" is not the word "pink".
+    A label has its name in front: the brand "Pink" is not the word "pink".
     """
-    told = {
-        name: (label,) if isinstance(label, str) else label
-        for name, label in labels.items()
-    }
-    named = (f"{name}={one}" for name, label in told.items() for one in label if one)
-    return (*sorted(set(WORD.findall(title.lower()))), *named)
+    features = sorted(set(WORD.findall(title.lower())))
+    for name, label in labels.items():
+        values = (label,) if isinstance(label, str) else label
+        features += [f"{name}={value}" for value in values if value]
+    return tuple(features)
 
 
 def catalog_words(document: bytes) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """The hash of a catalog's ids and each item in words, from the JSON list that an app reads.
+    """Return the hash of a catalog's ids, and the words of each item.
 
-    Raises InvalidInput for anything else.
+    `document` is the JSON list that the app reads. Raise InvalidInput for any other.
     """
     try:
         items = json.loads(document)
         ids = [item["id"].encode("utf-8", "surrogatepass") for item in items]
-        told = tuple(
+        item_words = tuple(
             words(
                 item["title"],
                 category=item.get("category", ""),
@@ -49,36 +51,39 @@ def catalog_words(document: bytes) -> tuple[str, tuple[tuple[str, ...], ...]]:
             )
             for item in items
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as wrong:
-        fix = "use the file that the app's catalog is read from"
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(
-            "items", f"they are no list of items with id and title ({wrong})", fix
-        ) from wrong
-    return hashlib.sha256(b"\n".join(ids)).hexdigest(), told
+            "items",
+            f"they are not a list of items with id and title ({error})",
+            "use the file that the app's catalog is read from",
+        ) from error
+    return hashlib.sha256(b"\n".join(ids)).hexdigest(), item_words
 
 
 def likeness(items: Words) -> Singles:
-    """How alike each two items are, in [0, 1], shape (n, n); 0 for items without a common word.
+    """Return the similarity of all pairs of items, in [0, 1], shape (n, n).
 
-    The cosine between their words, a rare word counting more: the logarithm of the share of
-    items that have it, negated (Sparck Jones 1972). Raises InvalidInput for too many words.
+    It is the cosine of their words, weighted by inverse document frequency (Sparck
+    Jones 1972); 0 for items without a common word. Raise InvalidInput for more than
+    131,072 distinct words.
     """
-    numbers = {
-        word: place
-        for place, word in enumerate(sorted({w for one in items for w in one}))
-    }
-    if len(numbers) > MOST_WORDS:
+    vocabulary = sorted({word for item in items for word in item})
+    if len(vocabulary) > MAX_WORDS:
         raise InvalidInput(
-            "words", f"{len(numbers)} differ", f"keep at most {MOST_WORDS}"
+            "words",
+            f"{len(vocabulary)} are distinct",
+            f"use at most {MAX_WORDS} distinct words",
         )
-    rows = np.repeat(np.arange(len(items)), [len(one) for one in items])
+    word_numbers = {word: number for number, word in enumerate(vocabulary)}
+    rows = np.repeat(np.arange(len(items)), [len(item) for item in items])
     columns = np.fromiter(
-        (numbers[w] for one in items for w in one), np.int64, len(rows)
+        (word_numbers[word] for item in items for word in item), np.int64, len(rows)
     )
-    shared = np.bincount(columns, minlength=len(numbers))
-    rarity = np.log(len(items) / np.maximum(shared, 1))
-    lengths = np.sqrt(np.bincount(rows, np.square(rarity[columns]), len(items)))
-    weights = rarity[columns] / np.maximum(lengths[rows], np.finfo(np.float64).tiny)
+    item_counts = np.bincount(columns, minlength=len(vocabulary))
+    rarity = np.log(len(items) / np.maximum(item_counts, 1))
+    norms = np.sqrt(np.bincount(rows, np.square(rarity[columns]), len(items)))
+    least_norm = np.finfo(np.float64).tiny
+    weights = rarity[columns] / np.maximum(norms[rows], least_norm)
     return _products(rows, columns, weights, len(items))
 
 
@@ -86,15 +91,20 @@ def _products(
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     weights: NDArray[np.float64],
-    items: int,
+    item_count: int,
 ) -> Singles:
-    """The products of all rows of a sparse matrix, word by word: most words are on few items."""
-    alike = np.zeros((items, items), dtype=np.float32)
+    """Return the products of all pairs of rows of a sparse matrix.
+
+    It adds the pairs of each word in turn, which is quick because most words are on few
+    items.
+    """
+    products = np.zeros((item_count, item_count), dtype=np.float32)
     order = np.argsort(columns, kind="stable")
     ends = np.flatnonzero(np.diff(columns[order])) + 1
     for members in np.split(order, ends):
         if len(members) > 1:
-            place, weight = rows[members], weights[members].astype(np.float32)
-            alike[np.ix_(place, place)] += np.outer(weight, weight)
-    np.fill_diagonal(alike, 1.0)
-    return np.clip(alike, 0.0, 1.0)
+            items = rows[members]
+            item_weights = weights[members].astype(np.float32)
+            products[np.ix_(items, items)] += np.outer(item_weights, item_weights)
+    np.fill_diagonal(products, 1.0)
+    return np.clip(products, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""What everyone shares: popularity and a small basis, and how a device scores items with them."""
+"""The global model: popularity and item-to-item weights, and how a device scores items."""
 
 from __future__ import annotations
 
@@ -15,26 +15,33 @@ from tactful.errors import InvalidInput
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.integer]
-_EVERY = slice(None)
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Popularity h and weights w of all n items; how the head's items go together.
+    """Popularity h and weights w of all n items, and the weights between head items.
 
-    Two items go together by directions, V S V^T times the `gain` of the second, and by what the
-    first says of its `neighbours` alone. With an empty head it is a popularity model, whose
-    personal score is the standard one.
+    The weights between two head items are V S V^T times the `gain` of the second item,
+    plus the `closeness` of the first item to its `neighbours`. With an empty head it is
+    a popularity model, whose personal score is the standard one.
+
+    - `popularity`, `weights`: shape (n,), above 0.
+    - `head`: item numbers, shape (n_h,).
+    - `basis`: V, shape (n_h, k); `scale`: S, shape (k,), at least 0.
+    - `gain`: shape (n_h,), at least 0.
+    - `neighbours`: rows of the head, shape (n_h, M); `closeness`: shape (n_h, M).
+    - `popularity_share`: the weight of popularity in a personal score.
     """
 
-    popularity: Singles  # (n,), above 0
-    weights: Singles  # (n,), above 0
-    head: NDArray[np.int32]  # (n_h,), item numbers
-    basis: Singles  # (n_h, k), V
-    scale: Singles  # (k,), S, at least 0
-    gain: Singles  # (n_h,), at least 0
-    neighbours: NDArray[np.int32]  # (n_h, M), rows of the head
-    closeness: Singles  # (n_h, M)
+    popularity: Singles
+    weights: Singles
+    head: NDArray[np.int32]
+    basis: Singles
+    scale: Singles
+    gain: Singles
+    neighbours: NDArray[np.int32]
+    closeness: Singles
     popularity_share: float
 
     @classmethod
@@ -44,71 +51,80 @@ class Model:
         weights: NDArray[np.floating],
         share: float,
     ) -> Model:
-        """The model without a head."""
-        nothing = np.empty((0, 0), dtype=np.float32)
+        """Return the model without a head."""
+        empty = np.empty((0, 0), dtype=np.float32)
         return cls(
             popularity=popularity.astype(np.float32),
             weights=weights.astype(np.float32),
             head=np.empty(0, dtype=np.int32),
-            basis=nothing,
+            basis=empty,
             scale=np.empty(0, dtype=np.float32),
             gain=np.empty(0, dtype=np.float32),
-            neighbours=nothing.astype(np.int32),
-            closeness=nothing,
+            neighbours=empty.astype(np.int32),
+            closeness=empty,
             popularity_share=share,
         )
 
     def popular(self) -> Model:
-        """Its popularity alone."""
+        """Return the popularity model with the same popularity."""
         return Model.of_popularity(self.popularity, self.weights, self.popularity_share)
 
     def standard(self) -> Floats:
-        """The score that is the same for everyone, shape (n,): popularity up to a constant."""
+        """Return the score that is the same for everyone, shape (n,)."""
         return self._standard.copy()
 
     def personal(self, items: Ints, weights: Floats | None = None) -> Floats:
-        """The score for a person with these distinct item numbers, shape (n,).
+        """Return the score for a person with these distinct item numbers, shape (n,).
 
-        It is (pi q + z B) / w with B as the class has it (design/learning.md 6, 15); an item
-        outside the head, or a person without one inside it, gets the standard score. `weights`,
-        if given, tell how strongly each item is liked; they multiply w.
+        It is (pi q + z B) / w, with B as in the class (docs/spec/learning.md 6, 15). An
+        item outside the head gets the standard score, and so does everything for a
+        person without an item in the head. `weights` say how strongly each item is
+        liked; they multiply w.
         """
-        liked = np.ones(len(items)) if weights is None else weights
-        scores: Floats = self.everything.personal(self.taste(items)(liked[None]))[0]
+        strengths = np.ones(len(items)) if weights is None else weights
+        leanings = self.taste(items)(strengths[None])
+        scores: Floats = self.everything.personal(leanings)[0]
         return scores
 
     def taste(self, items: Ints) -> Callable[[Floats], list[Leaning]]:
-        """Says where people with these items lean: told weights (people, items), one for each.
+        """Return a function that gives the leaning of people with these items.
 
-        What has no weight, or lies outside the head, says nothing.
+        It takes weights, shape (people, items), and returns one leaning per person.
+        Items outside the head, or with weight 0, have no effect.
         """
-        mine = np.asarray(items, dtype=np.int64)
-        self._check(mine)
-        there = np.flatnonzero(self.rows[mine] >= 0)
-        rows, known = self.rows[mine[there]], self.weights[mine[there]]
+        numbers = np.asarray(items, dtype=np.int64)
+        self._check(numbers)
+        in_head = np.flatnonzero(self.rows[numbers] >= 0)
+        rows = self.rows[numbers[in_head]]
+        item_weights = self.weights[numbers[in_head]]
         basis = self.basis[rows].astype(np.float64)
 
         def leanings(weights: Floats) -> list[Leaning]:
-            history = known * weights[:, there]
-            lengths = np.sqrt(np.square(history).sum(axis=1, keepdims=True))
-            history /= np.where(lengths > 0, lengths, 1.0)
-            directions = [
-                (one @ basis * self.scale).astype(np.float32) for one in history
-            ]
-            pulls = [self._pulls(rows, one) for one in history]
-            return [Leaning(*both) for both in zip(directions, pulls, strict=True)]
+            histories = item_weights * weights[:, in_head]
+            norms = np.sqrt(np.square(histories).sum(axis=1, keepdims=True))
+            histories /= np.where(norms > 0, norms, 1.0)
+            result = []
+            for history in histories:
+                direction = (history @ basis * self.scale).astype(np.float32)
+                result.append(Leaning(direction, self._pulls(rows, history)))
+            return result
 
         return leanings
 
     def part(self, numbers: Ints) -> ModelSection:
-        """What scores the items `numbers` alone, for many tastes."""
+        """Return the section that scores only the items `numbers`."""
         rows = self.rows[numbers]
-        inside = rows >= 0
-        places = _EVERY if inside.all() else np.flatnonzero(inside)
+        is_in_head = rows >= 0
+        places = _ALL if is_in_head.all() else np.flatnonzero(is_in_head)
         rows = rows[places]
-        basis = self.basis.take(rows, axis=0)
-        mixed, lift = self._mixed[rows], self._lift[rows]
-        return ModelSection(self._standard[numbers], places, rows, basis, mixed, lift)
+        return ModelSection(
+            self._standard[numbers],
+            places,
+            rows,
+            self.basis.take(rows, axis=0),
+            self._direction_weights[rows],
+            self._inverse_weights[rows],
+        )
 
     @property
     def kind(self) -> str:
@@ -116,7 +132,7 @@ class Model:
         return "personal" if len(self.head) else "popularity"
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The model as named arrays for its file; `from_arrays` reads them back unchanged."""
+        """Return the model as named arrays for its file, which `from_arrays` reads."""
         return {
             "popularity": self.popularity,
             "weights": self.weights,
@@ -131,23 +147,29 @@ class Model:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Model:
-        """The model in `arrays`; raises InvalidInput if shapes or values do not fit together."""
+        """Return the model in `arrays`.
+
+        Raise InvalidInput if shapes or values do not fit together.
+        """
         popularity, weights, head, basis = read_columns(arrays)
         scale = named(arrays, "scale", 1).astype(np.float32, copy=False)
         gain = named(arrays, "gain", 1).astype(np.float32, copy=False)
         neighbours = named(arrays, "neighbours", 2).astype(np.int32, copy=False)
         closeness = named(arrays, "closeness", 2).astype(np.float32, copy=False)
         mix = named(arrays, "mix", 1).astype(np.float64)
-        fits = (
+        has_shapes = (
             len(gain) == len(neighbours) == len(head)
             and neighbours.shape == closeness.shape
+            and len(scale) == basis.shape[1]
+            and len(mix) == 1
         )
-        fits = fits and len(scale) == basis.shape[1]
-        inside = not neighbours.size or (
+        has_rows = not neighbours.size or (
             neighbours.min() >= 0 and neighbours.max() < len(head)
         )
-        finite = all(np.isfinite(one).all() for one in (mix, scale, gain, closeness))
-        if not (fits and inside and finite and len(mix) == 1 and mix[0] > 0):
+        is_finite = all(
+            np.isfinite(array).all() for array in (mix, scale, gain, closeness)
+        )
+        if not (has_shapes and has_rows and is_finite and mix[0] > 0):
             raise InvalidInput(
                 "model", "its parts do not fit together", "fetch it again"
             )
@@ -165,51 +187,51 @@ class Model:
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
-        """Each item's row in the basis, -1 outside the head, shape (n,)."""
+        """The row of each item in the basis, -1 outside the head, shape (n,)."""
         return head_rows(self.head, len(self.weights))
 
     def _pulls(self, rows: NDArray[np.int64], history: Floats) -> Floats | None:
-        """What the person's items say of their neighbours, shape (n_h,)."""
+        """Return what the person's items add to their neighbours, shape (n_h,)."""
         if not self.neighbours.size:
             return None
-        said = history[:, None] * self.closeness[rows]
-        places = self.neighbours[rows].reshape(-1)
-        pulls: Floats = np.bincount(places, said.reshape(-1), len(self.head)).astype(
-            np.float64
-        )
+        amounts = history[:, None] * self.closeness[rows]
+        neighbour_rows = self.neighbours[rows].reshape(-1)
+        sums = np.bincount(neighbour_rows, amounts.reshape(-1), len(self.head))
+        pulls: Floats = sums.astype(np.float64)
         return pulls
 
     @cached_property
     def everything(self) -> ModelSection:
-        """What scores all items."""
-        whole = len(self.head) == len(self.weights) and bool(
-            (np.diff(self.head) == 1).all()
-        )
-        places = _EVERY if whole else self.head
+        """The section that scores all items."""
+        has_all_items = len(self.head) == len(self.weights)
+        is_in_order = has_all_items and bool((np.diff(self.head) == 1).all())
         return ModelSection(
-            self._standard, places, _EVERY, self.basis, self._mixed, self._lift
+            self._standard,
+            _ALL if is_in_order else self.head,
+            _ALL,
+            self.basis,
+            self._direction_weights,
+            self._inverse_weights,
         )
 
     @cached_property
     def _standard(self) -> Floats:
         popularity = self.popularity.astype(np.float64)
-        direction = self.weights * popularity
-        scores: Floats = (
-            self.popularity_share * popularity / np.sqrt(np.square(direction).sum())
-        )
+        norm = np.sqrt(np.square(self.weights * popularity).sum())
+        scores: Floats = self.popularity_share * popularity / norm
         return scores
 
     @cached_property
-    def _mixed(self) -> Singles:
-        """What turns V S V^T z into a score, per item of the head."""
-        mixed: Singles = self.gain * self._lift
-        return mixed
+    def _direction_weights(self) -> Singles:
+        """The factor that turns V S V^T z into a score, for each head item."""
+        weights: Singles = self.gain * self._inverse_weights
+        return weights
 
     @cached_property
-    def _lift(self) -> Singles:
-        """1 / w, per item of the head."""
-        lift: Singles = np.float32(1) / self.weights[self.head]
-        return lift
+    def _inverse_weights(self) -> Singles:
+        """1 / w for each head item."""
+        inverse: Singles = np.float32(1) / self.weights[self.head]
+        return inverse
 
     def _check(self, items: NDArray[np.int64]) -> None:
         if len(items) and not (items.min() >= 0 and items.max() < len(self.weights)):
@@ -219,7 +241,11 @@ class Model:
 
 
 class Leaning(NamedTuple):
-    """One person's taste: S V^T z, shape (k,), and the sum of what the neighbours get, (n_h,)."""
+    """The taste of one person in terms of a model.
+
+    `direction` is S V^T z, shape (k,); `pulls` are the sums that the neighbours of the
+    person's items get, shape (n_h,).
+    """
 
     direction: Singles
     pulls: Floats | None
@@ -227,31 +253,37 @@ class Leaning(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ModelSection:
-    """Some items of a model: their standard scores, and the rows of those in the head."""
+    """Some items of a model.
+
+    `standard` has their standard scores. `places` are the places of head items among
+    them, and `rows` the rows of the same items in the head. `basis`,
+    `direction_weights` and `inverse_weights` belong to these rows.
+    """
 
     standard: Floats
-    places: NDArray[np.integer] | slice  # of the items in the head, among these
-    rows: NDArray[np.int64] | slice  # of the same items in the head
+    places: NDArray[np.integer] | slice
+    rows: NDArray[np.int64] | slice
     basis: Singles
-    mixed: Singles
-    lift: Singles
+    direction_weights: Singles
+    inverse_weights: Singles
 
     def personal(self, leanings: Sequence[Leaning]) -> Floats:
-        """Their scores for each taste, as `Model.personal` has them, shape (tastes, items)."""
+        """Return the personal scores for each leaning, shape (leanings, items)."""
         scores = np.tile(self.standard, (len(leanings), 1))
         for row, leaning in zip(scores, leanings, strict=True):
-            row[self.places] += self._own(leaning)
+            row[self.places] += self._personal_part(leaning)
         return scores
 
-    def _own(self, leaning: Leaning) -> NDArray[np.floating]:
-        """What taste adds to the scores of those in the head."""
-        directed = (self.basis @ leaning.direction) * self.mixed
-        pulls = leaning.pulls
-        return directed if pulls is None else directed + pulls[self.rows] * self.lift
+    def _personal_part(self, leaning: Leaning) -> NDArray[np.floating]:
+        """Return what the leaning adds to the scores of head items."""
+        directed = (self.basis @ leaning.direction) * self.direction_weights
+        if leaning.pulls is None:
+            return directed
+        return directed + leaning.pulls[self.rows] * self.inverse_weights
 
 
 def head_rows(head: NDArray[np.int32], n: int) -> NDArray[np.int64]:
-    """Where each of n items stands in the head, -1 where it does not."""
+    """Return the row of each of `n` items in the head, -1 for items outside it."""
     rows = np.full(n, -1, dtype=np.int64)
     rows[head] = np.arange(len(head))
     return rows
@@ -260,14 +292,16 @@ def head_rows(head: NDArray[np.int32], n: int) -> NDArray[np.int64]:
 def read_columns(
     arrays: Mapping[str, NDArray[np.generic]],
 ) -> tuple[Singles, Singles, NDArray[np.int32], Singles]:
-    """Popularity, weights, head and basis, checked in shape and value."""
-    popularity, weights = _positive(arrays, "popularity"), _positive(arrays, "weights")
+    """Return popularity, weights, head and basis; check shapes and values."""
+    popularity = _positive(arrays, "popularity")
+    weights = _positive(arrays, "weights")
     head = named(arrays, "head", 1).astype(np.int32, copy=False)
     basis = named(arrays, "basis", 2).astype(np.float32, copy=False)
     numbers = np.unique(head)
-    inside = not len(head) or (numbers[0] >= 0 and numbers[-1] < len(weights))
-    fits = len(popularity) == len(weights) and len(numbers) == len(head) == len(basis)
-    if not (fits and inside and np.isfinite(basis).all()):
+    has_items = not len(head) or (numbers[0] >= 0 and numbers[-1] < len(weights))
+    has_shapes = len(popularity) == len(weights) and len(head) == len(basis)
+    is_distinct = len(numbers) == len(head)
+    if not (has_shapes and is_distinct and has_items and np.isfinite(basis).all()):
         raise InvalidInput("model", "its arrays do not fit together", "fetch it again")
     return popularity, weights, head, basis
 
@@ -275,11 +309,11 @@ def read_columns(
 def named(
     arrays: Mapping[str, NDArray[np.generic]], name: str, axes: int
 ) -> NDArray[np.generic]:
-    """The array of this name; raises InvalidInput if it is absent or has other axes."""
+    """Return an array by name; raise InvalidInput if it is missing or has other axes."""
     array = arrays.get(name)
     if array is None or array.ndim != axes or array.dtype.kind not in "fi":
         raise InvalidInput(
-            f"model.{name}", "it is missing or misshapen", "fetch it again"
+            f"model.{name}", "it is missing or has the wrong shape", "fetch it again"
         )
     return array
 

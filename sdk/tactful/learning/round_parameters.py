@@ -1,4 +1,4 @@
-"""What leads a round: a guide of public numbers, or the model on trial."""
+"""The public parameters of a round: a guide of numbers, or the model under test."""
 
 from __future__ import annotations
 
@@ -19,26 +19,32 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Guide:
-    """What every device needs for one round: public, signed, the same for all."""
+    """Numbers that every device needs for one round: public, signed, the same for all.
 
-    popularity: Singles  # (n,), h above 0
-    weights: Singles  # (n,), above 0
-    head: NDArray[np.int32]  # (n_h,), item numbers
-    basis: Singles  # (n_h, k), orthonormal columns, orthogonal to popularity
-    buckets: int = 0  # that hold the pairs of the head, 0 for one a pair
+    - `popularity`: h, shape (n,), above 0; `weights`: w, shape (n,), above 0.
+    - `head`: the item numbers of the head, shape (n_h,).
+    - `basis`: orthonormal columns, orthogonal to popularity, shape (n_h, k).
+    - `buckets`: of the sketch of the head's pairs; 0 for one number per pair.
+    """
+
+    popularity: Singles
+    weights: Singles
+    head: NDArray[np.int32]
+    basis: Singles
+    buckets: int = 0
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
-        """Each item's row in the basis, -1 outside the head, shape (n,)."""
+        """The row of each item in the basis, -1 outside the head, shape (n,)."""
         return head_rows(self.head, len(self.weights))
 
     @cached_property
     def sketch(self) -> Sketch:
-        """How a device tells the pairs of the head."""
+        """The sketch of the head's pairs."""
         return Sketch(len(self.head) * (len(self.head) - 1) // 2, self.buckets)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """The guide as named arrays for its file; `from_arrays` reads them back unchanged."""
+        """Return the guide as named arrays for its file, which `from_arrays` reads."""
         return {
             "popularity": self.popularity,
             "weights": self.weights,
@@ -49,7 +55,10 @@ class Guide:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Guide:
-        """The guide in `arrays`; raises InvalidInput if shapes or values do not fit together."""
+        """Return the guide in `arrays`.
+
+        Raise InvalidInput if shapes or values do not fit together.
+        """
         buckets = named(arrays, "buckets", 1).astype(np.int32, copy=False)
         if len(buckets) != 1 or not buckets[0] >= 0:
             raise InvalidInput(
@@ -62,8 +71,13 @@ RoundParameters: TypeAlias = Guide | Model
 
 
 def lead_of(kind: str, arrays: Mapping[str, NDArray[np.generic]]) -> RoundParameters:
-    """What leads a round of this kind, from its file; raises InvalidInput if it does not fit."""
-    return Model.from_arrays(arrays) if kind == "trial" else Guide.from_arrays(arrays)
+    """Return the parameters of a round of this kind from their file.
+
+    Raise InvalidInput if the arrays do not fit together.
+    """
+    if kind == "trial":
+        return Model.from_arrays(arrays)
+    return Guide.from_arrays(arrays)
 
 
 def guide_of(
@@ -73,7 +87,7 @@ def guide_of(
     basis: Floats,
     buckets: int = 0,
 ) -> Guide:
-    """The guide in the precision of its file, so that what is published is what is used."""
+    """Return the guide in the precision of its file: what is published is what is used."""
     return Guide(
         popularity=popularity.astype(np.float32),
         weights=weights.astype(np.float32),
@@ -86,7 +100,10 @@ def guide_of(
 def expected_diagonal(
     guide: Guide, items: NDArray[np.integer], people: float
 ) -> Floats:
-    """The sums of z_i^2 of these items, as popularity has them: one a person over the head."""
+    """Return the sums of z_i^2 over people for `items`, as popularity predicts them.
+
+    Each person has 1 in total over the head.
+    """
     weighted = guide.weights.astype(np.float64) * guide.popularity
-    share: Floats = people * weighted[items] / weighted[guide.head].sum()
-    return share
+    diagonal: Floats = people * weighted[items] / weighted[guide.head].sum()
+    return diagonal

@@ -14,8 +14,8 @@ from tactful.learning import release_gate
 from tactful.learning.training_plan import (
     FACTOR_ONCE,
     FACTOR_PAIR,
+    MAX_NUMBERS,
     MIXES,
-    MOST_NUMBERS,
     Plan,
     choose_plan,
     settled,
@@ -71,9 +71,7 @@ def test_a_device_uploads_at_most_what_the_plan_allows(
     uploaded = sum(plan.length(t) for t in range(plan.rounds))
 
     if 64 < items <= 2_000 and plan.rounds > 1:
-        assert uploaded <= next(
-            most for below, most in MOST_NUMBERS if plan.snr < below
-        )
+        assert uploaded <= next(most for below, most in MAX_NUMBERS if plan.snr < below)
 
 
 def test_what_is_asked_follows_from_signal_words_and_length() -> None:

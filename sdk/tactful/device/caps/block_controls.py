@@ -7,7 +7,7 @@ from math import inf
 from tactful.device import checks
 from tactful.device.caps.core import CapCore
 from tactful.device.caps.counting.user_blocks import MUTE_MS, SCOPES, Block
-from tactful.device.caps.rules.subject import Showable
+from tactful.device.caps.rules.subject import CapSubject, Showable
 from tactful.device.caps.timeline.segments import Moment
 from tactful.device.events import Event
 from tactful.errors import InvalidInput, NotStored, VaultDamaged, VaultError
@@ -80,7 +80,7 @@ class BlockControls:
             cap_subject = hold.cap_subject
             surface = event.surface or hold.surface
         elif item is not None:
-            cap_subject = core.cap_subject_of(item)
+            cap_subject = CapSubject.of(item)
         if cap_subject is not None:
             core.session.unstored.add_reaction(
                 event.kind,

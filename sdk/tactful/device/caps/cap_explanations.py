@@ -7,7 +7,7 @@ from tactful.device.caps.deciding.explain_denial import RuleDenial
 from tactful.device.caps.deciding.remaining import DecisionContext
 from tactful.device.caps.deciding.results import Denial
 from tactful.device.caps.deciding.rule_evaluator import Allowance, RuleEvaluator
-from tactful.device.caps.rules.subject import Showable
+from tactful.device.caps.rules.subject import CapSubject, Showable
 
 
 class CapExplanations:
@@ -32,7 +32,7 @@ class CapExplanations:
         with core.session.read() as (state, now):
             context = core.context(state, now, surface, ahead_ms)
             evaluator = RuleEvaluator(state, context)
-            cap_subject = core.cap_subject_of(item)
+            cap_subject = CapSubject.of(item)
             denials = [
                 *evaluator.denials(cap_subject),
                 *evaluator.every_nth_denials(cap_subject),
@@ -45,7 +45,7 @@ class CapExplanations:
         core.require_surface(surface)
         with core.session.read() as (state, now):
             evaluator = RuleEvaluator(state, core.context(state, now, surface))
-            return tuple(evaluator.allowances(core.cap_subject_of(item)))
+            return tuple(evaluator.allowances(CapSubject.of(item)))
 
     def _denial(
         self, item_id: str, denial: RuleDenial, context: DecisionContext

@@ -10,15 +10,12 @@ from tactful.device.caps.counting.counter_state import CounterState
 from tactful.device.caps.counting.reservations import Hold, Processes, hold_id
 from tactful.device.caps.deciding.remaining import DecisionContext
 from tactful.device.caps.rules.model import QuietHours, Rules
-from tactful.device.caps.rules.subject import CapSubject, Showable
 from tactful.device.caps.session import CapSession, Instant, WriteTransaction
 from tactful.device.caps.timeline.segments import VERIFIED
 from tactful.device.clock import Clock
 from tactful.device.device_key import KEY_BYTES, HostKey
 from tactful.device.vault import BUSY_SECONDS, Vault
 from tactful.errors import InvalidInput, VaultError
-
-MAX_CACHED_SUBJECTS = 200_000
 
 
 class CapCore:
@@ -44,8 +41,6 @@ class CapCore:
         self.session = CapSession(
             in_memory() if vault is None else vault, clock, rules, processes
         )
-        # By id of the object; the object itself is kept, so that its id stays unique.
-        self._cap_subjects: dict[int, tuple[Showable, CapSubject]] = {}
         # Reservation ids of an earlier vault to those of the current one.
         self.new_reservation_ids: dict[str, str] = {}
         # Calls that store blocks again which the vault could not store.
@@ -74,15 +69,6 @@ class CapCore:
                 self.retries += retries[number + 1 :]
                 return
         self.session.unstored.clear()
-
-    def cap_subject_of(self, item: Showable) -> CapSubject:
-        """Return the attributes of `item`, read once for each object."""
-        cached = self._cap_subjects.get(id(item))
-        if cached is None or cached[0] is not item:
-            if len(self._cap_subjects) > MAX_CACHED_SUBJECTS:
-                self._cap_subjects.clear()
-            cached = self._cap_subjects[id(item)] = (item, CapSubject.of(item))
-        return cached[1]
 
     def context(
         self, state: CounterState, now: Instant, surface: str, ahead_ms: int = 0

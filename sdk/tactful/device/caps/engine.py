@@ -29,7 +29,7 @@ from tactful.device.caps.record_events import (
     record,
 )
 from tactful.device.caps.rules.model import LEVEL_CODES, LEVELS, Rules
-from tactful.device.caps.rules.subject import Showable
+from tactful.device.caps.rules.subject import CapSubject, Showable
 from tactful.device.caps.session import CapSession, WriteTransaction
 from tactful.device.caps.timeline.segments import Moment
 from tactful.device.clock import Clock
@@ -193,9 +193,7 @@ class CapEngine:
                 state = transaction.state
                 context = self._core.context(state, transaction.now, surface)
                 cache = self._cache_for(state)
-                decision_run = DecisionRun[ItemT](
-                    transaction, context, cache, self._core.cap_subject_of
-                )
+                decision_run = DecisionRun[ItemT](transaction, context, cache)
                 return decision_run.run(candidates, k, max_refill)
         except VaultBusy:
             denials = tuple(Denial(item.id, "STORE_BUSY") for item in candidates)
@@ -206,7 +204,7 @@ class CapEngine:
         self._core.require_surface(surface)
         with self._core.session.read() as (state, now):
             evaluator = RuleEvaluator(state, self._core.context(state, now, surface))
-            cap_subjects = [self._core.cap_subject_of(item) for item in items]
+            cap_subjects = [CapSubject.of(item) for item in items]
             denials = list(self._cache_for(state).denials(cap_subjects, evaluator))
         reasons = {
             item.id: denial.reason_code
@@ -322,7 +320,7 @@ class CapEngine:
             )
             number = None
             if hold is None and item is not None:
-                cap_subject = self._core.cap_subject_of(item)
+                cap_subject = CapSubject.of(item)
                 [number] = transaction.cap_subject_numbers([cap_subject])
             record(
                 transaction,

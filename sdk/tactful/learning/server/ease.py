@@ -1,4 +1,4 @@
-"""EASE (Steck 2019): from how items go together to a model of item-to-item weights."""
+"""EASE (Steck 2019): item-to-item weights from co-occurrences."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RANK, NEIGHBOURS = 32, 64
 def ease(
     together: Floats, plan: Plan, guide: Guide, covered: NDArray[np.integer]
 ) -> Model:
-    """The model with the weights -P_ij / P_jj, P the inverse of `together` plus a ridge.
+    """Return the model with weights -P_ij / P_jj, P the inverse of `together` + ridge.
 
-    `together` has the co-occurrences of the `covered` items, their mean diagonal about 1; what is
-    negative in its spectrum is noise. With an eigenbasis V the weights are
-    V diag(e / (ridge (e + ridge))) V^T / P_jj: leading directions, and for each item what is left
-    of its strongest weights.
+    `together` has the co-occurrences of the `covered` items, with a mean diagonal of
+    about 1; negative eigenvalues are noise. With the eigenbasis V the weights are
+    V diag(e / (ridge (e + ridge))) V^T / P_jj. The model stores leading directions, and
+    for each item the strongest of the remaining weights.
     """
     ridge = plan.ridge
     values, vectors = np.linalg.eigh(together)
@@ -31,7 +31,7 @@ def ease(
     gain = 1 / (np.square(vectors) @ (1 / (values + ridge)))
     weights = (vectors * scale) @ vectors.T * gain
     np.fill_diagonal(weights, 0.0)
-    rank, neighbours, closeness = _shortest(weights, vectors, scale, gain)
+    rank, neighbours, closeness = _compress(weights, vectors, scale, gain)
     return Model(
         popularity=guide.popularity,
         weights=guide.weights,
@@ -46,50 +46,55 @@ def ease(
 
 
 def factored(factors: Floats, rest: Floats, plan: Plan, guide: Guide) -> Model:
-    """The same of the head's co-occurrences F F^T + diag(rest), with F of shape (n_h, k).
+    """Return the model of the co-occurrences F F^T + diag(rest), F of shape (n_h, k).
 
-    Off its diagonal the inverse then has rank k (Woodbury 1950): P = R - W W^T with the diagonal
-    R = 1 / (rest + ridge), so k directions hold all weights.
+    Off its diagonal the inverse has rank k (Woodbury 1950): P = R - W W^T with the
+    diagonal R = 1 / (rest + ridge). So k directions contain all weights.
     """
     inverse = 1 / (rest + plan.ridge)
     inner = np.eye(factors.shape[1]) + factors.T @ (inverse[:, None] * factors)
-    half = np.linalg.solve(np.linalg.cholesky(inner), (inverse[:, None] * factors).T).T
-    basis, lengths, _ = np.linalg.svd(half, full_matrices=False)
+    scaled = (inverse[:, None] * factors).T
+    half = np.linalg.solve(np.linalg.cholesky(inner), scaled).T
+    basis, singular, _ = np.linalg.svd(half, full_matrices=False)
     gain = 1 / (inverse - np.square(half).sum(axis=1))
-    nothing = np.empty((len(factors), 0))
+    empty = np.empty((len(factors), 0))
     return Model(
         popularity=guide.popularity,
         weights=guide.weights,
         head=guide.head,
         basis=basis.astype(np.float32),
-        scale=np.square(lengths).astype(np.float32),
+        scale=np.square(singular).astype(np.float32),
         gain=gain.astype(np.float32),
-        neighbours=nothing.astype(np.int32),
-        closeness=nothing.astype(np.float32),
+        neighbours=empty.astype(np.int32),
+        closeness=empty.astype(np.float32),
         popularity_share=plan.popularity_share,
     )
 
 
-def _shortest(
+def _compress(
     weights: Floats, vectors: Floats, scale: Floats, gain: Floats
 ) -> tuple[int, NDArray[np.int32], NDArray[np.float32]]:
-    """With directions or without: whichever leaves less of `weights` out of what is kept."""
-    told = []
+    """Return rank, neighbours and closeness: the form that loses less of `weights`.
+
+    The two forms are with leading directions, and without.
+    """
+    forms = []
     for rank in (0, min(RANK, len(weights))):
-        low = (vectors[:, :rank] * scale[:rank]) @ vectors[:, :rank].T * gain
-        rest = weights - low
+        leading = vectors[:, :rank]
+        rest = weights - (leading * scale[:rank]) @ leading.T * gain
         np.fill_diagonal(rest, 0.0)
         neighbours = _strongest(rest)
         closeness = np.take_along_axis(rest, neighbours, axis=1)
-        left = np.square(rest).sum() - np.square(closeness).sum()
-        told.append((float(left), rank, neighbours, closeness))
-    _, rank, neighbours, closeness = min(told, key=lambda one: one[:2])
+        loss = np.square(rest).sum() - np.square(closeness).sum()
+        forms.append((float(loss), rank, neighbours, closeness))
+    _, rank, neighbours, closeness = min(forms, key=lambda form: form[:2])
     return rank, neighbours.astype(np.int32), closeness.astype(np.float32)
 
 
 def _strongest(rest: Floats) -> NDArray[np.intp]:
-    """The places of each row's largest entries in size, in ascending order."""
+    """Return the columns of each row's largest entries by size, in ascending order."""
     count = min(NEIGHBOURS, len(rest) - 1)
     size = np.abs(rest)
     np.fill_diagonal(size, -1.0)
-    return np.sort(np.argpartition(-size, max(count - 1, 0), axis=1)[:, :count], axis=1)
+    largest = np.argpartition(-size, max(count - 1, 0), axis=1)[:, :count]
+    return np.sort(largest, axis=1)

@@ -1,7 +1,8 @@
-"""From a noisy sum of item pairs to a model: what goes together, read with what is alike.
+"""A model from a noisy sum of item pairs.
 
-The noisy co-occurrences of the head, or a sketch of them, are cleaned, what the catalog's words
-make of all others is learned from them, and EASE (Steck 2019) turns both into item-to-item weights.
+The noisy co-occurrences of the head, or a sketch of them, are denoised. The similarity
+of items by their words predicts all other pairs. EASE (Steck 2019) turns both into
+item-to-item weights.
 """
 
 from __future__ import annotations
@@ -29,24 +30,20 @@ from tactful.learning.training_plan import Plan
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-COVERED = 3_000  # items, the most popular, that words can bring into a model
-KNOTS = (
-    0.0,
-    0.1,
-    0.25,
-    0.4,
-    0.6,
-    0.8,
-    1.0,
-)  # of likeness: between them its worth is linear
-BINS = 4  # of pairs by how often they can be expected together
-POPULAR_PAIR = 0.25  # power of d_i d_j by which likeness counts
+COVERED = 3_000  # most popular items that words can bring into a model
+# Of similarity; between knots its effect is linear.
+KNOTS = (0.0, 0.1, 0.25, 0.4, 0.6, 0.8, 1.0)
+BINS = 4  # of pairs by their expected co-occurrence
+PAIR_POWER = 0.25  # of d_i d_j, by which the effect of similarity grows
 
 
 class Expected(NamedTuple):
-    """Co-occurrences of the covered items, before their diagonal, and where the head is there."""
+    """Expected co-occurrences of the covered items, without their diagonal.
 
-    covered: Ints  # item numbers
+    `covered` has item numbers, `head` the places of the head among them.
+    """
+
+    covered: Ints
     matrix: Floats
     diagonal: Floats
     head: Ints
@@ -60,75 +57,92 @@ def model_of(
     people: int,
     words: Words | None,
 ) -> Model:
-    """The model after the sum of `people` persons' pairs, noise `tau` on each entry.
+    """Return the model after the sum of `people` persons' pairs with noise `tau`.
 
-    `words` describe all items of the catalog, or None.
+    `words` describe all items of the catalog, or are None.
     """
-    told = noisy_sum / math.sqrt(2)
-    alike, covered = _alike(guide, words)
-    expected = _expected(guide.sketch.read(told), guide, people, alike, covered)
+    # Each pair stands for two entries of the symmetric matrix.
+    noisy_pairs = noisy_sum / math.sqrt(2)
+    similarity, covered = _similarity(guide, words)
+    pairs = guide.sketch.read(noisy_pairs)
+    expected = _expected(pairs, guide, people, similarity, covered)
     block = np.ix_(expected.head, expected.head)
     upper = np.triu_indices(len(guide.head), 1)
-    beyond = told - guide.sketch.of_all(expected.matrix[block][upper])
+    residual = noisy_pairs - guide.sketch.of_all(expected.matrix[block][upper])
     diagonal = expected.diagonal[expected.head]
-    found = recovered(beyond, tau / math.sqrt(2), guide.sketch, diagonal)
-    together = _restored(found, expected) * (len(guide.head) / people)
+    noisy = recovered(residual, tau / math.sqrt(2), guide.sketch, diagonal)
+    together = _restored(noisy, expected) * (len(guide.head) / people)
     return ease(together, plan, guide, expected.covered)
 
 
-def _alike(guide: Guide, words: Words | None) -> tuple[Singles | None, Ints]:
+def _similarity(guide: Guide, words: Words | None) -> tuple[Singles | None, Ints]:
+    """Return the similarity of the covered items (None without words), and the items."""
     head = guide.head.astype(np.int64)
     if words is None:
         return None, head
-    rest = np.setdiff1d(largest(guide.popularity, COVERED), head)
-    covered = np.sort(np.concatenate([head, rest[: max(COVERED - len(head), 0)]]))
+    others = np.setdiff1d(largest(guide.popularity, COVERED), head)
+    added = others[: max(COVERED - len(head), 0)]
+    covered = np.sort(np.concatenate([head, added]))
     return likeness([words[number] for number in covered]), covered
 
 
 def _expected(
-    pairs: Floats, guide: Guide, people: int, alike: Singles | None, covered: Ints
+    pairs: Floats,
+    guide: Guide,
+    people: int,
+    similarity: Singles | None,
+    covered: Ints,
 ) -> Expected:
-    """What popularity and likeness say of all pairs: their worth fits the head's pairs best."""
+    """Return what popularity and similarity predict for all pairs.
+
+    The coefficients are the least-squares fit to the pairs of the head.
+    """
     diagonal = expected_diagonal(guide, covered, people)
     head = np.searchsorted(covered, guide.head)
     rows, columns = np.triu_indices(len(head), 1)
     chance = diagonal[head[rows]] * diagonal[head[columns]]
-    shapes = [chance / people]
-    if alike is not None:
-        near = alike[head[rows], head[columns]]
-        shapes += [hat * chance**POPULAR_PAIR for hat in hats(near)]
-    known = np.array(shapes)
-    worth = np.linalg.lstsq(known @ known.T, known @ pairs, rcond=1e-9)[0]
-    worth = np.maximum(worth, 0.0)
-    matrix: Floats = np.outer(diagonal, diagonal)
-    if alike is None:
-        return Expected(covered, matrix * (worth[0] / people), diagonal, head)
-    by_likeness = np.interp(alike, KNOTS, [0.0, *worth[1:]]) * matrix**POPULAR_PAIR
-    return Expected(covered, matrix * (worth[0] / people) + by_likeness, diagonal, head)
+    features = [chance / people]
+    if similarity is not None:
+        pair_similarity = similarity[head[rows], head[columns]]
+        scale = chance**PAIR_POWER
+        features += [hat * scale for hat in hats(pair_similarity)]
+    design = np.array(features)
+    solution = np.linalg.lstsq(design @ design.T, design @ pairs, rcond=1e-9)[0]
+    coefficients = np.maximum(solution, 0.0)
+    products: Floats = np.outer(diagonal, diagonal)
+    matrix = products * (coefficients[0] / people)
+    if similarity is not None:
+        effect = np.interp(similarity, KNOTS, [0.0, *coefficients[1:]])
+        matrix = matrix + effect * products**PAIR_POWER
+    return Expected(covered, matrix, diagonal, head)
 
 
-def hats(alike: NDArray[np.floating]) -> list[Floats]:
-    """Functions of likeness that are 1 at one knot and 0 at the others, 0 for nothing alike."""
+def hats(similarity: NDArray[np.floating]) -> list[Floats]:
+    """Return for each knot above 0 the function that is 1 there and 0 at other knots."""
     eye = np.eye(len(KNOTS))
-    return [np.interp(alike, KNOTS, eye[knot]) for knot in range(1, len(KNOTS))]
+    return [np.interp(similarity, KNOTS, eye[knot]) for knot in range(1, len(KNOTS))]
 
 
-def _restored(beyond: Noisy, expected: Expected) -> Floats:
-    """Co-occurrences of all covered items, with what was found `beyond` what is expected."""
+def _restored(residual: Noisy, expected: Expected) -> Floats:
+    """Return the co-occurrences of all covered items: expected plus denoised residual."""
     block = np.ix_(expected.head, expected.head)
     diagonal = expected.diagonal[expected.head]
-    low = low_rank(beyond.matrix, beyond.tau, diagonal)
-    upper = np.triu_indices(len(low), 1)
+    strong = low_rank(residual.matrix, residual.tau, diagonal)
+    upper = np.triu_indices(len(strong), 1)
     groups = _groups(diagonal[upper[0]] * diagonal[upper[1]])
-    rest = shrunk((beyond.matrix - low)[upper], beyond.tau, groups)
-    whole = expected.matrix.copy()
-    whole[block] += low + symmetric(rest, len(low))
-    np.fill_diagonal(whole, expected.diagonal)
-    whole[expected.head, expected.head] = np.maximum(diagonal, np.diag(low))
-    return whole
+    rest = shrunk((residual.matrix - strong)[upper], residual.tau, groups)
+    restored = expected.matrix.copy()
+    restored[block] += strong + symmetric(rest, len(strong))
+    np.fill_diagonal(restored, expected.diagonal)
+    head_diagonal = np.maximum(diagonal, np.diag(strong))
+    restored[expected.head, expected.head] = head_diagonal
+    return restored
 
 
 def _groups(chance: Floats) -> Ints:
-    """Pairs by how often they can be expected together: rests spread differently."""
+    """Return a group for each pair by its expected co-occurrence.
+
+    The residuals of rare and frequent pairs have different spreads.
+    """
     edges = np.quantile(chance, np.linspace(0, 1, BINS + 1)[1:-1])
     return np.searchsorted(edges, chance).astype(np.int64)

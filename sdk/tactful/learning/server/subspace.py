@@ -1,7 +1,7 @@
-"""From noisy sums of steps to a model: a subspace that turns, round by round, to what people share.
+"""A model from noisy sums by spherical subspace iteration, and EASE.
 
-Spherical subspace iteration (design/learning.md 1-4), read by EASE. Everything here is computed
-from released sums and public numbers, so it costs no budget.
+Round by round the subspace turns to what people share (docs/spec/learning.md 1-4).
+Everything is computed from released sums and public numbers, so it costs no budget.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tactful.learning.training_plan import Plan
 
 Floats = NDArray[np.float64]
 
-UNEVEN = (
-    1.5  # the mean of |s|^2 over the square of the mean of |s|, about: people differ
-)
+# Mean of |s|^2 over the square of the mean of |s|, because people differ.
+UNEVEN = 1.5
 
 
 def first_guide(noisy_sum: Floats, tau: float, plan: Plan, seed: bytes) -> Guide:
-    """The guide after round 0: a random basis, drawn from the public `seed`.
+    """Return the guide after round 0: a random basis from the public `seed`.
 
-    `tau` is the standard deviation of the noise on each entry of `noisy_sum`, shape (n,).
+    `tau` is the standard deviation of the noise on each entry of `noisy_sum`, shape
+    (n,).
     """
     popularity = cleaned(checked(noisy_sum, plan.items), tau)
     weights = item_weights(popularity, plan.gamma, plan.floor)
@@ -42,7 +42,7 @@ def first_guide(noisy_sum: Floats, tau: float, plan: Plan, seed: bytes) -> Guide
 
 
 def next_guide(noisy_sum: Floats, guide: Guide) -> Guide:
-    """The guide after a later round: the directions in which its sum is long."""
+    """Return the guide after a later round: the directions in which its sum is long."""
     basis, _ = _decompose(_matrix(noisy_sum, guide), guide)
     return guide_of(guide.popularity, guide.weights, guide.head, basis)
 
@@ -50,16 +50,18 @@ def next_guide(noisy_sum: Floats, guide: Guide) -> Guide:
 def finish(
     noisy_sum: Floats, tau: float, plan: Plan, guide: Guide, people: float
 ) -> Model:
-    """The model after the last sum, of `people` persons; popularity if noise explains the sum.
+    """Return the model after the last sum; popularity if noise explains the sum.
 
-    A step divides each person's part by |s|; the mean of |s|, the trace of V^T times the sum, and
-    UNEVEN turn what it found back into co-occurrences.
+    Each person's part was divided by |s|. The mean of |s| (the trace of V^T times the
+    sum) and UNEVEN turn singular values back into co-occurrences.
     """
     matrix = _matrix(noisy_sum, guide)
-    length = float((guide.basis * matrix).sum()) / people
+    mean_norm = float((guide.basis * matrix).sum()) / people
     basis, singular = _decompose(matrix, guide)
-    strength = above_noise(singular, tau, len(guide.head)) * UNEVEN * max(length, 0.0)
-    if not (release_gate.stands_out(singular[0], tau, *basis.shape) and strength.any()):
+    strength = above_noise(singular, tau, len(guide.head))
+    strength = strength * UNEVEN * max(mean_norm, 0.0)
+    is_signal = release_gate.stands_out(singular[0], tau, *basis.shape)
+    if not (is_signal and strength.any()):
         return Model.of_popularity(
             guide.popularity, guide.weights, plan.popularity_share
         )
@@ -76,23 +78,23 @@ def direction(
     weights: NDArray[np.floating],
     head: NDArray[np.integer],
 ) -> Floats:
-    """q: popularity as the basis sees it, of length 1."""
+    """Return q: the weighted popularity of the head, of norm 1."""
     weighted = weights[head].astype(np.float64) * popularity[head]
     unit: Floats = weighted / np.sqrt(np.square(weighted).sum())
     return unit
 
 
 def without(unit: Floats, matrix: Floats) -> Floats:
-    """`matrix` with its part along `unit` taken out of every column."""
+    """Return `matrix` with the part along `unit` removed from every column."""
     orthogonal: Floats = matrix - np.outer(unit, unit @ matrix)
     return orthogonal
 
 
 def above_noise(singular: Floats, tau: float, head: int) -> Floats:
-    """Singular values less what noise adds, times the squared cosine to the true direction.
+    """Return singular values without noise, times the squared cosine to the truth.
 
-    lambda^2 = sigma^2 - tau^2 n_h, and the cosine's square is about (lambda / sigma)^2
-    (design/learning.md 3).
+    lambda^2 = sigma^2 - tau^2 n_h, and the squared cosine is about (lambda / sigma)^2
+    (docs/spec/learning.md 3).
     """
     strength = np.sqrt(np.maximum(np.square(singular) - tau * tau * head, 0.0))
     trusted: Floats = strength * np.square(strength / singular)
@@ -100,7 +102,7 @@ def above_noise(singular: Floats, tau: float, head: int) -> Floats:
 
 
 def checked(noisy_sum: Floats, entries: int) -> Floats:
-    """The sum, if it has so many finite entries; raises InvalidInput."""
+    """Return the sum; raise InvalidInput unless it has `entries` finite numbers."""
     if noisy_sum.shape != (entries,) or not np.isfinite(noisy_sum).all():
         raise InvalidInput(
             "sum", f"it is not {entries} finite numbers", "collect the round again"
@@ -113,7 +115,7 @@ def _matrix(noisy_sum: Floats, guide: Guide) -> Floats:
 
 
 def _decompose(matrix: Floats, guide: Guide) -> tuple[Floats, Floats]:
-    """The left singular vectors and the singular values of a sum, popularity taken out."""
+    """Return left singular vectors and singular values, with popularity removed."""
     popular = direction(guide.popularity, guide.weights, guide.head)
     basis, singular, _ = np.linalg.svd(without(popular, matrix), full_matrices=False)
     return basis, np.maximum(singular, np.finfo(np.float64).tiny)

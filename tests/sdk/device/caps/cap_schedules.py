@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cap_oracle import DAY, Oracle, Show, same
 
-from tactful.device.caps import CapEngine, Moment, Owner, Rules
+from tactful.device.caps import CapEngine, CapSubject, Moment, Owner, Rules
 from tactful.device.catalog import Item
 from tactful.device.clock import ManualClock
 from tactful.device.device_key import HostKey
@@ -208,7 +208,7 @@ class Life:
         self.look()
         engine = self.engines[who]
         owner = self.processes.me(self.clock.reading().boot_id)
-        things = [engine._core.cap_subject_of(item) for item in self.items]
+        things = [CapSubject.of(item) for item in self.items]
         decision = engine.decide(self.items, k, surface)
         picks, refusals = self.oracle.decide(things, k, surface, who, owner)
         assert [p.item.id for p in decision.picks] == [
@@ -276,9 +276,7 @@ class Life:
                 event_id=self.new_id(),
             )
             told = self.engines[""], event, item, handle
-            self.oracle.react(
-                kind, self.engines[""]._core.cap_subject_of(item), "home", "", None, at
-            )
+            self.oracle.react(kind, CapSubject.of(item), "home", "", None, at)
         for _ in range(self.chance.choice((1, 1, 2))):  # told twice, it counts once
             told[0].interact(told[1], told[2], at=told[3])
 

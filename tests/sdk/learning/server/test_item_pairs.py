@@ -15,7 +15,7 @@ from tactful.learning.client.contribution import (
     gram_vector,
     popularity_vector,
 )
-from tactful.learning.holdout_test import MOST_GAIN, decided, gains, hidden, parted
+from tactful.learning.holdout_test import MAX_GAIN, decided, gains, hidden, parted
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import Guide
 from tactful.learning.server.denoise import (
@@ -305,7 +305,7 @@ def test_gains_are_those_of_ndcg_in_a_vector_of_length_at_most_1(items: Ints) ->
 
     expected = np.array([ndcg(replace(model, popularity_share=mix)) for mix in MIXES])
     expected -= ndcg(model.popular())
-    expected /= max(np.linalg.norm(expected), MOST_GAIN)
+    expected /= max(np.linalg.norm(expected), MAX_GAIN)
     assert np.allclose(told, expected, atol=1e-6)
 
 

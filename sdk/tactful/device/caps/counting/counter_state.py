@@ -108,26 +108,19 @@ class CounterState:
             if isinstance(rule.window, Session)
         }
         self._keys_cache: dict[Occasion, KeysByGroup] = {}
-        self._matching_cache: dict[Occasion, MatchingRules] = {}
-        self._fatigue_cache: dict[Occasion, FatigueRules] = {}
         self._unindexed_holds: list[Hold] = []
 
     def matching_rules(
         self, cap_subject: CapSubject, surface: str, subject: str
     ) -> MatchingRules:
         """Return the rules that match, each with the keys it counts by."""
-        occasion = (cap_subject, surface, subject)
-        matching = self._matching_cache.get(occasion)
-        if matching is None:
-            keys_by_group = self.keys_by_group(cap_subject, surface, subject)
-            keys_by_rule = [keys_by_group[number] for number in self._group_numbers]
-            matching = tuple(
-                (counters, keys)
-                for counters, keys in zip(self.rule_counters, keys_by_rule, strict=True)
-                if keys is not None
-            )
-            self._matching_cache[occasion] = matching
-        return matching
+        keys_by_group = self.keys_by_group(cap_subject, surface, subject)
+        keys_by_rule = [keys_by_group[number] for number in self._group_numbers]
+        return tuple(
+            (counters, keys)
+            for counters, keys in zip(self.rule_counters, keys_by_rule, strict=True)
+            if keys is not None
+        )
 
     def keys_by_group(
         self, cap_subject: CapSubject, surface: str, subject: str
@@ -140,7 +133,7 @@ class CounterState:
         keys_by_group = self._keys_cache.get(occasion)
         if keys_by_group is None:
             if len(self._keys_cache) > MAX_CACHED_OCCASIONS:
-                self._clear_caches()
+                self._keys_cache.clear()
             # Groups often differ only in timeline or match, so they share keys.
             computed: dict[KeyDefinition, tuple[Key, ...]] = {}
             keys_by_group = tuple(
@@ -151,11 +144,6 @@ class CounterState:
             )
             self._keys_cache[occasion] = keys_by_group
         return keys_by_group
-
-    def _clear_caches(self) -> None:
-        self._keys_cache.clear()
-        self._matching_cache.clear()
-        self._fatigue_cache.clear()
 
     @staticmethod
     def _group_keys(
@@ -176,15 +164,10 @@ class CounterState:
         return keys
 
     def _fatigue_rules(self, hold: Hold) -> FatigueRules:
-        occasion = (hold.cap_subject, hold.surface, hold.subject)
-        fatigue_rules = self._fatigue_cache.get(occasion)
-        if fatigue_rules is None:
-            matching = self.matching_rules(*occasion)
-            counted = [pair for pair in matching if _counts_impressions(pair[0].rule)]
-            decaying = [pair for pair in matching if pair[0].is_decay]
-            fatigue_rules = FatigueRules(tuple(counted), tuple(decaying))
-            self._fatigue_cache[occasion] = fatigue_rules
-        return fatigue_rules
+        matching = self.matching_rules(hold.cap_subject, hold.surface, hold.subject)
+        counted = [pair for pair in matching if _counts_impressions(pair[0].rule)]
+        decaying = [pair for pair in matching if pair[0].is_decay]
+        return FatigueRules(tuple(counted), tuple(decaying))
 
     def intern(self, cap_subject: CapSubject) -> None:
         """Give the next number to a subject that was just recorded."""

@@ -18,14 +18,13 @@ from tactful.device.caps.deciding.results import (
 )
 from tactful.device.caps.deciding.rule_evaluator import RuleEvaluator
 from tactful.device.caps.deciding.starvation import NORMAL, fair_order, starving
-from tactful.device.caps.rules.subject import CapSubject, Showable
+from tactful.device.caps.rules.subject import CapSubject
 from tactful.device.caps.session import WriteTransaction
 from tactful.device.caps.timeline.segments import FULL
 
 if TYPE_CHECKING:
     from tactful.device.caps.deciding.decision_cache import DecisionCache
 
-CapSubjectOf = Callable[[Showable], CapSubject]
 Evaluate = Callable[[Sequence[CapSubject]], Iterator[RuleDenial | None]]
 # The cache evaluates many candidates at once. It is used once more than this many times
 # `k` candidates were denied; before, evaluating them one by one is faster.
@@ -44,14 +43,12 @@ class DecisionRun(Generic[ItemT]):
         transaction: WriteTransaction,
         context: DecisionContext,
         cache: DecisionCache,
-        cap_subject_of: CapSubjectOf,
     ) -> None:
         self._transaction = transaction
         self._state = transaction.state
         self._rules = transaction.state.rules
         self._context = context
         self._cache = cache
-        self._cap_subject_of = cap_subject_of
         self._evaluator = RuleEvaluator(transaction.state, context)
         self._holds: list[Hold] = []
         self._granted_items: list[ItemT] = []
@@ -92,7 +89,7 @@ class DecisionRun(Generic[ItemT]):
     ) -> Sequence[ItemT]:
         """Return the candidates, starving ones earlier; record who starts to wait."""
         subject, state = self._context.subject, self._state
-        cap_subjects = [self._cap_subject_of(item) for item in candidates]
+        cap_subjects = [CapSubject.of(item) for item in candidates]
         denials = self._cache.denials(cap_subjects, self._evaluator)
         eligible = [
             cap_subject
@@ -123,7 +120,7 @@ class DecisionRun(Generic[ItemT]):
         self, portion: Sequence[ItemT], k: int, max_denials: int, evaluate: Evaluate
     ) -> None:
         """Grant or deny the candidates in order; earlier grants count at once."""
-        cap_subjects = [self._cap_subject_of(item) for item in portion]
+        cap_subjects = [CapSubject.of(item) for item in portion]
         denials = evaluate(cap_subjects)
         for item, cap_subject, denial in zip(
             portion, cap_subjects, denials, strict=True

@@ -45,7 +45,6 @@ def date_of(instant: int, zone: str) -> int:
     return day + 1 if day_start(day + 1, zone) <= instant else day
 
 
-@lru_cache(maxsize=1024)
 def unit_days(day: int, unit: Unit, n: int, week_start: str) -> Days:
     """Return the first and last day of the `n` units up to the one of `day`."""
     if unit == "day":

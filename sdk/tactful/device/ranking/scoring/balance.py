@@ -6,8 +6,6 @@ consent, the age of the model, and how much is known about the person.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from tactful.device.ranking.values import Floats, Ints, Labels, descending_order
@@ -67,7 +65,6 @@ def _group_means(steps: Floats, starts: Ints) -> Floats:
     return np.repeat(means, ends - starts)
 
 
-@lru_cache(maxsize=8)
 def _steps(count: int) -> Floats:
     """Return `count` evenly spaced values from 1 down to 0."""
     return np.linspace(1.0, 0.0, count) if count > 1 else np.ones(count)

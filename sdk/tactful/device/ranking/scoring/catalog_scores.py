@@ -32,8 +32,6 @@ class CatalogArrays:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self._value_labels: dict[str, Labels] = {}  # per scope: a label for each value
-        self._label_cache: dict[tuple[str, str], int] = {}
-        self._tag_cache: dict[str, NDArray[np.bool_]] = {}
 
     def labels(self, scope: str) -> Labels:
         """Return the label of each item in `scope`; -1 where it has no value."""
@@ -48,9 +46,12 @@ class CatalogArrays:
         """Return the label of one value in `scope`; -1 if no item has it."""
         if scope == "item":
             return self.catalog.number(value) if value in self.catalog else -1
-        if (scope, value) not in self._label_cache:
-            self._label_cache[scope, value] = self._find_label(scope, value)
-        return self._label_cache[scope, value]
+        self.labels(scope)  # fills `_value_labels`
+        value_labels = self._value_labels.get(scope)
+        if value_labels is None:
+            return -1
+        values = self.catalog.items.columns[scope].values
+        return int(value_labels[values.index(value)]) if value in values else -1
 
     def has_value(self, attribute: str, value: str) -> NDArray[np.bool_]:
         """Return which items have `value`, shape (items,).
@@ -65,12 +66,10 @@ class CatalogArrays:
         return has_label
 
     def _has_tag(self, tag: str) -> NDArray[np.bool_]:
-        if tag not in self._tag_cache:
-            tag_sets = self.catalog.items.columns["tags"].values
-            contains = [isinstance(tags, tuple) and tag in tags for tags in tag_sets]
-            codes = self._codes("tags")
-            self._tag_cache[tag] = np.array(contains, dtype=np.bool_)[codes]
-        return self._tag_cache[tag]
+        tag_sets = self.catalog.items.columns["tags"].values
+        contains = [isinstance(tags, tuple) and tag in tags for tags in tag_sets]
+        has_tag: NDArray[np.bool_] = np.array(contains, dtype=np.bool_)
+        return has_tag[self._codes("tags")]
 
     @cached_property
     def category(self) -> Labels:
@@ -187,14 +186,6 @@ class CatalogArrays:
         labels = np.where(has_name, np.cumsum(has_name) - 1, -1).astype(np.int32)
         self._value_labels[scope] = labels
         return labels[self._codes(scope)]
-
-    def _find_label(self, scope: str, value: str) -> int:
-        self.labels(scope)  # fills `_value_labels`
-        value_labels = self._value_labels.get(scope)
-        if value_labels is None:
-            return -1
-        values = self.catalog.items.columns[scope].values
-        return int(value_labels[values.index(value)]) if value in values else -1
 
     def _codes(self, attribute: str) -> Labels:
         """Return the index of each item's value among the column's distinct values."""
