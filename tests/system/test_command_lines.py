@@ -193,7 +193,7 @@ def test_an_address_of_another_program_is_named(
     assert done.returncode == 2
     assert (
         "is a Tactful leader there?" in done.stderr
-        or "no signed checkpoint" in done.stderr
+        or "not a signed checkpoint" in done.stderr
     )
     assert len(done.stderr.splitlines()) == 1
 

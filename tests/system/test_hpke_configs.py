@@ -59,7 +59,7 @@ def test_an_aggregator_that_answers_only_without_a_signature_gets_nothing(
 ) -> None:
     town.answers[SIGNED] = lambda request: Response(404, b"")
     with town.device() as device:
-        with pytest.raises(TransportError, match="is this a Tactful aggregator"):
+        with pytest.raises(TransportError, match="that of a Tactful aggregator"):
             device.sharing.contribute()
         assert nothing_left(town, device)
 

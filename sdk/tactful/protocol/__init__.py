@@ -1,1 +1,1 @@
-"""What device and aggregators agree on: tasks, messages, seals, models."""
+"""The protocol between devices and aggregators: tasks, messages, encryption, models."""

@@ -1,4 +1,4 @@
-"""Which addresses anybody on the network could answer for: http to another machine."""
+"""Addresses that are safe to use: everything except http to another machine."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ HOST = re.compile(
 
 
 def require_protected(field: str, url: str) -> None:
-    """Raise InvalidInput naming `field` if `url` is http, unless its host is this machine."""
+    """Raise InvalidInput for `field` if `url` is http to another machine."""
     if _is_exposed(url):
-        problem = f"{url!r} is http to another machine, which anybody on the way can answer for"
+        problem = (
+            f"{url!r} is http to another machine, where anybody can read and answer"
+        )
         raise InvalidInput(field, problem, "use https://")
 
 
 def _is_exposed(url: str) -> bool:
     try:
         parts = urlsplit(url)
-    except ValueError:  # no client can connect to it either
+    except ValueError:
+        # No client can connect to it either.
         return False
-    return (
-        parts.scheme == "http" and parts.netloc != "" and not _is_loopback(parts.netloc)
-    )
+    is_http = parts.scheme == "http" and parts.netloc != ""
+    return is_http and not _is_loopback(parts.netloc)
 
 
 def _is_loopback(netloc: str) -> bool:
-    """Compare strictly: what another parser could read as another host is not loopback."""
+    """Return True for an address of this machine.
+
+    The comparison is strict: another parser must not read a different host.
+    """
     host = HOST.fullmatch(netloc)
     if host is None:
         return False

@@ -1,4 +1,4 @@
-"""Documents that both halves sign: one canonical form, two Ed25519 signatures."""
+"""Documents that both aggregators sign: a canonical form, and two Ed25519 signatures."""
 
 from __future__ import annotations
 
@@ -10,36 +10,42 @@ from tactful.errors import ProtocolError
 
 
 def canonical(document: Mapping[str, object]) -> bytes:
-    """JSON in one form only: keys sorted, no spaces, UTF-8."""
-    return json.dumps(
+    """Return JSON with sorted keys and without spaces, in UTF-8."""
+    text = json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    ).encode()
+    )
+    return text.encode()
 
 
 def encode_signed(document: bytes, signatures: Mapping[str, bytes]) -> bytes:
-    """A document and its signatures (by "leader" and "helper") as one JSON body."""
-    written = {
-        role: base64.b64encode(signed).decode() for role, signed in signatures.items()
+    """Return a document and its signatures (by "leader" and "helper") as a JSON body."""
+    encoded = {
+        role: base64.b64encode(signature).decode()
+        for role, signature in signatures.items()
     }
-    return canonical({"document": document.decode(), "signatures": written})
+    return canonical({"document": document.decode(), "signatures": encoded})
 
 
 def decode_signed(body: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """The document and signatures of such a body, not verified; raises ProtocolError."""
+    """Return the document and signatures of a body, not verified.
+
+    Raise ProtocolError for a body of another form.
+    """
     try:
-        outer = json.loads(body)
-        document, signatures = outer.pop("document"), outer.pop("signatures")
-        if outer or set(signatures) - {"leader", "helper"}:
-            raise ValueError("a field too many")
+        fields = json.loads(body)
+        document, signatures = fields.pop("document"), fields.pop("signatures")
+        if fields or set(signatures) - {"leader", "helper"}:
+            raise ValueError("an unknown field")
         decoded = {
             role: base64.b64decode(text, validate=True)
             for role, text in signatures.items()
         }
         return str(document).encode(), decoded
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProtocolError(
-            "document: unsigned; is this a Tactful leader's address?"
-        ) from wrong
+            "document: it is not a signed document; check that the address is that of "
+            "a Tactful leader"
+        ) from error
 
 
 def verify_both(
@@ -48,16 +54,17 @@ def verify_both(
     leader_key: bytes,
     helper_key: bytes,
 ) -> None:
-    """Check both halves' signatures over `message`; raises ProtocolError naming the wrong one."""
+    """Raise ProtocolError unless both aggregators signed `message`."""
     for role, key in (("leader", leader_key), ("helper", helper_key)):
         if not is_signed(message, signatures.get(role, b""), key):
             raise ProtocolError(
-                f"signatures.{role}: it is not by the key this device trusts"
+                f"signatures.{role}: it is not by the key that this device trusts; "
+                "compare the key in the settings with the operator's"
             )
 
 
 def is_signed(message: bytes, signature: bytes, public_key: bytes) -> bool:
-    """Whether `signature` is by the holder of `public_key`, over exactly `message`."""
+    """Return True if the holder of `public_key` signed exactly `message`."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

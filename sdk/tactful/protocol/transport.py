@@ -1,4 +1,7 @@
-"""How bytes reach an aggregator: one method, so that a whole pair can stand in-process in tests."""
+"""The transport to an aggregator.
+
+It has one method, so that tests can run both aggregators in one process.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ if TYPE_CHECKING:
     from urllib3 import PoolManager
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 60.0
-CONNECTIONS = 16  # kept open to one aggregator: each worker thread of a leader uses one
-MAX_BODY = 64 << 20  # bytes read of an answer
+CONNECTIONS = 16  # open to one aggregator; each worker thread of a leader uses one
+MAX_BODY = 64 << 20  # bytes of a response
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 
@@ -30,71 +33,79 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """Its answer."""
+    """One HTTP response; names of headers are in lower case."""
 
     status: int
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def header(self, name: str) -> str:
-        """A header's value, empty if there is none; `name` in lower case."""
+        """Return a header by its name in lower case, empty if there is none."""
         return self.headers.get(name, "")
 
     @property
     def ok(self) -> bool:
-        """Whether the status is 2xx."""
+        """True if the status is 2xx."""
         return 200 <= self.status < 300
 
 
 class Transport(Protocol):
-    """Whatever can carry a request to an aggregator."""
+    """An object that sends requests to an aggregator."""
 
     def send(self, request: Request) -> Response:
-        """The answer, whatever its status; raises TransportError if there is none."""
+        """Return the response, whatever its status.
+
+        Raise TransportError if there is none.
+        """
 
 
 class HttpTransport:
-    """HTTP over pooled connections; redirects are not followed, nothing is tried twice."""
+    """HTTP over pooled connections, without redirects and retries."""
 
     def __init__(self) -> None:
         self._pool: PoolManager | None = None
 
     def send(self, request: Request) -> Response:
-        """The answer; raises TransportError naming the address if there is none.
+        """Return the response.
 
-        Raises InvalidInput for http:// to another machine.
+        Raise TransportError if there is none, InvalidInput for http to another machine.
         """
         from urllib3.exceptions import HTTPError
 
         require_protected("request.url", request.url)
         try:
-            answer = self._connections().request(
+            response = self._connections().request(
                 request.method,
                 request.url,
                 body=request.body or None,
                 headers=dict(request.headers),
                 preload_content=False,
             )
-            body = answer.read(MAX_BODY + 1)
-            # what was read whole gives its connection back; what was not is cut off
-            (answer.close if len(body) > MAX_BODY else answer.release_conn)()
-        except HTTPError as lost:
+            body = response.read(MAX_BODY + 1)
+            # A connection can be used again only if its response was read whole.
+            if len(body) > MAX_BODY:
+                response.close()
+            else:
+                response.release_conn()
+        except HTTPError as error:
             raise TransportError(
-                f"{request.url}: no answer ({type(lost).__name__}); is the aggregator running?"
-            ) from lost
+                f"{request.url}: no answer ({type(error).__name__}); check the network "
+                "and that the aggregator is running"
+            ) from error
         if len(body) > MAX_BODY:
             raise TransportError(
-                f"{request.url}: the answer is larger than {MAX_BODY} bytes"
+                f"{request.url}: the answer is larger than {MAX_BODY} bytes; check that "
+                "the address is that of a Tactful leader"
             )
-        named = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status, body, named)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Response(response.status, body, headers)
 
     def _connections(self) -> PoolManager:
         from urllib3 import PoolManager, Timeout
 
         if self._pool is None:
-            patience = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+            timeout = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
             self._pool = PoolManager(
-                maxsize=CONNECTIONS, timeout=patience, retries=False
+                maxsize=CONNECTIONS, timeout=timeout, retries=False
             )
         return self._pool

@@ -119,7 +119,7 @@ def test_nobody_at_the_address_is_a_transport_error(carrier: HttpTransport) -> N
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
 
     with pytest.raises(
-        TransportError, match=f"{url}: no answer .*is the aggregator running"
+        TransportError, match=f"{url}: no answer .*the aggregator is running"
     ):
         carrier.send(Request("GET", url))
 

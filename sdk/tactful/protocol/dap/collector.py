@@ -1,4 +1,4 @@
-"""The collector: asks for a batch, waits, opens both halves' sums and adds them."""
+"""The collector: it requests a batch, decrypts the sums of both aggregators, adds them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AggregateResult:
-    """What a batch summed to: elements as they were added, over how many reports, and when."""
+    """The sum of a batch in field elements, its number of reports, and its interval."""
 
     total: Elements
     count: int
@@ -39,7 +39,10 @@ class AggregateResult:
 
 @dataclass(frozen=True)
 class Collector:
-    """Who may collect a task; `key` opens the sums, `token` is shown to the leader."""
+    """The collector of one task.
+
+    `key` decrypts the sums; `token` authenticates the collector to the leader.
+    """
 
     task: DapTask
     config_id: int
@@ -48,11 +51,11 @@ class Collector:
 
     @property
     def config(self) -> HpkeConfig:
-        """What both halves seal their sums to."""
+        """The HPKE config that both aggregators encrypt their sums to."""
         return HpkeConfig(self.config_id, self.key.public_key().public_bytes_raw())
 
     def everything(self) -> Query:
-        """The query for all that the task will ever hold."""
+        """Return the query for all reports of the task."""
         task = self.task
         if task.mode != TIME_INTERVAL:
             return Query(None)
@@ -62,47 +65,47 @@ class Collector:
         return Query(Interval(first, task.wire_time(last) - first))
 
     def create(self, transport: Transport, query: Query) -> str:
-        """Begin a collection; the address of the job. The same query again is the same job.
+        """Start a collection and return the address of its job.
 
-        So a request that was lost, or a collector that was, is simply repeated: -18 says so, and
-        in -09, where the collector names the job, the name follows from the query.
+        The same query gives the same job, so a request that was lost can be repeated.
+        DAP-18 demands it. In DAP-09 the collector names the job, and the name is
+        derived from the query.
         """
         base = f"{self.task.leader}/tasks/{self.task.encoded_id}/collection_jobs"
         body = CollectionReq(query).encode(self.task)
         if self.task.dap.counted:
-            name = hmac.digest(
-                self.key.private_bytes_raw(), self.task.id + body, "sha256"
-            )[:16]
+            secret = self.key.private_bytes_raw()
+            name = hmac.digest(secret, self.task.id + body, "sha256")[:16]
             url = f"{base}/{encoded(name)}"
-            self._sent(transport, "PUT", url, body)
+            self._send(transport, "PUT", url, body)
             return url
-        answer = self._sent(transport, "POST", base, body)
-        return self.task.leader + answer.header("location")
+        response = self._send(transport, "POST", base, body)
+        return self.task.leader + response.header("location")
 
     def poll(
         self, transport: Transport, job: str, query: Query
     ) -> AggregateResult | float:
-        """The sum, or after how many seconds to ask again.
+        """Return the sum, or after how many seconds to ask again.
 
-        Raises BatchTooSmall or ProtocolError with the leader's reason, CollectionDeleted for a job
-        that was deleted.
+        Raise BatchTooSmall or ProtocolError with the leader's reason, and
+        CollectionDeleted for a job that was deleted.
         """
         method: Method = "POST" if self.task.dap.counted else "GET"
-        answer = self._sent(transport, method, job)
-        if answer.status == 204:
+        response = self._send(transport, method, job)
+        if response.status == 204:
             raise CollectionDeleted(
-                "collection: its job was deleted; begin another one"
+                "collection: its job was deleted; start another collection"
             )
-        if not answer.body:
-            return float(answer.header("retry-after") or 1)
-        return self.open(query, Collection.decode(answer.body, self.task))
+        if not response.body:
+            return float(response.header("retry-after") or 1)
+        return self.open(query, Collection.decode(response.body, self.task))
 
     def collect(
         self, transport: Transport, query: Query, wait: Callable[[float], None]
     ) -> AggregateResult:
-        """Create, poll and open; `wait` sleeps that many seconds.
+        """Return the sum of a batch; `wait` sleeps for that many seconds.
 
-        Raises what `poll` raises, as soon as the job can no longer be answered.
+        Raise what `poll` raises, as soon as the job can no longer be answered.
         """
         job = self.create(transport, query)
         while isinstance(answer := self.poll(transport, job, query), float):
@@ -110,42 +113,43 @@ class Collector:
         return answer
 
     def open(self, query: Query, collection: Collection) -> AggregateResult:
-        """The sum of both halves' shares; raises OpenError, DecodeError, BatchTooSmall."""
+        """Return the sum of both shares; raise OpenError, DecodeError, BatchTooSmall."""
         self._require_large(collection.count)
-        shares = ((LEADER, collection.leader), (HELPER, collection.helper))
         vdaf = self.task.vdaf
         total = vdaf.field.zeros(vdaf.output_length)
-        for role, sealed in shares:
-            share = vdaf.field.decode(
-                self._opened(query, role, sealed), vdaf.output_length
-            )
+        for role, ciphertext in (
+            (LEADER, collection.leader),
+            (HELPER, collection.helper),
+        ):
+            plaintext = self._decrypt(query, role, ciphertext)
+            share = vdaf.field.decode(plaintext, vdaf.output_length)
             total = vdaf.field.add(total, share)
         return AggregateResult(total, collection.count, collection.interval)
 
     def _require_large(self, count: int) -> None:
-        if count < self.task.min_batch_size:
-            raise BatchTooSmall(f"{count} reports, {self.task.min_batch_size} are due")
+        least = self.task.min_batch_size
+        if count < least:
+            raise BatchTooSmall(
+                f"batch: it has {count} reports, {least} are needed; wait for more"
+            )
 
-    def _opened(self, query: Query, role: int, sealed: HpkeCiphertext) -> bytes:
-        info, aad = (
-            self.task.dap.aggregate_share_info(role),
-            aggregate_share_aad(self.task, query),
-        )
-        return hpke.open_(self.key, sealed.enc, info, aad, sealed.payload)
+    def _decrypt(self, query: Query, role: int, ciphertext: HpkeCiphertext) -> bytes:
+        info = self.task.dap.aggregate_share_info(role)
+        aad = aggregate_share_aad(self.task, query)
+        return hpke.open_(self.key, ciphertext.enc, info, aad, ciphertext.payload)
 
-    def _sent(
+    def _send(
         self, transport: Transport, method: Method, url: str, body: bytes = b""
     ) -> Response:
+        media_type = self.task.dap.media_type("collect-req", "collection-job-req")
         headers = {
             "Authorization": f"Bearer {self.token}",
-            "Content-Type": self.task.dap.media_type(
-                "collect-req", "collection-job-req"
-            ),
+            "Content-Type": media_type,
         }
-        answer = transport.send(Request(method, url, body, headers))
-        if not answer.ok:
-            code, detail = problem(answer)
-            raise (BatchTooSmall if code == "invalidBatchSize" else ProtocolError)(
-                f"leader: {code}; {detail}"
-            )
-        return answer
+        response = transport.send(Request(method, url, body, headers))
+        if response.ok:
+            return response
+        code, detail = problem(response)
+        if code == "invalidBatchSize":
+            raise BatchTooSmall(f"leader: {code}; {detail}")
+        raise ProtocolError(f"leader: {code}; {detail}")

@@ -1,4 +1,4 @@
-"""One task as DAP knows it: who sums what, from when to when, and how small a batch may be."""
+"""A task as DAP defines it: the aggregators, the time, and the smallest batch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from tactful.protocol.dap.versions import DapVersion
 from tactful.vdaf.vdaf import Vdaf
 
 TIME_INTERVAL, LEADER_SELECTED = 1, 2  # batch modes
-MOST_SECONDS, MOST_BATCH = 1 << 40, 1 << 32
-TASK_INTERVAL = 1  # the one task extension
+MAX_SECONDS, MAX_BATCH = 1 << 40, 1 << 32
+TASK_INTERVAL = 1  # the only task extension
 ID_SALT = hashlib.sha256(b"dap-taskprov task id").digest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class DapTask:
-    """What client, leader, helper and collector agree on.
+    """The parameters that client, leader, helper and collector share.
 
-    `opens` and `expires` are unix seconds, `time_precision` seconds; `info` names the task to
-    people, 1 to 255 bytes. In LEADER_SELECTED mode there is one batch, collected once.
+    `opens` and `expires` are in unix seconds, `time_precision` in seconds. `info` names
+    the task to people, in 1 to 255 bytes. In LEADER_SELECTED mode there is one batch,
+    which is collected once.
     """
 
     id: bytes
@@ -40,46 +41,53 @@ class DapTask:
     info: bytes
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a wrong field."""
         if len(self.id) != 32 or not 1 <= len(self.info) <= 255:
-            raise InvalidInput("task", "its id or info has a wrong size", "correct it")
-        for name, most in (
-            ("time_precision", MOST_SECONDS),
-            ("min_batch_size", MOST_BATCH),
-        ):
-            if not 1 <= getattr(self, name) <= most:
-                raise InvalidInput(
-                    f"task.{name}", f"it is not in [1, {most}]", "correct it"
-                )
-        if not 0 <= self.opens < self.expires <= MOST_SECONDS or self.mode not in (
-            TIME_INTERVAL,
-            LEADER_SELECTED,
-        ):
             raise InvalidInput(
-                "task", "its interval or batch mode is impossible", "correct it"
+                "task.id, task.info",
+                "a size is wrong",
+                "use an id of 32 bytes and an info of 1 to 255 bytes",
+            )
+        for name, most in (
+            ("time_precision", MAX_SECONDS),
+            ("min_batch_size", MAX_BATCH),
+        ):
+            value = getattr(self, name)
+            if not 1 <= value <= most:
+                raise InvalidInput(
+                    f"task.{name}", f"{value} is not in [1, {most}]", "correct it"
+                )
+        if not 0 <= self.opens < self.expires <= MAX_SECONDS:
+            raise InvalidInput(
+                "task.opens, task.expires", "they are not an interval", "correct them"
+            )
+        if self.mode not in (TIME_INTERVAL, LEADER_SELECTED):
+            raise InvalidInput(
+                "task.mode", f"batch mode {self.mode} is not known", "use 1 or 2"
             )
 
     def derived(self) -> DapTask:
-        """The same task under the id that follows from its configuration (taskprov -04)."""
+        """Return the task with the id of its configuration (taskprov -04)."""
         return replace(self, id=hashlib.sha256(ID_SALT + self.configuration).digest())
 
     @property
     def encoded_id(self) -> str:
-        """The id as it stands in addresses: base64url without padding."""
+        """The id as used in addresses: base64url without padding."""
         return encoded(self.id)
 
     @property
     def vdaf(self) -> Vdaf:
-        """What shards and verifies."""
+        """The VDAF of the task."""
         return self.vdaf_config.vdaf(self.dap.vdaf)
 
     @property
     def context(self) -> bytes:
-        """What every share and proof is bound to."""
+        """The context string that every share and proof is bound to."""
         return self.dap.tag.encode() + self.id if self.dap.vdaf.has_context else b""
 
     @cached_property
     def configuration(self) -> bytes:
-        """TaskConfiguration (DAP-18, section 4.2); empty in DAP-09, which has none."""
+        """The TaskConfiguration (DAP-18, section 4.2); DAP-09 has none."""
         if not self.dap.configured:
             return b""
         unit, config = self.time_precision, self.vdaf_config
@@ -100,26 +108,26 @@ class DapTask:
 
     @property
     def batch_id(self) -> bytes:
-        """The name of the one batch in LEADER_SELECTED mode."""
+        """The id of the one batch in LEADER_SELECTED mode."""
         return hashlib.sha256(b"tactful batch" + self.id).digest()
 
     def wire_time(self, seconds: int) -> int:
-        """A moment as it travels, rounded down to the precision."""
-        return seconds // self.time_precision * self._per_unit
+        """Return unix seconds in units of the wire, rounded down to the precision."""
+        return seconds // self.time_precision * self._wire_units_per_precision
 
     def seconds(self, wire_time: int) -> int:
-        """The moment that `wire_time` stands for, in unix seconds."""
+        """Return `wire_time` in unix seconds."""
         return wire_time * self.dap.unit(self.time_precision)
 
     def is_rounded(self, wire_time: int) -> bool:
-        """Whether a time on the wire is a multiple of the precision."""
-        return wire_time % self._per_unit == 0
+        """Return True if a time of the wire is a multiple of the precision."""
+        return wire_time % self._wire_units_per_precision == 0
 
     @property
-    def _per_unit(self) -> int:
+    def _wire_units_per_precision(self) -> int:
         return self.time_precision // self.dap.unit(self.time_precision)
 
 
 def encoded(name: bytes) -> str:
-    """Bytes as they stand in addresses: base64url without padding."""
+    """Return bytes as used in addresses: base64url without padding."""
     return base64.urlsafe_b64encode(name).decode().rstrip("=")

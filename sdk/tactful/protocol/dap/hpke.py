@@ -1,7 +1,8 @@
-"""HPKE base mode, single shot (RFC 9180): seal for one reader, bound to the message around it.
+"""HPKE in base mode, single shot (RFC 9180): encrypt to one public key.
 
-Suite: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM. The library's own HPKE takes no
-associated data, which DAP needs; only its public primitives are used here.
+The suite is DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM. The HPKE of the
+library `cryptography` takes no associated data, which DAP needs; only its primitives
+are used here.
 """
 
 from __future__ import annotations
@@ -28,26 +29,28 @@ def seal(
     plaintext: bytes,
     ephemeral: bytes | None = None,
 ) -> tuple[bytes, bytes]:
-    """(encapsulated key, ciphertext) that only the holder of the private key opens.
+    """Return the encapsulated key and the ciphertext.
 
-    `ephemeral`, 32 bytes, is for reference vectors; without it the sender's key is fresh. Raises
-    ProtocolError for a public key that is none.
+    `ephemeral` (32 bytes) is for reference vectors; without it the sender's key is new.
+    Raise ProtocolError for an invalid public key.
     """
     from cryptography.hazmat.primitives.asymmetric.x25519 import (
         X25519PrivateKey,
         X25519PublicKey,
     )
 
-    sender = (
-        X25519PrivateKey.generate()
-        if ephemeral is None
-        else X25519PrivateKey.from_private_bytes(ephemeral)
-    )
+    if ephemeral is None:
+        sender = X25519PrivateKey.generate()
+    else:
+        sender = X25519PrivateKey.from_private_bytes(ephemeral)
     enc = sender.public_key().public_bytes_raw()
     try:
         shared = sender.exchange(X25519PublicKey.from_public_bytes(public_key))
-    except ValueError as wrong:  # another length, or a point of low order
-        raise ProtocolError("hpke: nothing can be sealed to this public key") from wrong
+    except ValueError as error:
+        # It has another length, or is a point of low order.
+        raise ProtocolError(
+            "hpke: the public key is invalid; fetch the HPKE config again"
+        ) from error
     key, nonce = _key_schedule(_shared_secret(shared, enc, public_key), info)
     return enc, _aead(key).encrypt(nonce, plaintext, aad)
 
@@ -59,17 +62,22 @@ def open_(
     aad: bytes,
     ciphertext: bytes,
 ) -> bytes:
-    """The plaintext; raises OpenError if key, info, associated data or ciphertext is another."""
+    """Return the plaintext.
+
+    Raise OpenError for another key, info, associated data or ciphertext.
+    """
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
     try:
         shared = private_key.exchange(X25519PublicKey.from_public_bytes(enc))
-        own = private_key.public_key().public_bytes_raw()
-        key, nonce = _key_schedule(_shared_secret(shared, enc, own), info)
+        public_key = private_key.public_key().public_bytes_raw()
+        key, nonce = _key_schedule(_shared_secret(shared, enc, public_key), info)
         return _aead(key).decrypt(nonce, ciphertext, aad)
-    except (InvalidTag, ValueError) as wrong:
-        raise OpenError("the share does not open with this key and task") from wrong
+    except (InvalidTag, ValueError) as error:
+        raise OpenError(
+            "share: it cannot be decrypted with this key and task; check both"
+        ) from error
 
 
 def _shared_secret(shared: bytes, enc: bytes, public_key: bytes) -> bytes:
@@ -81,22 +89,20 @@ def _key_schedule(secret: bytes, info: bytes) -> tuple[bytes, bytes]:
     context = b"\0" + _extract(_SUITE, b"", b"psk_id_hash", b"")
     context += _extract(_SUITE, b"", b"info_hash", info)
     prk = _extract(_SUITE, secret, b"secret", b"")
-    return _expand(_SUITE, prk, b"key", context, 16), _expand(
-        _SUITE, prk, b"base_nonce", context, 12
-    )
+    key = _expand(_SUITE, prk, b"key", context, 16)
+    nonce = _expand(_SUITE, prk, b"base_nonce", context, 12)
+    return key, nonce
 
 
 def _extract(suite: bytes, salt: bytes, label: bytes, material: bytes) -> bytes:
-    return hmac.digest(
-        salt or bytes(32), b"HPKE-v1" + suite + label + material, "sha256"
-    )
+    labelled = b"HPKE-v1" + suite + label + material
+    return hmac.digest(salt or bytes(32), labelled, "sha256")
 
 
 def _expand(suite: bytes, prk: bytes, label: bytes, info: bytes, length: int) -> bytes:
     labelled = length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info
-    return hmac.digest(prk, labelled + b"\x01", "sha256")[
-        :length
-    ]  # one block is always enough
+    # One block of HKDF-Expand is enough, because `length` is at most 32.
+    return hmac.digest(prk, labelled + b"\x01", "sha256")[:length]
 
 
 def _aead(key: bytes) -> AESGCM:

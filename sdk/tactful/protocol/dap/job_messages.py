@@ -1,7 +1,8 @@
-"""What the leader asks of the helper about reports, and its answers, in each version.
+"""Messages of an aggregation job between leader and helper, in each DAP version.
 
-The payloads are the VDAF's ping-pong: the leader's verifier share, and the helper's message that
-ends it. An aggregation parameter is always empty, and there is one verification key.
+The payloads are the VDAF's ping-pong messages: the leader's verifier share, and the
+message of the helper that ends the verification. The aggregation parameter is always
+empty, and there is one verification key.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from tactful.protocol.dap.messages import (
 from tactful.protocol.dap.versions import DapVersion, ReportError
 
 INITIALIZE, FINISH = 0, 2  # ping-pong messages
-CONTINUED, FINISHED, REJECTED = 0, 1, 2  # states of a report in an answer
-BATCH_ID = 1  # the one job extension
+CONTINUED, FINISHED, REJECTED = 0, 1, 2  # states of a report in a response
+BATCH_ID = 1  # the only job extension
 
 
 @dataclass(frozen=True)
 class VerifyInit:
-    """What the leader hands the helper of one report."""
+    """One report as the leader sends it to the helper."""
 
     metadata: ReportMetadata
     public_share: bytes
@@ -35,52 +36,56 @@ class VerifyInit:
     verifier_share: bytes
 
     def encode(self, dap: DapVersion) -> bytes:
-        """The entry as it travels."""
-        head = (
+        """Return the entry as bytes."""
+        return (
             self.metadata.encode(dap)
             + opaque32(self.public_share)
             + self.helper.encode()
+            + opaque32(u8(INITIALIZE) + opaque32(self.verifier_share))
         )
-        return head + opaque32(u8(INITIALIZE) + opaque32(self.verifier_share))
 
     @classmethod
     def read(cls, reader: Reader, dap: DapVersion) -> VerifyInit:
-        """The next entry of a job."""
-        metadata, public_share = ReportMetadata.read(reader, dap), reader.opaque32()
+        """Return the next entry of a job."""
+        metadata = ReportMetadata.read(reader, dap)
+        public_share = reader.opaque32()
         helper = HpkeCiphertext.read(reader)
-        return cls(metadata, public_share, helper, _pinged(reader, INITIALIZE))
+        verifier_share = _read_ping_pong(reader, INITIALIZE)
+        return cls(metadata, public_share, helper, verifier_share)
 
 
 def encode_job(task: DapTask, entries: Sequence[VerifyInit]) -> bytes:
-    """AggregationJobInitReq.
+    """Return an AggregationJobInitReq.
 
-    The length rule and the example of -18 leave out the byte of the verification key's id, which
-    its structure has; the structure is followed.
+    The length rule and the example of DAP-18 omit the byte of the verification key's
+    id, which its structure has. This code follows the structure.
     """
-    dap, listed = task.dap, b"".join(entry.encode(task.dap) for entry in entries)
-    if dap.counted:
-        return opaque32(b"") + _partial_selector(task) + opaque32(listed)
-    extension = (
-        u16(BATCH_ID) + opaque16(task.batch_id) if task.mode == LEADER_SELECTED else b""
-    )
-    return u8(0) + opaque32(b"") + opaque16(extension) + listed
+    encoded_entries = b"".join(entry.encode(task.dap) for entry in entries)
+    if task.dap.counted:
+        return opaque32(b"") + _partial_selector(task) + opaque32(encoded_entries)
+    extension = b""
+    if task.mode == LEADER_SELECTED:
+        extension = u16(BATCH_ID) + opaque16(task.batch_id)
+    return u8(0) + opaque32(b"") + opaque16(extension) + encoded_entries
 
 
 def decode_job(task: DapTask, body: bytes) -> list[VerifyInit]:
-    """The entries of a job; raises DecodeError if it is of another batch."""
-    reader, dap = Reader(body, "AggregationJobInitReq"), task.dap
+    """Return the entries of a job; raise DecodeError if it is of another batch."""
+    dap = task.dap
+    reader = Reader(body, "AggregationJobInitReq")
     if not dap.counted:
         reader.choice(1, [0], "verification key")
     reader.nothing32("aggregation parameter")
+    # In DAP-18 the first 5 bytes, key id and parameter, were read above.
     head = _partial_selector(task) if dap.counted else encode_job(task, [])[5:]
     if reader.take(len(head)) != head:
         raise DecodeError(
             "AggregationJobInitReq: another batch, or an unknown extension"
         )
-    listed = reader.inside32("AggregationJobInitReq") if dap.counted else reader
+    entry_reader = reader.inside32("AggregationJobInitReq") if dap.counted else reader
     entries = []
-    while listed.left:
-        entries.append(VerifyInit.read(listed, dap))
+    while entry_reader.remaining:
+        entries.append(VerifyInit.read(entry_reader, dap))
     reader.end()
     return entries
 
@@ -91,49 +96,49 @@ def _partial_selector(task: DapTask) -> bytes:
 
 @dataclass(frozen=True)
 class VerifyResp:
-    """The helper's answer for one report: the message that ends its proof, or why it is refused."""
+    """The helper's response for one report.
+
+    `outcome` is the message that ends the verification, or why the report is rejected.
+    """
 
     report_id: bytes
     outcome: bytes | ReportError
 
     def encode(self, dap: DapVersion) -> bytes:
-        """The answer as it travels."""
+        """Return the response as bytes."""
         if isinstance(self.outcome, ReportError):
             return self.report_id + u8(REJECTED) + u8(dap.errors[self.outcome])
-        return (
-            self.report_id
-            + u8(CONTINUED)
-            + opaque32(u8(FINISH) + opaque32(self.outcome))
-        )
+        message = opaque32(u8(FINISH) + opaque32(self.outcome))
+        return self.report_id + u8(CONTINUED) + message
 
     @classmethod
     def read(cls, reader: Reader, dap: DapVersion) -> VerifyResp:
-        """The next answer; with one round there is no other way to finish."""
+        """Return the next response; VDAFs of one round finish in no other way."""
         report_id = reader.take(ID_BYTES)
         if reader.choice(1, [CONTINUED, REJECTED], "state") == REJECTED:
             return cls(report_id, read_reason(reader, dap))
-        return cls(report_id, _pinged(reader, FINISH))
+        return cls(report_id, _read_ping_pong(reader, FINISH))
 
 
 def encode_job_answer(answers: Sequence[VerifyResp], dap: DapVersion) -> bytes:
-    """AggregationJobResp."""
-    listed = b"".join(one.encode(dap) for one in answers)
-    return opaque32(listed) if dap.counted else listed
+    """Return an AggregationJobResp."""
+    encoded_answers = b"".join(answer.encode(dap) for answer in answers)
+    return opaque32(encoded_answers) if dap.counted else encoded_answers
 
 
 def decode_job_answer(body: bytes, dap: DapVersion) -> list[VerifyResp]:
-    """The helper's answers, in the order of the job."""
+    """Return the helper's responses, in the order of the job."""
     reader = Reader(body, "AggregationJobResp")
-    listed = reader.inside32("AggregationJobResp") if dap.counted else reader
+    answer_reader = reader.inside32("AggregationJobResp") if dap.counted else reader
     answers = []
-    while listed.left:
-        answers.append(VerifyResp.read(listed, dap))
+    while answer_reader.remaining:
+        answers.append(VerifyResp.read(answer_reader, dap))
     reader.end()
     return answers
 
 
-def _pinged(reader: Reader, kind: int) -> bytes:
-    """The one field of a ping-pong message of this kind."""
+def _read_ping_pong(reader: Reader, kind: int) -> bytes:
+    """Return the field of a ping-pong message of this kind."""
     inner = reader.inside32("payload")
     inner.choice(1, [kind], "ping-pong message")
     field = inner.opaque32()

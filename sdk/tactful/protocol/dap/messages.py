@@ -1,4 +1,4 @@
-"""What a client sends, byte by byte (draft-ietf-ppm-dap, section 4), in each version."""
+"""Messages of a client (draft-ietf-ppm-dap, section 4), in each DAP version."""
 
 from __future__ import annotations
 
@@ -17,71 +17,70 @@ ID_BYTES = 16  # of a report
 
 @dataclass(frozen=True)
 class HpkeConfig:
-    """One public key that shares may be sealed to."""
+    """One public key that shares may be encrypted to."""
 
     config_id: int
     public_key: bytes
 
     def encode(self) -> bytes:
-        """The config as it travels."""
+        """Return the config as bytes."""
         suite = u16(hpke.KEM) + u16(hpke.KDF) + u16(hpke.AEAD)
         return u8(self.config_id) + suite + opaque16(self.public_key)
 
 
 def encode_config_list(configs: Sequence[HpkeConfig]) -> bytes:
-    """The body of an answer to `hpke_config`."""
+    """Return the body of a response to `hpke_config`."""
     return opaque16(b"".join(config.encode() for config in configs))
 
 
 def decode_config_list(body: bytes) -> list[HpkeConfig]:
-    """The configs of our suite in the order of the list; others are passed over."""
+    """Return the configs of the supported suite, in the order of the list."""
     outer = Reader(body, "HpkeConfigList")
     inner = outer.inside16("HpkeConfigList")
     outer.end()
-    found = []
-    while inner.left:
+    configs = []
+    while inner.remaining:
         config_id = inner.number(1)
         suite = inner.number(2), inner.number(2), inner.number(2)
         key = inner.opaque16()
         if suite == (hpke.KEM, hpke.KDF, hpke.AEAD) and len(key) == hpke.KEY_BYTES:
-            found.append(HpkeConfig(config_id, key))
-    return found
+            configs.append(HpkeConfig(config_id, key))
+    return configs
 
 
 @dataclass(frozen=True)
 class HpkeCiphertext:
-    """One sealed share."""
+    """One encrypted share."""
 
     config_id: int
     enc: bytes
     payload: bytes
 
     def encode(self) -> bytes:
-        """The ciphertext as it travels."""
+        """Return the ciphertext as bytes."""
         return u8(self.config_id) + opaque16(self.enc) + opaque32(self.payload)
 
     @classmethod
     def read(cls, reader: Reader) -> HpkeCiphertext:
-        """The next ciphertext of a message."""
+        """Return the next ciphertext of a message."""
         return cls(reader.number(1), reader.opaque16(), reader.opaque32())
 
 
 @dataclass(frozen=True)
 class ReportMetadata:
-    """What both halves see of a report: its random id, and its time as it travels."""
+    """The part of a report that both aggregators see: random id, and time on the wire."""
 
     report_id: bytes
     time: int
 
     def encode(self, dap: DapVersion) -> bytes:
-        """The metadata as they travel, without extensions."""
-        return (
-            self.report_id + u64(self.time) + (opaque16(b"") if dap.configured else b"")
-        )
+        """Return the metadata as bytes, without extensions."""
+        extensions = opaque16(b"") if dap.configured else b""
+        return self.report_id + u64(self.time) + extensions
 
     @classmethod
     def read(cls, reader: Reader, dap: DapVersion) -> ReportMetadata:
-        """The next metadata of a message; raises DecodeError for an extension: none is known."""
+        """Return the next metadata; raise DecodeError for an extension."""
         metadata = cls(reader.take(ID_BYTES), reader.number(8))
         if dap.configured:
             reader.nothing16("public extension")
@@ -90,7 +89,7 @@ class ReportMetadata:
 
 @dataclass(frozen=True)
 class Report:
-    """One contribution to one task: a sealed share for each half."""
+    """One contribution to one task: an encrypted share for each aggregator."""
 
     metadata: ReportMetadata
     public_share: bytes
@@ -98,24 +97,22 @@ class Report:
     helper: HpkeCiphertext
 
     def encode(self, dap: DapVersion) -> bytes:
-        """The report as it travels."""
+        """Return the report as bytes."""
         head = self.metadata.encode(dap) + opaque32(self.public_share)
         return head + self.leader.encode() + self.helper.encode()
 
     @classmethod
     def read(cls, reader: Reader, dap: DapVersion) -> Report:
-        """The next report of a message."""
-        metadata, public_share = ReportMetadata.read(reader, dap), reader.opaque32()
-        return cls(
-            metadata,
-            public_share,
-            HpkeCiphertext.read(reader),
-            HpkeCiphertext.read(reader),
-        )
+        """Return the next report of a message."""
+        metadata = ReportMetadata.read(reader, dap)
+        public_share = reader.opaque32()
+        leader = HpkeCiphertext.read(reader)
+        helper = HpkeCiphertext.read(reader)
+        return cls(metadata, public_share, leader, helper)
 
     @classmethod
     def decode(cls, body: bytes, dap: DapVersion) -> Report:
-        """The one report in `body`."""
+        """Return the only report in `body`."""
         reader = Reader(body, "Report")
         report = cls.read(reader, dap)
         reader.end()
@@ -123,51 +120,54 @@ class Report:
 
 
 def report_bytes(vdaf: Vdaf, dap: DapVersion) -> int:
-    """The size of a report, whatever is in it."""
+    """Return the size of a report, which does not depend on its content."""
     public, leader, helper = vdaf.sizes
     metadata = ReportMetadata(bytes(ID_BYTES), 0).encode(dap)
-    sealed = (
-        1 + 2 + hpke.KEY_BYTES + 4 + len(encode_plaintext_share(b"")) + hpke.TAG_BYTES
-    )
-    return len(metadata) + 4 + public + 2 * sealed + leader + helper
+    ciphertext_head = 1 + 2 + hpke.KEY_BYTES + 4
+    overhead = len(encode_plaintext_share(b"")) + hpke.TAG_BYTES
+    ciphertexts = 2 * (ciphertext_head + overhead) + leader + helper
+    return len(metadata) + 4 + public + ciphertexts
 
 
 def decode_upload(body: bytes, dap: DapVersion) -> list[Report]:
-    """The reports of an upload: one in DAP-09, one or more in DAP-18."""
+    """Return the reports of an upload: one in DAP-09, one or more in DAP-18."""
     if dap.counted:
         return [Report.decode(body, dap)]
     reader = Reader(body, "UploadRequest")
     reports = []
-    while reader.left:
+    while reader.remaining:
         reports.append(Report.read(reader, dap))
     if not reports:
-        raise DecodeError("UploadRequest: it holds no report")
+        raise DecodeError("UploadRequest: it contains no report")
     return reports
 
 
 def encode_upload_errors(
     errors: Sequence[tuple[bytes, ReportError]], dap: DapVersion
 ) -> bytes:
-    """The answer to an upload some of whose reports were not taken: (report id, reason) each."""
+    """Return the response to an upload of which some reports were rejected.
+
+    `errors` has (report id, reason) of each of them.
+    """
     return b"".join(report_id + u8(dap.errors[reason]) for report_id, reason in errors)
 
 
 def decode_upload_errors(
     body: bytes, dap: DapVersion
 ) -> list[tuple[bytes, ReportError]]:
-    """The (report id, reason) pairs of such an answer."""
+    """Return the (report id, reason) pairs of a response to an upload."""
     reader = Reader(body, "UploadErrors")
     errors = []
-    while reader.left:
+    while reader.remaining:
         errors.append((reader.take(ID_BYTES), read_reason(reader, dap)))
     return errors
 
 
 def read_reason(reader: Reader, dap: DapVersion) -> ReportError:
-    """The next report error."""
+    """Return the next report error."""
     code = reader.number(1)
-    for reason, known in dap.errors.items():
-        if known == code:
+    for reason, number in dap.errors.items():
+        if number == code:
             return reason
     raise DecodeError(f"ReportError: {code} is not known")
 
@@ -175,7 +175,10 @@ def read_reason(reader: Reader, dap: DapVersion) -> ReportError:
 def input_share_aad(
     task: DapTask, metadata: ReportMetadata, public_share: bytes
 ) -> bytes:
-    """What a sealed share is bound to: moved to another task, report or time, it does not open."""
+    """Return the associated data of an encrypted share.
+
+    A share that is moved to another task, report or time cannot be decrypted.
+    """
     return (
         task.id
         + task.configuration
@@ -185,12 +188,12 @@ def input_share_aad(
 
 
 def encode_plaintext_share(payload: bytes) -> bytes:
-    """A share before it is sealed, without private extensions."""
+    """Return a share before encryption, without private extensions."""
     return opaque16(b"") + opaque32(payload)
 
 
 def decode_plaintext_share(plaintext: bytes) -> bytes:
-    """The payload of an opened share."""
+    """Return the payload of a decrypted share."""
     reader = Reader(plaintext, "PlaintextInputShare")
     reader.nothing16("private extension")
     payload = reader.opaque32()

@@ -1,4 +1,4 @@
-"""From a measurement to a sealed report, and its way to the leader."""
+"""Reports: shard and encrypt a measurement, and upload it to the leader."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class OpenReport:
-    """A report before its shares are sealed: both together hold the measurement."""
+    """A report before encryption; its two shares together contain the measurement."""
 
     metadata: ReportMetadata
     public_share: bytes
@@ -40,9 +40,9 @@ class OpenReport:
 
     @classmethod
     def of(cls, task: DapTask, measurement: Measurement, now: int) -> OpenReport:
-        """Share out `measurement` at `now`, in unix seconds, under a fresh id.
+        """Return the shares of `measurement` at `now` (unix seconds), with a new id.
 
-        Raise InvalidInput for a measurement that the task's type does not allow.
+        Raise InvalidInput for a measurement that the VDAF of the task does not allow.
         """
         metadata = ReportMetadata(secrets.token_bytes(ID_BYTES), task.wire_time(now))
         random = secrets.token_bytes(task.vdaf.random_bytes)
@@ -52,13 +52,16 @@ class OpenReport:
         return cls(metadata, public, shares[0], shares[1])
 
     def sealed(self, task: DapTask, leader: HpkeConfig, helper: HpkeConfig) -> Report:
-        """Seal the shares to these configs; each call gives the same report in another envelope."""
+        """Return the report with its shares encrypted to these configs.
+
+        Each call encrypts anew, but the report is the same.
+        """
         aad = input_share_aad(task, self.metadata, self.public_share)
         return Report(
             self.metadata,
             self.public_share,
-            _sealed(task, leader, LEADER, aad, self.leader_share),
-            _sealed(task, helper, HELPER, aad, self.helper_share),
+            _encrypt(task, leader, LEADER, aad, self.leader_share),
+            _encrypt(task, helper, HELPER, aad, self.helper_share),
         )
 
 
@@ -70,39 +73,38 @@ def make_report(
     helper: HpkeConfig,
     now: int,
 ) -> Report:
-    """One sealed report of `measurement` at `now`, in unix seconds.
+    """Return an encrypted report of `measurement` at `now` (unix seconds).
 
-    Raises InvalidInput for a measurement that the task's type does not allow.
+    Raise InvalidInput for a measurement that the VDAF of the task does not allow.
     """
     return OpenReport.of(task, measurement, now).sealed(task, leader, helper)
 
 
-def _sealed(
+def _encrypt(
     task: DapTask, config: HpkeConfig, role: int, aad: bytes, share: bytes
 ) -> HpkeCiphertext:
     info = task.dap.input_share_info(role)
-    enc, payload = hpke.seal(
-        config.public_key, info, aad, encode_plaintext_share(share)
-    )
+    plaintext = encode_plaintext_share(share)
+    enc, payload = hpke.seal(config.public_key, info, aad, plaintext)
     return HpkeCiphertext(config.config_id, enc, payload)
 
 
 def fetch_hpke_config(transport: Transport, aggregator: str) -> HpkeConfig:
-    """The key that shares for `aggregator` (its base URL) are sealed to now.
+    """Return the HPKE config of `aggregator` (its base URL), protected by TLS alone.
 
-    It is unsigned, so that only TLS protects it; of our own pair use `fetch_signed_config`.
+    For Tactful aggregators use `fetch_signed_config`.
     """
     url = f"{aggregator}/hpke_config"
-    answer = transport.send(Request("GET", url))
+    response = transport.send(Request("GET", url))
     try:
-        configs = decode_config_list(answer.body) if answer.ok else []
-    except DecodeError as wrong:
+        configs = decode_config_list(response.body) if response.ok else []
+    except DecodeError as error:
         raise TransportError(
-            f"{url}: not an aggregator's answer; check the address"
-        ) from wrong
+            f"{url}: the answer is not that of an aggregator; check the address"
+        ) from error
     if not configs:
         raise TransportError(
-            f"{url}: status {answer.status}, no usable key; check the address"
+            f"{url}: status {response.status} without a usable key; check the address"
         )
     return configs[0]
 
@@ -110,44 +112,44 @@ def fetch_hpke_config(transport: Transport, aggregator: str) -> HpkeConfig:
 def fetch_signed_config(
     transport: Transport, aggregator: str, role: Role, public_key: bytes, now: int
 ) -> ConfigDocument:
-    """Fetch and verify the config that `aggregator` signed with the key that is pinned for it.
+    """Return the config that `aggregator` signed with its pinned `public_key`.
 
-    Raise HpkeConfigRejected naming what is wrong, or TransportError without an answer.
+    Raise HpkeConfigRejected for what is wrong, TransportError without an answer.
     """
     from tactful.protocol.dap.signed_hpke_config import verified
 
     url = f"{aggregator}/hpke_config/signed"
-    answer = transport.send(Request("GET", url))
-    if not answer.ok:
+    response = transport.send(Request("GET", url))
+    if not response.ok:
         raise TransportError(
-            f"{url}: status {answer.status}; is this a Tactful aggregator?"
+            f"{url}: status {response.status}; check that the address is that of a "
+            "Tactful aggregator"
         )
-    return verified(answer.body, role, public_key, now)
+    return verified(response.body, role, public_key, now)
 
 
-def is_outdated(refused: ReportRejected) -> bool:
-    """Return whether a report was refused because a key it was sealed to has ended."""
-    return refused.code in ("outdatedConfig", "outdated_config")
+def is_outdated(rejected: ReportRejected) -> bool:
+    """Return True if a report was rejected because one of its keys has ended."""
+    return rejected.code in ("outdatedConfig", "outdated_config")
 
 
 def contribute(
     transport: Transport, task: DapTask, measurement: Measurement, now: int
 ) -> bytes:
-    """Report `measurement` once, and once more if a key was just replaced; the report's id.
+    """Upload a report of `measurement` and return its id.
 
-    The second try is the same report, sealed anew. Raises ReportRejected.
+    If a key was just replaced, encrypt the same report to the new one and retry once.
+    Raise ReportRejected.
     """
     report = OpenReport.of(task, measurement, now)
-    for last in (False, True):
-        leader, helper = (
-            fetch_hpke_config(transport, url) for url in (task.leader, task.helper)
-        )
+    for is_last_try in (False, True):
+        leader = fetch_hpke_config(transport, task.leader)
+        helper = fetch_hpke_config(transport, task.helper)
+        encoded_report = report.sealed(task, leader, helper).encode(task.dap)
         try:
-            upload(
-                transport, task, [report.sealed(task, leader, helper).encode(task.dap)]
-            )
-        except ReportRejected as refused:
-            if last or not is_outdated(refused):
+            upload(transport, task, [encoded_report])
+        except ReportRejected as rejected:
+            if is_last_try or not is_outdated(rejected):
                 raise
         else:
             break
@@ -157,10 +159,12 @@ def contribute(
 def upload(transport: Transport, task: DapTask, reports: Sequence[bytes]) -> None:
     """Send encoded reports to the leader; the same bytes again change nothing.
 
-    DAP-09 has one report in a request. Raises ReportRejected for the first report that was not
-    taken, TransportError without an answer.
+    Raise ReportRejected for the first rejected report, TransportError without an
+    answer.
     """
-    for body in reports if task.dap.counted else [b"".join(reports)]:
+    # DAP-09 has one report in a request.
+    bodies = reports if task.dap.counted else [b"".join(reports)]
+    for body in bodies:
         _upload(transport, task, body)
 
 
@@ -168,21 +172,22 @@ def _upload(transport: Transport, task: DapTask, body: bytes) -> None:
     url = f"{task.leader}/tasks/{task.encoded_id}/reports"
     headers = {"Content-Type": task.dap.media_type("report", "upload-req")}
     method: Method = "PUT" if task.dap.counted else "POST"
-    answer = transport.send(Request(method, url, body, headers))
-    if not answer.ok:
-        raise ReportRejected(*problem(answer))
-    errors = [] if task.dap.counted else decode_upload_errors(answer.body, task.dap)
-    for report_id, reason in errors:
+    response = transport.send(Request(method, url, body, headers))
+    if not response.ok:
+        raise ReportRejected(*problem(response))
+    if task.dap.counted:
+        return
+    for report_id, reason in decode_upload_errors(response.body, task.dap):
         code = ReportError(reason).name.lower()
-        raise ReportRejected(code, f"the leader did not take {report_id.hex()}")
+        raise ReportRejected(code, f"the leader rejected report {report_id.hex()}")
 
 
-def problem(answer: Response) -> tuple[str, str]:
-    """(code, detail) of a problem document (RFC 9457), as far as the answer is one."""
+def problem(response: Response) -> tuple[str, str]:
+    """Return (code, detail) of a problem document (RFC 9457), or the status."""
     import json
 
     try:
-        document = json.loads(answer.body)
+        document = json.loads(response.body)
         return str(document["type"]).rpartition(":")[2], str(document.get("detail", ""))
     except (ValueError, KeyError, TypeError):
-        return f"status {answer.status}", "the aggregator gave no reason"
+        return f"status {response.status}", "the aggregator gave no reason"

@@ -1,6 +1,7 @@
 """An aggregator's HPKE config, signed with the Ed25519 key that devices pin.
 
-A relay that ends TLS, or plain http, could replace an unsigned config and read every report.
+An unsigned config could be replaced by a relay that terminates TLS, which could then
+read every report.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ if TYPE_CHECKING:
 
 VERSION: Literal["tactful-1"] = "tactful-1"
 SIGNED_AS = b"tactful-1 hpke config"
-MOST_SECONDS = 14 * 86_400  # from not_before to not_after
-MOST_BODY = 4096  # bytes of a signed document
+MAX_SECONDS = 14 * 86_400  # from not_before to not_after
+MAX_BODY = 4096  # bytes of a signed document
 Role = Literal["leader", "helper"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigDocument:
-    """One HPKE config of one aggregator, and from when to when it may be used.
+    """One HPKE config of one aggregator, and its period of validity.
 
-    `config` is the encoded HpkeConfig in hex, `epoch` rises with each rotation of the key, times
-    are unix seconds.
+    `config` is the encoded HpkeConfig in hex. `epoch` rises with each rotation of the
+    key. Times are in unix seconds.
     """
 
     version: Literal["tactful-1"]
@@ -51,19 +52,19 @@ class ConfigDocument:
 
     @classmethod
     def parse(cls, document: bytes) -> ConfigDocument:
-        """Read a document; raise HpkeConfigRejected naming the field that is wrong."""
+        """Return the document; raise HpkeConfigRejected for a wrong field."""
         from pydantic import TypeAdapter, ValidationError
 
         try:
             return TypeAdapter(cls).validate_json(document)
-        except ValidationError as wrong:
-            first = wrong.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise _rejected(where, first["msg"]) from wrong
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "document"
+            raise _rejected(field, first["msg"]) from error
 
     @property
     def document(self) -> bytes:
-        """The document in its one canonical form."""
+        """The document in its canonical form."""
         return canonical(asdict(self))
 
     @property
@@ -73,57 +74,55 @@ class ConfigDocument:
 
     @property
     def hpke_config(self) -> HpkeConfig:
-        """The config itself; raise HpkeConfigRejected if it is none that shares are sealed to."""
+        """The decoded config; raises HpkeConfigRejected if it is not usable."""
         try:
             configs = decode_config_list(opaque16(bytes.fromhex(self.config)))
-        except (DecodeError, ValueError) as wrong:
-            raise _rejected("config", "it is no HpkeConfig") from wrong
+        except (DecodeError, ValueError) as error:
+            raise _rejected("config", "it is not an HpkeConfig") from error
         if len(configs) != 1:
-            raise _rejected(
-                "config", f"it holds {len(configs)} usable configs, not one"
-            )
+            raise _rejected("config", f"it has {len(configs)} usable configs, not one")
         return configs[0]
 
     def signed(self, key: Ed25519PrivateKey) -> bytes:
-        """Sign the document; return the JSON that is published."""
-        return encode_signed(
-            self.document, {self.role: key.sign(SIGNED_AS + self.document)}
-        )
+        """Return the document, signed with `key`, as published JSON."""
+        signature = key.sign(SIGNED_AS + self.document)
+        return encode_signed(self.document, {self.role: signature})
 
 
 def verified(body: bytes, role: Role, public_key: bytes, now: int) -> ConfigDocument:
-    """Return the document of `body` once its signature, role and times hold at `now`.
+    """Return the document in `body` if signature, role and times are right at `now`.
 
-    Raise HpkeConfigRejected naming the first that does not.
+    Raise HpkeConfigRejected for the first that is wrong.
     """
-    if len(body) > MOST_BODY:
-        raise _rejected("document", f"{len(body)} bytes; at most {MOST_BODY} are read")
+    if len(body) > MAX_BODY:
+        raise _rejected("document", f"it has {len(body)} bytes, more than {MAX_BODY}")
     try:
         text, signatures = decode_signed(body)
-    except ProtocolError as wrong:
-        raise HpkeConfigRejected(f"hpke_config.{wrong}") from wrong
+    except ProtocolError as error:
+        raise HpkeConfigRejected(f"hpke_config.{error}") from error
     if not is_signed(SIGNED_AS + text, signatures.get(role, b""), public_key):
         raise _rejected(
             f"signatures.{role}", "it is not by the key that this device trusts"
         )
     document = ConfigDocument.parse(text)
-    _check(document, role, now)
+    _require_valid(document, role, now)
     return document
 
 
-def _check(document: ConfigDocument, role: Role, now: int) -> None:
+def _require_valid(document: ConfigDocument, role: Role, now: int) -> None:
     if document.role != role:
-        raise _rejected("role", f"it is the {document.role}'s, not the {role}'s")
+        raise _rejected("role", f"it is that of the {document.role}, not of the {role}")
     if document.epoch < 0:
         raise _rejected("epoch", f"{document.epoch} is below 0")
-    if not 0 < document.not_after - document.not_before <= MOST_SECONDS:
-        raise _rejected("not_after", f"it is not within {MOST_SECONDS // 86_400} days")
+    if not 0 < document.not_after - document.not_before <= MAX_SECONDS:
+        raise _rejected("not_after", f"it is not within {MAX_SECONDS // 86_400} days")
     if now < document.not_before:
         raise _rejected("not_before", "it is not valid yet; set this device's clock")
     if now >= document.not_after:
         raise _rejected(
-            "not_after", "it is over; set this device's clock, or try again later"
+            "not_after", "it has passed; set this device's clock, or try again later"
         )
+    # Raise if the config itself is not usable.
     _ = document.hpke_config
 
 

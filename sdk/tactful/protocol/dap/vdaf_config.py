@@ -1,4 +1,4 @@
-"""The type of measurement of a task: its name, its parameters, and their bytes."""
+"""The VDAF of a task: its kind, its parameters, and their encoding."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from tactful.vdaf.vdaf import Vdaf
 from tactful.vdaf.version import Version
 
 Kind = Literal["count", "sum", "sum_vec", "histogram", "sum_vec_field64", "pine64"]
-MOST_LENGTH, MOST_CHUNK = 1 << 22, (1 << 32) - 1
-MOST = {
-    "length": MOST_LENGTH,
+MAX_LENGTH, MAX_CHUNK = 1 << 22, (1 << 32) - 1
+MAXIMA = {
+    "length": MAX_LENGTH,
     "most": 1 << 40,
-    "chunk": MOST_CHUNK,
-    "norm_chunk": MOST_CHUNK,
+    "chunk": MAX_CHUNK,
+    "norm_chunk": MAX_CHUNK,
     "proofs": 255,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class VdafConfig:
-    """A kind and the parameters that it has; those that it has not are 0.
+    """A kind of VDAF and its parameters; parameters of other kinds are 0.
 
-    `most` is the largest value of an entry, for `pine64` the bound on the vector's norm; `chunk` is
-    how many multiplications a gadget sums, `norm_chunk` how many squares.
+    - `length`: of the vector or histogram.
+    - `most`: the largest value of an entry; for `pine64`, the bound on the norm.
+    - `chunk`: how many multiplications a gadget sums; `norm_chunk`: how many squares.
+    - `proofs`: the number of proofs.
     """
 
     kind: Kind
@@ -47,26 +49,29 @@ class VdafConfig:
     }
 
     def __post_init__(self) -> None:
-        has = NEEDS[self.kind]
+        """Raise InvalidInput for a wrong parameter."""
+        needed = PARAMETERS[self.kind]
         for name in ("length", "most", "chunk", "norm_chunk", "proofs"):
             value = getattr(self, name)
-            if (value != 0) != (name in has) or not 0 <= value <= MOST[name]:
+            if (value != 0) != (name in needed) or not 0 <= value <= MAXIMA[name]:
                 raise InvalidInput(
-                    f"vdaf.{name}", f"{value} for {self.kind}", "correct the task"
+                    f"vdaf.{name}",
+                    f"{value} is wrong for {self.kind}",
+                    "correct the task",
                 )
-        if "proofs" in has and self.proofs < instances.LEAST_PROOFS:
+        if "proofs" in needed and self.proofs < instances.LEAST_PROOFS:
             raise InvalidInput(
-                "vdaf.proofs", f"{self.proofs} is below 3", "use 3: soundness"
+                "vdaf.proofs", f"{self.proofs} is below 3", "use 3, for soundness"
             )
 
     def type_id(self, version: Version) -> int:
-        """The algorithm's number in a version of the draft."""
+        """Return the number of the algorithm in a version of the draft."""
         if self.kind == "sum_vec_field64":
             return instances.MULTIPROOF
         return PINE64 if self.kind == "pine64" else version.id_of(self.kind)
 
     def encode(self) -> bytes:
-        """The parameters as a TaskConfiguration holds them."""
+        """Return the parameters as in a TaskConfiguration."""
         match self.kind:
             case "count":
                 return b""
@@ -75,24 +80,20 @@ class VdafConfig:
             case "histogram":
                 return u32(self.length) + u32(self.chunk)
             case "pine64":
-                shape = (
-                    u32(self.length)
-                    + u64(self.most)
-                    + u32(self.chunk)
-                    + u32(self.norm_chunk)
-                )
-                return shape + u8(self.proofs)
+                shape = u32(self.length) + u64(self.most)
+                chunks = u32(self.chunk) + u32(self.norm_chunk)
+                return shape + chunks + u8(self.proofs)
             case _:
                 shape = u32(self.length) + u64(self.most) + u32(self.chunk)
                 return shape + (u8(self.proofs) if self.proofs else b"")
 
     def vdaf(self, version: Version) -> Vdaf:
-        """What shards and verifies; raises InvalidInput if the parameters do not fit together."""
+        """Return the VDAF; raise InvalidInput if the parameters do not fit together."""
         return _vdaf(self, version)
 
 
 def sum_vec_field64_for(length: int, most: int, proofs: int) -> VdafConfig:
-    """Vectors of whole numbers in [0, most], with the shortest proof."""
+    """Return the config of vectors of integers in [0, most], with the shortest proof."""
     chunk = instances.best_chunk(length * most.bit_length())
     return VdafConfig(
         kind="sum_vec_field64", length=length, most=most, chunk=chunk, proofs=proofs
@@ -100,7 +101,10 @@ def sum_vec_field64_for(length: int, most: int, proofs: int) -> VdafConfig:
 
 
 def pine64_for(length: int, squares: int, proofs: int) -> VdafConfig:
-    """Vectors of whole numbers whose squares sum to at most `squares`, with the shortest proofs."""
+    """Return the config of integer vectors with a bounded squared norm.
+
+    The sum of squares is at most `squares`. The chunks give the shortest proofs.
+    """
     layout = Layout(length, math.isqrt(squares - 1) + 1)
     return VdafConfig(
         kind="pine64",
@@ -112,7 +116,7 @@ def pine64_for(length: int, squares: int, proofs: int) -> VdafConfig:
     )
 
 
-NEEDS: dict[Kind, set[str]] = {
+PARAMETERS: dict[Kind, set[str]] = {
     "count": set(),
     "sum": {"most"},
     "sum_vec": {"length", "most", "chunk"},

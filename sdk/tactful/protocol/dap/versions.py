@@ -1,6 +1,6 @@
-"""The versions of DAP that are spoken, as one table: draft-ietf-ppm-dap -09 and -18.
+"""The supported versions of DAP: draft-ietf-ppm-dap -09 and -18.
 
-A newer draft is one more record. What a record does not name is the same in both.
+Each version is one record of what differs between them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Literal
 
 from tactful.vdaf.version import VDAF_08, VDAF_18, Version
 
-COLLECTOR, CLIENT, LEADER, HELPER = 0, 1, 2, 3  # roles, as the drafts number them
+COLLECTOR, CLIENT, LEADER, HELPER = 0, 1, 2, 3  # numbers of roles in the drafts
 Tag = Literal["dap-09", "dap-18"]
 
 
 class ReportError(IntEnum):
-    """Why one report was not taken; the numbers are those of DAP-18, where 0 is reserved."""
+    """Reason for rejecting a report; the numbers are those of DAP-18, which reserves 0."""
 
     BATCH_SATURATED = 0
     BATCH_COLLECTED = 1
@@ -46,23 +46,27 @@ _09: Mapping[ReportError, int] = MappingProxyType(
         ReportError.TASK_EXPIRED: 7,
         ReportError.INVALID_MESSAGE: 8,
         ReportError.REPORT_TOO_EARLY: 9,
-        # what -09 has no code for: the nearest one
+        # DAP-09 has no codes for these; they get the closest one.
         ReportError.TASK_NOT_STARTED: 2,
         ReportError.OUTDATED_CONFIG: 3,
     }
 )
 _18: Mapping[ReportError, int] = MappingProxyType(
-    {one: int(one) for one in ReportError if one is not ReportError.BATCH_SATURATED}
+    {
+        reason: int(reason)
+        for reason in ReportError
+        if reason is not ReportError.BATCH_SATURATED
+    }
 )
 
 
 @dataclass(frozen=True)
 class DapVersion:
-    """What differs between drafts.
+    """The properties of one draft that differ from others.
 
-    `counted` lists stand behind their length in bytes, else they run to the end. `configured`
-    messages are bound to the TaskConfiguration, times count units of the precision, reports have
-    public extensions, and the helper names its resources.
+    - `counted`: lists have their length in front; otherwise they end with the message.
+    - `configured`: messages are bound to the TaskConfiguration, times are in units of
+      the precision, reports have public extensions, and the helper names its resources.
     """
 
     tag: Tag
@@ -73,14 +77,13 @@ class DapVersion:
     errors: Mapping[ReportError, int] = field(hash=False)
 
     def media_type(self, old: str, new: str) -> str:
-        """The media type of a message: -09's name for it, and -18's."""
+        """Return the media type of a message, named `old` in DAP-09 and `new` in DAP-18."""
         return self.media + (new if self.configured else old)
 
     def is_media_type(self, text: str, old: str, new: str) -> bool:
-        """Return whether a request's content type is that of this message.
+        """Return True if `text` is the content type of this message.
 
-        In -18 it may also say which draft it follows, if it is this one ("Protocol Message Media
-        Type" in the draft).
+        In DAP-18 it may also name the draft ("Protocol Message Media Type").
         """
         parts = [part.strip().lower().replace('"', "") for part in text.split(";")]
         hint = f"version={self.tag[-2:]}"
@@ -89,15 +92,15 @@ class DapVersion:
         return ";".join(parts) == self.media_type(old, new)
 
     def input_share_info(self, role: int) -> bytes:
-        """What a share for `role` is sealed for."""
+        """Return the HPKE info of a share for `role`."""
         return f"{self.tag} input share".encode() + bytes([CLIENT, role])
 
     def aggregate_share_info(self, role: int) -> bytes:
-        """What an aggregate share from `role` is sealed for."""
+        """Return the HPKE info of an aggregate share from `role`."""
         return f"{self.tag} aggregate share".encode() + bytes([role, COLLECTOR])
 
     def unit(self, time_precision: int) -> int:
-        """How many seconds a time on the wire counts."""
+        """Return the seconds in one unit of a time on the wire."""
         return time_precision if self.configured else 1
 
 
@@ -105,34 +108,37 @@ DAP_09 = DapVersion("dap-09", "application/dap-", True, False, VDAF_08, _09)
 DAP_18 = DapVersion("dap-18", "application/ppm-dap;message=", False, True, VDAF_18, _18)
 CONFIG_LIST = "hpke-config-list"
 VERSIONS: Mapping[str, DapVersion] = MappingProxyType(
-    {one.tag: one for one in (DAP_09, DAP_18)}
+    {version.tag: version for version in (DAP_09, DAP_18)}
 )
 
 
 def config_list_version(accept: str, *, names_task: bool) -> DapVersion:
-    """Return the version whose media type answers a request for HPKE configs.
+    """Return the version of the response to a request for HPKE configs.
 
-    The resource has no task, so it follows what is accepted. Where that says nothing, only a
-    client of -09 names a task in the query, and clients of -18 insist on their type.
+    The resource belongs to no task, so `accept` decides. If it is not specific, only a
+    client of DAP-09 names a task in the query.
     """
     quality = {
         dap: _quality(accept, dap.media_type(CONFIG_LIST, CONFIG_LIST))
-        for dap in _NEWEST
+        for dap in _NEWEST_FIRST
     }
     best = max(quality.values())
     if best > 0:
-        return next(dap for dap in _NEWEST if quality[dap] == best)
+        return next(dap for dap in _NEWEST_FIRST if quality[dap] == best)
     return DAP_09 if names_task else DAP_18
 
 
-_NEWEST = (DAP_18, DAP_09)
+_NEWEST_FIRST = (DAP_18, DAP_09)
 
 
 def _quality(accept: str, media: str) -> float:
-    """Return how much a client wants exactly this type (RFC 9110, section 12.4.2); 0 if not."""
-    for listed in accept.lower().replace(" ", "").replace('"', "").split(","):
-        named, _, weight = listed.partition(";q=")
-        if named == media:
+    """Return the quality value of exactly this type (RFC 9110, section 12.4.2).
+
+    It is 0 if the type is not listed.
+    """
+    for entry in accept.lower().replace(" ", "").replace('"', "").split(","):
+        media_type, _, weight = entry.partition(";q=")
+        if media_type == media:
             try:
                 return float(weight or 1)
             except ValueError:

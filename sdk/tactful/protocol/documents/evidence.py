@@ -1,6 +1,6 @@
-"""What is shown to an auditor: a folder of plain documents under one signed list of their hashes.
+"""Evidence for an auditor: a folder of documents with a signed list of their hashes.
 
-Nothing in it is of a person; whatever is missing makes a check NOT-RUN, never passed.
+It contains nothing personal. If something is missing, a check is NOT-RUN, never passed.
 """
 
 from __future__ import annotations
@@ -25,22 +25,33 @@ from tactful.protocol.signed_json import canonical, is_signed
 SIGNED_AS = b"tactful-1 evidence"
 SCHEMA = 1
 MANIFEST, DOCUMENTS, ARRAYS = "manifest.json", "documents.json", "arrays.npz"
-MAX_FILE, MAX_ARRAYS = 256 << 20, 1 << 30  # bytes of a file, and of all arrays unpacked
-UNREADABLE = (
-    *(ValueError, OSError, KeyError, EOFError, MemoryError, NotImplementedError),
-    *(RuntimeError, zipfile.BadZipFile, zlib.error),
+MAX_FILE, MAX_ARRAYS = 256 << 20, 1 << 30  # bytes of a file, and of unpacked arrays
+# Errors of numpy and zipfile for files that are not archives of arrays.
+READ_ERRORS = (
+    ValueError,
+    OSError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
-Numbers = NDArray[np.int64] | NDArray[np.float64]  # floats are shown, and refuted
+# Released values must be integers; floats can be read, so that a check refutes them.
+Numbers = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorClaim:
-    """What an operator says: all releases of `model` together are (`epsilon`, `delta`)-private.
+    """The operator's claim that all releases of `model` are (epsilon, delta)-private.
 
-    `rho` is exact ("num/den"); `eligible` counts the devices that could take part; `sampling` and
-    `scheduler` say how a batch was chosen, and by which code; `hidden_from` names whoever is said
-    not to see who took part; `placement` says who adds the noise.
+    - `rho`: the exact cost ("num/den").
+    - `eligible`: the number of devices that could take part.
+    - `sampling`, `scheduler`: how a batch was chosen, and by which code.
+    - `hidden_from`: who does not see which devices took part.
+    - `placement`: who adds the noise.
     """
 
     model: str
@@ -60,28 +71,28 @@ class OperatorClaim:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedKeys:
-    """The public Ed25519 keys of both halves, base64; an auditor gets them from the operators."""
+    """The public Ed25519 keys of both aggregators, in base64, as the operators gave them."""
 
     leader: str
     helper: str
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def decoded(self) -> tuple[bytes, bytes]:
-        """(leader's, helper's) 32 bytes."""
+        """Return the keys of leader and helper, 32 bytes each."""
         try:
-            leader, helper = (
-                base64.b64decode(k, validate=True) for k in (self.leader, self.helper)
-            )
-        except ValueError as wrong:
+            leader = base64.b64decode(self.leader, validate=True)
+            return leader, base64.b64decode(self.helper, validate=True)
+        except ValueError as error:
             raise InvalidInput(
-                "evidence.keys", "not base64", "copy them from `init`"
-            ) from wrong
-        return leader, helper
+                "evidence.keys",
+                "a key is not base64",
+                "copy them from the output of `tactful-aggregator init`",
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenCheckpoint:
-    """A signed head of the log and who saw it."""
+    """A signed checkpoint of the log, and who saw it."""
 
     seen_by: str
     checkpoint: str
@@ -90,10 +101,11 @@ class SeenCheckpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """What the device's own code made of one hostile vector, noise off and coins frozen.
+    """The output of the device's own code for one hostile vector.
 
-    `squares` is the sum of squares of the whole numbers it would send, `distance2` the squared
-    distance to what it sends for a history of nothing, `calls` the functions it went through.
+    Noise is off and coins are fixed. `squares` is the sum of squares of the integers it
+    would send, `distance2` the squared distance to what it sends for an empty history,
+    `calls` the functions that it called.
     """
 
     name: str
@@ -106,7 +118,7 @@ class Neighbour:
 
 @dataclass(frozen=True, kw_only=True)
 class NeighbourReplay:
-    """All neighbours of one task (its document, as JSON)."""
+    """All neighbours of one task, whose document is JSON."""
 
     task: str
     neighbours: tuple[Neighbour, ...]
@@ -115,9 +127,9 @@ class NeighbourReplay:
 
 @dataclass(frozen=True, kw_only=True)
 class Residuals:
-    """Noise as a staging pair drew it: the known sum taken off, shape (batches, adders, length).
+    """Noise that a staging pair drew, shape (batches, sources, length).
 
-    Those who add it are the two halves, or some devices where devices do.
+    The known sum is subtracted. Sources are the two aggregators, or some devices.
     """
 
     family: str
@@ -127,10 +139,11 @@ class Residuals:
 
 @dataclass(frozen=True, kw_only=True)
 class Canaries:
-    """One canary a coin: sent through the real client and pair where the coin said so.
+    """Canaries, each sent through the real client and pair if its coin is 1.
 
-    `commitment` is the SHA-256 of `opened`, from which the coins are drawn, and was fixed before
-    anything was sent. `scores` are the released sum's shares of each canary; `rho` is the batch's.
+    `commitment` is the SHA-256 of `opened`, from which the coins are drawn; it was fixed
+    before anything was sent. `scores` are the parts of each canary in the released sum;
+    `rho` is that of the batch.
     """
 
     rho: str
@@ -141,21 +154,20 @@ class Canaries:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def coins(self) -> NDArray[np.float64]:
-        """1 for each canary that was sent, 0 for each that was not."""
-        stream = hashlib.shake_128(bytes.fromhex(self.opened)).digest(
-            len(self.scores) // 8 + 1
-        )
+        """Return 1 for each canary that was sent, and 0 for the others."""
+        byte_count = len(self.scores) // 8 + 1
+        stream = hashlib.shake_128(bytes.fromhex(self.opened)).digest(byte_count)
         bits = np.unpackbits(np.frombuffer(stream, dtype=np.uint8))
         return bits[: len(self.scores)].astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """One report as it left a device whose history is named; `body` is base64.
+    """One report as a device sent it, with the name of the device's history.
 
-    `shares` are its two plaintext shares as the staging halves opened them, base64, and
-    `measurement` the whole numbers that they sum to, for devices made for the audit; `task` is the
-    document of the task it was for.
+    `body` is in base64. For devices made for the audit, `shares` are its two decrypted
+    shares (base64), and `measurement` the integers that they sum to. `task` is the
+    document of its task.
     """
 
     history: str
@@ -170,7 +182,7 @@ class Upload:
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedRefusal:
-    """What the running pair answered when it was asked for what it must not give."""
+    """The answers of a running pair to requests that it must refuse."""
 
     check: str
     tried: str
@@ -180,10 +192,10 @@ class ObservedRefusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
-    """All that is shown but whole arrays; a tuple is empty, or a value None, if nothing was.
+    """All evidence except arrays; a missing part is an empty tuple, or None.
 
-    `tasks`, `releases`, `log`, `records` and `ledgers` are the very texts that were published or
-    exported.
+    `tasks`, `releases`, `log`, `records` and `ledgers` are the exact texts that were
+    published or exported.
     """
 
     claim: OperatorClaim | None = None
@@ -203,9 +215,9 @@ class Documents:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The documents, and the arrays: noisy `sums` by their SHA-256, and noise `residuals`.
+    """Documents, noisy `sums` by their SHA-256, and noise `residuals`.
 
-    `made_by` is the public key (hex) that signed it, empty if it was put together by hand.
+    `made_by` is the public key (hex) of the signature, empty if there is none.
     """
 
     documents: Documents = field(default_factory=Documents)
@@ -215,7 +227,7 @@ class Evidence:
 
 
 def write(folder: Path, evidence: Evidence, secret: bytes) -> None:
-    """Write a bundle to `folder`, signed with an Ed25519 key of 32 `secret` bytes."""
+    """Write evidence to `folder`, signed with an Ed25519 key of 32 `secret` bytes."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from pydantic import TypeAdapter
 
@@ -225,11 +237,12 @@ def write(folder: Path, evidence: Evidence, secret: bytes) -> None:
     hashes = {
         name: hashlib.sha256(content).hexdigest() for name, content in contents.items()
     }
-    listed = canonical({"schema": SCHEMA, "files": hashes})
+    document = canonical({"schema": SCHEMA, "files": hashes})
+    signature = signer.sign(SIGNED_AS + document)
     manifest = {
-        "document": listed.decode(),
+        "document": document.decode(),
         "public_key": signer.public_key().public_bytes_raw().hex(),
-        "signature": base64.b64encode(signer.sign(SIGNED_AS + listed)).decode(),
+        "signature": base64.b64encode(signature).decode(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -238,39 +251,40 @@ def write(folder: Path, evidence: Evidence, secret: bytes) -> None:
 
 
 def read(folder: Path, trusted: str = "") -> Evidence:
-    """The bundle in `folder`, every byte of it as it was signed.
+    """Return the evidence in `folder` if all its bytes are as they were signed.
 
-    `trusted` is the public key (hex) it must be signed by, empty for any. Raises InvalidInput
-    naming the file that is missing, cut, changed, foreign or not what it should be.
+    `trusted` is the public key (hex) of the expected signature, empty for any. Raise
+    InvalidInput for a file that is missing, changed, or of another form.
     """
     hashes, public_key = _manifest(_content(folder, MANIFEST), trusted)
     contents = {name: _content(folder, name) for name in (DOCUMENTS, ARRAYS)}
     for name, content in contents.items():
         if hashlib.sha256(content).hexdigest() != hashes.get(name):
-            raise _wrong(name, "it is cut, or not the file that was signed")
+            raise _invalid(name, "it differs from the signed hash")
     arrays = _unpacked(contents[ARRAYS])
     family, sigma2 = _law(arrays)
     values = arrays.pop("residuals", None)
+    residuals = None
+    if values is not None:
+        residuals = Residuals(family=family, sigma2=sigma2, values=values)
     return Evidence(
         documents=parse(contents[DOCUMENTS]),
         sums={name.removeprefix("sum_"): total for name, total in arrays.items()},
-        residuals=None
-        if values is None
-        else Residuals(family=family, sigma2=sigma2, values=values),
+        residuals=residuals,
         made_by=public_key,
     )
 
 
 def parse(content: bytes) -> Documents:
-    """The documents in `content`; raises InvalidInput naming the field that is wrong."""
+    """Return the documents in `content`; raise InvalidInput for a wrong field."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(Documents).validate_json(content)
-    except ValidationError as wrong:
-        first = wrong.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise _wrong(f"{DOCUMENTS}: {where}", first["msg"]) from wrong
+    except ValidationError as error:
+        first = error.errors()[0]
+        field_path = ".".join(str(part) for part in first["loc"]) or "document"
+        raise _invalid(f"{DOCUMENTS}: {field_path}", first["msg"]) from error
 
 
 def _manifest(content: bytes, trusted: str) -> tuple[Mapping[str, str], str]:
@@ -278,35 +292,31 @@ def _manifest(content: bytes, trusted: str) -> tuple[Mapping[str, str], str]:
         manifest = json.loads(content)
         document, public_key = str(manifest["document"]), str(manifest["public_key"])
         signature = base64.b64decode(str(manifest["signature"]))
-        listed = json.loads(document)
-        schema, files = (
-            listed["schema"],
-            {str(k): str(v) for k, v in listed["files"].items()},
-        )
-        signed = is_signed(
-            SIGNED_AS + document.encode(), signature, bytes.fromhex(public_key)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
-        raise _wrong(MANIFEST, "it is no manifest") from wrong
+        fields = json.loads(document)
+        schema = fields["schema"]
+        files = {str(name): str(sha256) for name, sha256 in fields["files"].items()}
+        message = SIGNED_AS + document.encode()
+        has_signature = is_signed(message, signature, bytes.fromhex(public_key))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _invalid(MANIFEST, "it is not a manifest") from error
     if schema != SCHEMA:
-        raise _wrong(MANIFEST, f"schema {schema!r} is not {SCHEMA}")
-    if not signed:
-        raise _wrong(MANIFEST, "its signature does not hold")
+        raise _invalid(MANIFEST, f"schema {schema!r} is not {SCHEMA}")
+    if not has_signature:
+        raise _invalid(MANIFEST, "its signature is wrong")
     if trusted and public_key != trusted:
-        raise _wrong(
-            MANIFEST, f"signed by {public_key[:16]}..., not by the key that is trusted"
+        raise _invalid(
+            MANIFEST, f"it is signed by {public_key[:16]}..., not by the trusted key"
         )
     return files, public_key
 
 
 def _packed(evidence: Evidence) -> bytes:
     arrays = {f"sum_{name}": total for name, total in evidence.sums.items()}
-    if (kept := evidence.residuals) is not None:
-        law = f"{kept.family} {kept.sigma2}".encode()
-        arrays |= {
-            "residuals": kept.values,
-            "law": np.frombuffer(law, np.uint8).astype(np.int64),
-        }
+    residuals = evidence.residuals
+    if residuals is not None:
+        law = f"{residuals.family} {residuals.sigma2}".encode()
+        arrays["residuals"] = residuals.values
+        arrays["law"] = np.frombuffer(law, np.uint8).astype(np.int64)
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()
@@ -315,42 +325,41 @@ def _packed(evidence: Evidence) -> bytes:
 def _unpacked(content: bytes) -> dict[str, Numbers]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            size = sum(one.file_size for one in packed.infolist())
+            size = sum(member.file_size for member in packed.infolist())
         if size > MAX_ARRAYS:
-            raise _wrong(ARRAYS, f"it holds more than {MAX_ARRAYS} bytes")
+            raise _invalid(ARRAYS, f"it has more than {MAX_ARRAYS} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as opened:
             arrays = {name: opened[name] for name in opened.files}
     except InvalidInput:
         raise
-    except UNREADABLE as wrong:
-        raise _wrong(ARRAYS, "it is no file of arrays") from wrong
+    except READ_ERRORS as error:
+        raise _invalid(ARRAYS, "it is not a file of arrays") from error
     for name, array in arrays.items():
         if array.dtype not in (np.int64, np.float64) or not np.isfinite(array).all():
-            raise _wrong(
-                f"{ARRAYS}: {name}", f"{array.dtype} with something that is no number"
+            raise _invalid(
+                f"{ARRAYS}: {name}", f"{array.dtype} is not a type of finite numbers"
             )
     return arrays
 
 
 def _law(arrays: dict[str, Numbers]) -> tuple[str, str]:
-    """The family and sigma^2 of the residuals, kept beside them as text."""
+    """Return family and sigma^2 of the residuals, which are stored as text."""
     law = arrays.pop("law", None)
     if law is None:
         return "", ""
-    family, _, sigma2 = (
-        bytes(law.astype(np.uint8)).decode(errors="replace").partition(" ")
-    )
+    text = bytes(law.astype(np.uint8)).decode(errors="replace")
+    family, _, sigma2 = text.partition(" ")
     return family, sigma2
 
 
 def _content(folder: Path, name: str) -> bytes:
     path = folder / name
     if not path.is_file():
-        raise _wrong(name, f"{path} is missing")
+        raise _invalid(name, f"{path} is missing")
     if path.stat().st_size > MAX_FILE:
-        raise _wrong(name, f"it is larger than {MAX_FILE} bytes")
+        raise _invalid(name, f"it is larger than {MAX_FILE} bytes")
     return path.read_bytes()
 
 
-def _wrong(name: str, problem: str) -> InvalidInput:
+def _invalid(name: str, problem: str) -> InvalidInput:
     return InvalidInput(f"evidence {name}", problem, "ask for the whole bundle again")

@@ -1,4 +1,4 @@
-"""One experiment as everyone knows it: arms, slots of a layer, metrics with their bounds."""
+"""Experiments: arms, slots of a layer, and metrics with their bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 from tactful.errors import InvalidInput
 from tactful.protocol.signed_json import canonical
 
-SLOTS = 10_000  # of each layer; an experiment takes some of them
+SLOTS = 10_000  # of each layer; an experiment has some of them
+FLOAT_FIELDS = ("low", "high", "effect", "may_fall", "balance", "diversity")
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
 Counted = Literal[
     "impression", "click", "like", "purchase", "dismiss", "hide", "repeat"
@@ -22,7 +23,7 @@ Counted = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One version; `share` is a decimal or fraction ("0.5", "1/3"), `standard` means balance 0."""
+    """One version; `share` is a decimal number or a fraction ("0.5", "1/3")."""
 
     name: str
     share: str
@@ -31,11 +32,12 @@ class Arm:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a wrong field."""
         for field in ("balance", "diversity"):
             value = getattr(self, field)
             if value is not None and not 0 <= value <= 1:
                 raise InvalidInput(
-                    f"arm.{field}", f"{value} is out of range", "use 0 to 1 or none"
+                    f"arm.{field}", f"{value} is out of range", "use 0 to 1, or null"
                 )
         if not 0 < self.part <= 1:
             raise InvalidInput(
@@ -44,21 +46,21 @@ class Arm:
 
     @cached_property
     def part(self) -> Fraction:
-        """The share as an exact number."""
+        """The share as an exact fraction."""
         try:
             return Fraction(self.share)
-        except (ValueError, ZeroDivisionError) as wrong:
+        except (ValueError, ZeroDivisionError) as error:
             raise InvalidInput(
-                "arm.share", f"{self.share!r} is no number", 'use "1/2" or "0.5"'
-            ) from wrong
+                "arm.share", f"{self.share!r} is not a number", 'use "1/2" or "0.5"'
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number that each device counts and clips to [low, high] before anything is made of it.
+    """A number that each device counts and clips to [low, high].
 
-    `effect` is the smallest difference of means worth finding. With `may_fall` the metric is a
-    guardrail: a version must not lower its mean by more than that.
+    `effect` is the smallest difference of means that matters. With `may_fall` the
+    metric is a guardrail: a version must not lower its mean by more than that.
     """
 
     name: str
@@ -70,24 +72,28 @@ class Metric:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a wrong field."""
         if not self.low < self.high:
             raise InvalidInput(
                 "metric.high",
                 f"{self.high} is not above {self.low}",
-                "declare low < high",
+                "use low < high",
             )
         if not 0 < self.effect <= self.high - self.low:
             raise InvalidInput(
-                "metric.effect", f"{self.effect} is out of range", "use the bounds"
+                "metric.effect",
+                f"{self.effect} is out of range",
+                "use a number above 0, up to high - low",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One comparison, the same document for everyone; the first arm is the control.
+    """One experiment, the same document for everyone; the first arm is the control.
 
-    `first` and `slots` are its place among the 10,000 slots of `layer`: two experiments of one
-    layer never share a person. `days` is how long a person is measured, from the first exposure.
+    `first` and `slots` are its range of the 10,000 slots of `layer`, so that two
+    experiments of one layer never share a person. `days` is how long a person is
+    measured, from the first exposure.
     """
 
     id: str
@@ -102,14 +108,16 @@ class Experiment:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a wrong field."""
         _require(
             re.fullmatch(r"[a-z0-9-]{1,48}", self.id) is not None,
             "id",
             "use a-z, 0-9 and -",
         )
         _require(0 < len(self.layer) <= 64, "layer", "use 1 to 64 characters")
-        inside = self.first >= 0 and self.slots > 0 and self.first + self.slots <= SLOTS
-        _require(inside, "slots", f"stay within 0 to {SLOTS}")
+        has_slots = self.first >= 0 and self.slots > 0
+        is_inside = has_slots and self.first + self.slots <= SLOTS
+        _require(is_inside, "slots", f"stay within 0 to {SLOTS}")
         _require(self.opens < self.closes, "closes", "close after it opens")
         _require(1 <= self.days <= 90, "days", "use 1 to 90")
         _require(len(self.arms) >= 2, "arms", "name a control and at least one version")
@@ -121,69 +129,75 @@ class Experiment:
         )
         _require(1 <= len(self.metrics) <= 8, "metrics", "declare 1 to 8")
         _require(
-            _distinct(one.name for one in self.metrics),
+            _distinct(metric.name for metric in self.metrics),
             "metrics",
             "give each its own name",
         )
 
     @classmethod
     def parse(cls, document: bytes | str) -> Experiment:
-        """The experiment of a JSON document; raises InvalidInput naming the field and the fix."""
+        """Return the experiment of a JSON document; raise InvalidInput for a wrong field."""
         from pydantic import TypeAdapter, ValidationError
 
         try:
             return TypeAdapter(cls).validate_json(document)
-        except ValidationError as wrong:
-            first = wrong.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "document"
             raise InvalidInput(
-                f"experiment.{where}", first["msg"], "correct it"
-            ) from wrong
+                f"experiment.{field}", first["msg"], "correct it"
+            ) from error
 
     @cached_property
     def document(self) -> bytes:
-        """The experiment in its one canonical form: 1 and 1.0 are written alike."""
-        return canonical(_written(asdict(self)))
+        """The experiment in its canonical form, in which 1 and 1.0 are the same."""
+        return canonical(_normalised(asdict(self)))
 
     @property
     def sha256(self) -> str:
-        """The hash of the document, hex."""
+        """The SHA-256 of the document, in hex."""
         return hashlib.sha256(self.document).hexdigest()
 
 
 def require_apart(experiments: Sequence[Experiment]) -> None:
     """Raise InvalidInput if two experiments of one layer take the same slot."""
-    for number, one in enumerate(experiments):
+    for number, experiment in enumerate(experiments):
         for other in experiments[:number]:
-            overlap = (
-                one.first < other.first + other.slots
-                and other.first < one.first + one.slots
-            )
-            if one.layer == other.layer and overlap:
+            if experiment.layer != other.layer:
+                continue
+            starts_before_end = experiment.first < other.first + other.slots
+            ends_after_start = other.first < experiment.first + experiment.slots
+            if starts_before_end and ends_after_start:
                 raise InvalidInput(
                     "experiments",
-                    f"{other.id} and {one.id} share slots of {one.layer!r}",
-                    "move one",
+                    f"{other.id} and {experiment.id} share slots of "
+                    f"{experiment.layer!r}",
+                    "move one to other slots",
                 )
 
 
-def _written(fields: dict[str, object]) -> dict[str, object]:
-    numbers = ("low", "high", "effect", "may_fall", "balance", "diversity")
-    return {
-        name: float(str(value))
-        if name in numbers and value is not None
-        else [_written(one) for one in value]
-        if isinstance(value, tuple)
-        else value
-        for name, value in fields.items()
-    }
+def _normalised(fields: dict[str, object]) -> dict[str, object]:
+    """Return the fields with all numbers as floats."""
+    normalised: dict[str, object] = {}
+    for name, value in fields.items():
+        if name in FLOAT_FIELDS and value is not None:
+            normalised[name] = float(str(value))
+        elif isinstance(value, tuple):
+            normalised[name] = [_normalised(member) for member in value]
+        else:
+            normalised[name] = value
+    return normalised
 
 
 def _require(holds: bool, field: str, fix: str) -> None:
     if not holds:
-        raise InvalidInput(f"experiment.{field}", "it is out of range or at odds", fix)
+        raise InvalidInput(
+            f"experiment.{field}",
+            "it is out of range, or contradicts another field",
+            fix,
+        )
 
 
 def _distinct(names: Iterable[str]) -> bool:
-    listed = list(names)
-    return len(set(listed)) == len(listed) and all(listed)
+    all_names = list(names)
+    return len(set(all_names)) == len(all_names) and all(all_names)

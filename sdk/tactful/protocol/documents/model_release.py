@@ -1,4 +1,4 @@
-"""What a release is: a file of named arrays (safetensors layout) and a signed claim about it."""
+"""Releases: a file of named arrays (safetensors layout), and a signed claim about it."""
 
 from __future__ import annotations
 
@@ -23,39 +23,40 @@ if TYPE_CHECKING:
 
 SIGNED_AS = b"tactful-1 release"
 MAX_FILE, MAX_HEADER, MAX_ARRAYS = 64 << 20, 1 << 16, 32
+MAX_CLOCK_ERROR = 86_400  # seconds that a device may be behind
 DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8"}
 
 
 def pack(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
-    """The arrays as one file, the same bytes for the same arrays (names in order)."""
+    """Return the arrays as one file; the same arrays give the same bytes."""
     import numpy as np
 
     names = {value: name for name, value in DTYPES.items()}
     header: dict[str, object] = {}
     parts: list[bytes] = []
-    at = 0
+    start = 0
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         little = array.astype(array.dtype.newbyteorder("<"))
         parts.append(little.tobytes())
-        end = at + len(parts[-1])
+        end = start + len(parts[-1])
         dtype = names[little.dtype.newbyteorder("<").str]
         header[name] = {
             "dtype": dtype,
             "shape": list(array.shape),
-            "data_offsets": [at, end],
+            "data_offsets": [start, end],
         }
-        at = end
+        start = end
     encoded = canonical(header)
     encoded += b" " * (-len(encoded) % 8)
     return len(encoded).to_bytes(8, "little") + encoded + b"".join(parts)
 
 
 def unpack(file: bytes) -> dict[str, NDArray[np.generic]]:
-    """The arrays of a file; raises DecodeError for anything that does not fit exactly."""
+    """Return the arrays of a file; raise DecodeError unless it is exactly right."""
     size = int.from_bytes(file[:8], "little")
     if len(file) < 8 or len(file) > MAX_FILE or size > min(MAX_HEADER, len(file) - 8):
-        raise DecodeError("model file: too short, too long or without a header")
+        raise DecodeError("model file: it is too short, too long or without a header")
     body = file[8 + size :]
     try:
         header = json.loads(file[8 : 8 + size])
@@ -69,10 +70,10 @@ def unpack(file: bytes) -> dict[str, NDArray[np.generic]]:
         TypeError,
         AttributeError,
         RecursionError,
-    ) as wrong:
+    ) as error:
         raise DecodeError(
-            f"model file: its header and body do not fit ({wrong})"
-        ) from wrong
+            f"model file: its header and body do not fit ({error})"
+        ) from error
 
 
 class _Entry(TypedDict):
@@ -87,28 +88,30 @@ def _arrays(
     import numpy as np
 
     arrays: dict[str, NDArray[np.generic]] = {}
-    at = 0
+    position = 0
     for name, entry in items:
         start, end = entry["data_offsets"]
-        if start != at or not at <= end <= len(body):
+        if start != position or not position <= end <= len(body):
             raise ValueError(f"{name} has a gap or overlap")
         flat = np.frombuffer(body[start:end], dtype=DTYPES[entry["dtype"]])
         if min(list(entry["shape"]), default=0) < 0:
-            raise ValueError(f"{name} has a side below 0")
+            raise ValueError(f"{name} has a negative dimension")
         arrays[name] = flat.reshape(entry["shape"])
-        at = end
-    if at != len(body):
+        position = end
+    if position != len(body):
         raise ValueError("bytes follow the last array")
     return arrays
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRelease:
-    """What both halves claim of one model: from which tasks, at what cost, for how long.
+    """The claim of both aggregators about one model: its tasks, its cost, its period.
 
-    `version` only grows; `tasks` are ids in hex; `batch_size` is the smallest count of reports of
-    any task; `placement` says who added the noise; `rho` is exact ("num/den"); `created` and
-    `expires` are unix seconds; `file` is the SHA-256 of the model's file.
+    - `version`: it only grows.
+    - `tasks`: ids in hex; `batch_size`: the smallest number of reports of any task.
+    - `placement`: who added the noise; `rho`: the exact cost ("num/den").
+    - `created`, `expires`: in unix seconds.
+    - `file`: the SHA-256 of the model's file.
     """
 
     version: int
@@ -135,40 +138,43 @@ class ModelRelease:
 
     @classmethod
     def parse(cls, document: bytes) -> ModelRelease:
-        """The release of a document; raises ModelRejected naming the field that is wrong."""
+        """Return the release of a document; raise ModelRejected for a wrong field."""
         from pydantic import TypeAdapter, ValidationError
 
         try:
             return TypeAdapter(cls).validate_json(document)
-        except ValidationError as wrong:
-            first = wrong.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise ModelRejected(f"release.{where}: {first['msg']}") from wrong
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "document"
+            raise ModelRejected(f"release.{field}: {first['msg']}") from error
 
     @cached_property
     def document(self) -> bytes:
-        """The release in its one canonical form."""
+        """The release in its canonical form."""
         return canonical(asdict(self))
 
 
 @dataclass(frozen=True)
 class SignedRelease:
-    """A release with both halves' Ed25519 signatures over its document."""
+    """A release with the Ed25519 signatures of both aggregators over its document."""
 
     release: ModelRelease
     signatures: Mapping[str, bytes]
 
     def encode(self) -> bytes:
-        """The JSON that is published."""
+        """Return the published JSON."""
         return encode_signed(self.release.document, self.signatures)
 
     @classmethod
     def decode(cls, body: bytes) -> SignedRelease:
-        """What was published, not yet verified; raises ModelRejected if it is no release."""
+        """Return the published release, not verified.
+
+        Raise ModelRejected for another body.
+        """
         try:
             document, signatures = decode_signed(body)
-        except ProtocolError as wrong:
-            raise ModelRejected(f"release.{wrong}") from wrong
+        except ProtocolError as error:
+            raise ModelRejected(f"release.{error}") from error
         return cls(ModelRelease.parse(document), signatures)
 
     def verify(
@@ -182,43 +188,50 @@ class SignedRelease:
         min_batch_size: int,
         now: int,
     ) -> ModelRelease:
-        """The release, once signed by both, for this model and catalog, newer, large and fresh.
+        """Return the release if both signed it and it is acceptable.
 
-        `now` is in unix seconds. Raises ModelRejected naming the first thing that is wrong.
+        It must be for this model and catalog, newer than `newer_than`, from batches of
+        at least `min_batch_size`, and valid at `now` (unix seconds). Raise
+        ModelRejected for the first thing that is wrong.
         """
         release = self.release
+        message = SIGNED_AS + release.document
         try:
-            verify_both(
-                SIGNED_AS + release.document, self.signatures, leader_key, helper_key
+            verify_both(message, self.signatures, leader_key, helper_key)
+        except ProtocolError as error:
+            raise ModelRejected(f"release.{error}") from error
+        if release.model != model:
+            problem = f"model: it is for {release.model!r}, not {model!r}"
+        elif release.catalog != catalog:
+            problem = "catalog: it is for another catalog; update the app's items"
+        elif release.version <= newer_than:
+            problem = (
+                f"version: {release.version} is not newer than {newer_than}; "
+                "a rollback is refused"
             )
-        except ProtocolError as wrong:
-            raise ModelRejected(f"release.{wrong}") from wrong
-        refusals = {
-            f"model: it is for {release.model!r}, not {model!r}": release.model
-            != model,
-            "catalog: it is for another catalog; update the app's items": (
-                release.catalog != catalog
-            ),
-            f"version: {release.version} is not newer than {newer_than}; a rollback is refused": (
-                release.version <= newer_than
-            ),
-            f"batch_size: {release.batch_size} is below this device's floor {min_batch_size}": (
-                release.batch_size < min_batch_size
-            ),
-            "expires: it is over; fetch the newest release": now >= release.expires,
-            "created: it is from the future; check the clock": now
-            < release.created - 86_400,
-        }
-        for refusal, applies in refusals.items():
-            if applies:
-                raise ModelRejected(f"release.{refusal}")
-        return release
+        elif release.batch_size < min_batch_size:
+            problem = (
+                f"batch_size: {release.batch_size} is below the minimum of this device, "
+                f"{min_batch_size}"
+            )
+        elif now >= release.expires:
+            problem = "expires: it has passed; fetch the newest release"
+        elif now < release.created - MAX_CLOCK_ERROR:
+            problem = "created: it is in the future; check the clock"
+        else:
+            return release
+        raise ModelRejected(f"release.{problem}")
 
     def opened(self, file: bytes) -> dict[str, NDArray[np.generic]]:
-        """The arrays of the model's file, once it is the file that was signed."""
+        """Return the arrays of the model's file.
+
+        Raise ModelRejected unless it is the signed file.
+        """
         if hashlib.sha256(file).hexdigest() != self.release.file:
-            raise ModelRejected("release.file: the file is not the one that was signed")
+            raise ModelRejected(
+                "release.file: the file differs from the signed hash; fetch it again"
+            )
         try:
             return unpack(file)
-        except DecodeError as wrong:
-            raise ModelRejected(f"release.file: {wrong}") from wrong
+        except DecodeError as error:
+            raise ModelRejected(f"release.file: {error}") from error

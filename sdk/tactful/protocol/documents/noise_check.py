@@ -1,9 +1,11 @@
-"""Does a task's noise keep what its training claims? Device and halves ask the same question."""
+"""The check that a task has enough noise for the claim of its training.
+
+Devices and aggregators make the same check.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from tactful.errors import InvalidInput, TaskRejected
@@ -12,31 +14,36 @@ if TYPE_CHECKING:
     from tactful.privacy.mechanism import Family
     from tactful.protocol.documents.task import Task
 
-GRACE = 1 + 1e-9  # for the float between epsilon and rho
+TOLERANCE = 1 + 1e-9  # for rounding between epsilon and rho
 
 
 def require_kept(task: Task, earlier: Sequence[Task] = ()) -> None:
-    """Raise TaskRejected unless the `earlier` rounds and `task` cost no more than is claimed.
+    """Raise TaskRejected if the `earlier` rounds and `task` cost more than is claimed.
 
-    A device knows one round; whoever signs knows them all.
+    A device knows one round; an aggregator that signs knows all.
     """
     from tactful.privacy.calibration import rho_within
 
     try:
-        asked = (
-            sum((one.release.rho for one in earlier), Fraction(0)) + task.release.rho
-        )
+        cost = task.release.rho
+        for earlier_task in earlier:
+            cost += earlier_task.release.rho
         allowed = rho_within(task.epsilon, task.delta, _weakest(task, earlier))
-    except InvalidInput as wrong:
-        raise TaskRejected(f"task.{wrong}") from wrong
-    if float(asked) > allowed * GRACE:
+    except InvalidInput as error:
+        raise TaskRejected(f"task.{error}") from error
+    if float(cost) > allowed * TOLERANCE:
         raise TaskRejected(
-            f"task.sigma2: too little noise; rho {float(asked):.6g} of a "
-            f"training that claims epsilon {task.epsilon} allows {allowed:.6g}"
+            f"task.sigma2: it is too little noise; the rounds cost rho "
+            f"{float(cost):.6g}, and epsilon {task.epsilon} allows {allowed:.6g}"
         )
 
 
 def _weakest(task: Task, earlier: Sequence[Task]) -> Family:
-    """Return the family whose curve holds for all rounds: one discrete round leaves only rho."""
-    gaussian = all(one.family == "rounded_gaussian" for one in (*earlier, task))
-    return "rounded_gaussian" if gaussian else "discrete_gaussian"
+    """Return the noise family whose accounting is valid for all rounds.
+
+    With one discrete round, only rho can be used.
+    """
+    tasks = (*earlier, task)
+    if all(task.family == "rounded_gaussian" for task in tasks):
+        return "rounded_gaussian"
+    return "discrete_gaussian"

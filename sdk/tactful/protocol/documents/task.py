@@ -1,4 +1,4 @@
-"""One round as device and aggregators agree on it: a frozen document with two signatures."""
+"""Tasks: one round of a training, as an immutable document with two signatures."""
 
 from __future__ import annotations
 
@@ -36,16 +36,23 @@ MAX_DOCUMENT = 16_384  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One round of one training; nothing about it changes after it is signed.
+    """One round of one training; it does not change after it was signed.
 
-    `length` counts the entries of a measurement before padding, `sigma2` ("num/den", squared
-    levels) is the noise that each half adds in full or, by `placement`, each device; `honest` how
-    many honest devices the claim rests on if they add it in shares, else 0. `opens` and `expires`
-    are unix seconds, `guide` the SHA-256 of the round's guide file. The whole training claims
-    `epsilon` at `delta`. `nonce`, 16 random bytes in hex, makes every task another.
-    A period of an experiment is a task too: `guide` and `catalog` are the hash of its document,
-    `items` counts its arms. `protocol` is the version of DAP that carries it, `vdaf` what proves
-    each report's bound: every entry in its range, or (`pine64`) the norm itself.
+    - `length`: the entries of a measurement, before padding.
+    - `sigma2`: the noise ("num/den", squared levels) that each aggregator adds in full
+      or, by `placement`, each device.
+    - `honest`: the number of honest devices that the claim needs if they add noise in
+      shares, else 0.
+    - `opens`, `expires`: in unix seconds.
+    - `guide`: the SHA-256 of the file with the round parameters.
+    - `epsilon`, `delta`: the claim of the whole training.
+    - `nonce`: 16 random bytes in hex, which make every task different.
+    - `protocol`: the version of DAP.
+    - `vdaf`: what proves the bound of a report: each entry is in its range, or
+      (`pine64`) the norm is bounded.
+
+    A period of an experiment is a task too. Its `guide` and `catalog` are the hash of
+    the experiment's document, and `items` is the number of arms.
     """
 
     version: Literal["tactful-1"]
@@ -83,6 +90,7 @@ class Task:
     }
 
     def __post_init__(self) -> None:
+        """Raise TaskRejected for a wrong field."""
         _require(bool(re.fullmatch(r"[a-z0-9-]{1,64}", self.model)), "model")
         _require(0 <= self.round < self.rounds <= 16, "round")
         _require(self.items >= 1, "items")
@@ -104,28 +112,28 @@ class Task:
         _require(bool(re.fullmatch(r"[0-9a-f]{32}", self.nonce)), "nonce")
         in_shares = self.placement == "devices"
         _require(in_shares <= self.honest <= in_shares * self.min_batch_size, "honest")
-        # the norm of noise is not bounded closely, so no proof of it is small
+        # The norm of noise has no tight bound, so a proof of it would be large.
         _require(self.placement == "aggregator" or self.vdaf != "pine64", "vdaf")
 
     @classmethod
     def parse(cls, document: bytes) -> Task:
-        """The task of a document; raises TaskRejected naming the field that is wrong."""
+        """Return the task of a document; raise TaskRejected for a wrong field."""
         from pydantic import TypeAdapter, ValidationError
 
         if len(document) > MAX_DOCUMENT:
             raise TaskRejected(
-                f"task: {len(document)} bytes; at most {MAX_DOCUMENT} are read"
+                f"task: it has {len(document)} bytes, more than {MAX_DOCUMENT}"
             )
         try:
             return TypeAdapter(cls).validate_json(document)
-        except ValidationError as wrong:
-            first = wrong.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise TaskRejected(f"task.{where}: {first['msg']}") from wrong
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "document"
+            raise TaskRejected(f"task.{field}: {first['msg']}") from error
 
     @cached_property
     def document(self) -> bytes:
-        """The task in its one canonical form."""
+        """The task in its canonical form."""
         return canonical(asdict(self))
 
     @cached_property
@@ -135,12 +143,15 @@ class Task:
 
     @property
     def encoded_id(self) -> str:
-        """The id as it stands in addresses: base64url without padding."""
+        """The id as used in addresses: base64url without padding."""
         return self.dap.encoded_id
 
     @cached_property
     def dap(self) -> DapTask:
-        """The task as DAP knows it; its info is its id, so a report is bound to the document."""
+        """The task in terms of DAP.
+
+        Its info is its id, so that a report is bound to the document.
+        """
         from tactful.protocol.dap.dap_task import LEADER_SELECTED, DapTask
         from tactful.protocol.dap.versions import VERSIONS
 
@@ -160,25 +171,23 @@ class Task:
 
     @cached_property
     def vdaf_config(self) -> VdafConfig:
-        """What proves a report's bound, with the parameters that make it smallest."""
+        """The VDAF that proves the bound of a report, with the smallest proofs."""
         from tactful.protocol.dap.vdaf_config import pine64_for, sum_vec_field64_for
         from tactful.protocol.vector_encoding import padded_length
 
         padded = padded_length(self.length)
         if self.vdaf == "pine64":
             return pine64_for(padded, self.norm_bound, self.proofs)
-        # -09 proves only ranges up to 2^b - 1
-        most = (
-            self.most
-            if self.protocol == "dap-18"
-            else (1 << self.most.bit_length()) - 1
-        )
+        most = self.most
+        if self.protocol == "dap-09":
+            # DAP-09 proves only ranges up to 2^b - 1.
+            most = (1 << most.bit_length()) - 1
         return sum_vec_field64_for(padded, most, self.proofs)
 
     def measurement(self, levels: NDArray[np.integer]) -> NDArray[np.int64]:
-        """What is sharded: levels with this device's noise, moved so that 0 is `zero`.
+        """Return what is sharded: levels plus the device's noise, with 0 at `zero`.
 
-        Noise fits the range as it is: a draw is never beyond `reach`, so nothing is cut or wrapped.
+        Noise is never larger than `reach`, so nothing is clipped or wraps around.
         """
         import numpy as np
 
@@ -186,67 +195,68 @@ class Task:
 
         centred = levels.astype(np.int64) - self.levels // 2
         if self.where.on_device:
-            centred += draw(
-                NoiseTable.of(self.family, Fraction(self.sigma2)), len(centred)
-            )
+            table = NoiseTable.of(self.family, Fraction(self.sigma2))
+            centred += draw(table, len(centred))
         return centred + self.zero
 
     def decode(self, total: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-        """The sum of the vectors behind `total`, the signed noisy sum of `count` measurements."""
-        return self.encoding.decode(
-            total + count * (self.levels // 2 - self.zero), count
-        )
+        """Return the sum of vectors; `total` is the noisy sum of `count` measurements."""
+        shift = count * (self.levels // 2 - self.zero)
+        return self.encoding.decode(total + shift, count)
 
     @property
     def where(self) -> Placement:
-        """Who adds the noise."""
+        """The noise placement: who adds the noise."""
         from tactful.privacy.mechanism import Placement
 
         return Placement(self.placement)
 
     @cached_property
     def reach(self) -> int:
-        """The most that a device's noise moves an entry, either way; 0 if the halves add it."""
+        """The largest absolute noise of a device; 0 if the aggregators add the noise."""
         from tactful.privacy.discrete_gaussian import reach
 
         return reach(Fraction(self.sigma2)) if self.where.on_device else 0
 
     @property
     def most(self) -> int:
-        """The largest value of an entry of a measurement, unless its norm is proved."""
+        """The largest value of an entry, if the ranges of entries are proved."""
         return self.levels + 2 * self.reach
 
     @property
     def zero(self) -> int:
-        """What an entry of 0 is sharded as; if a norm is proved, entries are counted from 0."""
+        """The value that stands for an entry of 0."""
         return 0 if self.vdaf == "pine64" else self.levels // 2 + self.reach
 
     def noise_variance(self, count: int) -> Fraction:
-        """That of all noise in the sum of `count` reports, in squared levels: every part is there.
+        """Return the variance of the noise in a sum of `count` reports, squared levels.
 
-        Claims count less of it; how far a sum can be trusted is a matter of all.
+        It includes all noise, for estimates of accuracy. Privacy claims count less,
+        because some of the parties may not add theirs.
         """
-        return Fraction(self.sigma2) * (count if self.where.on_device else 2)
+        parts = count if self.where.on_device else 2
+        return Fraction(self.sigma2) * parts
 
     @cached_property
     def encoding(self) -> Encoding:
-        """How this task turns vectors into whole numbers; raises InvalidInput if it cannot be."""
+        """The encoding of vectors as integers; raises InvalidInput if it is impossible."""
         from tactful.protocol.vector_encoding import Encoding
 
         return Encoding(self.length, self.levels, self.box, self.id)
 
     @property
     def norm_bound(self) -> int:
-        """The most that the squares of a measurement's levels, counted from the middle, sum to."""
+        """The largest squared norm of a measurement's centred levels."""
         from tactful.protocol.vector_encoding import Encoding
 
         return Encoding(self.length, self.levels, self.box, b"").norm_bound
 
     @cached_property
     def release(self) -> GaussianRelease:
-        """What is charged and claimed, counting one half's noise, or the devices' by `placement`:
+        """The mechanism that is charged and claimed.
 
-        what the sum reveals, or in local mode the report alone.
+        It counts the noise of one aggregator, or that of the devices by `placement`. It
+        covers the sum or, with local noise, the report alone.
         """
         from tactful.privacy.mechanism import Adjacency, GaussianRelease, PrivacyUnit
 
@@ -265,42 +275,47 @@ class Task:
 
 @dataclass(frozen=True)
 class SignedTask:
-    """A task with both halves' Ed25519 signatures over its document."""
+    """A task with the Ed25519 signatures of both aggregators over its document.
+
+    `signatures` has 64 bytes each for "leader" and "helper".
+    """
 
     task: Task
-    signatures: Mapping[str, bytes]  # by "leader" and "helper", 64 bytes each
+    signatures: Mapping[str, bytes]
 
     def encode(self) -> bytes:
-        """The JSON that is published."""
+        """Return the published JSON."""
         return encode_signed(self.task.document, self.signatures)
 
     @classmethod
     def decode(cls, body: bytes) -> SignedTask:
-        """What was published, not yet verified; raises TaskRejected if it is no signed task."""
+        """Return the published task, not verified; raise TaskRejected for another body."""
         try:
             document, signatures = decode_signed(body)
-        except ProtocolError as wrong:
-            raise TaskRejected(f"task.{wrong}") from wrong
+        except ProtocolError as error:
+            raise TaskRejected(f"task.{error}") from error
         return cls(Task.parse(document), signatures)
 
     def verify(self, leader_key: bytes, helper_key: bytes, now: int) -> Task:
-        """The task, once both signatures hold and it is open at `now` (unix seconds).
+        """Return the task if both signed it and it is open at `now` (unix seconds).
 
-        Raises TaskRejected.
+        Raise TaskRejected otherwise.
         """
+        message = SIGNED_AS + self.task.document
         try:
-            verify_both(
-                SIGNED_AS + self.task.document, self.signatures, leader_key, helper_key
-            )
-        except ProtocolError as wrong:
-            raise TaskRejected(f"task.{wrong}") from wrong
+            verify_both(message, self.signatures, leader_key, helper_key)
+        except ProtocolError as error:
+            raise TaskRejected(f"task.{error}") from error
         if now < self.task.opens:
             raise TaskRejected("task.opens: it is not open yet; try again later")
         if now >= self.task.expires:
-            raise TaskRejected("task.expires: it is over; fetch the newest task")
+            raise TaskRejected("task.expires: it has passed; fetch the newest task")
         return self.task
 
 
 def _require(holds: bool, field: str) -> None:
     if not holds:
-        raise TaskRejected(f"task.{field}: out of range or at odds with another field")
+        raise TaskRejected(
+            f"task.{field}: it is out of range, or contradicts another field; ask the "
+            "operator to correct the task"
+        )

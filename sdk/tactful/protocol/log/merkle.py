@@ -1,6 +1,7 @@
-"""A list that only grows, as one hash: proofs that an entry is in it, and that it only grew.
+"""Merkle trees of append-only lists: proofs of inclusion and of consistency.
 
-RFC 6962 section 2.1: leaves and nodes are hashed apart, an odd node is promoted, never doubled.
+RFC 6962, section 2.1: leaves and nodes have different hash prefixes, and an odd node is
+promoted, not doubled.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ EMPTY = hashlib.sha256(b"").digest()
 
 
 def leaf(content: bytes) -> bytes:
-    """The hash of an entry."""
+    """Return the hash of an entry."""
     return hashlib.sha256(b"\x00" + content).digest()
 
 
@@ -22,10 +23,10 @@ def root(leaves: Iterable[bytes]) -> bytes:
 
 
 class MerkleTree:
-    """A growing list of leaf hashes that keeps its inner nodes, so that proofs take O(log n)."""
+    """A growing list of leaf hashes with its inner nodes, so that proofs take O(log n)."""
 
     def __init__(self, leaves: Iterable[bytes] = ()) -> None:
-        # _levels[h][i] is the hash of leaves i * 2**h to (i + 1) * 2**h - 1, all of them present
+        # _levels[h][i] is the hash of the 2**h leaves from i * 2**h on.
         self._levels: list[list[bytes]] = [[]]
         for leaf_hash in leaves:
             self.append(leaf_hash)
@@ -56,7 +57,10 @@ class MerkleTree:
         return self._path(place, 0, len(self))
 
     def consistency(self, size: int) -> list[bytes]:
-        """Prove that the first `size` leaves, 1 or more, are still the first (section 2.1.2)."""
+        """Return the proof that the first `size` leaves did not change (section 2.1.2).
+
+        `size` is at least 1.
+        """
         return self._subproof(size, 0, len(self), whole=True)
 
     def _path(self, place: int, start: int, end: int) -> list[bytes]:
@@ -94,27 +98,27 @@ class MerkleTree:
 def includes(
     leaf_hash: bytes, place: int, size: int, path: Sequence[bytes], head: bytes
 ) -> bool:
-    """Whether `path` leads from the leaf at `place` to the head of `size` leaves (RFC 9162)."""
+    """Return True if `path` leads from the leaf at `place` to the head (RFC 9162)."""
     if not 0 <= place < size:
         return False
-    index, last, found = place, size - 1, leaf_hash
+    index, last, node = place, size - 1, leaf_hash
     for step in path:
         if last == 0:
             return False
         if index % 2 or index == last:
-            found = _node(step, found)
+            node = _node(step, node)
             while index % 2 == 0 and index:
                 index, last = index // 2, last // 2
         else:
-            found = _node(found, step)
+            node = _node(node, step)
         index, last = index // 2, last // 2
-    return last == 0 and found == head
+    return last == 0 and node == head
 
 
 def grew(
     old: bytes, old_size: int, head: bytes, size: int, proof: Sequence[bytes]
 ) -> bool:
-    """Whether `proof` shows that the list of `size` begins with that of `old_size` (RFC 9162)."""
+    """Return True if the list of `size` begins with that of `old_size` (RFC 9162)."""
     if old_size == 0:
         return True
     if old_size >= size:
@@ -146,5 +150,5 @@ def _node(left: bytes, right: bytes) -> bytes:
 
 
 def _split(size: int) -> int:
-    """The largest power of two below `size`."""
+    """Return the largest power of two below `size`."""
     return 1 << (size - 1).bit_length() - 1

@@ -1,4 +1,7 @@
-"""What a pair has published, in order: a log that only grows, and signed heads of it."""
+"""The publication log: everything that the aggregators published, in order.
+
+It is append-only, and the leader signs its checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ Document = TypeVar("Document", "LogEntry", "Checkpoint", "BatchRecord")
 
 @dataclass(frozen=True, kw_only=True)
 class LogEntry:
-    """One published document: its place, kind and SHA-256; `time` is in unix seconds."""
+    """One published document: its index, kind and SHA-256; `time` is in unix seconds."""
 
     index: int
     kind: Kind
@@ -36,18 +39,18 @@ class LogEntry:
     }
 
     def encode(self) -> str:
-        """The entry as it is kept and published: one line of JSON."""
+        """Return the entry as it is stored and published: one line of JSON."""
         return canonical(asdict(self)).decode()
 
     @property
     def leaf(self) -> bytes:
-        """Its hash as a leaf of the log."""
+        """The hash of the entry as a leaf of the log."""
         return merkle.leaf(self.encode().encode())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The head of a log of `size` entries; `time` is that of the last of them."""
+    """The head of a log of `size` entries; `time` is that of the last entry."""
 
     size: int
     root: str
@@ -60,25 +63,28 @@ class Checkpoint:
 
     @property
     def document(self) -> bytes:
-        """The head in its one form."""
+        """The checkpoint in its canonical form."""
         return canonical(asdict(self))
 
 
 @dataclass(frozen=True)
 class SignedCheckpoint:
-    """A head and the leader's signature: who holds two that differ holds proof of a split view."""
+    """A checkpoint with the leader's signature.
+
+    Two different ones of the same size prove a split view.
+    """
 
     checkpoint: Checkpoint
     signature: bytes
 
     def encode(self) -> str:
-        """The JSON that is published and kept."""
+        """Return the JSON that is published and stored."""
         signature = base64.b64encode(self.signature).decode()
         return canonical({**asdict(self.checkpoint), "signature": signature}).decode()
 
     @classmethod
     def decode(cls, text: str | bytes) -> SignedCheckpoint:
-        """What was published, not verified; raises ProtocolError if it is none."""
+        """Return the published checkpoint, not verified; raise ProtocolError."""
         try:
             fields = json.loads(text)
             signature = base64.b64decode(fields.pop("signature"), validate=True)
@@ -88,31 +94,31 @@ class SignedCheckpoint:
             TypeError,
             AttributeError,
             RecursionError,
-        ) as wrong:
-            raise ProtocolError("log: this is no signed checkpoint") from wrong
+        ) as error:
+            raise ProtocolError("log: it is not a signed checkpoint") from error
         return cls(_parsed(Checkpoint, json.dumps(fields)), signature)
 
     def verify(self, leader_key: bytes) -> Checkpoint:
-        """The head, once the leader signed it; raises ProtocolError."""
-        if not is_signed(
-            SIGNED_AS + self.checkpoint.document, self.signature, leader_key
-        ):
+        """Return the checkpoint; raise ProtocolError unless the leader signed it."""
+        message = SIGNED_AS + self.checkpoint.document
+        if not is_signed(message, self.signature, leader_key):
             raise ProtocolError(
-                "log.signature: it is not by the key this device trusts"
+                "log.signature: it is not by the key that this device trusts; compare "
+                "the key in the settings with the operator's"
             )
         return self.checkpoint
 
 
 class Signer(Protocol):
-    """Whatever signs heads: the leader's Ed25519 key."""
+    """A signer of checkpoints: the leader's Ed25519 key."""
 
     def sign(self, data: bytes) -> bytes:
-        """64 bytes."""
+        """Return a signature of 64 bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """That a document is in the log at a signed head, and that the log grew from an older one."""
+    """A proof that a document is in the log, and that the log only grew."""
 
     entry: str
     checkpoint: SignedCheckpoint
@@ -120,7 +126,7 @@ class Proof:
     consistency: tuple[bytes, ...]
 
     def encode(self) -> bytes:
-        """The JSON that is published."""
+        """Return the published JSON."""
         return canonical(
             {
                 "entry": self.entry,
@@ -132,7 +138,7 @@ class Proof:
 
     @classmethod
     def decode(cls, body: bytes) -> Proof:
-        """What was published, not verified; raises ProtocolError if it is none."""
+        """Return the published proof, not verified; raise ProtocolError."""
         try:
             fields = json.loads(body)
             return cls(
@@ -143,41 +149,42 @@ class Proof:
                     bytes.fromhex(step) for step in fields["consistency"]
                 ),
             )
-        except (ValueError, KeyError, TypeError, RecursionError) as wrong:
-            raise ProtocolError("log: this is no proof") from wrong
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ProtocolError("log: it is not a proof") from error
 
     def verify(
         self, document: bytes, kind: Kind, leader_key: bytes, since: Checkpoint | None
     ) -> Checkpoint:
-        """The head, once it holds `document`, and begins with what `since` held.
+        """Return the checkpoint if it covers `document` and extends `since`.
 
-        Raises ProtocolError naming what does not hold.
+        Raise ProtocolError for the first thing that is wrong.
         """
         head = self.checkpoint.verify(leader_key)
         entry = parse(self.entry)
         if (entry.kind, entry.sha256) != (kind, hashlib.sha256(document).hexdigest()):
             raise ProtocolError("log.entry: it is of another document")
-        tree = bytes.fromhex(head.root)
+        root = bytes.fromhex(head.root)
         if not merkle.includes(
-            entry.leaf, entry.index, head.size, self.inclusion, tree
+            entry.leaf, entry.index, head.size, self.inclusion, root
         ):
             raise ProtocolError("log.inclusion: the document is not in the log")
         if since is not None:
-            old = bytes.fromhex(since.root)
-            if not merkle.grew(old, since.size, tree, head.size, self.consistency):
+            old_root = bytes.fromhex(since.root)
+            if not merkle.grew(old_root, since.size, root, head.size, self.consistency):
                 raise ProtocolError(
-                    "log.consistency: it is not the log this device has seen; keep both heads"
+                    "log.consistency: it differs from the log that this device saw "
+                    "before; keep both heads and tell an auditor"
                 )
         return head
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRecord:
-    """What one batch became: logged under its hash when the sum is used, for anyone to check.
+    """The result of one batch, logged when its sum is used, so that anyone can check it.
 
-    `sigma2` is the noise of the task, which each half declares to have added unless the task says
-    that devices did, `sum` the SHA-256 of the noisy whole
-    numbers as little-endian 64 bit, the only thing that is ever released of a batch.
+    `sigma2` is the noise of the task. Each aggregator declares to have added it, unless
+    the task says that devices did. `sum` is the SHA-256 of the noisy integers (64 bit,
+    little-endian), which are all that is ever released of a batch.
     """
 
     task: str
@@ -192,58 +199,61 @@ class BatchRecord:
 
     @property
     def document(self) -> bytes:
-        """The record in its one form."""
+        """The record in its canonical form."""
         return canonical(asdict(self))
 
     @classmethod
     def parse(cls, document: str | bytes) -> BatchRecord:
-        """The record of a document; raises ProtocolError if it is none."""
-        return _parsed(
-            cls, document if isinstance(document, str) else document.decode()
-        )
+        """Return the record of a document; raise ProtocolError for another one."""
+        text = document if isinstance(document, str) else document.decode()
+        return _parsed(cls, text)
 
 
 def parse(line: str) -> LogEntry:
-    """The entry that `encode` wrote; raises ProtocolError if it is none."""
+    """Return the entry that `encode` wrote; raise ProtocolError for another line."""
     entry = _parsed(LogEntry, line)
     if entry.encode() != line:
-        raise ProtocolError("transcript: a line is not in its one form")
+        raise ProtocolError("transcript: a line is not in its canonical form")
     return entry
 
 
 def follow(size: int, kind: Kind, document: bytes, time: int) -> LogEntry:
-    """The entry for `document` after `size` others; `time` is in unix seconds."""
+    """Return the entry for `document` after `size` others; `time` is in unix seconds."""
     return LogEntry(
         index=size, kind=kind, sha256=hashlib.sha256(document).hexdigest(), time=time
     )
 
 
 def checkpoint(entries: Sequence[LogEntry]) -> Checkpoint:
-    """The head of `entries`; raises ProtocolError unless they are numbered and in time's order."""
-    before = 0
+    """Return the checkpoint of `entries`.
+
+    Raise ProtocolError unless they are numbered and ordered by time.
+    """
+    last_time = 0
     for index, entry in enumerate(entries):
-        _require_order(index, entry, before)
-        before = entry.time
+        _require_order(index, entry, last_time)
+        last_time = entry.time
     tree = merkle.root([entry.leaf for entry in entries])
-    return Checkpoint(size=len(entries), root=tree.hex(), time=before)
+    return Checkpoint(size=len(entries), root=tree.hex(), time=last_time)
 
 
 def signed(entries: Sequence[LogEntry], signer: Signer) -> SignedCheckpoint:
-    """The head of `entries`, signed: the same bytes whenever it is asked for."""
+    """Return the signed checkpoint of `entries`, always with the same bytes."""
     return _signed(checkpoint(entries), signer)
 
 
 class ProvableLog:
-    """A log in memory that answers proofs without reading or hashing it again.
+    """A log in memory that returns proofs without parsing and hashing it again.
 
-    Parsing and hashing 5,000 entries takes seconds of CPU; a server does it once, and adds only
-    what is new.
+    Parsing and hashing 5,000 entries takes seconds of CPU. A server does it once, and
+    adds only new entries.
     """
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
         self._entries: list[LogEntry] = []
         self._tree = merkle.MerkleTree()
-        self._newest: dict[str, int] = {}  # SHA-256 of a document to its last place
+        # Last index of each document, by its SHA-256.
+        self._last_index: dict[str, int] = {}
         self.extend(lines)
 
     def __len__(self) -> int:
@@ -251,34 +261,35 @@ class ProvableLog:
         return len(self._entries)
 
     def extend(self, lines: Iterable[str]) -> None:
-        """Add entries; raise ProtocolError at the first that does not follow the one before it."""
+        """Add entries; raise ProtocolError for one that does not follow the last one."""
         for line in lines:
             entry = parse(line)
             _require_order(len(self._entries), entry, self._time)
             self._entries.append(entry)
             self._tree.append(entry.leaf)
-            self._newest[entry.sha256] = entry.index
+            self._last_index[entry.sha256] = entry.index
 
     def checkpoint(self) -> Checkpoint:
         """Return the head of the log."""
         return Checkpoint(size=len(self), root=self._tree.root().hex(), time=self._time)
 
     def signed(self, signer: Signer) -> SignedCheckpoint:
-        """Return the signed head: the same bytes whenever it is asked for."""
+        """Return the signed checkpoint, always with the same bytes."""
         return _signed(self.checkpoint(), signer)
 
     def prove(self, sha256: str, since: int, signer: Signer) -> Proof | None:
-        """Prove the newest entry with this hash to someone who saw a log of `since` entries.
+        """Return a proof of the newest entry with this hash.
 
-        Return None if the log has no such entry or is shorter than `since`.
+        The proof starts from a log of `since` entries. Return None if the log has no
+        such entry, or is shorter.
         """
-        place = self._newest.get(sha256)
-        if place is None or not 0 <= since <= len(self):
+        index = self._last_index.get(sha256)
+        if index is None or not 0 <= since <= len(self):
             return None
         return Proof(
-            entry=self._entries[place].encode(),
+            entry=self._entries[index].encode(),
             checkpoint=self.signed(signer),
-            inclusion=tuple(self._tree.inclusion(place)),
+            inclusion=tuple(self._tree.inclusion(index)),
             consistency=tuple(self._tree.consistency(since)) if since else (),
         )
 
@@ -287,8 +298,8 @@ class ProvableLog:
         return self._entries[-1].time if self._entries else 0
 
 
-def _require_order(index: int, entry: LogEntry, before: int) -> None:
-    if entry.index != index or entry.time < before:
+def _require_order(index: int, entry: LogEntry, last_time: int) -> None:
+    if entry.index != index or entry.time < last_time:
         raise ProtocolError(
             f"transcript: entry {index} does not follow the one before it"
         )
@@ -298,9 +309,8 @@ def _signed(head: Checkpoint, signer: Signer) -> SignedCheckpoint:
     return SignedCheckpoint(head, signer.sign(SIGNED_AS + head.document))
 
 
-_ADAPTERS: dict[
-    str, TypeAdapter[object]
-] = {}  # building one costs as much as parsing 100 lines
+# Building a parser takes as long as parsing 100 lines.
+_ADAPTERS: dict[str, TypeAdapter[object]] = {}
 
 
 def _adapter(kind: type[object]) -> TypeAdapter[object]:
@@ -315,11 +325,11 @@ def _adapter(kind: type[object]) -> TypeAdapter[object]:
 def _parsed(kind: type[Document], text: str) -> Document:
     from pydantic import ValidationError
 
-    wrong_kind = f"transcript: a line is not an entry or a head ({kind.__name__})"
+    problem = f"transcript: a line is not a {kind.__name__}"
     try:
         document = _adapter(kind).validate_json(text)
-    except ValidationError as wrong:
-        raise ProtocolError(wrong_kind) from wrong
+    except ValidationError as error:
+        raise ProtocolError(problem) from error
     if not isinstance(document, kind):
-        raise ProtocolError(wrong_kind)
+        raise ProtocolError(problem)
     return document

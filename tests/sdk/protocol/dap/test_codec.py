@@ -31,7 +31,7 @@ def test_bytes_behind_their_length_come_back(parts: list[bytes]) -> None:
     assert [(reader.opaque16(), reader.opaque32()) for _ in parts] == [
         (p, p) for p in parts
     ]
-    assert reader.left == 0
+    assert reader.remaining == 0
     reader.end()
 
 
@@ -42,7 +42,7 @@ def test_the_lengths_are_two_and_four_bytes() -> None:
 
 @pytest.mark.parametrize("length", [b"\xff\xff", b"\x00\x04"])
 def test_a_length_beyond_the_message_is_refused(length: bytes) -> None:
-    with pytest.raises(DecodeError, match="part: ends after 5 bytes"):
+    with pytest.raises(DecodeError, match="part: it ends after 5 bytes"):
         Reader(length + b"abc", "part").opaque16()
 
 
@@ -73,4 +73,4 @@ def test_whatever_is_read_only_decode_errors_escape(
             reader.opaque16()
             reader.opaque32()
     except DecodeError:
-        assert 0 <= reader.left <= len(message)
+        assert 0 <= reader.remaining <= len(message)
