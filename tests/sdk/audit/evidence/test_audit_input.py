@@ -111,9 +111,7 @@ def test_arrays_that_unpack_to_more_than_any_are_refused_unread(
         shown, "MAX_ARRAYS", 300
     )  # each array here is 64 bytes and a header
 
-    with pytest.raises(
-        InvalidInput, match=r"arrays\.npz: it has more than 300 bytes"
-    ):
+    with pytest.raises(InvalidInput, match=r"arrays\.npz: it has more than 300 bytes"):
         shown.read(bundle)
     assert main(["--evidence", str(bundle)]) == 3
 
