@@ -14,7 +14,7 @@ from tactful.protocol.dap.collect_messages import AggregateShareReq, Query
 from tactful.protocol.dap.dap_task import DapTask
 from tactful.protocol.dap.job_messages import VerifyInit, decode_job_answer, encode_job
 from tactful.protocol.dap.messages import Report, ReportMetadata, input_share_aad
-from tactful.protocol.dap.report_upload import _sealed, make_report
+from tactful.protocol.dap.report_upload import _encrypt, make_report
 from tactful.protocol.dap.versions import HELPER, LEADER, ReportError
 from tactful.protocol.documents.model_release import ModelRelease
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
@@ -170,7 +170,7 @@ class Pair:
             bench.keyring.config for bench in (self.leader_bench, self.helper_bench)
         ]
         ciphertexts = [
-            _sealed(task.dap, config, role, aad, share)
+            _encrypt(task.dap, config, role, aad, share)
             for config, role, share in zip(
                 configs, (LEADER, HELPER), shares, strict=True
             )

@@ -1,4 +1,4 @@
-"""Field64: the whole numbers mod 2^64 - 2^32 + 1, one word each."""
+"""Field64: the prime field of 2^64 - 2^32 + 1, one word per element."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from tactful.vdaf.field import (
 
 
 class Field64(Field):
-    """p = 2^64 - 2^32 + 1, so that 2^64 = 2^32 - 1 and 2^96 = -1."""
+    """The field of p = 2^64 - 2^32 + 1, in which 2^64 = 2^32 - 1 and 2^96 = -1."""
 
     modulus = 2**64 - 2**32 + 1
     size, limbs, planes = 8, 3, ()
     _p, _wrap = np.uint64(modulus), np.uint64(2**32 - 1)
     _half = np.uint64((modulus - 1) // 2)
 
-    def add(self, one: Elements, other: Elements) -> Elements:
-        """The sum, element by element."""
-        room = self._p - other
-        return np.asarray(np.where(one >= room, one - room, one + other))
+    def add(self, left: Elements, right: Elements) -> Elements:
+        """Return the sum of each pair of elements."""
+        room = self._p - right
+        return np.asarray(np.where(left >= room, left - room, left + right))
 
-    def subtract(self, one: Elements, other: Elements) -> Elements:
-        """The difference, element by element."""
-        return np.asarray(np.where(one >= other, one - other, one + (self._p - other)))
+    def subtract(self, left: Elements, right: Elements) -> Elements:
+        """Return the difference of each pair of elements."""
+        return np.asarray(
+            np.where(left >= right, left - right, left + (self._p - right))
+        )
 
-    def _product(self, one: Elements, other: Elements) -> Elements:
-        """Schoolbook on half words, then two folds."""
-        a, b = one & M32, one >> BITS32
-        c, d = other & M32, other >> BITS32
+    def _product(self, left: Elements, right: Elements) -> Elements:
+        """Return the product: schoolbook on half words, then two reductions."""
+        a, b = left & M32, left >> BITS32
+        c, d = right & M32, right >> BITS32
         low, middle, high = a * c, a * d, b * d
         middle += low >> BITS32
         crossed = b * c
@@ -54,23 +56,24 @@ class Field64(Field):
         return self._folded(rest, high)
 
     def _folded(self, low: Elements, high: Elements) -> Elements:
-        """low + 2^64 high, for a `high` below 2^32."""
-        worth = (high << BITS32) - high
-        total = low + worth
-        total += (total < worth) * self._wrap
+        """Return low + 2^64 high, for a `high` below 2^32."""
+        reduced = (high << BITS32) - high
+        total = low + reduced
+        total += (total < reduced) * self._wrap
         return np.asarray(np.where(total >= self._p, total - self._p, total))
 
     def from_integers(self, values: NDArray[np.integer]) -> Elements:
-        """Signed whole numbers of at most 63 bits as elements."""
+        """Return signed integers of at most 63 bits as elements."""
         wide = values.astype(np.int64)
         bits = wide.view(np.uint64)
         return np.asarray(np.where(wide < 0, bits + self._p, bits))
 
     def cut(self, elements: Elements) -> list[Ints]:
-        """The balanced limbs of 22 bits, lowest first; small negative numbers have only one."""
-        centred = np.where(elements > self._half, elements - self._p, elements).view(
-            np.int64
-        )
+        """Return the balanced limbs of 22 bits, lowest first.
+
+        Small negative numbers have only one limb that is not 0.
+        """
+        centred = self.to_integers(elements)
         limbs = []
         for _ in range(self.limbs - 1):
             limb = ((centred + BALANCE) & DIGIT) - BALANCE
@@ -79,10 +82,9 @@ class Field64(Field):
         return [*limbs, centred]
 
     def to_integers(self, elements: Elements) -> Ints:
-        """Each element's centred representative: above (p - 1) / 2 it stands for a negative."""
-        return np.where(elements > self._half, elements - self._p, elements).view(
-            np.int64
-        )
+        """Return the centred integers; elements above (p - 1) / 2 are negative."""
+        wrapped = np.where(elements > self._half, elements - self._p, elements)
+        return wrapped.view(np.int64)
 
     def _lifted(self, elements: Elements) -> Elements:
         return self._folded(
@@ -99,7 +101,7 @@ class Field64(Field):
         return words.reshape(shape)
 
     def too_large(self, elements: Elements) -> NDArray[np.bool_]:
-        """Which values are no elements, because they are not below the modulus."""
+        """Return which values are not below the modulus."""
         return elements >= self._p
 
 

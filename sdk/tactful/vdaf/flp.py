@@ -1,16 +1,18 @@
 """The fully linear proof that a shared vector satisfies a circuit (BBCGGI19, Theorem 4.3).
 
-The prover sends the gadget's polynomial: what the gadget makes of the polynomials through each
-wire's values. Usually that takes one transform per wire; here it takes one product of matrices.
-With T_k the Lagrange polynomials of the P-th roots of unity w^k, and A, B the factors' wires,
+The prover sends the polynomial of the gadget: the gadget applied to the polynomials
+through the values of each wire. Usually this takes one transform per wire. Here it
+takes one product of matrices. With T_k the Lagrange polynomials of the P-th roots of
+unity w^k, and A, B the wires of the two factors,
 
     G(x) = sum_kl M_kl T_k(x) T_l(x),  M = A B^T,
 
-and at an odd power x of the 2P-th root, where x^P = -1, a product of two is a sum of ones:
+and at an odd power x of the 2P-th root, where x^P = -1, a product is a sum:
 
     T_k T_l = -2/P (w^l T_k - w^k T_l) / (w^k - w^l)   for k != l.
 
-So all values of G follow from M's diagonal and one vector that is linear in M + M^T.
+So all values of G follow from the diagonal of M and one vector that is linear in
+M + M^T.
 """
 
 from __future__ import annotations
@@ -26,33 +28,35 @@ from tactful.vdaf.circuit import Validity
 from tactful.vdaf.field import Elements, Field
 
 Basis = Literal["values", "coefficients"]
-"""How a gadget's polynomial is sent: VDAF-18 its values, VDAF-08 and PINE its coefficients."""
+"""The form of the gadget polynomial: values in VDAF-18, coefficients in VDAF-08, PINE."""
 
 
 def order(circuit: Validity) -> int:
-    """P: the power of two that holds a seed and every call of the gadget."""
+    """Return P: a power of two above the number of calls of the gadget."""
     return 1 << circuit.calls.bit_length()
 
 
 def proof_length(circuit: Validity) -> int:
-    """Elements of a proof: the wires' seeds, and the polynomial of degree 2P - 2."""
+    """Return the elements of a proof: wire seeds, and a polynomial of degree 2P - 2."""
     return circuit.gadget.arity + 2 * order(circuit) - 1
 
 
 def query_length(circuit: Validity) -> int:
-    """Elements of query randomness: one point, and one factor for each of several outputs."""
+    """Return the elements of query randomness: a point, and a factor per output."""
     return 1 + (circuit.outputs_checked if circuit.outputs_checked > 1 else 0)
 
 
 def verifier_length(circuit: Validity) -> int:
-    """Elements of a verifier: the output, each wire at the point, the polynomial there."""
+    """Return the elements of a verifier: output, wires and polynomial at the point."""
     return circuit.gadget.arity + 2
 
 
 def prove(
     circuit: Validity, basis: Basis, encoded: Elements, seeds: Elements, joint: Elements
 ) -> Elements:
-    """Proofs, (..., proofs, proof_length), that `encoded` (..., 1, length) satisfies `circuit`.
+    """Return proofs that `encoded` (..., 1, length) satisfies `circuit`.
+
+    The shape is (..., proofs, proof_length).
 
     `seeds` (..., proofs, arity) blind the wires; `joint` is (..., proofs, joint_length).
     """
@@ -61,8 +65,8 @@ def prove(
     wires = _wires(circuit, inputs, seeds)
     values = _gadget_values(field, *gadget.factors(field, wires))
     size = 2 * order(circuit) - 1
-    written = values if basis == "values" else ntt.interpolate(field, values)
-    return np.concatenate([seeds, written[..., :size]], axis=-1)
+    polynomial = values if basis == "values" else ntt.interpolate(field, values)
+    return np.concatenate([seeds, polynomial[..., :size]], axis=-1)
 
 
 def query(
@@ -74,9 +78,9 @@ def query(
     joint: Elements,
     shares: int,
 ) -> Elements:
-    """A share of the verifiers, (..., proofs, verifier_length), from shares of what was proved.
+    """Return a share of the verifiers, (..., proofs, verifier_length).
 
-    `randomness` is (..., proofs, query_length); its point must be no P-th root of unity.
+    `randomness` is (..., proofs, query_length); its point is not a P-th root of unity.
     """
     field, gadget, size = circuit.field, circuit.gadget, order(circuit)
     seeds, sent = proofs[..., : gadget.arity], proofs[..., gadget.arity :]
@@ -88,13 +92,14 @@ def query(
     point = randomness[..., -1]
     wires = _wires(circuit, circuit.inputs(encoded, joint, shares), seeds)
     at_point = _at(field, ntt.weights(field, point, size), wires)
-    there = field.total(field.multiply(ntt.weights(field, point, 2 * size), values))
+    point_weights = ntt.weights(field, point, 2 * size)
+    polynomial = field.total(field.multiply(point_weights, values))
     flat = gadget.written(field, at_point)
-    return np.concatenate([checked, flat, there[..., None]], axis=-1)
+    return np.concatenate([checked, flat, polynomial[..., None]], axis=-1)
 
 
 def decide(circuit: Validity, verifiers: Elements) -> NDArray[np.bool_]:
-    """Which verifiers (..., verifier_length), summed over all shares, accept."""
+    """Return which verifiers (..., verifier_length) accept, summed over all shares."""
     field, gadget = circuit.field, circuit.gadget
     inputs = gadget.read(field, verifiers[..., 1:-1])
     holds = field.equal(gadget.evaluate(field, inputs), verifiers[..., -1])
@@ -102,14 +107,14 @@ def decide(circuit: Validity, verifiers: Elements) -> NDArray[np.bool_]:
 
 
 def usable(field: Field, circuit: Validity, point: int) -> bool:
-    """Whether a verifier at `point` tells nothing but that the proof holds."""
+    """Return True if a verifier at `point` reveals only that the proof is valid."""
     return pow(point, order(circuit), field.modulus) != 1
 
 
 def _wires(circuit: Validity, inputs: Elements, seeds: Elements) -> Elements:
-    """Each wire's values at the roots: its seed, its input in each call, then zeros.
+    """Return the values of each wire at the roots, shape (..., P, sides, chunk).
 
-    Shape (..., P, sides, chunk).
+    They are its seed, its input in each call, then zeros.
     """
     field, gadget = circuit.field, circuit.gadget
     *outer, calls, sides, chunk = field.shape(inputs)
@@ -120,7 +125,7 @@ def _wires(circuit: Validity, inputs: Elements, seeds: Elements) -> Elements:
 
 
 def _at(field: Field, weights: Elements, wires: Elements) -> Elements:
-    """Each wire's polynomial at the point that `weights` belong to, (..., sides, chunk)."""
+    """Return each wire's polynomial at the point of `weights`, (..., sides, chunk)."""
     *outer, size, sides, chunk = field.shape(wires)
     flat = field.reshape(wires, *outer, size, sides * chunk)
     values = field.matmul(weights[..., None, :], flat)
@@ -128,68 +133,79 @@ def _at(field: Field, weights: Elements, wires: Elements) -> Elements:
 
 
 def _gadget_values(field: Field, left: Elements, right: Elements) -> Elements:
-    """The gadget's polynomial at all 2P-th roots, from its factors' wires, (..., P, chunk) each."""
+    """Return the gadget polynomial at all 2P-th roots.
+
+    `left` and `right` are the wires of the factors, (..., P, chunk) each.
+    """
     products = _products(field, left, right)
     *outer, size, _ = field.shape(products)
-    own = products[..., np.arange(size), np.arange(size)]
+    diagonal = products[..., np.arange(size), np.arange(size)]
     pairs = field.add(products, products.swapaxes(-1, -2))
     flat = field.reshape(pairs, *outer, size * size)
     skewed = field.reshape(flat[..., _skew(size)], *outer, size, size)
     crossed = field.matmul(skewed, _crossing(field, size))[..., 0]
-    squares = ntt.interpolate(
-        field, field.multiply(ntt.evaluate(field, own), _square_spectrum(field, size))
-    )
+    spectrum = ntt.evaluate(field, diagonal)
+    square_spectrum = _square_spectrum(field, size)
+    squares = ntt.interpolate(field, field.multiply(spectrum, square_spectrum))
     values = field.zeros(*outer, size, 2)
-    values[..., 0] = own
+    values[..., 0] = diagonal
     values[..., 1] = field.add(ntt.between(field, crossed), squares)
     return field.reshape(values, *outer, 2 * size)
 
 
 def _products(field: Field, left: Elements, right: Elements) -> Elements:
-    """left right^T. The seeds are apart, for without them a prover's right side is small."""
-    turned = right.swapaxes(-1, -2)
-    return np.concatenate(
-        [field.matmul(left, turned[..., :1]), field.matmul(left, turned[..., 1:])],
-        axis=-1,
-    )
+    """Return left right^T.
+
+    The column of seeds is multiplied separately: without it, a prover's right factors
+    are small, and the product is quick.
+    """
+    transposed = right.swapaxes(-1, -2)
+    seeds = field.matmul(left, transposed[..., :1])
+    inputs = field.matmul(left, transposed[..., 1:])
+    return np.concatenate([seeds, inputs], axis=-1)
 
 
 def _all_values(field: Field, basis: Basis, sent: Elements) -> Elements:
-    """The polynomial's values at all 2P-th roots.
+    """Return the values of the polynomial at all 2P-th roots.
 
-    The last one is not sent: the coefficient of x^(2P-1) is 0, so sum_i w^i values_i = 0.
+    The last value is not sent: the coefficient of x^(2P-1) is 0, so that
+    sum_i w^i values_i = 0.
     """
-    *outer, known = field.shape(sent)
-    values = field.zeros(*outer, known + 1)
-    values[..., :known] = sent
+    *outer, count = field.shape(sent)
+    values = field.zeros(*outer, count + 1)
+    values[..., :count] = sent
     if basis == "coefficients":
         return ntt.evaluate(field, values)
-    root = field.root(known + 1)
-    others = field.total(field.multiply(sent, _row(field, known)))
-    values[..., known] = field.multiply(others, field.constant(-root))
+    root = field.root(count + 1)
+    others = field.total(field.multiply(sent, _row(field, count)))
+    values[..., count] = field.multiply(others, field.constant(-root))
     return values
 
 
 @lru_cache(maxsize=16)
 def _skew(size: int) -> NDArray[np.int64]:
-    """Where the entry (k, k - d) of a square stands, for all k and d."""
+    """Return the index of the entry (k, k - d) of a square matrix, for all k and d."""
     rows, differences = np.ogrid[:size, :size]
     return np.asarray(rows * size + (rows - differences) % size).reshape(-1)
 
 
 @lru_cache(maxsize=16)
 def _crossing(field: Field, size: int) -> Elements:
-    """-2/P 1/(w^d - 1) for each difference d of exponents, and 0 for d = 0; upright."""
+    """Return -2/P 1/(w^d - 1) for each difference d, and 0 for d = 0, as a column."""
     root, scale = field.root(size), -2 * field.inverse(size)
-    row = [0] + [
-        scale * field.inverse(pow(root, d, field.modulus) - 1) for d in range(1, size)
-    ]
-    return field.reshape(field.constants(row), size, 1)
+    column = [0]
+    for difference in range(1, size):
+        power = pow(root, difference, field.modulus)
+        column.append(scale * field.inverse(power - 1))
+    return field.reshape(field.constants(column), size, 1)
 
 
 @lru_cache(maxsize=16)
 def _square_spectrum(field: Field, size: int) -> Elements:
-    """The transform of T_0^2 at the odd points: T_k is T_0 turned, so squares are a convolution."""
+    """Return the transform of T_0^2 at the odd points.
+
+    T_k is T_0 rotated, so the sum of squares is a convolution.
+    """
     root, odd = field.root(size), field.root(2 * size)
     scale = -2 * field.inverse(size)
     first = [
@@ -201,6 +217,6 @@ def _square_spectrum(field: Field, size: int) -> Elements:
 
 @lru_cache(maxsize=16)
 def _row(field: Field, count: int) -> Elements:
-    """The first powers of the root of order count + 1."""
+    """Return the first powers of the root of order count + 1."""
     root = field.root(count + 1)
     return field.constants([pow(root, i, field.modulus) for i in range(count)])

@@ -1,4 +1,4 @@
-"""The number-theoretic transform: a polynomial's coefficients and its values at roots of unity."""
+"""The number-theoretic transform of polynomials at roots of unity."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ from tactful.vdaf.field import Elements, Field
 
 
 def evaluate(field: Field, coefficients: Elements) -> Elements:
-    """The values at 1, w, w^2, ... along the last axis, whose length is a power of two."""
+    """Return the values at 1, w, w^2, ... along the last axis.
+
+    Its length is a power of two.
+    """
     return _transform(field, coefficients, inverse=False)
 
 
 def interpolate(field: Field, values: Elements) -> Elements:
-    """The coefficients that have these values at 1, w, w^2, ...; undoes `evaluate`."""
+    """Return the coefficients with these values at 1, w, w^2, ..."""
     order = field.shape(values)[-1]
     scale = field.constant(field.inverse(order))
     return field.multiply(_transform(field, values, inverse=True), scale)
 
 
 def between(field: Field, values: Elements) -> Elements:
-    """The values of the same polynomials at the odd powers of the root of twice the order."""
+    """Return the values at the odd powers of the root of twice the order."""
     order = field.shape(values)[-1]
-    return evaluate(
-        field, field.multiply(interpolate(field, values), _twist(field, order))
-    )
+    coefficients = interpolate(field, values)
+    return evaluate(field, field.multiply(coefficients, _twist(field, order)))
 
 
 def weights(field: Field, point: Elements, order: int) -> Elements:
-    """Each value's weight in the value at `point`, shape (..., order): Lagrange's polynomials."""
+    """Return the Lagrange polynomials at `point`, shape (..., order).
+
+    They are the weight of each value in the value at `point`.
+    """
     powers = field.constant(1, *field.shape(point), order)
     if order > 1:
         powers[..., 1:] = field.powers(point, order - 1)
@@ -36,31 +41,33 @@ def weights(field: Field, point: Elements, order: int) -> Elements:
 
 
 def _transform(field: Field, values: Elements, *, inverse: bool) -> Elements:
-    """Stockham's order: each step halves what is transformed and doubles how many of it there are.
+    """Return the transform, in Stockham's order.
 
-    The first axis from the end counts transforms, so that the result is in natural order.
+    Each step halves the size of transforms and doubles their number. The last axis
+    counts transforms, so that the result is in natural order.
     """
     *outer, order = field.shape(values)
-    here = field.reshape(values, *outer, order, 1)
+    blocks = field.reshape(values, *outer, order, 1)
     size = order
     while size > 1:
         half = size // 2
-        low, high = here[..., :half, :], here[..., half:, :]
-        turned = field.multiply(field.subtract(low, high), _turns(field, size, inverse))
-        both = field.zeros(*outer, half, 2, order // size)
-        both[..., 0, :], both[..., 1, :] = field.add(low, high), turned
+        low, high = blocks[..., :half, :], blocks[..., half:, :]
+        twiddles = _twiddles(field, size, inverse)
+        merged = field.zeros(*outer, half, 2, order // size)
+        merged[..., 0, :] = field.add(low, high)
+        merged[..., 1, :] = field.multiply(field.subtract(low, high), twiddles)
         size = half
-        here = field.reshape(both, *outer, size, order // size)
-    return field.reshape(here, *outer, order)
+        blocks = field.reshape(merged, *outer, size, order // size)
+    return field.reshape(blocks, *outer, order)
 
 
 @lru_cache(maxsize=64)
-def _turns(field: Field, order: int, inverse: bool) -> Elements:
-    """The first half of the powers of the root, standing upright."""
+def _twiddles(field: Field, order: int, inverse: bool) -> Elements:
+    """Return the first half of the powers of the root, as a column."""
     root = field.root(order)
-    return field.reshape(
-        _row(field, field.inverse(root) if inverse else root, order // 2), -1, 1
-    )
+    if inverse:
+        root = field.inverse(root)
+    return field.reshape(_row(field, root, order // 2), -1, 1)
 
 
 @lru_cache(maxsize=32)

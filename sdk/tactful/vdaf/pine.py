@@ -1,9 +1,10 @@
-"""PINE64: small uploads, whose proof bounds the L2 norm itself (draft-chen-cfrg-vdaf-pine-02).
+"""PINE64: small uploads whose proof bounds the L2 norm (draft-chen-cfrg-vdaf-pine-02).
 
-An unfinished draft, never reviewed: for a leader and a helper that both run this code. A squared
-norm that is small in the field is small only if it did not wrap around p, so a hundred random sums
-of the entries are shown to be small as well; one that is not passes with probability below 2^-100.
-With an empty context the bytes are those of the draft's vectors.
+The draft is unfinished and was not reviewed, so both aggregators must run this code. A
+squared norm that is small in the field may have wrapped around p. Therefore a hundred
+random sums of the entries are proved to be small as well; a vector that wraps passes with
+probability below 2^-100. With an empty context the bytes are those of the draft's
+vectors.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ PINE64 = 0xFFFF1004  # private code point
 VERSION = 1  # of the draft's vectors
 WRAP_RANDOMNESS, WRAP_SEED, WRAP_PART = 8, 9, 10
 NORM_PROOFS = 1
-DRAW = 1 << 18  # signs in memory at a time
+SIGNS_PER_STEP = 1 << 18  # in memory
 
 
 @dataclass(frozen=True)
 class Pine:
-    """Vectors of whole numbers whose L2 norm is at most `norm_bound`, `dimension` entries long.
+    """Vectors of `dimension` integers whose L2 norm is at most `norm_bound`.
 
-    `scale` is what a measurement's entries are multiplied with before they are rounded.
+    Entries of a measurement are multiplied by `scale` before they are rounded.
     """
 
     layout: Layout
@@ -51,36 +52,36 @@ class Pine:
     proofs: int = 2
     scale: int = 1
     shares: int = 2
-    xof: Xof = HmacSha256Aes128()  # noqa: RUF009 - it is a value
+    xof: Xof = HmacSha256Aes128()  # noqa: RUF009 - it is immutable
     id: int = PINE64
 
     @property
     def field(self) -> Field:
-        """The field of its shares."""
+        """The field of the shares."""
         return FIELD64
 
     @property
     def output_length(self) -> int:
-        """Elements of a sum."""
+        """The number of elements of an output share."""
         return self.layout.dimension
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Bytes of the public share, of the first input share, and of each other one."""
+        """The bytes of the public share, the leader's input share, and each helper's."""
         seed, elements = self.xof.seed_bytes, self.layout.sent + self._proofs_length
         return 2 * self.shares * seed, self.field.size * elements + 2 * seed, 4 * seed
 
     @property
     def verify_key_bytes(self) -> int:
-        """The length of what both aggregators know and no client."""
+        """The bytes of the verification key, which only the aggregators know."""
         return self.xof.seed_bytes
 
     @property
     def random_bytes(self) -> int:
-        """How many random bytes `shard` needs."""
+        """The number of random bytes that `shard` needs."""
         return (4 * (self.shares - 1) + 3) * self.xof.seed_bytes
 
-    # the client
+    # Run by the client.
 
     def shard(
         self,
@@ -89,20 +90,26 @@ class Pine:
         random: bytes,
         context: bytes = b"",
     ) -> tuple[bytes, list[bytes]]:
-        """(public share, one input share for each aggregator); raises InvalidInput."""
+        """Return the public share and an input share for each aggregator.
+
+        Raise InvalidInput for a measurement that is not valid.
+        """
         if len(nonce) != NONCE_BYTES or len(random) != self.random_bytes:
             raise InvalidInput(
-                "random", "a wrong number of bytes", "draw as many as it says"
+                "random", "it has a wrong number of bytes", "pass `random_bytes` bytes"
             )
         size = self.xof.seed_bytes
-        seeds = [random[at : at + size] for at in range(0, len(random), size)]
-        helpers = [seeds[4 * at : 4 * at + 4] for at in range(self.shares - 1)]
+        seeds = [random[start : start + size] for start in range(0, len(random), size)]
+        # The seeds of each helper: measurement, proofs, wrap blind, blind.
+        helpers = [seeds[4 * agg : 4 * agg + 4] for agg in range(self.shares - 1)]
         wrap_blind, blind, prove_seed = seeds[-3:]
-        masks = [self._mask(context, agg, own[0]) for agg, own in enumerate(helpers, 1)]
+        masks = [
+            self._mask(context, agg, helper[0]) for agg, helper in enumerate(helpers, 1)
+        ]
 
         first = self._with_norm(measurement)
         length = self.layout.first
-        wrap_blinds = [wrap_blind, *(own[2] for own in helpers)]
+        wrap_blinds = [wrap_blind, *(helper[2] for helper in helpers)]
         leader = self._minus(first, [mask[:length] for mask in masks])
         shares = [leader, *(mask[:length] for mask in masks)]
         wrap_parts = self._joint_parts(context, WRAP_PART, wrap_blinds, shares, nonce)
@@ -111,63 +118,58 @@ class Pine:
         encoded = np.concatenate([first, self._claims(sums)])
 
         leader = self._minus(encoded, masks)
-        blinds = [blind, *(own[3] for own in helpers)]
+        blinds = [blind, *(helper[3] for helper in helpers)]
         parts = self._joint_parts(context, JOINT_PART, blinds, [leader, *masks], nonce)
         joint = self._joint(context, self._joint_seed(context, JOINT_SEED, parts))
-        proofs = self._prove(
-            context, np.concatenate([encoded, sums]), prove_seed, joint
-        )
-        others = [
-            self._proofs_mask(context, agg, own[1])
-            for agg, own in enumerate(helpers, 1)
+        full = np.concatenate([encoded, sums])
+        proofs = self._prove(context, full, prove_seed, joint)
+        proof_masks = [
+            self._proofs_mask(context, agg, helper[1])
+            for agg, helper in enumerate(helpers, 1)
         ]
-        mine = self.field.encode(leader) + self.field.encode(
-            self._minus(proofs, others)
-        )
-        return b"".join([*wrap_parts, *parts]), [
-            mine + wrap_blind + blind,
-            *(b"".join(own) for own in helpers),
-        ]
+        leader_proofs = self._minus(proofs, proof_masks)
+        leader_share = self.field.encode(leader) + self.field.encode(leader_proofs)
+        helper_shares = [b"".join(helper) for helper in helpers]
+        public_share = b"".join([*wrap_parts, *parts])
+        return public_share, [leader_share + wrap_blind + blind, *helper_shares]
 
     def _with_norm(self, measurement: Measurement) -> Elements:
-        """The vector, and the bits of its squared norm and of what that leaves to the bound."""
+        """Return the vector, and the bits of its squared norm and of the rest to the bound."""
         entries = np.rint(np.asarray(measurement, dtype=np.float64) * self.scale)
         layout = self.layout
         if entries.shape != (layout.dimension,) or not np.isfinite(entries).all():
             raise InvalidInput(
-                "measurement", "it is no finite vector", "follow the task"
+                "measurement", "it is not a vector of finite numbers", "follow the task"
             )
-        whole = (
-            entries.astype(np.int64)
-            if np.abs(entries).max() <= layout.norm_bound
-            else None
-        )
-        norm = (
-            None if whole is None else sum(int(x) * int(x) for x in whole[whole != 0])
-        )
-        if whole is None or norm is None or norm > layout.norm_bound**2:
+        limit = layout.norm_bound**2
+        # The first comparison keeps the integers below from overflowing.
+        is_short = np.abs(entries).max() <= layout.norm_bound
+        integers = entries.astype(np.int64) if is_short else np.zeros(1, np.int64)
+        norm = sum(int(entry) * int(entry) for entry in integers[integers != 0])
+        if not is_short or norm > limit:
             raise InvalidInput(
-                "measurement", "it exceeds the norm bound", "nothing was sent"
+                "measurement", "it exceeds the norm bound", "scale it down"
             )
-        bits = _bits(norm, layout.norm_bits) + _bits(
-            layout.norm_bound**2 - norm, layout.norm_bits
-        )
+        bits = _bits(norm, layout.norm_bits) + _bits(limit - norm, layout.norm_bits)
         return np.concatenate(
-            [self.field.from_integers(whole), self.field.constants(bits)]
+            [self.field.from_integers(integers), self.field.constants(bits)]
         )
 
     def _claims(self, sums: Elements) -> Elements:
-        """The bits of each sum, moved to be positive, and the claim that it is in range."""
-        layout, bits, left = self.layout, [], self.layout.successes
+        """Return the bits of each shifted sum, and the claim that it is in range."""
+        layout = self.layout
+        bits: list[int] = []
+        missing = layout.successes
         for value in self.field.signed(sums):
-            claimed = left > 0 and -layout.wrap_bound < value <= layout.wrap_bound
-            left -= claimed
-            bits += [
-                *_bits(value + layout.wrap_bound - 1, layout.wrap_bits),
-                int(claimed),
-            ]
-        if left:
-            raise InvalidInput("measurement", "an unlucky draw", "shard it again")
+            is_small = -layout.wrap_bound < value <= layout.wrap_bound
+            is_claimed = missing > 0 and is_small
+            missing -= is_claimed
+            bits += _bits(value + layout.wrap_bound - 1, layout.wrap_bits)
+            bits.append(int(is_claimed))
+        if missing:
+            raise InvalidInput(
+                "measurement", "a random sum is too large", "shard it again"
+            )
         return self.field.constants(bits)
 
     def _prove(
@@ -175,21 +177,19 @@ class Pine:
     ) -> Elements:
         field, arity = self.field, self.checks.gadget.arity
         norm_arity = self.norm.gadget.arity * NORM_PROOFS
-        dst, binder = (
-            self._dst(PROVE_RANDOMNESS, context),
-            bytes([NORM_PROOFS, self.proofs]),
-        )
+        dst = self._dst(PROVE_RANDOMNESS, context)
+        binder = bytes([NORM_PROOFS, self.proofs])
         length = norm_arity + self.proofs * arity
         seeds = expand(self.xof, field, prove_seed, dst, binder, length)
-        one = field.reshape(encoded, 1, -1)
+        encoded = field.reshape(encoded, 1, -1)
         norm_seeds = field.reshape(seeds[:norm_arity], NORM_PROOFS, -1)
-        rest = field.reshape(seeds[norm_arity:], self.proofs, -1)
-        nothing = field.zeros(NORM_PROOFS, 0)
-        norm = flp.prove(self.norm, "coefficients", one, norm_seeds, nothing)
-        others = flp.prove(self.checks, "coefficients", one, rest, joint)
-        return np.concatenate([norm.reshape(-1), others.reshape(-1)])
+        check_seeds = field.reshape(seeds[norm_arity:], self.proofs, -1)
+        no_joint = field.zeros(NORM_PROOFS, 0)
+        norm = flp.prove(self.norm, "coefficients", encoded, norm_seeds, no_joint)
+        checks = flp.prove(self.checks, "coefficients", encoded, check_seeds, joint)
+        return np.concatenate([norm.reshape(-1), checks.reshape(-1)])
 
-    # each aggregator
+    # Run by each aggregator.
 
     def verify_init(
         self,
@@ -198,7 +198,7 @@ class Pine:
         reports: Sequence[Received],
         context: bytes = b"",
     ) -> list[Prepared]:
-        """For each report its state and encoded verifier share, or what is wrong with it alone."""
+        """Return for each report its state and verifier share, or its error."""
         return [
             self._verify_one(verify_key, agg, report, context) for report in reports
         ]
@@ -211,10 +211,10 @@ class Pine:
                 context, agg, report.input_share
             )
             wrap_parts, parts = self._parts(report.public_share)
-        except DecodeError as wrong:
-            return wrong
+        except DecodeError as error:
+            return error
         first, nonce = encoded[: self.layout.first], report.nonce
-        stated = wrap_parts[agg] + parts[agg]
+        client_parts = wrap_parts[agg] + parts[agg]
         wrap_parts[agg] = self._joint_part(
             context, WRAP_PART, agg, wrap_blind, first, nonce
         )
@@ -224,45 +224,44 @@ class Pine:
         points = self._points(key, context, nonce)
         if points is None:
             return ProofRejected(
-                "proof: it met a point that would reveal it; report again"
+                "proof: the query point would reveal the measurement; report again"
             )
-        whole = np.concatenate([encoded, self._sums(context, wrap_seed, first)])
+        full = np.concatenate([encoded, self._sums(context, wrap_seed, first)])
         joint = self._joint(context, seed)
-        verifier = self._query(whole, proofs, points, joint)
-        bound = hmac.compare_digest(stated, wrap_parts[agg] + parts[agg])
+        verifier = self._query(full, proofs, points, joint)
+        own_parts = wrap_parts[agg] + parts[agg]
+        bound = hmac.compare_digest(client_parts, own_parts)
         state = VerifyState(encoded[: self.layout.dimension], wrap_seed + seed, bound)
-        return state, self.field.encode(verifier) + wrap_parts[agg] + parts[agg]
+        return state, self.field.encode(verifier) + own_parts
 
     def _query(
         self, encoded: Elements, proofs: Elements, points: Elements, joint: Elements
     ) -> Elements:
         field = self.field
-        size, one = (
-            NORM_PROOFS * flp.proof_length(self.norm),
-            field.reshape(encoded, 1, -1),
-        )
+        size = NORM_PROOFS * flp.proof_length(self.norm)
+        encoded = field.reshape(encoded, 1, -1)
         norm = flp.query(
             self.norm,
             "coefficients",
-            one,
+            encoded,
             field.reshape(proofs[:size], NORM_PROOFS, -1),
             field.reshape(points[:NORM_PROOFS], NORM_PROOFS, 1),
             field.zeros(NORM_PROOFS, 0),
             self.shares,
         )
-        others = flp.query(
+        checks = flp.query(
             self.checks,
             "coefficients",
-            one,
+            encoded,
             field.reshape(proofs[size:], self.proofs, -1),
             field.reshape(points[NORM_PROOFS:], self.proofs, 1),
             joint,
             self.shares,
         )
-        return np.concatenate([norm.reshape(-1), others.reshape(-1)])
+        return np.concatenate([norm.reshape(-1), checks.reshape(-1)])
 
     def _points(self, key: bytes, context: bytes, nonce: bytes) -> Elements | None:
-        """Where polynomials are compared; None if one of the points would reveal something."""
+        """Return the query points; None if one of them would reveal the measurement."""
         dst = self._dst(QUERY_RANDOMNESS, context)
         binder = bytes([NORM_PROOFS, self.proofs]) + nonce
         points = expand(
@@ -276,33 +275,39 @@ class Pine:
         self, context: bytes, agg: int, share: bytes
     ) -> tuple[Elements, Elements, bytes, bytes]:
         size = self.xof.seed_bytes
-        own = share[: -2 * size]
+        content = share[: -2 * size]
         if agg:
             if len(share) != 4 * size:
-                raise DecodeError(f"input share: {len(share)} bytes are not a helper's")
-            encoded = self._mask(context, agg, own[:size])
-            proofs = self._proofs_mask(context, agg, own[size:])
+                raise DecodeError(
+                    f"input share: {len(share)} bytes are not a helper's share"
+                )
+            encoded = self._mask(context, agg, content[:size])
+            proofs = self._proofs_mask(context, agg, content[size:])
         else:
             end = self.field.size * self.layout.sent
-            encoded = self.field.decode(own[:end], self.layout.sent)
-            proofs = self.field.decode(own[end:], self._proofs_length)
+            encoded = self.field.decode(content[:end], self.layout.sent)
+            proofs = self.field.decode(content[end:], self._proofs_length)
         return encoded, proofs, share[-2 * size : -size], share[-size:]
 
     def _parts(self, public_share: bytes) -> tuple[list[bytes], list[bytes]]:
         size = self.xof.seed_bytes
         if len(public_share) != 2 * size * self.shares:
-            raise DecodeError(f"public share: {len(public_share)} bytes")
+            raise DecodeError(
+                f"public share: it has {len(public_share)} bytes, not "
+                f"{2 * size * self.shares}"
+            )
         parts = [
-            public_share[at : at + size] for at in range(0, len(public_share), size)
+            public_share[start : start + size]
+            for start in range(0, len(public_share), size)
         ]
         return parts[: self.shares], parts[self.shares :]
 
-    # together
+    # Run by the leader.
 
     def verifier_message(self, shares: Sequence[bytes], context: bytes = b"") -> bytes:
-        """What all verifier shares of a report say together.
+        """Return the verifier message of a report from all its verifier shares.
 
-        Raises ProofRejected if the proof does not hold, DecodeError for a malformed share.
+        Raise ProofRejected for a wrong proof, DecodeError for a malformed share.
         """
         field, seed = self.field, self.xof.seed_bytes
         norm = NORM_PROOFS * flp.verifier_length(self.norm)
@@ -310,36 +315,32 @@ class Pine:
         total, wrap_parts, parts = field.zeros(width), [], []
         for share in shares:
             if len(share) != field.size * width + 2 * seed:
-                raise DecodeError(f"verifier share: {len(share)} bytes")
+                raise DecodeError(
+                    f"verifier share: it has {len(share)} bytes, not "
+                    f"{field.size * width + 2 * seed}"
+                )
             total = field.add(total, field.decode(share[: -2 * seed], width))
             wrap_parts.append(share[-2 * seed : -seed])
             parts.append(share[-seed:])
-        holds = flp.decide(
-            self.norm, field.reshape(total[:norm], NORM_PROOFS, -1)
-        ).all()
-        if not (
-            holds
-            and flp.decide(self.checks, total[norm:].reshape(self.proofs, -1)).all()
-        ):
+        norm_verifiers = field.reshape(total[:norm], NORM_PROOFS, -1)
+        check_verifiers = total[norm:].reshape(self.proofs, -1)
+        norm_accepts = flp.decide(self.norm, norm_verifiers).all()
+        if not (norm_accepts and flp.decide(self.checks, check_verifiers).all()):
             raise ProofRejected("proof: the measurement is longer than its bound")
-        return self._joint_seed(context, WRAP_SEED, wrap_parts) + self._joint_seed(
-            context, JOINT_SEED, parts
-        )
+        wrap_seed = self._joint_seed(context, WRAP_SEED, wrap_parts)
+        return wrap_seed + self._joint_seed(context, JOINT_SEED, parts)
 
     def verify_next(self, state: VerifyState, message: bytes) -> Elements:
-        """The output share, once the randomness is what the client was bound to.
-
-        Raises ProofRejected.
-        """
+        """Return the output share; raise ProofRejected for other joint randomness."""
         if not hmac.compare_digest(state.joint_seed, message):
             raise ProofRejected("proof: the shares do not belong together")
         return state.output
 
     def decode(self, total: Elements) -> list[int]:
-        """A sum as whole numbers, not yet divided by `scale`."""
+        """Return a sum as integers, not yet divided by `scale`."""
         return self.field.signed(total)
 
-    # auxiliary functions
+    # Auxiliary functions.
 
     @property
     def _proofs_length(self) -> int:
@@ -347,19 +348,19 @@ class Pine:
         return NORM_PROOFS * norm + self.proofs * checks
 
     def _sums(self, context: bytes, seed: bytes, first: Elements) -> Elements:
-        """The entries, summed with each row of random signs: -1 for 00, 1 for 11, else 0."""
+        """Return the sums of entries with random signs: -1 for 00, 1 for 11, else 0."""
         dimension, checks = self.layout.dimension, self.layout.checks
         width = -(-dimension // 4)
         dst = self._dst(WRAP_RANDOMNESS, context)
         stream = self.xof.stream(seed, dst, b"", checks * width)
         rows = np.frombuffer(stream, dtype=np.uint8).reshape(checks, width)
         sums = self.field.zeros(checks)
-        step = max(1, DRAW // checks // 4) * 4
+        step = max(1, SIGNS_PER_STEP // checks // 4) * 4
         for start in range(0, dimension, step):
             end = min(start + step, dimension)
             signs = _SIGNS[rows[:, start // 4 : -(-end // 4)]].reshape(checks, -1)
-            here = self.field.signed_sums(signs[:, : end - start], first[start:end])
-            sums = self.field.add(sums, here)
+            part = self.field.signed_sums(signs[:, : end - start], first[start:end])
+            sums = self.field.add(sums, part)
         return sums
 
     def _minus(self, vector: Elements, masks: Sequence[Elements]) -> Elements:
@@ -372,10 +373,8 @@ class Pine:
         return expand(self.xof, self.field, seed, dst, bytes([agg]), self.layout.sent)
 
     def _proofs_mask(self, context: bytes, agg: int, seed: bytes) -> Elements:
-        dst, binder = (
-            self._dst(PROOF_SHARE, context),
-            bytes([NORM_PROOFS, self.proofs, agg]),
-        )
+        dst = self._dst(PROOF_SHARE, context)
+        binder = bytes([NORM_PROOFS, self.proofs, agg])
         return expand(self.xof, self.field, seed, dst, binder, self._proofs_length)
 
     def _joint_parts(
@@ -405,10 +404,9 @@ class Pine:
         return derive_seed(self.xof, blind, self._dst(usage, context), binder)
 
     def _joint_seed(self, context: bytes, usage: int, parts: Sequence[bytes]) -> bytes:
-        nothing = bytes(self.xof.seed_bytes)
-        return derive_seed(
-            self.xof, nothing, self._dst(usage, context), b"".join(parts)
-        )
+        zero_seed = bytes(self.xof.seed_bytes)
+        dst = self._dst(usage, context)
+        return derive_seed(self.xof, zero_seed, dst, b"".join(parts))
 
     def _joint(self, context: bytes, seed: bytes) -> Elements:
         dst, length = self._dst(JOINT_RANDOMNESS, context), self.checks.joint_length
@@ -437,17 +435,16 @@ def pine64(
     xof: Xof | None = None,
     algorithm: int = PINE64,
 ) -> Pine:
-    """PINE64 for vectors of whole numbers; the draft's vectors have one or two proofs."""
+    """Return PINE64 for vectors of integers; the draft's vectors have 1 or 2 proofs."""
     norm, checks = NormEquality(layout, norm_chunk), Checks(layout, chunk)
-    chosen = HmacSha256Aes128() if xof is None else xof
-    return Pine(layout, norm, checks, proofs, scale, shares, chosen, algorithm)
+    xof = HmacSha256Aes128() if xof is None else xof
+    return Pine(layout, norm, checks, proofs, scale, shares, xof, algorithm)
 
 
 def _bits(value: int, count: int) -> list[int]:
     return [value >> place & 1 for place in range(count)]
 
 
-_PAIRS = np.array([-1.0, 0.0, 0.0, 1.0])  # what two bits stand for
-_SIGNS = _PAIRS[
-    np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 3
-]  # by byte, low bits first
+_PAIRS = np.array([-1.0, 0.0, 0.0, 1.0])  # the sign of two bits
+# The four signs of each byte, low bits first.
+_SIGNS = _PAIRS[np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 3]

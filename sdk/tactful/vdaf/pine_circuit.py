@@ -1,4 +1,4 @@
-"""PINE's two circuits: one that bounds squares, one that bounds everything else (ROCT23, 4)."""
+"""The two circuits of PINE: one for squares, and one for all other checks (ROCT23, 4)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from tactful.vdaf.circuit import Gadget, Validity, chunked
 from tactful.vdaf.field import Elements, Field
 from tactful.vdaf.field64 import FIELD64
 
-ALPHA, CHECKS = 8.7, 100  # every check must pass; an honest one fails once in 2^50
+# Every check must pass; an honest measurement fails with probability 2^-50.
+ALPHA, CHECKS = 8.7, 100
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of an encoded vector stand, from its dimension and its bound on the norm."""
+    """The places of the parts of an encoded vector."""
 
     dimension: int
     norm_bound: int
@@ -26,58 +27,61 @@ class Layout:
     successes: int = CHECKS
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput for a wrong field."""
         if not 1 <= self.dimension <= 1 << 24:
             raise InvalidInput(
-                "dimension", f"{self.dimension} is out of range", "use fewer"
+                "dimension", f"{self.dimension} is out of range", "use a smaller one"
             )
-        roomy = 3 * self.norm_bound**2 + 2 < FIELD64.modulus
-        widest = 2600 * self.wrap_bound < FIELD64.modulus
-        if not (self.norm_bound >= 1 and roomy and widest):
+        squares_fit = 3 * self.norm_bound**2 + 2 < FIELD64.modulus
+        sums_fit = 2600 * self.wrap_bound < FIELD64.modulus
+        if not (self.norm_bound >= 1 and squares_fit and sums_fit):
             raise InvalidInput(
-                "norm_bound", f"{self.norm_bound} is out of range", "use a smaller"
+                "norm_bound", f"{self.norm_bound} is out of range", "use a smaller one"
             )
 
     @cached_property
     def wrap_bound(self) -> int:
-        """A sum of entries with random signs lies in (-bound, bound]; a power of two."""
+        """The bound of a sum of entries with random signs, a power of two.
+
+        Sums lie in (-bound, bound].
+        """
         return 1 << math.ceil(ALPHA * self.norm_bound).bit_length()
 
     @cached_property
     def norm_bits(self) -> int:
-        """Bits of a squared norm."""
+        """The bits of a squared norm."""
         return (self.norm_bound**2).bit_length()
 
     @cached_property
     def wrap_bits(self) -> int:
-        """Bits of one sum."""
+        """The bits of one sum."""
         return (2 * self.wrap_bound - 1).bit_length()
 
     @property
     def first(self) -> int:
-        """Elements of the vector and its norm: what the random signs depend on."""
+        """The elements of the vector and its norm, which the random signs depend on."""
         return self.dimension + 2 * self.norm_bits
 
     @property
     def bits(self) -> int:
-        """How many elements must be 0 or 1."""
+        """The number of elements that must be 0 or 1."""
         return 2 * self.norm_bits + self.checks * (self.wrap_bits + 1)
 
     @property
     def sent(self) -> int:
-        """Elements of a measurement share; the sums follow, which everyone computes."""
+        """The elements of a measurement share; all parties compute the sums after them."""
         return self.dimension + self.bits
 
     def norms(self, field: Field, encoded: Elements) -> tuple[Elements, Elements]:
-        """The squared norm as claimed, and what is left to the bound, each (..., 1)."""
-        first = encoded[..., self.dimension : self.first]
-        return self._number(field, first[..., : self.norm_bits]), self._number(
-            field, first[..., self.norm_bits :]
-        )
+        """Return the claimed squared norm, and the rest to the bound, each (..., 1)."""
+        bits = encoded[..., self.dimension : self.first]
+        norm = self._number(field, bits[..., : self.norm_bits])
+        return norm, self._number(field, bits[..., self.norm_bits :])
 
     def wraps(
         self, field: Field, encoded: Elements
     ) -> tuple[Elements, Elements, Elements]:
-        """(sums as claimed, whether each is claimed, sums as computed), each (..., checks)."""
+        """Return claimed sums, if each is claimed, and computed sums, each (..., checks)."""
         *outer, _ = field.shape(encoded)
         claimed = field.reshape(
             encoded[..., self.first : self.sent],
@@ -96,7 +100,7 @@ class Layout:
 
 
 class NormEquality(Validity):
-    """That the squared norm is what is claimed."""
+    """The circuit that the squared norm is the claimed one."""
 
     joint_length = 0
 
@@ -106,20 +110,20 @@ class NormEquality(Validity):
         self.calls = -(-layout.dimension // chunk)
 
     def inputs(self, encoded: Elements, joint: Elements, shares: int) -> Elements:
-        """The entries, to be squared."""
+        """Return the entries, which are squared."""
         entries = encoded[..., : self.layout.dimension]
         return chunked(self.field, entries, self.calls, self.gadget.chunk)[..., None, :]
 
     def outputs(
         self, encoded: Elements, results: Elements, joint: Elements, shares: int
     ) -> Elements:
-        """The claim less the sum of squares."""
+        """Return the claim minus the sum of squares."""
         claimed, _ = self.layout.norms(self.field, encoded)
         return self.field.subtract(claimed, self.field.total(results)[..., None])
 
 
 class Checks(NormEquality):
-    """That bits are bits, the norm is in range, and each claimed sum is the computed one."""
+    """The circuit that bits are bits, the norm is in range, and claimed sums are right."""
 
     joint_length = 3
 
@@ -130,40 +134,37 @@ class Checks(NormEquality):
         self.calls = self.bit_calls + -(-layout.checks // chunk)
 
     def inputs(self, encoded: Elements, joint: Elements, shares: int) -> Elements:
-        """r^j b_j and b_j - 1/shares; then s^i times the difference of sums, and its claim."""
-        return np.concatenate(
-            [
-                self._pairs(
-                    *self._bits(encoded, joint[..., 0], shares), self.bit_calls
-                ),
-                self._pairs(
-                    *self._sums(encoded, joint[..., 1], shares),
-                    self.calls - self.bit_calls,
-                ),
-            ],
-            axis=-3,
-        )
+        """Return the inputs of all checks.
+
+        These are r^j b_j and b_j - 1/shares, then s^i times the difference of sums, and
+        the claim.
+        """
+        bits = self._bits(encoded, joint[..., 0], shares)
+        sums = self._sums(encoded, joint[..., 1], shares)
+        bit_pairs = self._pairs(*bits, self.bit_calls)
+        sum_pairs = self._pairs(*sums, self.calls - self.bit_calls)
+        return np.concatenate([bit_pairs, sum_pairs], axis=-3)
 
     def outputs(
         self, encoded: Elements, results: Elements, joint: Elements, shares: int
     ) -> Elements:
-        """All checks, combined by the powers of the last random element."""
+        """Return all checks, combined by the powers of the last random element."""
         field, layout = self.field, self.layout
-        claimed, left = layout.norms(field, encoded)
-        whole = field.constant(layout.norm_bound**2 * field.inverse(shares))
-        successes = field.total(layout.wraps(field, encoded)[1])[..., None]
-        due = field.constant(layout.successes * field.inverse(shares))
+        norm, rest = layout.norms(field, encoded)
+        bound = field.constant(layout.norm_bound**2 * field.inverse(shares))
+        _, claims, _ = layout.wraps(field, encoded)
+        claim_count = field.total(claims)[..., None]
+        needed = field.constant(layout.successes * field.inverse(shares))
         checks = [
-            field.subtract(field.add(claimed, left), whole),
+            field.subtract(field.add(norm, rest), bound),
             field.total(results[..., self.bit_calls :])[..., None],
-            field.subtract(successes, due),
+            field.subtract(claim_count, needed),
         ]
         total = field.total(results[..., : self.bit_calls])[..., None]
         factors = field.powers(joint[..., 2], len(checks))
         for place, check in enumerate(checks):
-            total = field.add(
-                total, field.multiply(factors[..., place : place + 1], check)
-            )
+            factor = factors[..., place : place + 1]
+            total = field.add(total, field.multiply(factor, check))
         return total
 
     def _bits(
@@ -171,22 +172,22 @@ class Checks(NormEquality):
     ) -> tuple[Elements, Elements]:
         field, layout = self.field, self.layout
         bits = encoded[..., layout.dimension : layout.sent]
-        one = field.constant(field.inverse(shares))
-        return field.multiply(self._powers(base, layout.bits), bits), field.subtract(
-            bits, one
-        )
+        share_of_one = field.constant(field.inverse(shares))
+        scaled = field.multiply(self._powers(base, layout.bits), bits)
+        return scaled, field.subtract(bits, share_of_one)
 
     def _sums(
         self, encoded: Elements, base: Elements, shares: int
     ) -> tuple[Elements, Elements]:
         field, layout = self.field, self.layout
-        claimed, stated, computed = layout.wraps(field, encoded)
+        claimed_sums, is_claimed, sums = layout.wraps(field, encoded)
         offset = field.constant((layout.wrap_bound - 1) * field.inverse(shares))
-        wrong = field.subtract(field.add(computed, offset), claimed)
-        return field.multiply(self._powers(base, layout.checks), wrong), stated
+        differences = field.subtract(field.add(sums, offset), claimed_sums)
+        powers = self._powers(base, layout.checks)
+        return field.multiply(powers, differences), is_claimed
 
     def _powers(self, base: Elements, count: int) -> Elements:
-        """1, r, r^2, ..."""
+        """Return 1, r, r^2, ..."""
         table = self.field.constant(1, *self.field.shape(base), count)
         table[..., 1:] = self.field.powers(base, count - 1)
         return table
@@ -195,6 +196,6 @@ class Checks(NormEquality):
         chunk = self.gadget.chunk
         sides = [chunked(self.field, side, calls, chunk) for side in (left, right)]
         shape = (*self.field.shape(sides[0])[:-1], 2, chunk)
-        both = self.field.zeros(*shape)
-        both[..., 0, :], both[..., 1, :] = sides
-        return both
+        pairs = self.field.zeros(*shape)
+        pairs[..., 0, :], pairs[..., 1, :] = sides
+        return pairs

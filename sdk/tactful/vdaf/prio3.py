@@ -1,7 +1,7 @@
-"""Prio3: a measurement in shares, each share with a share of a proof (draft-irtf-cfrg-vdaf, 7).
+"""Prio3: shares of a measurement, each with a share of a proof (draft-irtf-cfrg-vdaf, 7).
 
-One round: every aggregator turns its share into a verifier share; together these say whether the
-proof holds. Two versions of the draft are spoken, told apart by one record.
+In its one round, every aggregator computes a verifier share. Together these show if the
+proof is valid. A record of `Version` holds what differs between drafts.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tactful.vdaf.version import Version
 from tactful.vdaf.xof import Xof, derive_seed, expand
 
 MEASUREMENT_SHARE, PROOF_SHARE, JOINT_RANDOMNESS, PROVE_RANDOMNESS = 1, 2, 3, 4
-QUERY_RANDOMNESS, JOINT_SEED, JOINT_PART = 5, 6, 7  # usages, as the draft numbers them
+QUERY_RANDOMNESS, JOINT_SEED, JOINT_PART = 5, 6, 7  # numbers of usages in the draft
 
 
 @dataclass(frozen=True)
 class Prio3:
-    """One type of measurement with its parameters, for `shares` aggregators."""
+    """A Prio3 instance with its parameters, for `shares` aggregators."""
 
     version: Version
     id: int
@@ -37,40 +37,38 @@ class Prio3:
 
     @property
     def field(self) -> Field:
-        """The field of its shares."""
+        """The field of the shares."""
         return self.circuit.field
 
     @property
     def output_length(self) -> int:
-        """Elements of what is summed."""
+        """The number of elements of an output share."""
         return self.circuit.output_length
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Bytes of the public share, of the first input share, and of each other one."""
-        seed, blinds = self.xof.seed_bytes, 1 if self.circuit.joint_length else 0
+        """The bytes of the public share, the leader's input share, and each helper's."""
+        seed = self.xof.seed_bytes
+        blinds = 1 if self.circuit.joint_length else 0
         elements = self.circuit.length + self.proofs * flp.proof_length(self.circuit)
-        others = (self.version.helper_seeds + blinds) * seed
-        return (
-            blinds * self.shares * seed,
-            self.field.size * elements + blinds * seed,
-            others,
-        )
+        public = blinds * self.shares * seed
+        leader = self.field.size * elements + blinds * seed
+        helper = (self.version.helper_seeds + blinds) * seed
+        return public, leader, helper
 
     @property
     def verify_key_bytes(self) -> int:
-        """The length of what both aggregators know and no client."""
+        """The bytes of the verification key, which only the aggregators know."""
         return self.xof.seed_bytes
 
     @property
     def random_bytes(self) -> int:
-        """How many random bytes `shard` needs."""
+        """The number of random bytes that `shard` needs."""
         seeds = (self.shares - 1) * self.version.helper_seeds + 1
-        return (
-            seeds + (self.shares if self.circuit.joint_length else 0)
-        ) * self.xof.seed_bytes
+        blinds = self.shares if self.circuit.joint_length else 0
+        return (seeds + blinds) * self.xof.seed_bytes
 
-    # the client
+    # Run by the client.
 
     def shard(
         self,
@@ -79,13 +77,14 @@ class Prio3:
         random: bytes,
         context: bytes = b"",
     ) -> tuple[bytes, list[bytes]]:
-        """(public share, one input share for each aggregator) of a measurement.
+        """Return the public share and an input share for each aggregator.
 
-        `nonce` is 16 bytes, `random` are `random_bytes` fresh ones. Raises InvalidInput.
+        `nonce` has 16 bytes, `random` has `random_bytes` new random bytes. Raise
+        InvalidInput for a measurement that is not valid.
         """
         if len(nonce) != NONCE_BYTES or len(random) != self.random_bytes:
             raise InvalidInput(
-                "random", "a wrong number of bytes", "draw as many as it says"
+                "random", "it has a wrong number of bytes", "pass `random_bytes` bytes"
             )
         encoded = self.circuit.encode(measurement)
         helpers, leader_blind, prove_seed = self._seeds(random)
@@ -97,34 +96,34 @@ class Prio3:
         for mask in masks:
             leader = self.field.subtract(leader, mask)
         blinds = [leader_blind, *(blind for _, blind in helpers.values())]
+        blinded_shares = zip(blinds, [leader, *masks], strict=True)
         parts = [
             self._joint_part(context, agg, blind, share, nonce)
-            for agg, (blind, share) in enumerate(
-                zip(blinds, [leader, *masks], strict=True)
-            )
+            for agg, (blind, share) in enumerate(blinded_shares)
         ]
         joint = self._joint(context, self._joint_seed(context, parts))
         proofs = self._prove(context, encoded, prove_seed, joint)
         for agg, (seeds, _) in helpers.items():
-            proofs = self.field.subtract(
-                proofs, self._proofs_share(context, agg, seeds[-1])
-            )
-        first = self.field.encode(leader) + self.field.encode(proofs) + leader_blind
-        others = [b"".join(seeds) + blind for seeds, blind in helpers.values()]
-        return b"".join(parts), [first, *others]
+            proofs_share = self._proofs_share(context, agg, seeds[-1])
+            proofs = self.field.subtract(proofs, proofs_share)
+        leader_share = self.field.encode(leader) + self.field.encode(proofs)
+        helper_shares = [b"".join(seeds) + blind for seeds, blind in helpers.values()]
+        return b"".join(parts), [leader_share + leader_blind, *helper_shares]
 
     def _seeds(
         self, random: bytes
     ) -> tuple[dict[int, tuple[list[bytes], bytes]], bytes, bytes]:
-        """(each helper's seeds and blind, the leader's blind, the prover's seed)."""
-        size, blinds = self.xof.seed_bytes, 1 if self.circuit.joint_length else 0
-        seeds = [random[at : at + size] for at in range(0, len(random), size)]
-        own = self.version.helper_seeds
+        """Return the seeds and blind of each helper, the leader's blind, the prove seed."""
+        size = self.xof.seed_bytes
+        blinds = 1 if self.circuit.joint_length else 0
+        seeds = [random[start : start + size] for start in range(0, len(random), size)]
+        seed_count = self.version.helper_seeds
         helpers = {}
         for agg in range(1, self.shares):
-            mine = seeds[: own + blinds]
-            seeds = seeds[own + blinds :]
-            helpers[agg] = mine[:own], b"".join(mine[own:])
+            helper_seeds = seeds[: seed_count + blinds]
+            seeds = seeds[seed_count + blinds :]
+            blind = b"".join(helper_seeds[seed_count:])
+            helpers[agg] = helper_seeds[:seed_count], blind
         return helpers, b"".join(seeds[:blinds]), seeds[blinds]
 
     def _prove(
@@ -135,12 +134,12 @@ class Prio3:
         seeds = expand(
             self.xof, self.field, prove_seed, dst, binder, self.proofs * arity
         )
-        shaped = self.field.reshape(seeds, self.proofs, arity)
-        one = self.field.reshape(encoded, 1, -1)
-        proofs = flp.prove(self.circuit, self.version.basis, one, shaped, joint)
+        seeds = self.field.reshape(seeds, self.proofs, arity)
+        encoded = self.field.reshape(encoded, 1, -1)
+        proofs = flp.prove(self.circuit, self.version.basis, encoded, seeds, joint)
         return self.field.reshape(proofs, -1)
 
-    # each aggregator
+    # Run by each aggregator.
 
     def verify_init(
         self,
@@ -149,35 +148,37 @@ class Prio3:
         reports: Sequence[Received],
         context: bytes = b"",
     ) -> list[Prepared]:
-        """For each report its state and encoded verifier share, or what is wrong with it alone.
+        """Return for each report its state and verifier share, or its error.
 
-        Reports that fit together in memory are checked in one step; there is no order among them.
+        Reports that fit in memory together are checked in one step.
         """
         prepared: list[Prepared] = []
-        for start in range(0, len(reports), self._at_once):
-            prepared += self._verify_some(
-                verify_key, agg, reports[start : start + self._at_once], context
-            )
+        step = self._reports_per_step
+        for start in range(0, len(reports), step):
+            part = reports[start : start + step]
+            prepared += self._verify_together(verify_key, agg, part, context)
         return prepared
 
     @property
-    def _at_once(self) -> int:
+    def _reports_per_step(self) -> int:
         return max(1, (1 << 17) // (self.circuit.length * self.proofs))
 
-    def _verify_some(
+    def _verify_together(
         self, key: bytes, agg: int, reports: Sequence[Received], context: bytes
     ) -> list[Prepared]:
         opened = [self._opened(key, agg, report, context) for report in reports]
-        good = [one for one in opened if isinstance(one, _Opened)]
-        shares = list(self._queried(good)) if good else []
-        answers = iter(zip(good, shares, strict=True))
+        valid = [result for result in opened if isinstance(result, _OpenedReport)]
+        shares = list(self._verifier_shares(valid)) if valid else []
+        pairs = iter(zip(valid, shares, strict=True))
         return [
-            self._prepared(*next(answers)) if isinstance(one, _Opened) else one
-            for one in opened
+            self._prepared(*next(pairs))
+            if isinstance(result, _OpenedReport)
+            else result
+            for result in opened
         ]
 
-    def _queried(self, opened: Sequence[_Opened]) -> Elements:
-        """The verifier shares, (reports, proofs * verifier_length)."""
+    def _verifier_shares(self, opened: Sequence[_OpenedReport]) -> Elements:
+        """Return the verifier shares, (reports, proofs * verifier_length)."""
         field, circuit = self.field, self.circuit
 
         def stacked(
@@ -188,10 +189,10 @@ class Prio3:
         verifiers = flp.query(
             circuit,
             self.version.basis,
-            stacked([one.encoded for one in opened], circuit.length, 1),
-            stacked([one.proofs for one in opened], flp.proof_length(circuit)),
-            stacked([one.query for one in opened], flp.query_length(circuit)),
-            stacked([one.joint for one in opened], circuit.joint_length),
+            stacked([report.encoded for report in opened], circuit.length, 1),
+            stacked([report.proofs for report in opened], flp.proof_length(circuit)),
+            stacked([report.query for report in opened], flp.query_length(circuit)),
+            stacked([report.joint for report in opened], circuit.joint_length),
             self.shares,
         )
         flat = field.reshape(
@@ -199,7 +200,7 @@ class Prio3:
         )
         return np.moveaxis(flat, len(field.planes), 0)
 
-    def _prepared(self, opened: _Opened, verifier: Elements) -> Prepared:
+    def _prepared(self, opened: _OpenedReport, verifier: Elements) -> Prepared:
         state = VerifyState(
             self.circuit.truncate(opened.encoded), opened.joint_seed, opened.bound
         )
@@ -207,80 +208,81 @@ class Prio3:
 
     def _opened(
         self, key: bytes, agg: int, report: Received, context: bytes
-    ) -> _Opened | ProofRejected | DecodeError:
-        """A report's share written out, with the randomness that its proof is checked with."""
+    ) -> _OpenedReport | ProofRejected | DecodeError:
+        """Return a report's share in field elements, and the randomness of its proof."""
         circuit, field = self.circuit, self.field
         try:
             parts = self._parts(report.public_share)
             encoded, proofs, blind = self._expanded(context, agg, report.input_share)
-        except DecodeError as wrong:
-            return wrong
+        except DecodeError as error:
+            return error
         part = self._joint_part(context, agg, blind, encoded, report.nonce)
         bound = not circuit.joint_length or hmac.compare_digest(parts[agg], part)
         if circuit.joint_length:
             parts[agg] = part
         seed = self._joint_seed(context, parts)
-        count = self.proofs * flp.query_length(circuit)
-        dst, binder = (
-            self._dst(QUERY_RANDOMNESS, context),
-            bytes([self.proofs]) + report.nonce,
-        )
-        query = expand(self.xof, field, key, dst, binder, count)
-        points = field.integers(
-            query[..., flp.query_length(circuit) - 1 :: flp.query_length(circuit)]
-        )
+        query_length = flp.query_length(circuit)
+        dst = self._dst(QUERY_RANDOMNESS, context)
+        binder = bytes([self.proofs]) + report.nonce
+        query = expand(self.xof, field, key, dst, binder, self.proofs * query_length)
+        points = field.integers(query[..., query_length - 1 :: query_length])
         if not all(flp.usable(field, circuit, point) for point in points):
             return ProofRejected(
-                "proof: it met a point that would reveal it; report again"
+                "proof: the query point would reveal the measurement; report again"
             )
         joint = field.reshape(self._joint(context, seed), -1)
-        return _Opened(encoded, proofs, query, joint, part, seed, bound)
+        return _OpenedReport(encoded, proofs, query, joint, part, seed, bound)
 
     def _expanded(
         self, context: bytes, agg: int, share: bytes
     ) -> tuple[Elements, Elements, bytes]:
-        """(measurement share, proofs share, blind) of an input share; raises DecodeError."""
-        size, own = self.xof.seed_bytes, self.version.helper_seeds
+        """Return measurement share, proofs share and blind; raise DecodeError."""
+        size, seed_count = self.xof.seed_bytes, self.version.helper_seeds
         blind_size = size if self.circuit.joint_length else 0
         if agg:
-            if len(share) != own * size + blind_size:
-                raise DecodeError(f"input share: {len(share)} bytes are not a helper's")
-            seeds = [share[at : at + size] for at in range(0, own * size, size)]
+            seeds_end = seed_count * size
+            if len(share) != seeds_end + blind_size:
+                raise DecodeError(
+                    f"input share: {len(share)} bytes are not a helper's share"
+                )
+            seeds = [share[start : start + size] for start in range(0, seeds_end, size)]
             measurement = self._measurement_share(context, agg, seeds[0])
-            return (
-                measurement,
-                self._proofs_share(context, agg, seeds[-1]),
-                share[own * size :],
+            proofs = self._proofs_share(context, agg, seeds[-1])
+            return measurement, proofs, share[seeds_end:]
+        measurement_end = self.field.size * self.circuit.length
+        proofs_end = len(share) - blind_size
+        proofs_length = self.proofs * flp.proof_length(self.circuit)
+        if proofs_end < measurement_end:
+            raise DecodeError(
+                f"input share: {len(share)} bytes are not a leader's share"
             )
-        first = self.field.size * self.circuit.length
-        end = len(share) - blind_size
-        proofs = self.proofs * flp.proof_length(self.circuit)
-        if end < first:
-            raise DecodeError(f"input share: {len(share)} bytes are not a leader's")
+        encoded_proofs = share[measurement_end:proofs_end]
         return (
-            self.field.decode(share[:first], self.circuit.length),
-            self.field.decode(share[first:end], proofs),
-            share[end:],
+            self.field.decode(share[:measurement_end], self.circuit.length),
+            self.field.decode(encoded_proofs, proofs_length),
+            share[proofs_end:],
         )
 
     def _parts(self, public_share: bytes) -> list[bytes]:
         size = self.xof.seed_bytes if self.circuit.joint_length else 0
         if len(public_share) != size * self.shares:
             raise DecodeError(
-                f"public share: {len(public_share)} bytes, {size * self.shares} due"
+                f"public share: it has {len(public_share)} bytes, not "
+                f"{size * self.shares}"
             )
-        return (
-            [public_share[at * size : (at + 1) * size] for at in range(self.shares)]
-            if size
-            else []
-        )
+        if not size:
+            return []
+        return [
+            public_share[start : start + size]
+            for start in range(0, len(public_share), size)
+        ]
 
-    # together
+    # Run by the leader.
 
     def verifier_message(self, shares: Sequence[bytes], context: bytes = b"") -> bytes:
-        """What all verifier shares of a report say together.
+        """Return the verifier message of a report from all its verifier shares.
 
-        Raises ProofRejected if the proof does not hold, DecodeError for a malformed share.
+        Raise ProofRejected for a wrong proof, DecodeError for a malformed share.
         """
         field, circuit = self.field, self.circuit
         width = self.proofs * flp.verifier_length(circuit)
@@ -291,7 +293,7 @@ class Prio3:
         for share in shares:
             if len(share) != size + blind:
                 raise DecodeError(
-                    f"verifier share: {len(share)} bytes, {size + blind} due"
+                    f"verifier share: it has {len(share)} bytes, not {size + blind}"
                 )
             total = field.add(total, field.decode(share[:size], width))
             parts.append(share[size:])
@@ -300,19 +302,16 @@ class Prio3:
         return self._joint_seed(context, parts)
 
     def verify_next(self, state: VerifyState, message: bytes) -> Elements:
-        """The output share, once the randomness is what the client was bound to.
-
-        Raises ProofRejected.
-        """
+        """Return the output share; raise ProofRejected for other joint randomness."""
         if not hmac.compare_digest(state.joint_seed, message):
             raise ProofRejected("proof: the shares do not belong together")
         return state.output
 
     def decode(self, total: Elements) -> int | list[int]:
-        """A sum as whole numbers."""
+        """Return a sum as integers."""
         return self.circuit.decode(total)
 
-    # the draft's auxiliary functions
+    # Auxiliary functions of the draft.
 
     def _measurement_share(self, context: bytes, agg: int, seed: bytes) -> Elements:
         dst = self._dst(MEASUREMENT_SHARE, context)
@@ -336,13 +335,12 @@ class Prio3:
     def _joint_seed(self, context: bytes, parts: Sequence[bytes]) -> bytes:
         if not self.circuit.joint_length:
             return b""
-        nothing = bytes(self.xof.seed_bytes)
-        return derive_seed(
-            self.xof, nothing, self._dst(JOINT_SEED, context), b"".join(parts)
-        )
+        zero_seed = bytes(self.xof.seed_bytes)
+        dst = self._dst(JOINT_SEED, context)
+        return derive_seed(self.xof, zero_seed, dst, b"".join(parts))
 
     def _joint(self, context: bytes, seed: bytes) -> Elements:
-        """The joint randomness, (proofs, joint_length)."""
+        """Return the joint randomness, (proofs, joint_length)."""
         length = self.circuit.joint_length
         if not length:
             return self.field.zeros(self.proofs, 0)
@@ -352,12 +350,14 @@ class Prio3:
 
     def _dst(self, usage: int, context: bytes) -> bytes:
         prefix = bytes([self.version.number, 0]) + self.id.to_bytes(4, "big")
-        bound = context if self.version.has_context else b""
-        return prefix + usage.to_bytes(2, "big") + bound
+        suffix = context if self.version.has_context else b""
+        return prefix + usage.to_bytes(2, "big") + suffix
 
 
 @dataclass(frozen=True)
-class _Opened:
+class _OpenedReport:
+    """A report's share in field elements, and the randomness of its proof."""
+
     encoded: Elements
     proofs: Elements
     query: Elements

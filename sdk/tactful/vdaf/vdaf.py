@@ -1,4 +1,4 @@
-"""What every type can do, and what it makes of a report."""
+"""The interface of VDAFs, and their values for a report."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ Measurement = int | Sequence[int] | Sequence[float] | NDArray[np.generic]
 
 @dataclass(frozen=True)
 class VerifyState:
-    """What an aggregator keeps of a report until the proof is decided."""
+    """The state of an aggregator for one report, until the proof is decided.
+
+    `bound` is True if the client stated this aggregator's part of the joint randomness
+    correctly.
+    """
 
     output: Elements
     joint_seed: bytes
-    bound: (
-        bool  # whether the client stated this aggregator's part of the randomness truly
-    )
+    bound: bool
 
 
 @dataclass(frozen=True)
 class Received:
-    """A report as one aggregator holds it."""
+    """A report as one aggregator receives it."""
 
     nonce: bytes
     public_share: bytes
@@ -37,31 +39,31 @@ class Received:
 
 
 Prepared = tuple[VerifyState, bytes] | ProofRejected | DecodeError
-"""A report's state and verifier share, or why there is none."""
+"""The state and verifier share of a report, or its error."""
 
 
 class Vdaf(Protocol):
-    """A type of measurement with its parameters: one round, no aggregation parameter."""
+    """A VDAF with its parameters, of one round and without aggregation parameter."""
 
     @property
     def field(self) -> Field:
-        """The field of its shares."""
+        """The field of the shares."""
 
     @property
     def output_length(self) -> int:
-        """Elements of what is summed."""
+        """The number of elements of an output share."""
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Bytes of the public share, of the first input share, and of each other one."""
+        """The bytes of the public share, the leader's input share, and each helper's."""
 
     @property
     def verify_key_bytes(self) -> int:
-        """The length of what both aggregators know and no client."""
+        """The bytes of the verification key, which only the aggregators know."""
 
     @property
     def random_bytes(self) -> int:
-        """How many random bytes `shard` needs."""
+        """The number of random bytes that `shard` needs."""
 
     def shard(
         self,
@@ -70,7 +72,10 @@ class Vdaf(Protocol):
         random: bytes,
         context: bytes = b"",
     ) -> tuple[bytes, list[bytes]]:
-        """(public share, one input share for each aggregator); raises InvalidInput."""
+        """Return the public share and an input share for each aggregator.
+
+        Raise InvalidInput for a measurement that is not valid.
+        """
 
     def verify_init(
         self,
@@ -79,13 +84,13 @@ class Vdaf(Protocol):
         reports: Sequence[Received],
         context: bytes = b"",
     ) -> list[Prepared]:
-        """For each report its state and encoded verifier share, or what is wrong with it alone."""
+        """Return for each report its state and verifier share, or its error."""
 
     def verifier_message(self, shares: Sequence[bytes], context: bytes = b"") -> bytes:
-        """What all verifier shares say; raises ProofRejected or DecodeError."""
+        """Return the verifier message; raise ProofRejected or DecodeError."""
 
     def verify_next(self, state: VerifyState, message: bytes) -> Elements:
-        """The output share; raises ProofRejected."""
+        """Return the output share; raise ProofRejected."""
 
     def decode(self, total: Elements) -> int | list[int]:
-        """A sum as whole numbers."""
+        """Return a sum as integers."""

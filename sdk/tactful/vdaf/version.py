@@ -1,4 +1,4 @@
-"""The drafts that are spoken: what differs between them, as one record each."""
+"""The supported drafts of VDAF, as one record of what differs between them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ Kind = Literal["count", "sum", "sum_vec", "histogram"]
 
 @dataclass(frozen=True)
 class Version:
-    """What differs between drafts: bytes that name it, seeds, and the form of proofs.
+    """The properties of one draft: identifiers, seeds, and the form of proofs.
 
-    VDAF-18 equals -19 and -20 on the wire. `per_call` means joint randomness for each call.
+    VDAF-18 has the same bytes as -19 and -20. `helper_seeds` is 1 for one seed of
+    measurement and proof, 2 for one each. `per_call` means joint randomness for each
+    call of the gadget.
     """
 
     number: int
     first_id: int
     turboshake: TurboShake128
-    helper_seeds: int  # 1 for measurement and proof together, 2 for one each
+    helper_seeds: int
     basis: Basis
     per_call: bool
     has_context: bool
 
     def id_of(self, kind: Kind) -> int:
-        """The algorithm's number."""
+        """Return the number of the algorithm."""
         kinds: tuple[Kind, ...] = ("count", "sum", "sum_vec", "histogram")
         return self.first_id + kinds.index(kind)
 

@@ -1,4 +1,4 @@
-"""Extendable output functions: a seed becomes a stream of bytes or field elements (section 6.2)."""
+"""Extendable output functions: streams of bytes or field elements (section 6.2)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tactful.vdaf.field import Elements, Field
 
 
 class Xof(Protocol):
-    """A seed of `seed_bytes` in, any number of bytes out."""
+    """An extendable output function."""
 
     @property
     def seed_bytes(self) -> int:
-        """The length of its seeds."""
+        """The number of bytes of a seed."""
 
     def stream(self, seed: bytes, dst: bytes, binder: bytes, count: int) -> bytes:
-        """The first `count` bytes for `seed`, kept apart from other uses by `dst` and `binder`."""
+        """Return the first `count` bytes; `dst` and `binder` separate uses of `seed`."""
 
 
 @dataclass(frozen=True)
@@ -30,53 +30,58 @@ class HmacSha256Aes128:
     seed_bytes: int = 32
 
     def stream(self, seed: bytes, dst: bytes, binder: bytes, count: int) -> bytes:
-        """The first `count` bytes."""
+        """Return the first `count` bytes."""
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-        keyed = hmac.digest(seed, bytes([len(dst)]) + dst + binder, "sha256")
-        cipher = Cipher(
-            algorithms.AES128(keyed[:16]), modes.CTR(keyed[16:])
-        ).encryptor()
-        return cipher.update(bytes(count))
+        key_and_iv = hmac.digest(seed, bytes([len(dst)]) + dst + binder, "sha256")
+        key, iv = key_and_iv[:16], key_and_iv[16:]
+        encryptor = Cipher(algorithms.AES128(key), modes.CTR(iv)).encryptor()
+        return encryptor.update(bytes(count))
 
 
 @dataclass(frozen=True)
 class TurboShake128:
-    """XofTurboShake128, of the extra `tactful[vdaf]`; VDAF-08 wrote its lengths differently."""
+    """XofTurboShake128, which needs the extra `tactful[vdaf]`.
+
+    `length_bytes` is the size of the length in front of `dst`. VDAF-08 and VDAF-18
+    encode lengths differently.
+    """
 
     seed_bytes: int
-    length_bytes: int  # of the length before dst
+    length_bytes: int
     writes_seed_length: bool
 
     def stream(self, seed: bytes, dst: bytes, binder: bytes, count: int) -> bytes:
-        """The first `count` bytes; raises InvalidInput where the extra is not installed."""
+        """Return the first `count` bytes; raise InvalidInput without the extra."""
         try:
             from Crypto.Hash import TurboSHAKE128
-        except ImportError as absent:
+        except ImportError as error:
             raise InvalidInput(
                 "vdaf", "it needs TurboSHAKE128", "pip install 'tactful[vdaf]'"
-            ) from absent
+            ) from error
         prefix = len(dst).to_bytes(self.length_bytes, "little") + dst
         length = bytes([len(seed)]) if self.writes_seed_length else b""
         absorbed = TurboSHAKE128.new(domain=1, data=prefix + length + seed + binder)
-        read: bytes = absorbed.read(count)
-        return read
+        output: bytes = absorbed.read(count)
+        return output
 
 
 def derive_seed(xof: Xof, seed: bytes, dst: bytes, binder: bytes) -> bytes:
-    """A new seed."""
+    """Return a seed that is derived from another one."""
     return xof.stream(seed, dst, binder, xof.seed_bytes)
 
 
 def expand(
     xof: Xof, field: Field, seed: bytes, dst: bytes, binder: bytes, length: int
 ) -> Elements:
-    """`length` elements from the stream; a value that is not below the modulus is passed over."""
+    """Return `length` elements of the stream; values not below the modulus are skipped."""
     spare = 0
     while True:
-        drawn = field.read(xof.stream(seed, dst, binder, field.size * (length + spare)))
-        large = field.too_large(drawn)
-        missing = length - (length + spare - int(np.count_nonzero(large)))
+        byte_count = field.size * (length + spare)
+        values = field.read(xof.stream(seed, dst, binder, byte_count))
+        is_too_large = field.too_large(values)
+        missing = int(np.count_nonzero(is_too_large)) - spare
         if missing <= 0:
-            return np.ascontiguousarray(drawn[..., ~large][..., :length])
+            elements = values[..., ~is_too_large][..., :length]
+            return np.ascontiguousarray(elements)
         spare += missing + 8
