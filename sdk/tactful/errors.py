@@ -1,31 +1,31 @@
-"""Everything that can go wrong, as one tree.
+"""All errors of Tactful, as one tree.
 
 TactfulError
-├── InvalidInput              a value from outside is wrong: names the field and the fix
-│   └── DatasetError          a data folder or file is not what it should be
+├── InvalidInput              a value from outside is wrong; names field and fix
+│   └── DatasetError          a data folder or file is wrong
 ├── ConsentMissing            the person has not agreed to this purpose
 ├── VaultError                the vault cannot be read or written
-│   ├── WrongKey              the key is not the one that sealed it
-│   ├── VaultDamaged          a record was changed, moved, cut or replayed
-│   ├── VaultForeign          the file is not a vault, or a newer version wrote it
-│   ├── StorageFull           the disk refused a write; nothing was half-written
-│   └── NotStored             what the person said holds here, and is to be stored once it can be
-├── BudgetExhausted           the charge would exceed the device's cap; nothing was spent
-│   └── TrustPending          the ledger may not be whole: reinstalled or restored; wait first
-├── ProtocolError             the two sides do not agree
-│   ├── DecodeError           bytes are not the message they claim to be
-│   ├── OpenError             a sealed share does not open
-│   ├── ProofRejected         a report's proof does not hold
-│   ├── TaskRejected          a task is unsigned, foreign, unsafe or out of its time
-│   ├── HpkeConfigRejected    an HPKE config is unsigned, foreign, out of its time or old
-│   ├── ReportRejected        the aggregator refused a report, with its reason
-│   └── CollectionDeleted     the collection job was deleted before it was answered
+│   ├── WrongKey              the key is not that of the vault
+│   ├── VaultDamaged          a record was changed, moved, removed or replayed
+│   ├── VaultForeign          the file is not a vault, or of a newer version
+│   ├── StorageFull           the disk is full; nothing was partly written
+│   └── NotStored             an answer is in force, but not stored yet
+├── BudgetExhausted           the charge would exceed a cap; nothing was spent
+│   └── TrustPending          the ledger may be incomplete; the device must wait
+├── ProtocolError             a message breaks the protocol
+│   ├── DecodeError           bytes are not a message of the expected type
+│   ├── OpenError             a share cannot be decrypted
+│   ├── ProofRejected         the proof of a report is wrong
+│   ├── TaskRejected          a task is unsigned, foreign, unsafe or not open
+│   ├── HpkeConfigRejected    an HPKE config is unsigned, foreign, expired or old
+│   ├── ReportRejected        the aggregator rejected a report, with a reason
+│   └── CollectionDeleted     a collection job was deleted before it was answered
 ├── TransportError            the aggregator cannot be reached
-├── ModelRejected             a release is unsigned, foreign, stale or rolled back
+├── ModelRejected             a release is unsigned, foreign, expired or too old
 └── BatchError                a batch cannot be released
-    ├── BatchTooSmall         fewer reports than the task's minimum
-    ├── BatchCollected        the batch was collected before
-    └── BatchMismatch         the two halves do not hold the same reports
+    ├── BatchTooSmall         it has fewer reports than the task's minimum
+    ├── BatchCollected        it was collected before
+    └── BatchMismatch         the aggregators have different reports
 """
 
 from __future__ import annotations
@@ -61,23 +61,25 @@ __all__ = [
 
 
 class TactfulError(Exception):
-    """Anything Tactful refuses; its text is a sentence a person can act on."""
+    """Base of all errors; the text says what to do."""
 
 
 class InvalidInput(TactfulError, ValueError):
-    """A value from outside is wrong; the text names the field, what is wrong and the fix."""
+    """A value from outside is wrong; the text names the field, the problem and the fix."""
 
     def __init__(self, field: str, problem: str, fix: str) -> None:
         super().__init__(f"{field}: {problem}; {fix}")
-        self.field, self.problem, self.fix = field, problem, fix
+        self.field = field
+        self.problem = problem
+        self.fix = fix
 
     def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, str, str]]:
-        """What another process makes it of anew: a pool of workers passes errors on."""
+        """Return how to rebuild the error in another process, such as a pool worker."""
         return type(self), (self.field, self.problem, self.fix)
 
 
 class DatasetError(InvalidInput):
-    """A data folder or file is not what it should be."""
+    """A data folder or file is wrong."""
 
 
 class ConsentMissing(TactfulError):
@@ -85,12 +87,13 @@ class ConsentMissing(TactfulError):
 
     def __init__(self, purpose: str, reason: str = "UNSET") -> None:
         super().__init__(
-            f"consent: no permission for {purpose!r} ({reason}); ask the person, then grant it"
+            f"consent: {purpose!r} is not granted ({reason}); ask the person, then grant it"
         )
-        self.purpose, self.reason = purpose, reason
+        self.purpose = purpose
+        self.reason = reason
 
     def __reduce__(self) -> tuple[type[ConsentMissing], tuple[str, str]]:
-        """As InvalidInput does."""
+        """Return how to rebuild the error in another process."""
         return type(self), (self.purpose, self.reason)
 
 
@@ -99,11 +102,11 @@ class VaultError(TactfulError):
 
 
 class WrongKey(VaultError):
-    """The key is not the one that sealed the vault."""
+    """The key is not that of the vault."""
 
 
 class VaultDamaged(VaultError):
-    """A record was changed, moved, cut or replayed."""
+    """A record was changed, moved, removed or replayed."""
 
 
 class VaultForeign(VaultError):
@@ -111,18 +114,21 @@ class VaultForeign(VaultError):
 
 
 class StorageFull(VaultError):
-    """The disk refused a write; nothing was half-written."""
+    """The disk is full; nothing was partly written."""
 
 
 class NotStored(VaultError):
-    """What the person said could not be stored: it holds in this process, which tries again."""
+    """An answer of the person is in force in this process, but could not be stored.
+
+    The process tries again with the next write and on close.
+    """
 
     @classmethod
-    def of(cls, what: str, refused: VaultError) -> NotStored:
-        """Return the error for `what`, which the vault refused to store."""
+    def of(cls, name: str, vault_error: VaultError) -> NotStored:
+        """Return the error for an answer `name` that the vault could not store."""
         return cls(
-            f"{what}: it could not be stored ({refused}); it holds in this process, and is stored "
-            "with the next write or on close"
+            f"{name}: it could not be stored ({vault_error}); it is in force in this "
+            "process, and is stored with the next write or on close"
         )
 
 
@@ -131,47 +137,51 @@ class BudgetExhausted(TactfulError):
 
 
 class TrustPending(BudgetExhausted):
-    """The ledger may not be whole, after a reinstall or a restored backup; nothing was spent."""
+    """The ledger may be incomplete, after a reinstall or a restored backup."""
 
 
 class ProtocolError(TactfulError):
-    """The two sides do not agree."""
+    """A message breaks the protocol."""
 
 
 class DecodeError(ProtocolError):
-    """Bytes are not the message they claim to be."""
+    """Bytes are not a message of the expected type."""
 
 
 class OpenError(ProtocolError):
-    """A sealed share does not open."""
+    """A share cannot be decrypted."""
 
 
 class ProofRejected(ProtocolError):
-    """A report's proof does not hold."""
+    """The proof of a report is wrong."""
 
 
 class TaskRejected(ProtocolError):
-    """A task is unsigned, foreign, unsafe or out of its time."""
+    """A task is unsigned, foreign, unsafe or not open."""
 
 
 class HpkeConfigRejected(ProtocolError):
-    """An HPKE config is unsigned, foreign, out of its time, or older than one accepted before."""
+    """An HPKE config is unsigned, foreign, expired, or older than an accepted one."""
 
 
 class ReportRejected(ProtocolError):
-    """The aggregator refused a report; `code` is the draft's own reason."""
+    """The aggregator rejected a report; `code` is the reason in the draft."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"report: {code}; {detail}")
-        self.code, self.detail = code, detail
+        self.code = code
+        self.detail = detail
 
     def __reduce__(self) -> tuple[type[ReportRejected], tuple[str, str]]:
-        """As InvalidInput does."""
+        """Return how to rebuild the error in another process."""
         return type(self), (self.code, self.detail)
 
 
 class CollectionDeleted(ProtocolError):
-    """The collection job was deleted before it was answered; the batch can be collected again."""
+    """A collection job was deleted before it was answered.
+
+    The batch can be collected again.
+    """
 
 
 class TransportError(TactfulError):
@@ -179,7 +189,7 @@ class TransportError(TactfulError):
 
 
 class ModelRejected(TactfulError):
-    """A release is unsigned, foreign, stale or rolled back."""
+    """A release is unsigned, foreign, expired or older than an adopted one."""
 
 
 class BatchError(TactfulError):
@@ -187,7 +197,7 @@ class BatchError(TactfulError):
 
 
 class BatchTooSmall(BatchError):
-    """The batch holds fewer reports than the task's minimum."""
+    """The batch has fewer reports than the task's minimum."""
 
 
 class BatchCollected(BatchError):
@@ -195,4 +205,4 @@ class BatchCollected(BatchError):
 
 
 class BatchMismatch(BatchError):
-    """The two halves do not hold the same reports."""
+    """The two aggregators have different reports."""

@@ -1,4 +1,4 @@
-"""For tests of apps: a clock that stands still, a fixed key, a small catalog, a ready device."""
+"""Helpers for tests of apps: a manual clock, a fixed key, a small catalog, a device."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ LOCAL = Consent.to("local_profile", "local_personalization")
 
 @dataclass(frozen=True, kw_only=True)
 class NewDeviceSettings(Settings):
-    """Settings of a device that the test knows to be new: it contributes without waiting.
+    """Settings of a device that is known to be new, so that it need not wait.
 
-    In an app nobody knows this, so `Settings` refuses to wait less than a day.
+    Only a test can know this; `Settings` demands at least a day.
     """
 
     trust_days: int = 0
@@ -39,7 +39,7 @@ class NewDeviceSettings(Settings):
 
 
 def small_catalog(items: int = 30, categories: int = 5) -> Catalog:
-    """Items `item-0`, `item-1`, ... spread over categories `kind-0`, `kind-1`, ..."""
+    """Return items `item-0`, `item-1`, ... in categories `kind-0`, `kind-1`, ..."""
     return Catalog(
         Item(id=f"item-{n}", title=f"Item {n}", category=f"kind-{n % categories}")
         for n in range(items)
@@ -54,7 +54,7 @@ def small_device(
     clock: ManualClock | None = None,
     event_schema: EventSchema | None = None,
 ) -> Personalizer:
-    """A device in memory whose time moves only when `clock` is told to."""
+    """Return a device in memory whose time moves only with `clock.advance`."""
     return Personalizer(
         small_catalog() if catalog is None else catalog,
         settings or Settings(path=None),

@@ -217,7 +217,7 @@ def test_a_batch_whose_pending_job_was_deleted_is_collected_by_another(
     assert (
         asked(pair, "DELETE", job, token=pair.leader.keys.collector_token).status == 204
     )
-    with pytest.raises(CollectionDeleted, match="begin another one"):
+    with pytest.raises(CollectionDeleted, match="start another collection"):
         collector.poll(pair.network, job, query)
     sent(pair, task, 1)
 

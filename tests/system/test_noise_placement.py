@@ -15,8 +15,8 @@ from tactful.device.measurement import measure
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators
 from tactful.errors import TactfulError, TaskRejected
+from tactful.person.page_content import page_content
 from tactful.person.render import LANGUAGES, render
-from tactful.person.story import story
 from tactful.privacy.calibration import noise_for
 from tactful.privacy.mechanism import Placement, written
 from tactful.protocol.dap.collector import Collector
@@ -77,7 +77,7 @@ def test_a_training_ends_in_a_model_that_says_who_added_the_noise(
 
 def pages(device) -> list[str]:
     """The person's page in every language; local noise is called so in each."""
-    made = [render(story(device), language) for language in LANGUAGES]
+    made = [render(page_content(device), language) for language in LANGUAGES]
     if device.settings.aggregators.placement == "local":
         assert all("local" in page.partition('id="sent"')[2] for page in made)
     return made

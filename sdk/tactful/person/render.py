@@ -1,4 +1,4 @@
-"""The page as HTML; needs the extra `tactful[person]`. Nothing in it is a script."""
+"""The page as HTML without scripts; needs the extra `tactful[person]`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tactful.errors import InvalidInput
-from tactful.person.story import PageContent
+from tactful.person.page_content import PageContent
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -22,25 +22,24 @@ LANGUAGES = ("en", "de")
 
 @cache
 def texts(language: str) -> Mapping[str, str]:
-    """Every sentence of the page in one language."""
+    """Return every sentence of the page in one language."""
     if language not in LANGUAGES:
         raise InvalidInput(
-            "lang", f"{language!r} is not here", f"use {' or '.join(LANGUAGES)}"
+            "lang", f"{language!r} is not available", f"use {' or '.join(LANGUAGES)}"
         )
-    found: dict[str, str] = json.loads(
-        (HERE / "texts" / f"{language}.json").read_text("utf-8")
-    )
-    return found
+    path = HERE / "texts" / f"{language}.json"
+    sentences: dict[str, str] = json.loads(path.read_text("utf-8"))
+    return sentences
 
 
 @cache
 def style() -> str:
-    """The one style sheet, which stands in the page."""
+    """Return the style sheet, which is part of the page."""
     return (HERE / "templates" / "page.css").read_text("utf-8")
 
 
 def policy() -> str:
-    """The page's Content-Security-Policy: its own style by hash, its own forms, nothing else."""
+    """Return the Content-Security-Policy: the page's own style and forms, nothing else."""
     digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; "
@@ -49,19 +48,20 @@ def policy() -> str:
 
 
 def render(
-    story: PageContent,
+    content: PageContent,
     language: str,
     *,
     token: str = "",
     done: str = "",
     refused: str = "",
 ) -> str:
-    """The page; with a `token` it has forms, without it can only be read.
+    """Return the page; with a `token` it has forms, otherwise it is read-only.
 
-    The token is the secret that all addresses of a live page begin with, and that forms carry.
+    The token is the secret at the start of all addresses of a live page, and in its
+    forms.
     """
     return _template().render(
-        story=story,
+        content=content,
         t=texts(language),
         language=language,
         style=style(),
@@ -82,10 +82,10 @@ def _template() -> Template:
             StrictUndefined,
             select_autoescape,
         )
-    except ImportError as absent:
+    except ImportError as error:
         raise InvalidInput(
             "person", "the page needs jinja2", "pip install 'tactful[person]'"
-        ) from absent
+        ) from error
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=select_autoescape(),

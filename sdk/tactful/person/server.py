@@ -1,4 +1,4 @@
-"""The page on this machine alone: loopback, a secret path, no cookie, no script."""
+"""The server of the page: loopback only, a secret path, no cookie, no script."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tactful.device.events import Scope
 from tactful.device.personalizer import Personalizer
 from tactful.device.rights.erasure import ErasureScope
 from tactful.errors import InvalidInput, TactfulError
+from tactful.person.page_content import page_content
 from tactful.person.render import LANGUAGES, policy, render, texts
-from tactful.person.story import story
 
 MAX_FORM = 8192  # bytes
-MOST_ASKED = 100  # letters of what somebody asks about
-IDLE_SECONDS = 10.0  # without a byte, after which a connection ends
-MOST_SECONDS = 60.0  # that a connection may last, however it dribbles
+MAX_QUESTION = 100  # characters
+IDLE_SECONDS = 10.0  # after which an idle connection is closed
+MAX_SECONDS = 60.0  # of one connection
 DRAIN_SECONDS = 0.2
-MOST_CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 LINK = "open the address that `tactful person` printed; it opens the page once"
 Fields = Mapping[str, str]
 SCOPES: Mapping[str, Scope] = {name: name for name in get_args(Scope)}
@@ -38,10 +38,11 @@ T = TypeVar("T")
 
 
 class PersonServer(ThreadingHTTPServer):
-    """Serves one vault to whoever knows the secret path; no cookie, which other ports would get.
+    """Server of one vault for a browser that knows the secret path.
 
-    A thread answers each connection, so that an idle one holds up no other; the device itself is
-    asked by one thread alone.
+    It sets no cookie, because a browser would send it to other ports as well. Each
+    connection has a thread, so that an idle one does not block others. A single thread
+    uses the device.
     """
 
     daemon_threads = True
@@ -54,67 +55,76 @@ class PersonServer(ThreadingHTTPServer):
         lists: bool = True,
         seconds: float = IDLE_SECONDS,
     ) -> None:
-        """`lists` False: the app's items are not at hand, only those that the vault names.
+        """Listen on `port`; 0 is a free one.
 
-        A connection that sends nothing for `seconds` is ended.
+        With `lists=False` the app's items are not available. A connection that is idle
+        for `seconds` is closed.
         """
-        self.device, self.token, self.lists = device, secrets.token_urlsafe(24), lists
-        self.seconds, self.language = seconds, ""
-        self._key, self._key_lock = secrets.token_urlsafe(24), threading.Lock()
-        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self._asking = ThreadPoolExecutor(max_workers=1)
+        self.device = device
+        self.token = secrets.token_urlsafe(24)
+        self.lists = lists
+        self.seconds = seconds
+        self.language = ""
+        self._link_key = secrets.token_urlsafe(24)
+        self._link_lock = threading.Lock()
+        self._connections = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._device_thread = ThreadPoolExecutor(max_workers=1)
         super().__init__(("127.0.0.1", port), _Handler)
 
     @property
     def address(self) -> str:
-        """Where to look: a link that opens the page once, to whoever is first."""
-        return f"http://127.0.0.1:{self.server_port}/open/{self._key}"
+        """A link that opens the page once."""
+        return f"http://127.0.0.1:{self.server_port}/open/{self._link_key}"
 
     def opens(self, key: str) -> bool:
-        """Whether `key` is the one of the link; it is none any more afterwards."""
-        with self._key_lock:
-            right = same(key, self._key)
-            self._key = secrets.token_urlsafe(24) if right else self._key
-        return right
+        """Return True if `key` is that of the link, which is then replaced."""
+        with self._link_lock:
+            is_right = same(key, self._link_key)
+            if is_right:
+                self._link_key = secrets.token_urlsafe(24)
+        return is_right
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """Return what `question` answers, asked where nothing else uses the device."""
-        return self._asking.submit(question).result()
+    def call(self, function: Callable[[], T]) -> T:
+        """Return the result of `function`, run in the thread of the device."""
+        return self._device_thread.submit(function).result()
 
     def process_request(self, request: Request, client_address: object) -> None:
-        """Answer in a thread, unless too many are answered already."""
-        if not self._places.acquire(blocking=False):
+        """Answer in a thread, unless there are too many connections."""
+        if not self._connections.acquire(blocking=False):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Request, client_address: object) -> None:
-        """Answer one connection; whatever happens, it ends in time."""
-        end = threading.Timer(MOST_SECONDS, _cut, [request])
-        end.daemon = True
-        end.start()
+        """Answer one connection, and close it after a minute at the latest."""
+        timer = threading.Timer(MAX_SECONDS, _shut_down, [request])
+        timer.daemon = True
+        timer.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
-            end.cancel()
-            self._places.release()
+            timer.cancel()
+            self._connections.release()
 
     def handle_error(self, request: Request, client_address: object) -> None:
-        """Say what went wrong here, but not that a browser left."""
+        """Report an error, but not that a browser closed its connection."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
     def server_close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         super().server_close()
-        self._asking.shutdown()
+        self._device_thread.shutdown()
 
     def act(self, path: str, fields: Fields, language: str) -> str:
-        """Do what a form asks; what was done, in words. Raises InvalidInput for nonsense."""
+        """Execute a form and return a sentence about the result.
+
+        Raise InvalidInput for a wrong form.
+        """
         action = ACTIONS.get(path)
         if action is None:
             raise InvalidInput(
-                "address", f"{path!r} is not here", "go back to the page"
+                "address", f"{path!r} does not exist", "go back to the page"
             )
         return texts(language)[f"did_{action(self.device, fields, language)}"]
 
@@ -139,12 +149,12 @@ def _agree(device: Personalizer, fields: Fields, language: str) -> str:
 
 
 def _balance(device: Personalizer, fields: Fields, language: str) -> str:
-    device.controls.set_balance(_whole(fields, "balance") / 100)
+    device.controls.set_balance(_integer(fields, "balance") / 100)
     return "balance"
 
 
 def _limit(device: Personalizer, fields: Fields, language: str) -> str:
-    shows = _whole(fields, "shows") if fields.get("shows") else None
+    shows = _integer(fields, "shows") if fields.get("shows") else None
     device.controls.set_weekly_limit(shows, quiet_at_night=fields.get("quiet") == "1")
     return "limit"
 
@@ -171,10 +181,10 @@ def _interest(device: Personalizer, fields: Fields, language: str) -> str:
     return "use" if used else "ignore"
 
 
-def _not_mine(device: Personalizer, fields: Fields, language: str) -> str:
-    device.rights.erase(
-        ErasureScope(items=frozenset({fields["item"]} if fields.get("item") else ()))
-    )
+def _erase_item(device: Personalizer, fields: Fields, language: str) -> str:
+    item_id = fields.get("item")
+    items = frozenset({item_id} if item_id else ())
+    device.rights.erase(ErasureScope(items=items))
     return "forget"
 
 
@@ -193,7 +203,7 @@ ACTIONS: Mapping[str, Callable[[Personalizer, Fields, str], str]] = {
     "/mute": _mute,
     "/unmute": _unmute,
     "/interest": _interest,
-    "/not-mine": _not_mine,
+    "/not-mine": _erase_item,
     "/erase": _erase,
 }
 
@@ -205,46 +215,49 @@ def _scope(fields: Fields) -> Scope:
     return scope
 
 
-def _whole(fields: Fields, name: str) -> int:
+def _integer(fields: Fields, name: str) -> int:
     try:
         return int(fields[name])
-    except (KeyError, ValueError) as wrong:
+    except (KeyError, ValueError) as error:
         raise InvalidInput(
-            name, f"{fields.get(name)!r} is no number", "use digits"
-        ) from wrong
+            name, f"{fields.get(name)!r} is not a number", "use digits"
+        ) from error
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request: is it from this machine's page, and what does it want?"""
+    """Handler of one request, which must come from the page on this machine."""
 
     server: PersonServer
     server_version, sys_version = "tactful", ""
 
     def setup(self) -> None:
-        """Let an idle connection end."""
+        """Close the connection when it is idle."""
         super().setup()
         self.connection.settimeout(self.server.seconds)
 
     def do_GET(self) -> None:
-        """The page, or a download; the link that was printed leads to the page, once."""
+        """Answer with the page or a download; the printed link leads to the page once."""
         address = urlsplit(self.path)
-        asked = {name: values[0] for name, values in parse_qs(address.query).items()}
-        place = self._place(address.path)
-        if not self._is_here():
+        query = {name: values[0] for name, values in parse_qs(address.query).items()}
+        page_path = self._page_path(address.path)
+        if not self._has_own_host():
             self._refuse(HTTPStatus.FORBIDDEN, LINK)
         elif address.path.startswith("/open/") and self.server.opens(address.path[6:]):
-            self._go("/")
-        elif place is None:
+            self._redirect("/")
+        elif page_path is None:
             self._refuse(HTTPStatus.FORBIDDEN, LINK)
-        elif place == "/":
-            self._page(asked)
+        elif page_path == "/":
+            self._page(query)
         else:
-            self._download(place, asked)
+            self._download(page_path, query)
 
     def do_POST(self) -> None:
-        """Do what a form asks, then go back to the page; who asks is looked at before the form."""
-        place = self._place(urlsplit(self.path).path)
-        if not self._is_here() or not self._is_own() or place is None:
+        """Execute a form, then redirect to the page.
+
+        The origin is checked before the form is read.
+        """
+        page_path = self._page_path(urlsplit(self.path).path)
+        if not self._has_own_host() or not self._has_own_origin() or page_path is None:
             self._refuse(HTTPStatus.FORBIDDEN, "use the buttons of the page")
             return
         fields = self._form()
@@ -255,17 +268,16 @@ class _Handler(BaseHTTPRequestHandler):
             return
         language = self._language()
         try:
-            told = {
-                "done": self.server.ask(
-                    lambda: self.server.act(place, fields, language)
-                )
-            }
-        except TactfulError as refused:
-            told = {"refused": str(refused)}
-        self._go(f"/?{urlencode(told)}")
+            done = self.server.call(
+                lambda: self.server.act(page_path, fields, language)
+            )
+            result = {"done": done}
+        except TactfulError as error:
+            result = {"refused": str(error)}
+        self._redirect(f"/?{urlencode(result)}")
 
     def _form(self) -> Fields | None:
-        """Return the fields of the form; None if it is none, which is answered here."""
+        """Return the fields of the form; answer a wrong form and return None."""
         size = self.headers.get("Content-Length")
         if size is None:
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "send the form with its length")
@@ -284,67 +296,78 @@ class _Handler(BaseHTTPRequestHandler):
         form = parse_qs(body.decode("utf-8", "replace"))
         return {name: values[0] for name, values in form.items()}
 
-    def _page(self, asked: Fields) -> None:
-        language = asked.get("lang", self._language())
+    def _page(self, query: Fields) -> None:
+        language = query.get("lang", self._language())
         if language not in LANGUAGES:
             self._refuse(HTTPStatus.NOT_FOUND, f"use {' or '.join(LANGUAGES)}")
             return
-        asked_of = asked.get("why", "")[:MOST_ASKED]
-        self.server.language = language if "lang" in asked else self.server.language
+        question = query.get("why", "")[:MAX_QUESTION]
+        if "lang" in query:
+            self.server.language = language
         device, lists = self.server.device, self.server.lists
+        content = self.server.call(
+            lambda: page_content(device, asked=question, lists=lists)
+        )
         html = render(
-            self.server.ask(lambda: story(device, asked=asked_of, lists=lists)),
+            content,
             language,
             token=self.server.token,
-            done=asked.get("done", ""),
-            refused=asked.get("refused", ""),
+            done=query.get("done", ""),
+            refused=query.get("refused", ""),
         )
         self._answer(html.encode(), "text/html; charset=utf-8")
 
-    def _download(self, path: str, asked: Fields) -> None:
+    def _download(self, path: str, query: Fields) -> None:
         language = self._language()
-        document = self.server.ask(lambda: self._document(path, asked, language))
+        document = self.server.call(lambda: self._document(path, query, language))
         if document is None:
-            self._refuse(HTTPStatus.NOT_FOUND, "it is not here")
+            self._refuse(HTTPStatus.NOT_FOUND, "the page has no such document")
         else:
             self._answer(*document)
 
     def _document(
-        self, path: str, asked: Fields, language: str
+        self, path: str, query: Fields, language: str
     ) -> tuple[bytes, str] | None:
-        """Return what is to be downloaded and its media type, None if there is no such thing."""
+        """Return a document and its media type, None if it does not exist."""
         device = self.server.device
         if path == "/export":
             return _json(device.rights.export()), "application/json"
         if path == "/page":
-            page = render(story(device, lists=self.server.lists), language).encode()
+            page = render(
+                page_content(device, lists=self.server.lists), language
+            ).encode()
             return page, "text/html; charset=utf-8"
         if path == "/receipt":
             return _json(_receipt(device)), "application/json"
-        report = _report(device, asked.get("id", "")) if path == "/report" else None
+        if path != "/report":
+            return None
+        report = _report(device, query.get("id", ""))
         return None if report is None else (report, "application/octet-stream")
 
-    def _place(self, path: str) -> str | None:
-        """Return what follows the secret in a path; None if the secret is not there."""
+    def _page_path(self, path: str) -> str | None:
+        """Return the path after the secret; None if the secret is missing or wrong."""
         _, _, rest = path.partition("/")
-        secret, slash, place = rest.partition("/")
-        return f"/{place}" if slash and same(secret, self.server.token) else None
+        secret, slash, page_path = rest.partition("/")
+        return f"/{page_path}" if slash and same(secret, self.server.token) else None
 
-    def _is_here(self) -> bool:
-        """Whether the browser asked this machine by its number: no name leads elsewhere later."""
+    def _has_own_host(self) -> bool:
+        """Return True if the request names this machine by its number.
+
+        A name could be resolved to another machine later (DNS rebinding).
+        """
         return self.headers.get("Host") == f"127.0.0.1:{self.server.server_port}"
 
-    def _is_own(self) -> bool:
-        """Whether the form is the page's own, as far as the browser says.
+    def _has_own_origin(self) -> bool:
+        """Return True if the form is from the page, by the headers of the browser.
 
         A page without a referrer has the origin `null`; then the site decides.
         """
         origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site")
-        here = f"http://127.0.0.1:{self.server.server_port}"
-        return origin in (None, "null", here) and site in (None, "same-origin")
+        own_origin = f"http://127.0.0.1:{self.server.server_port}"
+        return origin in (None, "null", own_origin) and site in (None, "same-origin")
 
     def _language(self) -> str:
-        """Return the language that was chosen, else the browser's."""
+        """Return the chosen language, or that of the browser."""
         if self.server.language:
             return self.server.language
         wanted = self.headers.get("Accept-Language", "")[:2]
@@ -361,7 +384,8 @@ class _Handler(BaseHTTPRequestHandler):
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Cross-Origin-Resource-Policy": "same-origin",
-            "Referrer-Policy": "no-referrer",  # the address of a page is its secret
+            # The address of the page contains its secret.
+            "Referrer-Policy": "no-referrer",
         }
         for name, value in headers.items():
             self.send_header(name, value)
@@ -369,45 +393,46 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _refuse(self, status: HTTPStatus, fix: str) -> None:
-        self._answer(
-            f"{status.phrase}: {fix}\n".encode(), "text/plain; charset=utf-8", status
-        )
+        text = f"{status.phrase}: {fix}\n"
+        self._answer(text.encode(), "text/plain; charset=utf-8", status)
         self.close_connection = True
-        if (
-            self.command == "POST"
-        ):  # a form that was not read would reset the connection
+        if self.command == "POST":
+            # A form that was not read would reset the connection.
             self.connection.settimeout(DRAIN_SECONDS)
             with suppress(OSError):
                 self.rfile.read1(MAX_FORM)
 
-    def _go(self, where: str) -> None:
-        """Lead to a place behind the secret."""
+    def _redirect(self, path: str) -> None:
+        """Redirect to a path after the secret."""
         self.send_response(HTTPStatus.SEE_OTHER)
-        self.send_header("Location", f"/{self.server.token}{where}")
+        self.send_header("Location", f"/{self.server.token}{path}")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name there
-        """Keep no log of what a person looks at."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - name of the base class
+        """Log nothing, because requests show what a person looks at."""
 
 
-def _cut(request: Request) -> None:
-    """End a connection under the hands of whoever reads from it."""
+def _shut_down(request: Request) -> None:
+    """Close a connection that another thread may be reading from."""
     if isinstance(request, socket.socket):
         with suppress(OSError):
             request.shutdown(socket.SHUT_RDWR)
 
 
 def same(text: str, secret: str) -> bool:
-    """Whether `text` is the secret; how long that takes does not tell how much of it is right."""
+    """Return True if `text` is the secret, compared in constant time."""
     return hmac.compare_digest(text.encode("utf-8", "replace"), secret.encode())
 
 
 def _receipt(device: Personalizer) -> dict[str, object]:
-    """The person's answers, and who adds the noise to what is sent under them."""
-    pair, answers = device.settings.aggregators, device.status.answers.receipt()
-    return answers if pair is None else {**answers, "noise_added_by": pair.placement}
+    """Return the person's answers, and who adds noise to reports."""
+    receipt = device.status.answers.receipt()
+    aggregators = device.settings.aggregators
+    if aggregators is not None:
+        receipt["noise_added_by"] = aggregators.placement
+    return receipt
 
 
 def _json(document: object) -> bytes:
@@ -415,12 +440,7 @@ def _json(document: object) -> bytes:
 
 
 def _report(device: Personalizer, report_id: str) -> bytes | None:
-    found = (
-        one for one in device.status.disclosures.values() if one.report_id == report_id
-    )
-    disclosure = next(found, None)
-    return (
-        None
-        if disclosure is None or disclosure.dropped
-        else device.sharing.sent_bytes(disclosure)
-    )
+    for disclosure in device.status.disclosures.values():
+        if disclosure.report_id == report_id and not disclosure.dropped:
+            return device.sharing.sent_bytes(disclosure)
+    return None

@@ -19,9 +19,9 @@ from tactful.device.event_schema import built_in
 from tactful.device.events import KINDS, Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Aggregators, Settings
+from tactful.person.page_content import page_content
 from tactful.person.render import LANGUAGES, render, texts
 from tactful.person.server import ACTIONS, PersonServer
-from tactful.person.story import story
 from tactful.testing import FIXED_KEY, LOCAL, small_catalog, small_device
 
 
@@ -111,7 +111,7 @@ def test_the_page_tells_what_is_known_and_from_what(visitor) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_page_has_a_script_or_an_address_elsewhere(device, language: str) -> None:
-    page = render(story(device), language, token="t")
+    page = render(page_content(device), language, token="t")
 
     assert "<script" not in page
     assert not re.search(r"(src|href|action)=\"(https?:)?//", page)
@@ -131,7 +131,7 @@ def test_an_item_whose_title_is_html_stays_text() -> None:
     )
     with small_device(nasty) as device:
         device.observe(Event(kind="like", item_id="x"))
-        page = render(story(device), "en", token="t")
+        page = render(page_content(device), "en", token="t")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
 
@@ -302,7 +302,7 @@ def test_what_was_said_of_a_whole_category_is_told_and_can_be_taken_back(
 
     page = visitor.enter()
 
-    (told,) = [one for one in story(device).interests if one.scope]
+    (told,) = [one for one in page_content(device).interests if one.scope]
     assert (told.scope, told.title, told.events[0][0]) == (
         "category",
         category,
@@ -311,7 +311,7 @@ def test_what_was_said_of_a_whole_category_is_told_and_can_be_taken_back(
     assert told.strength < 0
     assert f"category: {category}" in page
     visitor.press("/not-mine", item="item-5")
-    assert not any(one.scope for one in story(device).interests)
+    assert not any(one.scope for one in page_content(device).interests)
 
 
 def test_erasing_needs_a_tick_and_then_leaves_nothing_known(visitor, device) -> None:
@@ -427,7 +427,7 @@ def test_the_command_writes_a_page_that_can_only_be_read(
 
 def test_every_form_of_the_page_has_an_action_behind_it(device) -> None:
     device.controls.mute("item", "item-9")
-    page = render(story(device), "en", token="t")
+    page = render(page_content(device), "en", token="t")
 
     assert set(re.findall(r'method="post" action="/t(/[\w-]+)"', page)) == set(ACTIONS)
     assert not re.findall(r'(?:action|href)="(/(?!t/)[^"]*)"', page)
@@ -468,7 +468,7 @@ def test_whoever_misses_something_is_told_why(visitor, device) -> None:
 
 
 def test_without_the_apps_items_no_list_is_made_up(device) -> None:
-    page = render(story(device, lists=False), "en", token="t")
+    page = render(page_content(device, lists=False), "en", token="t")
 
     assert "<li>" not in page
     assert "open this page from the app" in page
@@ -494,9 +494,11 @@ def test_every_reason_for_which_a_yes_does_not_hold_has_words(language: str) -> 
         with small_device(consent=Consent(frozenset(PURPOSES))) as device:
             device.restrictions = restricted
             held = [
-                one for one in story(device).switches if one.granted and not one.allowed
+                one
+                for one in page_content(device).switches
+                if one.granted and not one.allowed
             ]
-            page = render(story(device), language, token="t")
+            page = render(page_content(device), language, token="t")
         assert held
         for one in held:
             assert said["reason_" + one.reason.split()[0]] in page
@@ -518,7 +520,9 @@ def test_a_quiet_night_is_offered_only_where_the_app_reaches_the_person() -> Non
     push = {"schema": 1, "surfaces": {"push": {"interruptive": True}}}
     for caps, offered in ((None, False), (push, True)):
         with small_device(settings=Settings(path=None, caps=caps)) as device:
-            assert ('name="quiet"' in render(story(device), "en", token="t")) == offered
+            assert (
+                'name="quiet"' in render(page_content(device), "en", token="t")
+            ) == offered
 
 
 def test_a_request_with_a_length_that_is_none_is_refused(visitor) -> None:

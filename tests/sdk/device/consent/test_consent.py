@@ -58,7 +58,8 @@ def test_withdrawing_denies_at_once(granted: frozenset[str], purpose: str) -> No
 
 def test_requiring_a_denied_purpose_names_it_and_what_it_lacks() -> None:
     with pytest.raises(
-        ConsentMissing, match=r"'share_dp_updates' \(NEEDS local_profile\)"
+        ConsentMissing,
+        match=r"'share_dp_updates' is not granted \(NEEDS local_profile\)",
     ):
         Consent.to("share_dp_updates").require("share_dp_updates")
 
