@@ -145,7 +145,7 @@ def test_ratings_below_four_stars_are_no_liking_and_times_are_kept(
 @pytest.mark.parametrize(
     ("lines", "header", "problem"),
     [
-        ([], "user,item", "nobody took to anything"),
+        ([], "user,item", "it has no positive interactions"),
         (["1,2"], "who,what", "its first line is"),
         (["1,2"], "user,item,item", "its first line is"),
         (["1"], "user,item", "line 2: it does not have 2 values"),
@@ -155,17 +155,21 @@ def test_ratings_below_four_stars_are_no_liking_and_times_are_kept(
         (["1,2,-1"], "user,item,rating", "the rating '-1' is not in 0..5"),
         (["1,2,nan"], "user,item,rating", "the rating 'nan' is not in 0..5"),
         (["1,2,good"], "user,item,rating", "the rating 'good' is not in 0..5"),
-        (["1,2,3"], "user,item,rating", "nobody took to anything"),
-        (["1,2,1e9"], "user,item,time", "the time '1e9' is no date"),
-        (["1,2,-5"], "user,item,time", "the time '-5' is no date"),
+        (["1,2,3"], "user,item,rating", "it has no positive interactions"),
+        (["1,2,1e9"], "user,item,time", "the time '1e9' is not valid"),
+        (["1,2,-5"], "user,item,time", "the time '-5' is not valid"),
         (['1,"2'], "user,item", "it cannot be read"),
-        (["1,7"], "user,item", "nobody took to 5 items"),
+        (["1,7"], "user,item", "no user has 5 of the most popular items"),
         (
             [f"1,{item}" for item in range(9)],
             "user,item",
             "1 people and 9 items are too few",
         ),
-        ([f"{user},7" for user in range(99)], "user,item", "nobody took to 5 items"),
+        (
+            [f"{user},7" for user in range(99)],
+            "user,item",
+            "no user has 5 of the most popular items",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(

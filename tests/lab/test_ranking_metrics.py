@@ -23,7 +23,7 @@ from tactful_lab.ranking_metrics import (
     evaluate,
     hold_out,
     metrics,
-    top,
+    top_items,
 )
 
 
@@ -50,7 +50,7 @@ def test_recall_counts_what_its_places_can_hold() -> None:
 def test_known_items_are_never_recommended_and_ties_go_by_number() -> None:
     scores = np.array([[1.0, 9.0, 5.0, 5.0, 5.0]])
 
-    assert top(scores, [np.array([1])])[0].tolist() == [2, 3, 4, 0, 1]
+    assert top_items(scores, [np.array([1])])[0].tolist() == [2, 3, 4, 0, 1]
     assert scores[0, 1] == 9.0
 
 
@@ -59,7 +59,9 @@ def test_the_best_hundred_are_the_sorted_ones(seed: int) -> None:
     scores = np.random.default_rng(seed).standard_normal((3, 250))
     nothing = [np.array([], dtype=np.int64)] * 3
 
-    assert np.array_equal(top(scores, nothing), np.argsort(-scores, axis=1)[:, :100])
+    assert np.array_equal(
+        top_items(scores, nothing), np.argsort(-scores, axis=1)[:, :100]
+    )
 
 
 def test_an_oracle_gets_everything_and_its_opposite_nothing() -> None:
@@ -91,7 +93,7 @@ def test_a_fifth_of_each_history_is_hidden_and_nothing_is_in_both() -> None:
     holdout = hold_out(dataset, users, TEST_SEED)
 
     for history, known, hidden in zip(
-        dataset.histories(users), holdout.known, holdout.hidden, strict=True
+        dataset.histories(users), holdout.visible, holdout.hidden, strict=True
     ):
         assert len(hidden) == max(len(history) // 5, 1)
         assert sorted([*known, *hidden]) == sorted(history)

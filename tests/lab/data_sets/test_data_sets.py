@@ -138,7 +138,7 @@ def test_a_missing_archive_says_how_to_obtain_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"^--data: .*nowhere is no folder"):
+    with pytest.raises(DatasetError, match=r"^--data: .*nowhere is not a folder"):
         load("msweb", tmp_path / "nowhere")
 
 
@@ -146,7 +146,7 @@ def test_a_changed_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "msweb.tar.xz").write_bytes(b"other bytes")
 
     with pytest.raises(
-        DatasetError, match=r"msweb\.tar\.xz: its sha256 is .*copy it again"
+        DatasetError, match=r"msweb\.tar\.xz: its sha256 is .*copy the archive again"
     ):
         load("msweb", tmp_path)
 
@@ -156,7 +156,7 @@ def test_an_archive_that_lacks_a_file_is_refused(tmp_path: Path) -> None:
     with tarfile.open(path, "w:xz"):
         pass
 
-    with pytest.raises(DatasetError, match=r"anonymous-msweb\.data is not in it"):
+    with pytest.raises(DatasetError, match=r"does not contain anonymous-msweb\.data"):
         readers.msweb(readers.unpack(path, "msweb"))
 
 

@@ -12,7 +12,7 @@ from tactful.protocol.documents.model_release import ModelRelease
 from tactful_lab.baselines.simple import scorer
 from tactful_lab.data_sets.loading import Dataset, split
 from tactful_lab.demo import figures as demo_figures
-from tactful_lab.demo.figures import Facts, Shop, compared
+from tactful_lab.demo.figures import DemoResult, Shop, compare_methods
 from tactful_lab.demo.report_page import PersonPage, Repetition, ReportContent, render
 from tactful_lab.ranking_metrics import TEST_SEED, evaluate, hold_out
 
@@ -48,9 +48,9 @@ def test_the_first_row_is_the_released_model_and_not_the_one_of_all_histories(
     shop: Shop,
 ) -> None:
     released, in_one_process = popularity_model(1), popularity_model(-1)
-    facts = Facts(shop, 3.0, 12, 0, release(), released, in_one_process)
+    result = DemoResult(shop, 3.0, 12, 0, release(), released, in_one_process)
 
-    utility = compared(facts)
+    utility = compare_methods(result)
 
     test = hold_out(shop.dataset, shop.people.test, TEST_SEED)
     assert list(utility)[:2] == ["wire", "words"]

@@ -28,10 +28,10 @@ from tactful_lab.ranking_metrics import TEST_SEED, evaluate, hold_out
 from tactful_lab.simulation import workers as workers_module
 from tactful_lab.simulation.cohorts import (
     Cohort,
-    Rounding,
+    RoundingError,
     float_sum,
     one_by_one,
-    rounding,
+    rounding_error,
 )
 from tactful_lab.simulation.population import Fidelity, Population, planned_round
 from tactful_lab.simulation.workers import WAITING, in_order, workers
@@ -118,9 +118,9 @@ def test_exact_and_float_sums_have_the_same_mean_and_variance(
     )
 
     vectors = Cohort.of(crowd.dataset, crowd.users).vectors(kind, guide)
-    errors = [rounding(task, vectors, coins) for task in tasks[:5]]
+    errors = [rounding_error(task, vectors, coins) for task in tasks[:5]]
 
-    error = Rounding(*np.mean(errors, axis=0))
+    error = RoundingError(*np.mean(errors, axis=0))
     spread = error.variance * len(crowd)
     size = exact.shape[1]
     assert exact.var(axis=0, ddof=1).mean() == pytest.approx(
@@ -142,7 +142,7 @@ def test_a_released_sum_has_the_noise_and_the_rounding_in_it(
     here = planned_round(
         popularity_plan(277), 0, 40.0, "pair", "rounded_gaussian", b"public"
     )
-    error = rounding(
+    error = rounding_error(
         here.encoding,
         Cohort.of(crowd.dataset, crowd.users).vectors("popularity", None),
         np.random.default_rng(0).bytes,

@@ -55,11 +55,17 @@ def _upper(curator: Curator, guide: Guide) -> list[np.ndarray]:
 
 
 def _als(curator: Curator, guide: Guide) -> list[np.ndarray]:
-    return list(private_factors.als_sums(curator, guide, private_factors._start(guide)))
+    return list(
+        private_factors.als_sums(curator, guide, private_factors.initial_factors(guide))
+    )
 
 
 def _gradient(curator: Curator, guide: Guide) -> list[np.ndarray]:
-    return [private_factors.gradient_sum(curator, guide, private_factors._start(guide))]
+    return [
+        private_factors.gradient_sum(
+            curator, guide, private_factors.initial_factors(guide)
+        )
+    ]
 
 
 SUMS: dict[str, Sums] = {
@@ -129,7 +135,7 @@ def test_without_noise_the_gram_is_the_exact_one_off_the_diagonal(
     exact = private_item_pairs.exact_gram(curator, guide)
     assert tau == 0
     assert np.allclose(gram + np.diag(np.diag(exact)), exact)
-    assert np.allclose(private_item_pairs.cut(exact, tau), exact)
+    assert np.allclose(private_item_pairs.shrink_spectrum(exact, tau), exact)
 
 
 def test_the_diagonal_read_off_popularity_has_the_trace_of_the_gram(

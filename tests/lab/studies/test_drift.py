@@ -15,9 +15,9 @@ from tactful_lab.baselines.simple import scorer
 from tactful_lab.cli import main
 from tactful_lab.data_sets.loading import Dataset, Events
 from tactful_lab.ranking_metrics import evaluate
-from tactful_lab.simulation.periods import active, periods, together, upcoming
+from tactful_lab.simulation.periods import active, merge_periods, periods, upcoming
 from tactful_lab.simulation.population import Population
-from tactful_lab.simulation.refresh import Memory, refresh, refresh_plan
+from tactful_lab.simulation.refresh import RefreshState, refresh, refresh_plan
 from tactful_lab.studies.drift import drift
 
 DAY = 86_400
@@ -67,8 +67,10 @@ def test_a_first_period_without_anybody_is_no_division_by_zero() -> None:
     nobody, everybody = (Population(world, np.arange(count)) for count in (0, 600))
     generator = np.random.default_rng(0)
 
-    first = refresh(nobody, plan, mu, Memory.empty(ITEMS, plan.rank), 0.3, generator)
-    second = refresh(everybody, plan, mu, first.memory, 0.3, generator)
+    first = refresh(
+        nobody, plan, mu, RefreshState.empty(ITEMS, plan.rank), 0.3, generator
+    )
+    second = refresh(everybody, plan, mu, first.state, 0.3, generator)
 
     assert plan.rounds == 2
     assert np.isfinite(first.model.standard()).all()
@@ -93,7 +95,7 @@ def test_periods_lose_nothing_and_tell_nothing_twice(
 
     end = (min(time) // 1) + len(cut) * DAY
     expected = {(u, i) for u, i, t in events if t < end}
-    whole = together(cut)
+    whole = merge_periods(cut)
     pairs = [(u, int(i)) for u in range(4) for i in whole.history(u)]
     assert set(pairs) == expected
     assert len(pairs) == len(expected)
@@ -128,14 +130,14 @@ def test_all_refreshes_together_cost_the_lifetimes_budget() -> None:
     mu = mu_for(3.0, 1e-6)
     plan = refresh_plan(ITEMS, 4, users=600, mu=mu)
     memory, releases, coin = (
-        Memory.empty(ITEMS, plan.rank),
+        RefreshState.empty(ITEMS, plan.rank),
         [],
         np.random.default_rng(0),
     )
 
     for one in cut:
         done = refresh(Population(one, active(one)), plan, mu, memory, 0.5, coin)
-        memory = done.memory
+        memory = done.state
         releases += done.releases
 
     assert len(releases) == 8
@@ -161,11 +163,11 @@ def test_a_refresh_that_cannot_tell_people_apart_counts_only() -> None:
 def test_decayed_counts_are_the_decayed_sums() -> None:
     cut = periods(_world(3, 8), 24)
     mu, plan = 30.0, refresh_plan(ITEMS, 3, users=0, mu=30.0)
-    memory, expected = Memory.empty(ITEMS), np.zeros(ITEMS)
+    memory, expected = RefreshState.empty(ITEMS), np.zeros(ITEMS)
 
     for one in cut:
         done = refresh(Population(one, active(one)), plan, mu, memory, 0.5, _coin(1))
-        memory = done.memory
+        memory = done.state
         day = np.bincount(one.indices, minlength=ITEMS) / math.sqrt(6)
         expected = day + 0.5 * expected
 
@@ -178,10 +180,10 @@ def _final(world: Dataset, mu: float, decay: float, seed: int) -> float:
     """NDCG@100 on the last day of the model refreshed until the day before."""
     cut, coin = periods(world, 24), _coin(seed)
     plan = refresh_plan(ITEMS, len(cut) - 1, users=600, mu=mu, decay=0.9)
-    memory = Memory.empty(ITEMS, plan.rank)
+    memory = RefreshState.empty(ITEMS, plan.rank)
     for one in cut[:-1]:
         done = refresh(Population(one, active(one)), plan, mu, memory, decay, coin)
-        memory = done.memory
+        memory = done.state
     coming = upcoming(cut[-2], cut[-1], np.arange(200))
     return evaluate(scorer(done.model), coming).ndcg_at_100
 

@@ -102,7 +102,7 @@ def test_odd_people_are_odd_and_nobody_else_changes(
     others = np.setdiff1d(users, some)
 
     short = adversity.shortened(visits, some, 1)
-    long = adversity.busy(visits, some, coin)
+    long = adversity.with_outliers(visits, some, coin)
 
     for user in some:
         assert np.array_equal(short.history(int(user)), visits.history(int(user))[:1])
@@ -131,7 +131,7 @@ def test_a_place_counts_what_is_better_and_not_had() -> None:
     scorer = Popularity(np.array([5.0, 4.0, 3.0, 2.0]))
     holdout = Holdout((np.array([0]), np.array([2]), np.array([3])), ())
 
-    places = stress._places(scorer, 2, holdout)
+    places = stress.target_ranks(scorer, 2, holdout)
 
     assert places.tolist() == [2, 3]  # without the one who has it
 
@@ -140,7 +140,7 @@ def test_the_command_prints_and_writes_every_condition(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = tmp_path / "stress.json"
-    monkeypatch.setattr(stress, "CHEATING", (0.05,))
+    monkeypatch.setattr(stress, "ATTACKER_SHARES", (0.05,))
 
     assert main(["stress", "msweb", "--seeds", "1", "--json", str(written)]) == 0
 
@@ -152,7 +152,7 @@ def test_the_command_prints_and_writes_every_condition(
         before, after = push["exposure"]
         assert after > before + 0.03  # they do get somewhere
     told = capsys.readouterr().out
-    assert "50 % miss each round" in told
+    assert "50 % drop out of each round" in told
     assert "5% within pine64" in told
 
 

@@ -46,7 +46,7 @@ def test_the_command_prints_a_table_and_writes_figures_and_a_plot(
         main(["upload", "msweb", *told, "--json", str(tmp_path / "figures.json")]) == 0
     )
 
-    assert "the rule" in capsys.readouterr().out
+    assert "default" in capsys.readouterr().out
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert {one["limit"] for one in figures} == {None, 2_000}
     assert "<svg" in (tmp_path / "upload.svg").read_text()
@@ -75,5 +75,5 @@ def test_words_alone_need_words() -> None:
     visits = load("msweb")
 
     assert by_words(visits).weights.shape == (visits.items, visits.items)
-    with pytest.raises(InvalidInput, match="tells nothing of its items"):
+    with pytest.raises(InvalidInput, match="has no item features"):
         by_words(visits.without_words())
