@@ -125,7 +125,7 @@ def fill(path: Path, events: int) -> ManualClock:
 
 
 def timed(work: Callable[[], object], times: int) -> tuple[float, float, float]:
-    """Return p50 and p99 of `work` in wall milliseconds, and p50 in CPU milliseconds."""
+    """Return wall p50, wall p99 and CPU p50 of `work`, in milliseconds."""
     wall, cpu = [], []
     for _ in range(times):
         started, cpu_started = time.perf_counter(), time.process_time()
@@ -139,7 +139,7 @@ def timed(work: Callable[[], object], times: int) -> tuple[float, float, float]:
 def decide_ms(
     path: Path, clock: ManualClock, rules: Rules, *, durable: bool
 ) -> tuple[float, float, float]:
-    """Return the times of `decide` over 1,000 candidates and ten slots (see `timed`)."""
+    """Return the times of `decide` with 1,000 candidates and ten slots."""
     with Vault.open(path, KEY) as vault:
         engine = CapEngine(vault, clock, rules, durable=durable)
 
@@ -170,7 +170,8 @@ def main(sizes: tuple[int, ...]) -> None:
     )
     print("decide: 1,000 candidates, 20 rules, 10 slots, warm; milliseconds")
     print(
-        f"{'events':>10}{'rules':>8}{'synchronous':>13}{'p50':>8}{'p99':>8}{'CPU p50':>9}"
+        f"{'events':>10}{'rules':>8}{'synchronous':>13}"
+        f"{'p50':>8}{'p99':>8}{'CPU p50':>9}"
     )
     cpu_p50 = {}
     with tempfile.TemporaryDirectory() as folder:

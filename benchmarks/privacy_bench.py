@@ -117,7 +117,7 @@ def accountant() -> None:
 
 
 def ledger_and_log() -> None:
-    """Measure the hash chain of a ledger, and the Merkle tree of the publication log."""
+    """Measure the hash chain of a ledger and the tree of the publication log."""
     entries = [
         line(
             Charge(

@@ -3,7 +3,7 @@
 `python benchmarks/upload_bench.py [seconds]` sends reports of about 1 kB and of 512 KiB
 over loopback, one or several per request. It makes one real report before the
 measurement and sends it with a new id each time over plain sockets, so that the sender
-needs little CPU. It fails (exit status 1) if the leader refuses a report or stores none.
+needs little CPU. It exits with status 1 if the leader refuses a report or stores none.
 
 The rate per second depends on the disk and on other work of the machine. Two other
 rates do not: reports per CPU second of the threads that receive and commit, and per CPU

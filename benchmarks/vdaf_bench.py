@@ -1,8 +1,8 @@
 """Cost of VDAF proofs: CPU time to shard and to verify, and the size of a report.
 
-`python benchmarks/vdaf_bench.py [length ...]`. Times are CPU milliseconds of one thread,
-the least of five. The last column is the time to shard, divided by the time of one
-SHA-256 of the leader's share in the same run.
+`python benchmarks/vdaf_bench.py [length ...]`. Times are CPU milliseconds of one
+thread, the least of five. The last column is the time to shard, divided by the time of
+one SHA-256 of the leader's share in the same run.
 """
 
 import hashlib

@@ -50,7 +50,7 @@ class Outputs:
 
     @classmethod
     def of(cls, options: argparse.Namespace, plot_name: str | None = None) -> Outputs:
-        """Return the files named in `options`; raise InvalidInput if one is not writable."""
+        """Return the files of `options`; raise InvalidInput if one is not writable."""
         plot = None
         if plot_name is not None and options.out:
             plot = options.out / plot_name

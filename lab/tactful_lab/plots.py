@@ -46,7 +46,7 @@ def paired_bars(
     across: str,
     form: str = "{:.0f} %",
 ) -> str:
-    """Return grouped bars: two named series over the same `columns`; the second is ours."""
+    """Return grouped bars of two named series over `columns`; the second is ours."""
     figure, axes = _figure(2.9)
     width = 0.8 / len(values)
     for number, (name, heights) in enumerate(values.items()):
@@ -257,6 +257,8 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 
 def _figure(height: float) -> tuple[Figure, Axes]:
     """Return a figure with one plot; `height` is in inches."""
+    # matplotlib is slow to import, so only commands that plot import it. The backend
+    # "svg" needs no display.
     import matplotlib
 
     matplotlib.use("svg")

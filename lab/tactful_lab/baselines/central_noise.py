@@ -1,4 +1,4 @@
-"""Central differential privacy: a trusted server that releases sums with Gaussian noise.
+"""Central differential privacy: a trusted server releases sums with Gaussian noise.
 
 The private baselines are built on it (docs/spec/learning.md 10). Noise and accounting
 are those of section 4 there: replacing one person's contribution by zeros changes a sum
@@ -67,7 +67,7 @@ class Curator:
         return total + noise, tau
 
     def guide(self, share: float, *, rank: int, head: int = HEAD) -> Guide:
-        """Return popularity, item weights, head and random basis from a noisy histogram."""
+        """Return popularity, weights, head and random basis from a noisy histogram."""
         counts, tau = self.release(histogram(self.dataset, self.users), share)
         head = min(head, self.dataset.items)
         rank = max(min(rank, head // 2), 1)

@@ -35,7 +35,7 @@ GRADIENT_ROUNDS, LEARNING_RATE, MOMENTUM, INITIAL_SCALE = 12, 0.3, 0.5, 0.01
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Item factors, shape (head, rank); a person's factors are solved from their items."""
+    """Item factors, shape (head, rank); those of people are solved from their items."""
 
     guide: Guide
     factors: Floats
@@ -119,7 +119,7 @@ def als_sums(
 
 
 def gradient_sum(curator: Curator, guide: Guide, factors: Floats) -> Floats:
-    """Return the sum of people's gradients of the implicit loss, of Frobenius norm 1."""
+    """Return the sum of people's gradients of the implicit loss, each of norm 1."""
     total = np.zeros(factors.shape)
     for rows in curator.rows(guide):
         interactions = (rows > 0).astype(np.float64)
@@ -141,6 +141,7 @@ def people_factors(interactions: NDArray[np.bool_], factors: Floats) -> Floats:
     size, rank = factors.shape
     products = (factors[:, :, None] * factors[:, None, :]).reshape(size, rank * rank)
     systems = (interactions.astype(np.float64) @ products).reshape(-1, rank, rank)
+    # The smallest float keeps the systems regular if all factors are 0.
     ridge = RIDGE * np.trace(factors.T @ factors) + np.finfo(np.float64).tiny
     systems = systems + ALPHA * (factors.T @ factors) + ridge * np.eye(rank)
     right_sides = (interactions @ factors)[:, :, None]

@@ -31,7 +31,7 @@ PI, BETA, RHO = 0.2, 0.7, 0.1  # of scoring (docs/spec/learning.md 3, 6)
 
 @dataclass(frozen=True, eq=False)
 class HeadWeights:
-    """Item-to-item weights of the head, added to the standard score: (pi q + z B) / w."""
+    """Item-to-item weights of the head plus the standard score: (pi q + z B) / w."""
 
     guide: Guide
     weights: Floats  # (head, head), diagonal 0
@@ -53,6 +53,7 @@ def gram_ease(curator: Curator) -> Fitted:
     """Fit EASE to the denoised co-occurrence matrix (docs/spec/learning.md 10)."""
     guide = curator.guide(POPULARITY_SHARE, rank=RANK)
     gram, tau = noisy_gram(curator, guide, 1 - POPULARITY_SHARE)
+    # The diagonal is not released: it follows from the popularity.
     diagonal = expected_diagonal(guide, guide.head, len(curator.users))
     denoised = shrink_spectrum(gram + np.diag(diagonal), tau)
     np.fill_diagonal(denoised, np.maximum(np.diag(denoised), diagonal))
@@ -87,8 +88,9 @@ def gram_pca(curator: Curator) -> Fitted:
 
 
 def noisy_gram(curator: Curator, guide: Guide, share: float) -> tuple[Floats, float]:
-    """Return the noisy sum of z z^T with diagonal 0, and the noise's standard deviation."""
+    """Return the noisy sum of z z^T with diagonal 0, and the deviation of its noise."""
     total = exact_gram(curator, guide)
+    # Half of the entries suffice, because the matrix is symmetric.
     upper = np.triu_indices(len(total), 1)
     noisy, tau = curator.release(total[upper], share, sensitivity=SENSITIVITY)
     gram = np.zeros_like(total)
@@ -105,7 +107,7 @@ def exact_gram(curator: Curator, guide: Guide) -> Floats:
 
 
 def shrink_spectrum(gram: Floats, tau: float) -> Floats:
-    """Return `gram` without eigenvalues that noise alone explains, the others reduced."""
+    """Return `gram` without eigenvalues that noise explains, the others reduced."""
     values, vectors = np.linalg.eigh(gram)
     # Symmetric noise with deviation tau has a spectrum of radius 2 tau sqrt(size)
     # (Wigner's semicircle law).

@@ -1,4 +1,4 @@
-"""The command `tactful-lab datasets`: the supported data sets, licences and locations."""
+"""The command `tactful-lab datasets`, which lists data sets and licences."""
 
 from __future__ import annotations
 

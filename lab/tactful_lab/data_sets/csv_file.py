@@ -41,6 +41,7 @@ def read(path: Path) -> Raw:
     """Read the interactions of a file; raise DatasetError with the line and problem."""
     columns = _Columns()
     try:
+        # Some spreadsheet programs begin a file with a byte order mark.
         with path.open(newline="", encoding="utf-8-sig") as stream:
             for place, row in _rows(path, csv.DictReader(stream, strict=True)):
                 _add(columns, row, place)

@@ -40,10 +40,11 @@ class Events:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """User histories: the distinct items of user u are indices[indptr[u]:indptr[u + 1]].
+    """User histories in compressed rows.
 
-    They are in the order of first interaction. Where the data set has no such column,
-    prices are NaN, titles and categories "", `tags` empty and `events` None.
+    The distinct items of user u are indices[indptr[u]:indptr[u + 1]], in the order of
+    first interaction. Where the data set has no such column, prices are NaN, titles and
+    categories "", `tags` empty and `events` None.
     """
 
     name: str
@@ -270,7 +271,7 @@ def split(dataset: Dataset, seed: int = 0) -> Split:
 
 
 def rankable_split(dataset: Dataset) -> Split:
-    """Return the split; raise InvalidInput if a part is empty or has nothing to rank."""
+    """Return the split; raise InvalidInput if a part is empty."""
     people = split(dataset)
     smallest = min(map(len, (people.train, people.validation, people.test)))
     if dataset.items < 2 or not smallest:
@@ -284,8 +285,10 @@ def rankable_split(dataset: Dataset) -> Split:
 
 
 def filter_raw(raw: Raw, *, name: str, licence: str, items: int) -> Dataset:
-    """Return the most popular `items` of `raw`, and the users with at least 5 of them."""
+    """Return the most popular `items` of `raw`, and users with at least 5 of them."""
     user, item, position = _first_interactions(raw)
+    # Removing items leaves some users with too few items, and removing users changes
+    # which items are popular, so both filters are repeated.
     for _ in range(PASSES):
         is_popular = _most_popular(item, items)[item]
         user, item, position = user[is_popular], item[is_popular], position[is_popular]
@@ -312,6 +315,7 @@ def filter_raw(raw: Raw, *, name: str, licence: str, items: int) -> Dataset:
 
 def _first_interactions(raw: Raw) -> tuple[Ints, Ints, Ints]:
     """Return the distinct (user, item) pairs and the first position of each."""
+    # One number per pair, because np.unique is fast for a single column.
     pairs = raw.user * len(raw.item_ids) + raw.item
     _, first = np.unique(pairs, return_index=True)
     return raw.user[first], raw.item[first], first.astype(np.int64)
@@ -333,6 +337,7 @@ def _events(raw: Raw, raw_users: Ints, raw_items: Ints) -> Events | None:
     user = np.searchsorted(raw_users, raw.user[rows])
     item = np.searchsorted(raw_items, raw.item[rows])
     time, quantity = raw.time[rows], raw.quantity[rows]
+    # The last key is the primary one: by user, then by time.
     order = np.lexsort((time, user))
     return Events(user[order], item[order], time[order], quantity[order])
 
@@ -370,7 +375,7 @@ def files(source: Source, folder: Path | None) -> Files:
 
 
 def _check_digest(source: Source, path: Path) -> None:
-    """Raise DatasetError if the archive is not the one that the figures were made with."""
+    """Raise DatasetError if the archive is not the one of the published figures."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != source.sha256:

@@ -148,7 +148,7 @@ def read_lines(table: str) -> list[OrderLine]:
 
 
 def _sales(table: str) -> tuple[list[OrderLine], dict[str, Counter[str]]]:
-    """Return all sales to customers, and the descriptions of each product with counts."""
+    """Return all sales to customers, and counts of each product's descriptions."""
     lines, titles = [], defaultdict[str, Counter[str]](Counter)
     for row in csv.DictReader(io.StringIO(table)):
         if (line := _sale(row)) is not None:
@@ -183,7 +183,7 @@ def _unix_time(text: str) -> int:
 def _subset_lines(
     lines: list[OrderLine], codes: set[str], bought: Counter[int]
 ) -> list[OrderLine]:
-    """Return the lines of products in `codes` by customers who bought enough of them."""
+    """Return the lines of products in `codes` by customers who bought enough."""
     subset = [
         line
         for line in lines

@@ -37,14 +37,15 @@ NAMES = {
     "ease": "EASE, no privacy",
 }
 ASSUMPTIONS = (
-    "Both aggregators run on one machine in this demo. In production, two operators who "
-    "do not collude run them.",
+    "Both aggregators run on one machine in this demo. In production, two operators "
+    "who do not collude run them.",
     "Most devices are simulated: they are measured together in one process by the same "
     "code, and each sends its own encrypted report. The full devices have a vault, a "
     "ledger and consent.",
-    "1,000 devices report to the running pair, each with a proof that its measurement is "
-    "in range. The model “in one process, as if all reported” is computed by the same "
-    "code from all histories, without proofs and without a network. It was not released.",
+    "1,000 devices report to the running pair, each with a proof that its measurement "
+    "is in range. The model “in one process, as if all reported” is computed by the "
+    "same code from all histories, without proofs and without a network. It was not "
+    "released.",
     "The sessions are simulated: one list a day, of which the person sees every item.",
 )
 
@@ -119,7 +120,7 @@ def report_content(
 
 
 def compare_methods(result: DemoResult) -> dict[str, Utility]:
-    """Return the ranking quality of each method for test people, the released one first."""
+    """Return the ranking quality of each method, the released model first."""
     dataset, people = result.shop.dataset, result.shop.people
     validation = hold_out(dataset, people.validation, VALIDATION_SEED)
     test = hold_out(dataset, people.test, TEST_SEED)
@@ -230,6 +231,6 @@ def peak_rss_mb() -> float:
     """Return the peak memory of this process plus that of its largest ended child."""
     # getrusage reports bytes on macOS and kibibytes elsewhere.
     unit = 1 if sys.platform == "darwin" else 1024
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return (own + children) * unit / (1 << 20)
+    self_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    child_peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return (self_peak + child_peak) * unit / (1 << 20)

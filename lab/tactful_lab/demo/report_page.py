@@ -1,4 +1,4 @@
-"""The report of the demo: one self-contained HTML page without scripts or external files."""
+"""The report of the demo: one HTML page without scripts or external files."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ def _list(items: Sequence[ListedItem]) -> str:
 def _table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False
 ) -> str:
-    """Return an HTML table; with `numbers`, all columns but the first are right-aligned."""
+    """Return an HTML table; `numbers` aligns all columns but the first to the right."""
     head = _table_row("th", columns, numbers=numbers)
     body = "".join(_table_row("td", row, numbers=numbers) for row in rows)
     return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"

@@ -1,4 +1,4 @@
-"""The demo on real data: two aggregators, real devices, a released model and a report."""
+"""The demo: a training with two aggregators and real devices, and its report."""
 
 from __future__ import annotations
 
@@ -227,6 +227,7 @@ def _train(
 
     In each round all devices contribute, then the operator starts the next step.
     """
+    # The first people have full devices, the others are simulated.
     users = shop.people.train[:WIRE_DEVICES]
     crowd = Population(shop.dataset, users[options.devices :])
     pair.start(
@@ -321,7 +322,7 @@ def _device(
 def _check_cost(
     release: ModelRelease, progress: DemoProgress, options: Options
 ) -> None:
-    """Raise TactfulError if the release claims another cost than a device was charged."""
+    """Raise TactfulError if the claimed cost is not that charged to a device."""
     contributions_of_first = progress.contributions[:: options.devices]
     charged = sum(
         (contribution.task.release.rho for contribution in contributions_of_first),

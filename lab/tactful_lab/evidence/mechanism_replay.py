@@ -1,4 +1,4 @@
-"""Replay of the encoding with hostile vectors: no noise, fixed coins, all calls traced."""
+"""Replay of the encoding with hostile vectors, fixed coins and traced calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 def replay_encoding(task: Task) -> NeighbourReplay:
-    """Encode hostile vectors with the code of the device, with the same coins each time.
+    """Encode hostile vectors with the code of the device and the same coins.
 
     For each vector: if it was refused, its squared norm, its squared distance from the
     empty vector, and the functions called.
@@ -60,6 +60,7 @@ def _encode_empty(task: Task) -> NDArray[np.int64]:
 def hostile_vectors(task: Task) -> dict[str, Floats]:
     """Return vectors that faulty code would accept, or would encode on another path."""
     length = task.length
+    # A vector whose rotation has a single large entry.
     spike = np.zeros(task.encoding.padded, dtype=np.int64)
     spike[3] = 1000
     dense = np.full(length, 1.0)

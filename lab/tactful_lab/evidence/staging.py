@@ -64,7 +64,7 @@ Message = MutableMapping[str, object]
 
 
 class InProcess:
-    """A transport that calls the application of an aggregator directly, by its address."""
+    """A transport that calls the application of an aggregator in this process."""
 
     def __init__(self, apps: dict[str, Starlette]) -> None:
         self._apps = apps
@@ -167,7 +167,7 @@ class StagingPair:
         return task
 
     def request_signature(self, task: Task) -> Response:
-        """Return the helper's answer to a task that the leader signed without a check."""
+        """Return the helper's answer to a task that the leader did not check."""
         headers = {"Authorization": f"Bearer {self.leader.paired.token}"}
         body = encode_signed(task.document, {"leader": self._sign(task)})
         url = self.helper.settings.url + "/tasks"
@@ -202,7 +202,7 @@ class StagingPair:
         return totals
 
     def released(self, task: Task) -> list[Elements]:
-        """Return the released share of the sum of each aggregator, with noise, decrypted."""
+        """Return the released share of each aggregator, with noise, decrypted."""
         shares = []
         for store, role in zip(self.stores, (LEADER, HELPER), strict=True):
             share = self._open_share(store, task, role)
@@ -282,6 +282,7 @@ def staging_pair(
         app.Service(half, store, carrier)
         for half, store in zip((leader, helper), stores, strict=True)
     ]
+    # A service needs the carrier, so the applications are registered afterwards.
     for service in services:
         carrier._apps[service.half.settings.url] = app.build(service)
     try:

@@ -178,7 +178,7 @@ def send_canaries(
 
 
 def record_uploads(pair: StagingPair, epsilon: float, delta: float) -> Iterator[Upload]:
-    """Yield the uploads of devices with different histories, and their opened shares."""
+    """Yield uploads of devices with different histories, and their opened shares."""
     task = pair.open_task(pair.task("uploads", 1000, epsilon, delta))
     histories = {
         "nothing": [],

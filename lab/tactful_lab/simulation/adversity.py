@@ -1,4 +1,4 @@
-"""Crowds under adverse conditions: dropouts, poisoning, outliers and catalog changes."""
+"""Crowds with dropouts, poisoning, outliers or catalog changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROVED: dict[str, float] = {"pine64": 1.0, "sum_vec_field64": float(BOX)}
 
 @dataclass(frozen=True, eq=False)
 class Dropping(Population):
-    """A crowd whose devices miss each round independently with probability `missing`."""
+    """A crowd whose devices miss each round with probability `missing`."""
 
     missing: float
     generator: np.random.Generator
@@ -110,7 +110,7 @@ class Changing(Population):
 
 
 def without(dataset: Dataset, items: Ints) -> Dataset:
-    """Return the data set without the interactions with `items`; numbers stay the same."""
+    """Return the data set without interactions with `items`; numbers stay the same."""
     return _select(dataset, ~np.isin(dataset.indices, items))
 
 
@@ -135,7 +135,7 @@ def with_outliers(
 def dominated(
     dataset: Dataset, items: Ints, chance: float, generator: np.random.Generator
 ) -> Dataset:
-    """Return the data set with each of `items` added to each person with this chance."""
+    """Return the data set with each item added to each person with this chance."""
     is_added = generator.random((dataset.users, len(items))) < chance
     user, column = np.nonzero(is_added)
     return _with_pairs(dataset, user, items[column])
@@ -164,9 +164,10 @@ def _select(dataset: Dataset, is_selected: NDArray[np.bool_]) -> Dataset:
 
 
 def _with_pairs(dataset: Dataset, users: Ints, items: Ints) -> Dataset:
-    """Return the data set with additional (user, item) pairs; repeated pairs count once."""
+    """Return the data set with additional pairs; repeated pairs count once."""
     user = np.concatenate([_owners(dataset), users])
     item = np.concatenate([dataset.indices, items])
+    # The first position of each pair: existing pairs come before additional ones.
     _, first = np.unique(user * dataset.items + item, return_index=True)
     first.sort()
     order = first[np.argsort(user[first], kind="stable")]

@@ -65,7 +65,7 @@ class Cohort:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def without_holdout(self) -> Cohort:
-        """Return the same people without the items that they hide for a holdout test."""
+        """Return the same people without the items hidden for a holdout test."""
         visible = ~hidden(self.items, self.bounds)
         visible_before = np.concatenate([[0], np.cumsum(visible)])
         return Cohort(self.items[visible], visible_before[self.bounds], self.n)
@@ -86,7 +86,7 @@ Sum = Callable[[Cohort, RoundParameters | None], Floats]
 
 
 def float_sum(kind: str, cohort: Cohort, guide: RoundParameters | None) -> Floats:
-    """Return the sum of everyone's vectors for a round of this `kind`, shape (entries,)."""
+    """Return the sum of everyone's vectors for this kind of round, shape (entries,)."""
     return SUMS.get(kind, one_by_one(kind))(cohort, guide)
 
 
@@ -103,6 +103,7 @@ def exact_sum(
     """
     coins = np.random.default_rng(list(seed)).bytes
     vectors = cohort.iter_vectors(kind, guide)
+    # The vectors are dense, so only a block of them is in memory.
     block_size = max(BLOCK // encoding.padded, 1)
     total = np.zeros(encoding.padded, dtype=np.int64)
     while block := list(islice(vectors, block_size)):
@@ -112,7 +113,7 @@ def exact_sum(
 
 
 def one_by_one(kind: str) -> Sum:
-    """Return a function that sums person after person, for kinds without a faster one."""
+    """Return a function that sums person after person, if there is no faster one."""
 
     def total_of(cohort: Cohort, guide: RoundParameters | None) -> Floats:
         vectors = cohort.iter_vectors(kind, guide)
@@ -208,6 +209,7 @@ def rounding_error(encoding: Encoding, vectors: Floats, coins: Coins) -> Roundin
 
 def sample(users: Ints, entries: int) -> Ints:
     """Return some of `users`, evenly spaced; fewer if vectors have many `entries`."""
+    # A regular sample needs no random draw, so it does not change other draws.
     count = max(min(SAMPLE, BLOCK // entries), 1)
     return users[:: max(len(users) // count, 1)][:count]
 

@@ -36,6 +36,7 @@ def _seconds(current: SimulatedRound, histories: Sequence[Ints], n: int) -> floa
     key = HpkeConfig(1, X25519PrivateKey.generate().public_key().public_bytes_raw())
     task = _task(current)
     for number, items in enumerate(histories):
+        # The first person fills caches and is not counted.
         if number == 1:
             started = time.process_time()
         vector = contribution(current.kind, items, n, current.guide)

@@ -1,4 +1,4 @@
-"""Temporal splits: a data set with times, cut into periods, and the next items to predict."""
+"""Temporal splits: periods of a data set, and the next items to predict."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ def _slice(dataset: Dataset, events: Events, rows: Ints) -> Dataset:
 
 def _from_pairs(dataset: Dataset, user: Ints, item: Ints) -> Dataset:
     """Return the distinct pairs by user, in the order of first occurrence."""
+    # np.unique orders by value; sorting the positions restores their order.
     _, first = np.unique(user * dataset.items + item, return_index=True)
     first.sort()
     order = first[np.argsort(user[first], kind="stable")]

@@ -244,6 +244,7 @@ class Population:
             total += table.sample(encoding.padded, generator.bytes)
         if fidelity == "exact":
             return encoding.decode(total, len(self))
+        # `total` has the noise alone: it is decoded as a sum of 0 people.
         rounded = self._float_total_with_rounding(current, guide, generator, executor)
         return rounded + encoding.decode(total, 0)
 

@@ -1,4 +1,4 @@
-"""A model that is refreshed each period from decayed noisy sums, under one lifetime budget.
+"""A model refreshed each period from decayed noisy sums, under one lifetime budget.
 
 Each refresh has two rounds: popularity, and one step of subspace iteration from the
 previous basis. A device that joins every refresh spends exactly the budget. The state
@@ -160,7 +160,7 @@ class _RefreshRounds:
     def add_step(
         self, state: RefreshState, guide: Guide
     ) -> tuple[RefreshState, GaussianRelease]:
-        """Run the subspace round and add its step to the decayed one, in the new basis."""
+        """Run the subspace round; add its step to the decayed one in the new basis."""
         noisy, current = self._noisy_sum(1, guide)
         # M V' = M V (V^T V') as far as V spans V'. V^T V' has no singular value above
         # 1, so the rotation does not increase the noise.

@@ -68,7 +68,7 @@ def measured_sessions(
     capped: bool,
     days: int = SESSIONS,
 ) -> tuple[list[list[str]], DeviceMetrics | None]:
-    """Return the lists of `sessions`, and the metrics that the device computed of them."""
+    """Return the lists of `sessions`, and the metrics that the device computed."""
     if capped:
         # Exploration is seeded by the history, so that results can be reproduced.
         list_policy = ListPolicy(seed=f"simulated {' '.join(history)}")

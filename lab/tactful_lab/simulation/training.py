@@ -50,12 +50,12 @@ FIDELITIES: dict[Fidelity, str] = {
 class Simulation:
     """The figures of one run, with `utility` by method.
 
-    The method "private" has the noise once, like published central baselines; "released"
-    has the noise of both aggregators, as in production. Both have the same privacy
-    claim. `epsilon` is the requested value; `epsilon_claimed`, at most that, follows
-    from the integer noise. `rounds`, `plan` and upload are those of "released". `users`
-    people contributed. If `synthetic`, they are copies of `people` real ones in turn:
-    the noise is right for `users`, the variety is that of `people`.
+    The method "private" has the noise once, like published central baselines;
+    "released" has the noise of both aggregators, as in production. Both have the same
+    privacy claim. `epsilon` is the requested value; `epsilon_claimed`, at most that,
+    follows from the integer noise. `rounds`, `plan` and upload are those of "released".
+    `users` people contributed. If `synthetic`, they are copies of `people` real ones in
+    turn: the noise is right for `users`, the variety is that of `people`.
     """
 
     dataset: str
@@ -113,6 +113,7 @@ def simulate(
         executor=executor,
         progress=progress,
     )
+    # Each training has the same seed, so that they differ in noise and plan only.
     released = train(noise="pair", generator=np.random.default_rng(seed))
     private = train(noise="once", generator=np.random.default_rng(seed))
     dp_popularity = train(

@@ -35,6 +35,7 @@ def in_order(
     source = iter(parts)
     pending = deque(executor.submit(work, part) for part in islice(source, WAITING))
     while pending:
+        # One more part is submitted for each result.
         result = pending.popleft().result()
         pending.extend(executor.submit(work, part) for part in islice(source, 1))
         yield result

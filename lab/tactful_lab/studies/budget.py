@@ -1,4 +1,4 @@
-"""Privacy accounting: epsilon of given rounds and noise, or the noise for an epsilon."""
+"""Privacy accounting: epsilon of rounds and noise, or the noise for an epsilon."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Budget:
     @property
     def sigma(self) -> float:
         """The standard deviation of one aggregator's noise, in levels."""
+        # The rotation of vectors needs a power of two.
         padded = 1 << (self.length - 1).bit_length()
         return float(self.multiplier) * math.sqrt(norm_bound(LEVELS, BOX, padded))
 
@@ -99,7 +100,7 @@ class Budget:
 def for_epsilon(
     epsilon: float, *, rounds: int, cohort: int, length: int, delta: float
 ) -> Budget:
-    """Return the budget with the least noise that keeps (epsilon, delta), rounded up."""
+    """Return the budget with the least noise for (epsilon, delta), rounded up."""
     mu = Fraction(mu_for(epsilon, delta))
     squared = rounds / mu**2
     # The integer square root rounds down, so 1 is added.

@@ -305,6 +305,7 @@ def _measure(
 ) -> Figure:
     """Fit one method once per seed, or once if it is not private, and evaluate it."""
     method = METHODS[name]
+    # Without noise, every seed gives the same figures.
     fit_count = seeds if method.private else 1
     fits = [method.fit(setup, epsilon or math.inf, seed) for seed in range(fit_count)]
     utilities = [evaluate(fit.scorer, test) for fit in fits]

@@ -71,7 +71,7 @@ class Crossover:
     cells: tuple[Cell, ...]
 
     def turning_point(self, epsilon: float) -> int | None:
-        """Return the smallest cohort from which on every cohort gains; None if none does."""
+        """Return the smallest cohort from which on all gain; None if there is none."""
         cells = [cell for cell in self.cells if cell.epsilon == epsilon]
         cells.sort(key=lambda cell: cell.users, reverse=True)
         turning_point = None
@@ -91,7 +91,7 @@ def crossover(
     delta: float = DELTA,
     progress: Progress = lambda line: None,
 ) -> Crossover:
-    """Train every cohort at every epsilon; raise InvalidInput for values out of range."""
+    """Train all cohorts at each epsilon; raise InvalidInput for values out of range."""
     _check(users, epsilons, seeds, delta)
     people = loading.rankable_split(dataset)
     test = hold_out(dataset, people.test, TEST_SEED)
@@ -120,6 +120,7 @@ def crossover(
 def cohort(train: Ints, count: int, seed: int) -> Ints:
     """Return `count` people in random order, or all of them in turn if that is more."""
     order = np.random.default_rng(COHORT_SEED + seed).permutation(train)
+    # np.resize repeats the array if `count` is larger than it.
     return np.resize(order, count)
 
 

@@ -68,9 +68,10 @@ def drift(
     audience: Ints | None = None,
     progress: Progress = lambda line: None,
 ) -> Drift:
-    """Train in each period and rank in the next one for `audience` (default: test people).
+    """Train in each period and rank in the next one for `audience`.
 
-    Raises InvalidInput for a parameter out of range or a data set without times.
+    The default audience are the test people. Raises InvalidInput for a parameter out of
+    range or a data set without times.
     """
     _check(decay, seed)
     mu, people = mu_for(epsilon, delta), loading.rankable_split(dataset)
@@ -80,10 +81,7 @@ def drift(
         raise InvalidInput(
             "dataset", "it covers only one day", "use a data set of several days"
         )
-    crowds = [
-        Population(period, np.intersect1d(active(period), people.train))
-        for period in slices[:-1]
-    ]
+    crowds = [_active_crowd(period, people.train) for period in slices[:-1]]
     audience = people.test if audience is None else audience
     holdouts = [
         _next_holdout(slices, number, hours, audience)
@@ -103,6 +101,7 @@ def drift(
     ndcg = {}
     for name, scorers in methods.items():
         progress(name)
+        # All methods are measured from the second day on: "stale" needs the first day.
         pairs = islice(zip(scorers, holdouts, strict=False), first - 1, None)
         values = [_ndcg(scorer, holdout) for scorer, holdout in pairs]
         ndcg[name] = _mean_by_day(values, counts, days)
@@ -138,12 +137,16 @@ def _next_holdout(
     return upcoming(merge_periods(slices[start:number]), slices[number], audience)
 
 
+def _active_crowd(period: Dataset, train: Ints) -> Population:
+    """Return the training people who are active in the period."""
+    return Population(period, np.intersect1d(active(period), train))
+
+
 def _stale(
     slices: tuple[Dataset, ...], train: Ints, epsilon: float, delta: float, seed: int
 ) -> Iterator[Scorer]:
     """Yield the model of the first day for ever; it spent the whole budget."""
-    day = merge_periods(slices)
-    crowd = Population(day, np.intersect1d(active(day), train))
+    crowd = _active_crowd(merge_periods(slices), train)
     generator = np.random.default_rng(seed)
     training = crowd.train(
         epsilon, delta, noise="pair", generator=generator, fidelity="float"

@@ -113,7 +113,7 @@ def session_figures(setup: EvaluationSetup, people: int) -> SessionFigures:
 def _simulate(
     pool: ProcessPoolExecutor, setup: EvaluationSetup, people: int, *, capped: bool
 ) -> SimulatedPeople:
-    """Simulate everyone, with all sessions for the first `people` and one for others."""
+    """Simulate all sessions of the first `people`, and one session of the others."""
     simulate_person = partial(_simulate_person, setup, people, capped)
     results = list(pool.map(simulate_person, range(setup.people), chunksize=4))
     return SimulatedPeople(

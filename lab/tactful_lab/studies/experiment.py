@@ -1,4 +1,4 @@
-"""A simulated A/B test on real purchases: personal or diverse lists, with and without caps.
+"""A simulated A/B test on real purchases: personal or diverse lists, with caps or not.
 
 The code of the device assigns, exposes and measures each person, once a day for a week.
 Each person adds one noisy report in one period. The operator reads the result after

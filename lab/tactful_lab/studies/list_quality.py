@@ -1,4 +1,4 @@
-"""Quality of recommendation lists by balance and diversity: relevance, variety and reach.
+"""Quality of recommendation lists by balance and diversity.
 
 The lists are the device's own. People took no part in the training; a fifth of each
 person's items is hidden, and a good list contains hidden items.
@@ -37,7 +37,7 @@ PURCHASE = 3.0  # the strength of one fresh purchase in a profile
 
 @dataclass(frozen=True)
 class ListQuality:
-    """Means over people's lists of ten, as defined in tactful.device.ranking.list_metrics."""
+    """Means over lists of ten, as defined in tactful.device.ranking.list_metrics."""
 
     balance: float
     diversity: float
@@ -78,7 +78,7 @@ class EvaluationSetup:
 def prepare(
     dataset: Dataset, people: int, epsilon: float, seed: int
 ) -> EvaluationSetup:
-    """Train a model with the noise of both aggregators, and choose `people` test people."""
+    """Train a model with the noise of both aggregators, and choose test people."""
     split = loading.split(dataset)
     if not 1 <= people <= len(split.test):
         raise InvalidInput(
@@ -118,6 +118,7 @@ def list_quality(
             withheld=frozenset(visible.tolist()),
             known=len(visible),
         )
+        # A device limits the balance likewise if it knows few items.
         evidence = len(visible) / (len(visible) + 2)
         context = ListContext(
             popularity, min(balance, evidence), diversity, taste=taste

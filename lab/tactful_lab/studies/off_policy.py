@@ -35,7 +35,7 @@ FOLDS = 2  # of cross-fitting: no impression is predicted from a model fitted on
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """Logged impressions, one per row, with the propensity of the action that was shown.
+    """Logged impressions, one per row, with the propensity of the shown action.
 
     Raises InvalidInput if there are no rows, if a propensity is not in (0, 1], or if
     all are 1.
@@ -105,6 +105,7 @@ def snips(log: Log, target: Policy) -> Estimate:
     value = 0.0
     if weights.sum():
         value = float((weights * log.reward).sum() / weights.sum())
+    # If all weights are 0, the influence is 0; the bound avoids a division by 0.
     influence = weights * (log.reward - value) / max(float(weights.mean()), 1e-12)
     return Estimate.of(value + influence, _effective_size(weights))
 
@@ -127,7 +128,7 @@ def doubly_robust(log: Log, target: Policy) -> Estimate:
 
 
 def reward_model(log: Log, rows: NDArray[np.bool_], shape: tuple[int, int]) -> Floats:
-    """Return the mean reward of each action and position, shrunk to the overall mean."""
+    """Return the mean reward by position and action, shrunk to the overall mean."""
     impressions, rewards = np.zeros(shape), np.zeros(shape)
     cells = (log.position[rows], log.action[rows])
     np.add.at(impressions, cells, 1)
@@ -165,7 +166,7 @@ def _effective_size(weights: Floats) -> float:
 
 
 def read(text: str) -> Log:
-    """Parse a log of the Open Bandit Dataset; raise InvalidInput for a missing column."""
+    """Parse a log of the Open Bandit Dataset; raise InvalidInput without a column."""
     rows = list(csv.DictReader(io.StringIO(text)))
     for name in ("position", "item_id", "propensity_score", "click"):
         if rows and name not in rows[0]:

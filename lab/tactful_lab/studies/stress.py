@@ -373,7 +373,8 @@ def table(figures: Stress) -> str:
         f"{'NDCG@100':>18}",
     ]
     lines += [
-        f"{push.cheaters:4.0%} within {push.proof:18}{_change(push.exposure, '.1%'):>16}"
+        f"{push.cheaters:4.0%} within {push.proof:18}"
+        f"{_change(push.exposure, '.1%'):>16}"
         f"{_change(push.rank, '.0f'):>16}{_change(push.ndcg_at_100, '.4f'):>18}"
         for push in figures.pushes
     ]

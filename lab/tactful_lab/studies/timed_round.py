@@ -224,7 +224,11 @@ def _run_collector(
     }
     command = [sys.executable, "-m", "tactful_lab.studies.timed_round", COLLECTOR]
     completed = subprocess.run(
-        command, input=json.dumps(order), text=True, stdout=-1, check=True
+        command,
+        input=json.dumps(order),
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
     )
     return np.load(folder / "sum.npy"), float(completed.stdout)
 

@@ -1,4 +1,4 @@
-"""List quality follows balance and diversity; the command prints, writes and plots it."""
+"""List quality follows balance and diversity."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,9 @@ def test_default_settings_reduce_unwanted_repeats_and_increase_coverage(
     assert figures.coverage >= 2 * figures.coverage_top_sellers
 
 
-def test_the_command_prints_tables_and_writes_plots(tmp_path: Path, capsys) -> None:
+def test_evaluate_prints_tables_and_writes_json_and_plots(
+    tmp_path: Path, capsys
+) -> None:
     arguments = ["--people", "3", "--sessions", "0", "--out", str(tmp_path)]
     assert main(["evaluate", "online-retail", *arguments]) == 0
 

@@ -1,4 +1,4 @@
-"""Real exposure logs: read as bundled, lived through again with caps."""
+"""Exposure logs are complete and can be replayed with frequency caps."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 NEWS, CAMPAIGNS = LOGS["ebnerd-sample"], LOGS["completejourney"]
 
 
-def test_the_bundled_logs_are_whole() -> None:
+def test_the_bundled_exposure_logs_are_complete() -> None:
     news, campaigns = read("ebnerd-sample"), read("completejourney")
 
     assert (len(news), sum(map(len, news.values()))) == (38, 10_848)
@@ -30,9 +30,9 @@ def test_the_bundled_logs_are_whole() -> None:
     assert (len(campaigns), sum(map(len, campaigns.values()))) == (1_559, 6_589)
 
 
-def test_without_rules_everything_is_kept() -> None:
-    some = dict(list(read("ebnerd-sample").items())[:3])
-    figures = replay(NEWS, some, Rules())
+def test_a_replay_without_rules_allows_all_impressions() -> None:
+    people = dict(list(read("ebnerd-sample").items())[:3])
+    figures = replay(NEWS, people, Rules())
 
     assert (figures.impressions, figures.repeats, figures.clicks) == (
         figures.allowed_impressions,
@@ -41,7 +41,7 @@ def test_without_rules_everything_is_kept() -> None:
     )
 
 
-def test_a_third_show_in_a_week_is_held_back_with_its_click() -> None:
+def test_a_third_impression_in_a_week_is_denied_with_its_click() -> None:
     impressions = [
         LoggedImpression(START + timedelta(days=day), "a", clicked=day == 2)
         for day in range(3)
@@ -57,7 +57,7 @@ def test_a_third_show_in_a_week_is_held_back_with_its_click() -> None:
     assert figures.clicks_by_turn[:3] == ((1, 0), (1, 0), (1, 1))
 
 
-def test_campaigns_are_limited_together() -> None:
+def test_the_cap_of_campaigns_counts_all_campaigns_together() -> None:
     impressions = [
         LoggedImpression(START + timedelta(days=day), f"c{day}", clicked=False)
         for day in range(4)
@@ -71,7 +71,7 @@ def test_campaigns_are_limited_together() -> None:
     )
 
 
-def test_the_command_prints_both_sides(
+def test_exposures_prints_figures_without_and_with_caps(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     never = {"id": "never", "key": ["item"], "window": {"kind": "lifetime"}, "limit": 0}
@@ -91,6 +91,6 @@ def test_the_command_prints_both_sides(
     assert impressions.split() == ["impressions", "10,848", "0"]
 
 
-def test_an_unknown_log_is_named() -> None:
+def test_an_unknown_exposure_log_is_named() -> None:
     with pytest.raises(DatasetError, match="nothing"):
         read("nothing")
