@@ -35,6 +35,7 @@ class Events:
     quantity: Ints
 
     def __len__(self) -> int:
+        """Return the number of interactions."""
         return len(self.user)
 
 

@@ -59,6 +59,7 @@ class Poisoned(Population):
     length: float
 
     def __len__(self) -> int:
+        """Return the number of people, with attackers."""
         return len(self.users) + self.attackers
 
     def float_total(

@@ -52,6 +52,7 @@ class Cohort:
         return cls(dataset.indices[positions], bounds, dataset.items)
 
     def __len__(self) -> int:
+        """Return the number of people."""
         return len(self.bounds) - 1
 
     @property

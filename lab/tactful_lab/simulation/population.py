@@ -109,6 +109,7 @@ class Population:
     users: Ints
 
     def __len__(self) -> int:
+        """Return the number of people."""
         return len(self.users)
 
     def measurements(

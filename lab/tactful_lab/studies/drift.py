@@ -76,17 +76,10 @@ def drift(
     _check(decay, seed)
     mu, people = mu_for(epsilon, delta), loading.rankable_split(dataset)
     slices = periods(dataset, hours)
-    first = max(DAY // hours, 1)
-    if len(slices) <= first:
-        raise InvalidInput(
-            "dataset", "it covers only one day", "use a data set of several days"
-        )
+    first = _periods_of_first_day(slices, hours)
     crowds = [_active_crowd(period, people.train) for period in slices[:-1]]
     audience = people.test if audience is None else audience
-    holdouts = [
-        _next_holdout(slices, number, hours, audience)
-        for number in range(1, len(slices))
-    ]
+    holdouts = _next_holdouts(slices, hours, audience)
     releases: list[GaussianRelease] = []
     # The generators are lazy: each method trains while it is measured below.
     methods = {
@@ -129,12 +122,27 @@ def _check(decay: float, seed: int) -> None:
         raise InvalidInput("seed", f"{seed} is below 0", "use a whole number >= 0")
 
 
-def _next_holdout(
-    slices: tuple[Dataset, ...], number: int, hours: int, audience: Ints
-) -> Holdout:
-    """Return the holdout of period `number`; the history is the day before."""
-    start = max(number - max(HISTORY_HOURS // hours, 1), 0)
-    return upcoming(merge_periods(slices[start:number]), slices[number], audience)
+def _periods_of_first_day(slices: tuple[Dataset, ...], hours: int) -> int:
+    """Return the number of periods in the first day; raise if there are no others."""
+    first = max(DAY // hours, 1)
+    if len(slices) <= first:
+        raise InvalidInput(
+            "dataset", "it covers only one day", "use a data set of several days"
+        )
+    return first
+
+
+def _next_holdouts(
+    slices: tuple[Dataset, ...], hours: int, audience: Ints
+) -> list[Holdout]:
+    """Return the holdout of each period but the first; the history is the day before."""
+    history_periods = max(HISTORY_HOURS // hours, 1)
+    holdouts = []
+    for number in range(1, len(slices)):
+        start = max(number - history_periods, 0)
+        history = merge_periods(slices[start:number])
+        holdouts.append(upcoming(history, slices[number], audience))
+    return holdouts
 
 
 def _active_crowd(period: Dataset, train: Ints) -> Population:

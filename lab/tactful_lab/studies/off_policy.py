@@ -67,6 +67,7 @@ class Log:
             )
 
     def __len__(self) -> int:
+        """Return the number of impressions."""
         return len(self.reward)
 
 
