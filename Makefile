@@ -12,7 +12,7 @@ export TACTFUL_DATA := $(abspath $(or $(DATA),$(TACTFUL_DATA),$(wildcard ../shar
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/run.stamp ## the whole loop on real data: two aggregators, real devices, report.html (2 minutes)
+demo: $(VENV)/run.stamp ## a complete training on real data: two aggregators, real devices, report.html (2 minutes)
 	@$(BIN)/tactful-lab demo --out out/demo $(DEMO)
 
 audit: $(VENV)/run.stamp ## the demo, then what an auditor makes of its evidence: report.html (4 minutes)

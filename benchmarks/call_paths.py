@@ -1,8 +1,8 @@
-"""Count the files that one call of the public API enters, and how often it changes file.
+"""Number of files that one call of the public API enters, and of changes between files.
 
-`make walks` prints a line for each of observe, recommend and contribute, beside the targets.
-A call that enters a function in another file of the project is one change of file. Calls are
-measured on a device in use, so that opening it does not count.
+`make walks` prints a line with targets for each of observe, recommend and contribute.
+A call of a function in another file of the project is one change. Calls are measured
+on an open device, so opening it does not count.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = tuple(str(ROOT / folder) for folder in ("sdk", "server_aggregator"))
 
 
-def measured(call: Callable[[], object]) -> tuple[int, int]:
-    """Return (files entered, changes of file) of one call, all in this thread."""
+def measure(call: Callable[[], object]) -> tuple[int, int]:
+    """Return (files entered, changes of file) of one call, in this thread."""
     files: set[str] = set()
     changes = 0
 
@@ -30,6 +30,7 @@ def measured(call: Callable[[], object]) -> tuple[int, int]:
         if not name.startswith(PACKAGES):
             return
         files.add(name)
+        # The nearest caller in this project: libraries and the interpreter are skipped.
         caller = frame.f_back
         while caller is not None and not caller.f_code.co_filename.startswith(PACKAGES):
             caller = caller.f_back
@@ -44,14 +45,14 @@ def measured(call: Callable[[], object]) -> tuple[int, int]:
     return len(files), changes
 
 
+# The most files and changes that each call should have.
 TARGETS = {"observe": (18, 80), "recommend": (35, 250), "contribute": (30, 250)}
 
 
 def main() -> None:
-    """Print how many files each call enters, and how often it changes file."""
+    """Print files and changes of each call, with their targets."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, figures in walks(Path(folder)).items():
-            files, changes = figures
+        for name, (files, changes) in measure_all(Path(folder)).items():
             most_files, most_changes = TARGETS[name]
             print(
                 f"{name:12}{files:4} files, {changes:5} changes of file"
@@ -59,8 +60,11 @@ def main() -> None:
             )
 
 
-def walks(folder: Path) -> dict[str, tuple[int, int]]:
-    """Measure the second call of each kind on a device that shares with a real pair."""
+def measure_all(folder: Path) -> dict[str, tuple[int, int]]:
+    """Measure each call on a device that shares with a real pair.
+
+    observe and recommend are called once before, so that caches are filled.
+    """
     from tactful import Catalog, Consent, Event, Item, KeyFile, Personalizer
     from tactful.device.settings import Aggregators
     from tactful.testing import NewDeviceSettings
@@ -71,7 +75,7 @@ def walks(folder: Path) -> dict[str, tuple[int, int]]:
         Item(id=f"i{n}", title=f"Item {n}", category=f"c{n % 20}") for n in range(200)
     ]
     catalog = Catalog(items)
-    agreed = Consent.to("local_profile", "local_personalization", "share_dp_updates")
+    consent = Consent.to("local_profile", "local_personalization", "share_dp_updates")
     with running_pair(folder, min_batch_floor=1) as pair:
         training = Training(
             model="walk",
@@ -91,15 +95,14 @@ def walks(folder: Path) -> dict[str, tuple[int, int]]:
             min_batch_size=1,
         )
         key = KeyFile(folder / "vault.key")
-        with Personalizer(catalog, settings, key=key, consent=agreed) as me:
+        with Personalizer(catalog, settings, key=key, consent=consent) as me:
             me.observe(Event(kind="like", item_id="i4"))
             me.recommend(10)
+            like = Event(kind="like", item_id="i5")
             return {
-                "observe": measured(
-                    lambda: me.observe(Event(kind="like", item_id="i5"))
-                ),
-                "recommend": measured(lambda: me.recommend(10)),
-                "contribute": measured(me.sharing.contribute),
+                "observe": measure(lambda: me.observe(like)),
+                "recommend": measure(lambda: me.recommend(10)),
+                "contribute": measure(me.sharing.contribute),
             }
 
 

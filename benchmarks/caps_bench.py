@@ -1,6 +1,7 @@
-"""How fast caps decide, and how much they store: `python benchmarks/caps_bench.py [--million]`.
+"""Speed and storage of frequency caps: `python benchmarks/caps_bench.py [--million]`.
 
-A made-up person is shown 1,120 items a day in four sessions, out of 1,000. Twenty rules apply.
+A synthetic person has 1,120 impressions a day in four sessions, of 1,000 items, with
+twenty rules.
 """
 
 from __future__ import annotations
@@ -21,12 +22,9 @@ from tactful.device.device_key import HostKey
 from tactful.device.vault import Vault
 
 KEY, MINUTE, HOUR, DAY = HostKey(b"k" * 32), 60_000, 3_600_000, 86_400_000
-SLOTS = 10  # shows of one decision
-PAUSE_MS, NIGHT_MS, IN_A_ROW = (
-    4 * MINUTE,
-    4 * HOUR,
-    28,
-)  # four sessions a day, 1,120 shows
+SLOTS = 10  # impressions of one decision
+# Four sessions a day with 28 decisions each: 1,120 impressions.
+PAUSE_MS, NIGHT_MS, DECISIONS_PER_SESSION = 4 * MINUTE, 4 * HOUR, 28
 ITEMS = tuple(
     Item(
         id=f"item-{n}",
@@ -48,7 +46,7 @@ def _window(kind: str, **more: object) -> dict[str, object]:
 
 
 def rules(most_a_week: int) -> Rules:
-    """Twenty rules; `most_a_week` shows of an item decides how many candidates are refused."""
+    """Return twenty rules; fewer impressions per item and week deny more candidates."""
     parts: list[tuple[list[str], dict[str, object], int | None]] = [
         (["item"], _window("sliding", ms=7 * DAY), most_a_week),
         (["item"], _window("sliding", ms=DAY), 12),
@@ -91,26 +89,33 @@ LAX, USUAL, TIGHT = rules(10_000), rules(8), rules(2)
 
 
 def fill(path: Path, events: int) -> ManualClock:
-    """A vault of `events` impressions as the engine writes them, and the clock at their end."""
-    clock, chance = ManualClock(), random.Random(0)
+    """Write a vault with `events` impressions, as the engine writes them.
+
+    Return the clock an hour after the last one.
+    """
+    clock, generator = ManualClock(), random.Random(0)
     with Vault.open(path, KEY) as vault:
         engine = CapEngine(vault, clock, Rules(), durable=False)
-        engine.decide(ITEMS, len(ITEMS), "home")  # every item is known
+        # This registers every item.
+        engine.decide(ITEMS, len(ITEMS), "home")
         clock.advance(HOUR)
-        start_mono, ended, number = 1_000_000, 0, 0
+        start_mono, last_decision, number = 1_000_000, 0, 0
         for _ in range(events // 1_000):
             with vault.transaction() as tx:
                 for _ in range(1_000 // SLOTS):
                     number = number + 1
-                    clock.advance(PAUSE_MS if number % IN_A_ROW else NIGHT_MS)
+                    is_within = number % DECISIONS_PER_SESSION
+                    clock.advance(PAUSE_MS if is_within else NIGHT_MS)
                     offset, day = clock.mono_ms - start_mono, clock.wall_ms // DAY
-                    numbers = [chance.randrange(len(ITEMS)) for _ in range(SLOTS)]
-                    when = [0, offset, day, 0, 0]
-                    fields = [*when, 0, 120_000, "home", "", numbers, []]
-                    if ended:
-                        rows = [[ended, slot, 0, day, 0] for slot in range(SLOTS)]
+                    numbers = [generator.randrange(len(ITEMS)) for _ in range(SLOTS)]
+                    instant = [0, offset, day, 0, 0]
+                    fields = [*instant, 0, 120_000, "home", "", numbers, []]
+                    if last_decision:
+                        rows = [
+                            [last_decision, slot, 0, day, 0] for slot in range(SLOTS)
+                        ]
                         tx.append("close", {"f": [rows]})
-                    ended = position = tx.append("decision", {"f": fields})
+                    last_decision = position = tx.append("decision", {"f": fields})
                     for slot, number in enumerate(numbers):
                         body = [0, clock.wall_ms, 0, offset, day, 0, 0, ITEMS[number].id,
                                 f"{position}.{slot}", 1]  # fmt: skip
@@ -120,77 +125,75 @@ def fill(path: Path, events: int) -> ManualClock:
 
 
 def timed(work: Callable[[], object], times: int) -> tuple[float, float, float]:
-    """p50 and p99 of `work` in wall milliseconds, and p50 in CPU milliseconds."""
+    """Return wall p50, wall p99 and CPU p50 of `work`, in milliseconds."""
     wall, cpu = [], []
     for _ in range(times):
-        began, spent = time.perf_counter(), time.process_time()
+        started, cpu_started = time.perf_counter(), time.process_time()
         work()
-        wall.append(1000 * (time.perf_counter() - began))
-        cpu.append(1000 * (time.process_time() - spent))
-    cuts = quantiles(wall, n=100)
-    return cuts[49], cuts[98], quantiles(cpu, n=2)[0]
+        wall.append(1000 * (time.perf_counter() - started))
+        cpu.append(1000 * (time.process_time() - cpu_started))
+    percentiles = quantiles(wall, n=100)
+    return percentiles[49], percentiles[98], quantiles(cpu, n=2)[0]
 
 
 def decide_ms(
-    path: Path, clock: ManualClock, by: Rules, *, durable: bool
+    path: Path, clock: ManualClock, rules: Rules, *, durable: bool
 ) -> tuple[float, float, float]:
-    """p50 and p99 of `decide` over 1,000 candidates, ten slots, as `timed` has it."""
+    """Return the times of `decide` with 1,000 candidates and ten slots."""
     with Vault.open(path, KEY) as vault:
-        engine = CapEngine(vault, clock, by, durable=durable)
+        engine = CapEngine(vault, clock, rules, durable=durable)
 
-        def one() -> None:
+        def decide() -> None:
             clock.advance(PAUSE_MS)
             engine.decide(ITEMS, SLOTS, "home")
 
-        one()
-        return timed(one, 200)
+        # The first decision fills caches and is not timed.
+        decide()
+        return timed(decide, 200)
 
 
-def opening_ms(path: Path, clock: ManualClock, by: Rules) -> float:
-    """Opening a vault and asking once whether one item may be shown: least CPU of five."""
-    taken = []
+def opening_ms(path: Path, clock: ManualClock, rules: Rules) -> float:
+    """Return the CPU ms to open a vault and check one item, the least of five."""
+    times = []
     for _ in range(5):
-        began = time.process_time()
+        started = time.process_time()
         with Vault.open(path, KEY) as vault:
-            CapEngine(vault, clock, by, durable=False).explanations.why_not(
-                ITEMS[0], "home"
-            )
-            taken.append(1000 * (time.process_time() - began))
-    return min(taken)
+            engine = CapEngine(vault, clock, rules, durable=False)
+            engine.explanations.why_not(ITEMS[0], "home")
+            times.append(1000 * (time.process_time() - started))
+    return min(times)
 
 
 def main(sizes: tuple[int, ...]) -> None:
-    """Print one line per size and setting, and how the cost grows with history."""
+    """Print one line per size and setting, and the growth with the history."""
     print(
         f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     )
     print("decide: 1,000 candidates, 20 rules, 10 slots, warm; milliseconds")
     print(
-        f"{'events':>10}{'rules':>8}{'synchronous':>13}{'p50':>8}{'p99':>8}{'CPU p50':>9}"
+        f"{'events':>10}{'rules':>8}{'synchronous':>13}"
+        f"{'p50':>8}{'p99':>8}{'CPU p50':>9}"
     )
-    p50 = {}
+    cpu_p50 = {}
     with tempfile.TemporaryDirectory() as folder:
         for events in sizes:
             path = Path(folder) / f"{events}.db"
             clock = fill(path, events)
-            stored = path.stat().st_size
-            for name, by, durable in SETTINGS:
-                middle, late, cpu = decide_ms(path, clock, by, durable=durable)
-                p50[events, name, durable] = cpu
+            file_size = path.stat().st_size
+            for name, setting_rules, durable in SETTINGS:
+                p50, p99, cpu = decide_ms(path, clock, setting_rules, durable=durable)
+                cpu_p50[events, name, durable] = cpu
                 sync = "FULL" if durable else "NORMAL"
-                row = (
-                    f"{events:10,}{name:>8}{sync:>13}{middle:8.2f}{late:8.2f}{cpu:9.2f}"
-                )
-                print(row, flush=True)
-            again = opening_ms(path, clock, TIGHT)
-            size = stored / events * 10_000 / 1e6
+                times = f"{p50:8.2f}{p99:8.2f}{cpu:9.2f}"
+                print(f"{events:10,}{name:>8}{sync:>13}{times}", flush=True)
+            open_ms = opening_ms(path, clock, TIGHT)
+            megabytes = file_size / events * 10_000 / 1e6
             print(
-                f"{events:10,}  opens in {again:.0f} ms CPU; 10,000 impressions are {size:.2f} MB"
+                f"{events:10,}  opens in {open_ms:.0f} ms CPU; "
+                f"10,000 impressions are {megabytes:.2f} MB"
             )
-    first, last = ((p50[size, "usual", False]) for size in (sizes[0], sizes[-1]))
-    print(
-        f"{sizes[-1]:,} events against {sizes[0]:,}: {last / first:.2f} times the CPU p50"
-    )
+    growth = cpu_p50[sizes[-1], "usual", False] / cpu_p50[sizes[0], "usual", False]
+    print(f"{sizes[-1]:,} events need {growth:.2f} times the CPU p50 of {sizes[0]:,}")
 
 
 SETTINGS = (

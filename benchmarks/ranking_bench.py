@@ -1,8 +1,9 @@
-"""What a list costs: `recommend(10)` with model, 20 rules, variety and reasons; ratios in one run.
+"""Cost of a list: `recommend(10)` with a model, 20 rules, diversity and reasons.
 
-`python benchmarks/ranking_bench.py [--items 10000]`. Beside it the floor (numpy scores and the
-best ten, nothing else) and `implicit`'s `recommend` for one person with the same items left out, if
-it is installed. Each call is a new list; what was shown is confirmed between the calls.
+`python benchmarks/ranking_bench.py [--items 10000]` also measures two baselines in the
+same run: scores and top ten with numpy alone ("floor"), and `recommend` of the library
+`implicit` for one person without known items, if it is installed. Each call returns a
+new list, because the impressions are recorded between calls.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ MINUTE, DAY = 60_000, 86_400_000
 
 
 def catalog_of(count: int) -> Catalog:
-    """Items spread over 40 categories, 199 brands, 53 campaigns, families of two."""
-    categories, brands, campaigns = (
-        [f"{name}-{n}" for n in range(many)]
-        for name, many in (("category", 40), ("brand", 199), ("campaign", 53))
-    )
+    """Return items in 40 categories, 199 brands, 53 campaigns and families of two."""
+    # Items share these strings, as in a real catalog, which saves memory.
+    categories = [f"category-{n}" for n in range(40)]
+    brands = [f"brand-{n}" for n in range(199)]
+    campaigns = [f"campaign-{n}" for n in range(53)]
     families = [f"family-{n}" for n in range(count // 2 + 1)]
     return Catalog(
         Item(
@@ -51,7 +52,7 @@ def catalog_of(count: int) -> Catalog:
 
 
 def model_of(count: int) -> Model:
-    """Random taste over all items, popularity by Zipf's law."""
+    """Return a model with random factors for all items and popularity by Zipf's law."""
     draws = np.random.default_rng(0)
     popularity = (1 / (1 + draws.permutation(count))).astype(np.float32)
     return Model(
@@ -70,7 +71,7 @@ def model_of(count: int) -> Model:
 
 
 def rules() -> dict[str, object]:
-    """Twenty rules of every kind, wide enough that some items are refused and lists are filled."""
+    """Return twenty rules of all kinds that deny some items but allow full lists."""
     parts: list[tuple[str, dict[str, object], int | None]] = [
         ("item", {"kind": "sliding", "ms": 7 * DAY}, 2),
         ("item", {"kind": "sliding", "ms": DAY}, 1),
@@ -106,7 +107,7 @@ def rules() -> dict[str, object]:
 
 
 def device_of(catalog: Catalog, model: Model, clock: ManualClock) -> Personalizer:
-    """A device in memory of a person who liked thirty items."""
+    """Return a device in memory, whose person liked thirty items."""
     settings = Settings(path=None, caps=rules())
     device = Personalizer(
         catalog, settings, key=FIXED_KEY, consent=LOCAL, model=model, clock=clock
@@ -119,37 +120,40 @@ def device_of(catalog: Catalog, model: Model, clock: ManualClock) -> Personalize
 def p50(
     work: Callable[[], object], between: Callable[[], object] = lambda: None
 ) -> float:
-    """The median of `work` in milliseconds, warm; `between` is not timed."""
-    taken = []
+    """Return the median CPU milliseconds of `work`; `between` is not timed.
+
+    The first five calls are left out, because they fill caches.
+    """
+    times = []
     for _ in range(CALLS):
-        began = time.process_time()
+        started = time.process_time()
         work()
-        taken.append(1000 * (time.process_time() - began))
+        times.append(1000 * (time.process_time() - started))
         between()
-    return quantiles(taken[5:], n=100)[49]
+    return quantiles(times[5:], n=100)[49]
 
 
-def whole(catalog: Catalog, model: Model) -> float:
-    """The whole call; every list is seen before the next."""
+def recommend_ms(catalog: Catalog, model: Model) -> float:
+    """Measure `recommend`; the person sees each list before the next."""
     clock = ManualClock()
     with device_of(catalog, model, clock) as device:
         picks = list(device.recommend(LENGTH))
 
-        def listed() -> None:
+        def recommend() -> None:
             picks[:] = device.recommend(LENGTH)
 
-        def seen() -> None:  # and half a minute passes
+        def observe() -> None:
             if len(picks) < LENGTH or not all(pick.reasons for pick in picks):
-                raise RuntimeError("a list is not whole")
+                raise RuntimeError("a list is too short or has a pick without reason")
             for pick in picks:
                 device.observe(pick.impression())
             clock.advance(MINUTE // 2)
 
-        return p50(listed, seen)
+        return p50(recommend, observe)
 
 
-def floor(model: Model) -> float:
-    """Scores and the best ten, nothing else."""
+def floor_ms(model: Model) -> float:
+    """Measure scores and top ten with numpy alone."""
     liked = np.random.default_rng(1).choice(len(model.popularity), LIKED, replace=False)
 
     def best() -> None:
@@ -160,8 +164,8 @@ def floor(model: Model) -> float:
     return p50(best)
 
 
-def other(count: int) -> float | None:
-    """`implicit` for one person, the liked items left out; None if it is not installed."""
+def implicit_ms(count: int) -> float | None:
+    """Measure `implicit` for one person without liked items; None if not installed."""
     try:
         from implicit.cpu.als import AlternatingLeastSquares
         from scipy.sparse import csr_matrix
@@ -195,12 +199,14 @@ with bench.device_of(catalog, model, bench.ManualClock()) as device:
 """
 
 
-def memory_mb(what: str) -> float:
-    """What 100,000 items with 32 factors add to an interpreter with numpy, in MB."""
-    command = [sys.executable, "-c", MEMORY, what]
-    return float(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    )
+def memory_mb(field: str) -> float:
+    """Return the memory of 100,000 items with 32 factors, above numpy, in MB.
+
+    `field` is a field of /proc/self/status, such as VmRSS.
+    """
+    command = [sys.executable, "-c", MEMORY, field]
+    completed = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(completed.stdout)
 
 
 def main() -> None:
@@ -212,18 +218,17 @@ def main() -> None:
     for count in options.items:
         catalog, model = catalog_of(count), model_of(count)
         gc.collect()
-        ours, least, theirs = whole(catalog, model), floor(model), other(count)
-        ratio = "-" if theirs is None else f"{ours / theirs:.1f}"
-        print(f"{count:<24,}{ours:8.2f}{ours / least:10.1f}{ratio:>12}")
-        print(f"{'  floor':24}{least:8.2f}")
-        if theirs is not None:
-            print(f"{'  implicit':24}{theirs:8.2f}")
-    print(
-        f"memory for 100,000 items: {memory_mb('VmRSS'):.0f} MB (peak {memory_mb('VmHWM'):.0f})"
-    )
-    print(
-        f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MB"
-    )
+        ours, floor = recommend_ms(catalog, model), floor_ms(model)
+        implicit = implicit_ms(count)
+        ratio = "-" if implicit is None else f"{ours / implicit:.1f}"
+        print(f"{count:<24,}{ours:8.2f}{ours / floor:10.1f}{ratio:>12}")
+        print(f"{'  floor':24}{floor:8.2f}")
+        if implicit is not None:
+            print(f"{'  implicit':24}{implicit:8.2f}")
+    resident, peak = memory_mb("VmRSS"), memory_mb("VmHWM")
+    print(f"memory for 100,000 items: {resident:.0f} MB (peak {peak:.0f})")
+    own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(f"peak of this process: {own_peak} MB")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What it costs an app to start: CPU milliseconds above a bare interpreter, and ratios to numpy.
+"""CPU time of the start of an app, above a bare interpreter and relative to numpy.
 
-Run by `make bench`. Each figure is the least of several fresh processes that find compiled
-modules, as an installed app does.
+`make bench` runs it. Each figure is the least of several new processes with compiled
+modules, as in an installed app.
 """
 
 import os
@@ -28,19 +28,21 @@ TIMED = "import time\n{}\nprint(time.process_time())"
 
 
 def cpu_ms(program: str, compiled: str) -> float:
-    """The least CPU time of `program` in a fresh process, in milliseconds.
+    """Return the least CPU time of `program` in a new process, in milliseconds.
 
-    Modules are compiled into the folder `compiled` by the first one.
+    The first process compiles the modules into the folder `compiled`.
     """
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": compiled}
     command = [sys.executable, "-c", TIMED.format(program)]
-    times = [float(_printed(command, env)) for _ in range(RUNS)]
+    times = [float(_output(command, env)) for _ in range(RUNS)]
     return 1000 * min(times)
 
 
-def _printed(command: list[str], env: dict[str, str]) -> str:
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    return done.stdout
+def _output(command: list[str], env: dict[str, str]) -> str:
+    completed = subprocess.run(
+        command, env=env, capture_output=True, text=True, check=True
+    )
+    return completed.stdout
 
 
 def main() -> None:
@@ -49,11 +51,11 @@ def main() -> None:
         f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        measured = {name: cpu_ms(program, folder) for name, program in PROGRAMS.items()}
-    bare = measured.pop("a bare interpreter")
-    numpy = measured["import numpy"] - bare
+        totals = {name: cpu_ms(program, folder) for name, program in PROGRAMS.items()}
+    bare = totals.pop("a bare interpreter")
+    numpy = totals["import numpy"] - bare
     print(f"{'CPU above a bare interpreter':48}{'ms':>8}{'/ numpy':>10}")
-    for name, total in measured.items():
+    for name, total in totals.items():
         print(f"{name:48}{total - bare:8.0f}{(total - bare) / numpy:10.2f}")
 
 

@@ -1,7 +1,8 @@
-"""What a proof costs: CPU ms of one thread to shard, and to verify at each half; kB of a report.
+"""Cost of VDAF proofs: CPU time to shard and to verify, and the size of a report.
 
-`python benchmarks/vdaf_bench.py [length ...]`; times are the least of five, and each is also given
-as a ratio to hashing the leader's share once with SHA-256, measured in the same run.
+`python benchmarks/vdaf_bench.py [length ...]`. Times are CPU milliseconds of one
+thread, the least of five. The last column is the time to shard, divided by the time of
+one SHA-256 of the leader's share in the same run.
 """
 
 import hashlib
@@ -25,7 +26,10 @@ from tactful.vdaf.vdaf import Received
 
 T = TypeVar("T")
 LEVELS, BOX, REPEATS = 14, 3, 5
-HEADER = f"{'':24}{'length':>8}{'shard':>9}{'leader':>9}{'helper':>9}{'report kB':>11}{'shard/hash':>12}"
+HEADER = (
+    f"{'':24}{'length':>8}{'shard':>9}{'leader':>9}{'helper':>9}"
+    f"{'report kB':>11}{'shard/hash':>12}"
+)
 
 
 def main(lengths: list[int]) -> None:
@@ -38,36 +42,35 @@ def main(lengths: list[int]) -> None:
 
 
 def measure(name: str, config: VdafConfig, length: int) -> None:
-    """One line of the table."""
-    vdaf, key, nonce, context = (
-        config.vdaf(DAP_18.vdaf),
-        bytes(32),
-        bytes(16),
-        b"dap-18",
-    )
+    """Print one line of the table; raise ProofRejected if an honest report fails."""
+    vdaf = config.vdaf(DAP_18.vdaf)
+    key, nonce, context = bytes(32), bytes(16), b"dap-18"
     levels = np.random.default_rng(1).integers(6, 9, length)
     measurement = levels - LEVELS // 2 if config.kind == "pine64" else levels
     random = secrets.token_bytes(vdaf.random_bytes)
-    shard, (public, shares) = least(
+    shard_ms, (public, shares) = least(
         lambda: vdaf.shard(measurement, nonce, random, context)
     )
-    received = [Received(nonce, public, share) for share in shares]
-    halves = [
-        least(lambda agg=agg: vdaf.verify_init(key, agg, [received[agg]], context)[0])
-        for agg in (0, 1)
-    ]
-    prepared = [one for _, one in halves]
-    message = vdaf.verifier_message([share for _, share in prepared], context)
-    if not all(state.bound for state, _ in prepared) or not message:
+    leader_input, helper_input = (Received(nonce, public, share) for share in shares)
+    leader_ms, (leader_state, leader_share) = least(
+        lambda: vdaf.verify_init(key, 0, [leader_input], context)[0]
+    )
+    helper_ms, (helper_state, helper_share) = least(
+        lambda: vdaf.verify_init(key, 1, [helper_input], context)[0]
+    )
+    message = vdaf.verifier_message([leader_share, helper_share], context)
+    if not (leader_state.bound and helper_state.bound and message):
         raise ProofRejected("bench: an honest report was refused")
-    hashed, _ = least(lambda: hashlib.sha256(shares[0]).digest())
-    times = f"{shard:9.1f}{halves[0][0]:9.1f}{halves[1][0]:9.1f}"
-    size = report_bytes(vdaf, DAP_18) / 1000
-    print(f"{name:24}{length:8,}{times}{size:11.1f}{shard / hashed:12.1f}")
+    hash_ms, _ = least(lambda: hashlib.sha256(shares[0]).digest())
+    kilobytes = report_bytes(vdaf, DAP_18) / 1000
+    print(
+        f"{name:24}{length:8,}{shard_ms:9.1f}{leader_ms:9.1f}{helper_ms:9.1f}"
+        f"{kilobytes:11.1f}{shard_ms / hash_ms:12.1f}"
+    )
 
 
 def least(work: Callable[[], T]) -> tuple[float, T]:
-    """(CPU ms of the fastest of some runs, the result)."""
+    """Return the CPU milliseconds of the fastest of some runs, and the last result."""
     best = float("inf")
     for _ in range(REPEATS):
         started = time.thread_time()
@@ -77,4 +80,4 @@ def least(work: Callable[[], T]) -> tuple[float, T]:
 
 
 if __name__ == "__main__":
-    main([int(one) for one in sys.argv[1:]] or [4_096, 16_384, 65_536])
+    main([int(length) for length in sys.argv[1:]] or [4_096, 16_384, 65_536])

@@ -1,16 +1,17 @@
-"""Which list do people click more? Answered from noisy sums, without following anyone.
+"""A private A/B test: which of two lists gets more clicks, from noisy sums only.
 
-python examples/ab_test.py   (two aggregators on this machine; the people are simulated)
+python examples/ab_test.py   (two aggregators on this machine, simulated people)
 
-Each device draws its version itself, counts its own clicks, and adds a few clipped numbers to a sum
-that neither aggregator can take apart. The operator reads means, with intervals that count noise.
+Each device draws its own variant, counts its own clicks and adds a few clipped numbers
+to a sum. Neither aggregator sees the numbers of one device. The operator reads means,
+with confidence intervals that include the noise.
 """
 
 import json
-import random
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 from tactful import (
     Aggregators,
@@ -35,43 +36,46 @@ PEOPLE = 120
 
 
 def settings(pair: RunningPair) -> NewDeviceSettings:
-    """What a device may ever spend, with whom, and in how small a crowd.
+    """Return the settings of a device: aggregators, lifetime cap and batch size.
 
     An app uses `Settings`, with which a device waits a week before it contributes.
     """
-    named = pair.aggregators(EXPERIMENT.id)
-    shared = Aggregators(
-        model=named["model"],
-        leader=named["leader"],
-        helper=named["helper"],
-        leader_key=named["leader_key"],
-        helper_key=named["helper_key"],
+    fields = pair.aggregators(EXPERIMENT.id)
+    aggregators = Aggregators(
+        model=fields["model"],
+        leader=fields["leader"],
+        helper=fields["helper"],
+        leader_key=fields["leader_key"],
+        helper_key=fields["helper_key"],
     )
     return NewDeviceSettings(
-        path=None, aggregators=shared, lifetime_epsilon=3.0, min_batch_size=100
+        path=None, aggregators=aggregators, lifetime_epsilon=3.0, min_batch_size=100
     )
 
 
-def live(me: Personalizer, clock: FrozenClock, chance: random.Random) -> str:
-    """Three days with the app: whoever sees the diverse list clicks more, in this simulation."""
+def simulate_days(me: Personalizer, clock: FrozenClock, random: Random) -> str:
+    """Simulate the days of one person and contribute; return the variant.
+
+    In this simulation, people with the diverse list click more often.
+    """
     arm = me.experiments.variant(EXPERIMENT)
+    click_rate = 0.6 if arm.name == "diverse" else 0.2
     for _ in range(EXPERIMENT.days):
         for pick in me.recommend(3, balance=arm.balance, diversity=arm.diversity):
             me.observe(pick.impression())
-            if chance.random() < (0.6 if arm.name == "diverse" else 0.2):
+            if random.random() < click_rate:
                 me.observe(Event(kind="click", item_id=pick.item.id))
         me.experiments.log_exposure(EXPERIMENT)
         clock.advance(86_400_000)
-    me.experiments.contribute(
-        EXPERIMENT
-    )  # once the days are over: charged, then sent, once
+    # After the last day, the device charges its ledger and sends one report.
+    me.experiments.contribute(EXPERIMENT)
     return arm.name
 
 
 def main(folder: Path) -> None:
-    """Two aggregators, three days of everyone, one reading."""
-    agreed = Consent.to("local_profile", "experiments", "share_dp_metrics")
-    chance, drawn = random.Random(7), list[str]()
+    """Run the experiment with two aggregators and print its result."""
+    consent = Consent.to("local_profile", "experiments", "share_dp_metrics")
+    random, variants = Random(7), list[str]()
     with running_pair(folder, min_batch_floor=100) as pair:
         opening = Opening(
             experiment=EXPERIMENT, epsilon=3.0, delta=1e-6, min_batch_size=100
@@ -81,11 +85,11 @@ def main(folder: Path) -> None:
             clock = FrozenClock(datetime.now(UTC) - timedelta(days=3, minutes=-1))
             key = HostKey(bytes([number]) * 32)
             with Personalizer(
-                small_catalog(), settings(pair), key=key, consent=agreed, clock=clock
+                small_catalog(), settings(pair), key=key, consent=consent, clock=clock
             ) as me:
-                drawn.append(live(me, clock, chance))
-        print(f"{drawn.count('diverse')} of {PEOPLE} devices drew the diverse list")
-        print("what the operator reads, and all there is to read:")
+                variants.append(simulate_days(me, clock, random))
+        print(f"{variants.count('diverse')} of {PEOPLE} devices drew the diverse list")
+        print("all that the operator can read:")
         print(json.dumps(pair.read_experiment(EXPERIMENT.id), indent=1))
 
 

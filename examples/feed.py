@@ -1,6 +1,6 @@
-"""A feed in a shop's app: it learns on the device, says why, and knows when to stop.
+"""A product feed that learns on the device and explains its recommendations.
 
-python examples/feed.py [FOLDER]   (data: 1,000 products of a real shop, online-retail, CC0)
+python examples/feed.py [FOLDER]   (1,000 products of a real shop, online-retail, CC0)
 """
 
 import csv
@@ -17,7 +17,7 @@ DATA = (
 
 
 def products() -> Catalog:
-    """The shop's catalog: an id and a title are enough, the rest helps."""
+    """Return the shop's catalog; an item needs only an id and a title."""
     with lzma.open(DATA, "rt", encoding="utf-8") as table:
         return Catalog(
             Item(
@@ -30,49 +30,49 @@ def products() -> Catalog:
         )
 
 
-def opened(folder: Path) -> Personalizer:
-    """The person's device, as the app opens it at each start; nothing of it needs a network."""
+def open_device(folder: Path) -> Personalizer:
+    """Open the person's vault, as the app does at each start; this needs no network."""
+    # The purposes to which the person agreed.
+    consent = Consent.to("local_profile", "local_personalization")
     return Personalizer(
         products(),
         Settings(path=str(folder / "taste.db")),
         key=KeyFile(folder / "taste.key"),
-        consent=Consent.to(
-            "local_profile", "local_personalization"
-        ),  # what the person said yes to
+        consent=consent,
     )
 
 
 def show(me: Personalizer, n: int = 4) -> list[str]:
-    """One screen of the feed; what was drawn is told, what was not may come back at once."""
-    drawn = []
+    """Show one screen of the feed and record the impressions; return the item ids."""
+    item_ids = []
     for pick in me.recommend(n, surface="home"):
-        print(
-            f"  {pick.item.title} - {', '.join(str(reason) for reason in pick.reasons)}"
-        )
+        reasons = ", ".join(str(reason) for reason in pick.reasons)
+        print(f"  {pick.item.title} - {reasons}")
         me.observe(pick.impression())
-        drawn.append(pick.item.id)
-    return drawn
+        item_ids.append(pick.item.id)
+    return item_ids
 
 
 def main(folder: Path) -> None:
-    """Two starts of the app."""
-    with opened(folder) as me:
+    """Start the app twice."""
+    with open_device(folder) as me:
         print("Nothing is known yet:")
         show(me)
 
-        me.observe(Event(kind="purchase", item_id="22423"))  # Regency cakestand 3 tier
-        me.observe(
-            Event(kind="like", item_id="85123A")
-        )  # White hanging heart t-light holder
+        # Regency cakestand 3 tier
+        me.observe(Event(kind="purchase", item_id="22423"))
+        # White hanging heart t-light holder
+        me.observe(Event(kind="like", item_id="85123A"))
         print("One thing bought, one liked:")
-        first = show(me)
+        first_screen = show(me)
 
-    with opened(folder) as me:
+    with open_device(folder) as me:
         print("After a restart:")
-        again = show(me)
-        print(f"  {len(set(first) & set(again))} of them were on the last screen")
+        second_screen = show(me)
+        repeated = len(set(first_screen) & set(second_screen))
+        print(f"  {repeated} of them were on the last screen")
 
-        unwanted = me.catalog[again[0]]
+        unwanted = me.catalog[second_screen[0]]
         me.observe(Event(kind="dislike", item_id=unwanted.id, scope="category"))
         print(f"Less of {unwanted.category}, please:")
         show(me)

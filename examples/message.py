@@ -1,9 +1,10 @@
-"""Messages with a limit that two processes share: at most one a day, whoever is quicker.
+"""A frequency cap that two processes share: at most one message a day.
 
 python examples/message.py
 
-Decide and reserve happen in one step, so two processes cannot both be the first; what was never
-drawn is given back; what was drawn counts, and the next one is told when it may come.
+The decision and the reservation are one atomic step, so two processes cannot both send
+a message. A message that was not delivered is released. A delivered one counts, and the
+denial of the next one contains the time at which it is allowed.
 """
 
 import subprocess
@@ -41,8 +42,11 @@ LIMITS: dict[str, object] = {
 }
 
 
-def opened(folder: Path) -> Personalizer:
-    """The same vault in every process; limits need no consent, and no profile is built."""
+def open_device(folder: Path) -> Personalizer:
+    """Open the vault that all processes share.
+
+    Frequency caps need no consent; without consent there is no profile.
+    """
     return Personalizer(
         MESSAGES,
         Settings(path=str(folder / "taste.db"), caps=LIMITS),
@@ -52,24 +56,25 @@ def opened(folder: Path) -> Personalizer:
 
 
 def deliver(title: str) -> bool:
-    """Where the app draws the message; False if it could not, as when the screen is locked."""
+    """Show the message; an app returns False if it cannot, e.g. on a locked screen."""
     print(f"delivered: {title}", flush=True)
     return True
 
 
 def send(folder: Path) -> None:
-    """Send the next message, if one may be sent now."""
-    with opened(folder) as me:
+    """Send the next message if the cap allows one now."""
+    with open_device(folder) as me:
         picks = me.recommend(1, surface="inbox")
         for pick in picks:
             if deliver(pick.item.title):
                 me.observe(pick.impression("rendered"))
-                me.observe(pick.impression())  # later, once it was in view
+                # In an app this comes later, when the message was in view.
+                me.observe(pick.impression())
             else:
                 me.release(pick)
         for denial in picks.denials[:1]:
-            held = f"{denial.reason_code}, {denial.used} of {denial.limit}"
-            print(f"held back: {held}, until {denial.next_allowed_at:%d %B}")
+            reason = f"{denial.reason_code}, {denial.used} of {denial.limit}"
+            print(f"denied: {reason}, until {denial.next_allowed_at:%d %B}")
 
 
 if __name__ == "__main__":
@@ -77,7 +82,8 @@ if __name__ == "__main__":
         send(Path(sys.argv[1]))
     else:
         with tempfile.TemporaryDirectory() as folder:
-            opened(Path(folder)).close()
+            open_device(Path(folder)).close()
             command = [sys.executable, __file__, folder]
-            for racing in [subprocess.Popen(command) for _ in range(2)]:
-                racing.wait()
+            processes = [subprocess.Popen(command) for _ in range(2)]
+            for process in processes:
+                process.wait()

@@ -1,7 +1,7 @@
-"""Cut the exposure logs from the packed archives: `python lab/cut_exposures.py ARCHIVES`.
+"""Makes the bundled exposure logs: `python lab/cut_exposures.py ARCHIVES`.
 
-Writes lab/tactful_lab/data/exposures: who was shown what and when, and what they clicked. Needs
-pyarrow for the news log. The same archives give the same bytes.
+It writes lab/tactful_lab/data/exposures: impressions with person, item, time and click.
+The news log needs pyarrow. The same archives give the same bytes.
 """
 
 from __future__ import annotations
@@ -21,38 +21,37 @@ Row = tuple[str, str, str, int]  # person, item, time, 1 for a click or redempti
 
 
 def main(archives: Path) -> None:
-    """Write both logs from the folder of packed `archives`."""
+    """Write both logs from the folder `archives`."""
     _write("ebnerd-sample", sorted(_news(archives)))
     _write("completejourney", sorted(_campaigns(archives)))
 
 
 def _news(archives: Path) -> Iterator[Row]:
-    """Each article in view in an impression of the page; a click where it was clicked in it."""
+    """Yield each article in view of each page impression, with 1 if it was clicked."""
     body = io.BytesIO(_member(archives, "ebnerd-sample", "behaviors.parquet"))
-    parquet = import_module("pyarrow.parquet")  # only needed here, by whoever cuts anew
-    for seen in parquet.read_table(body).to_pylist():
-        at = seen["impression_time"].isoformat()
-        for article in dict.fromkeys(seen["article_ids_inview"]):
-            clicked = article in seen["article_ids_clicked"]
-            yield f"{seen['user_id']}", f"{article}", at, int(clicked)
+    # pyarrow is not a dependency: only this function needs it.
+    parquet = import_module("pyarrow.parquet")
+    for page in parquet.read_table(body).to_pylist():
+        at = page["impression_time"].isoformat()
+        for article in dict.fromkeys(page["article_ids_inview"]):
+            clicked = article in page["article_ids_clicked"]
+            yield f"{page['user_id']}", f"{article}", at, int(clicked)
 
 
 def _campaigns(archives: Path) -> Iterator[Row]:
-    """Each campaign sent to a household, on its first day; a click where a coupon was redeemed."""
-    starts = {
-        row["campaign_id"]: row["start_date"]
-        for row in _table(archives, "campaign_descriptions")
-    }
-    redeemed = {
-        (r["household_id"], r["campaign_id"])
-        for r in _table(archives, "coupon_redemptions")
-    }
-    for sent in _table(archives, "campaigns"):
-        person, campaign = sent["household_id"], sent["campaign_id"]
-        begins = datetime.combine(
-            date.fromisoformat(starts[campaign]), time()
-        ) + timedelta(hours=9)
-        yield person, campaign, begins.isoformat(), int((person, campaign) in redeemed)
+    """Yield each campaign of each household, with 1 if a coupon of it was redeemed.
+
+    The time is 9:00 on the first day of the campaign.
+    """
+    descriptions = _table(archives, "campaign_descriptions")
+    starts = {row["campaign_id"]: row["start_date"] for row in descriptions}
+    redemptions = _table(archives, "coupon_redemptions")
+    redeemed = {(row["household_id"], row["campaign_id"]) for row in redemptions}
+    for row in _table(archives, "campaigns"):
+        person, campaign = row["household_id"], row["campaign_id"]
+        first_day = datetime.combine(date.fromisoformat(starts[campaign]), time())
+        at = first_day + timedelta(hours=9)
+        yield person, campaign, at.isoformat(), int((person, campaign) in redeemed)
 
 
 def _table(archives: Path, name: str) -> Iterable[dict[str, str]]:
@@ -71,8 +70,9 @@ def _write(name: str, rows: list[Row]) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("person", "item", "at", "clicked"))
     table.writerows(rows)
-    packed = lzma.compress(text.getvalue().encode(), preset=9 | lzma.PRESET_EXTREME)
-    (BUNDLE / f"{name}.csv.xz").write_bytes(packed)
+    preset = 9 | lzma.PRESET_EXTREME
+    content = lzma.compress(text.getvalue().encode(), preset=preset)
+    (BUNDLE / f"{name}.csv.xz").write_bytes(content)
 
 
 if __name__ == "__main__":

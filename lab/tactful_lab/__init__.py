@@ -1,1 +1,1 @@
-"""Many devices on one machine: real data, evaluation, comparison."""
+"""Simulations and studies of Tactful on real data sets."""

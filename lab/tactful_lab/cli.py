@@ -1,4 +1,4 @@
-"""The command `tactful-lab`: each module with a command adds its own parser."""
+"""The command `tactful-lab`; each module in `COMMANDS` adds one subcommand."""
 
 from __future__ import annotations
 
@@ -26,28 +26,33 @@ COMMANDS = (
     "studies.budget",
     "evidence.bundle",
     "studies.timed_round",
-)  # modules of this package with an `add_parser`
+)  # modules of this package that have a function `add_parser`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; what a user can mend is one sentence on stderr and exit status 2."""
-    # the matrices of proofs are small: more threads of the linear algebra only wait for each other
+    """Run one command and return its exit status.
+
+    An error that the user can fix is printed on stderr as one line, with status 2.
+    """
+    # The matrices of proofs are small: with more threads, the linear algebra library
+    # spends its time on synchronization.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-    except (TactfulError, OSError) as wrong:
-        sys.stderr.write(f"tactful-lab: {wrong}\n")
+    except (TactfulError, OSError) as error:
+        sys.stderr.write(f"tactful-lab: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("tactful-lab: stopped\n")
+        sys.stderr.write("tactful-lab: interrupted\n")
         return 130
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tactful-lab", description="Try Tactful on real data."
+        prog="tactful-lab",
+        description="Demo, simulations and studies of Tactful on real data sets.",
     )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:

@@ -1,4 +1,4 @@
-"""What the commands of the lab share: where figures go, and what is told while they are made."""
+"""Options and output files that the commands of the lab share."""
 
 from __future__ import annotations
 
@@ -12,60 +12,78 @@ from tactful.errors import InvalidInput
 
 Progress = Callable[[str], None]
 
+DATASET_HELP = "a name printed by `tactful-lab datasets`, or the path of a CSV file"
 
-def add_outputs(parser: argparse.ArgumentParser, drawing: str | None = None) -> None:
-    """Offer --data and --json, and --out where there is a `drawing`."""
+
+def add_data_folder(parser: argparse.ArgumentParser) -> None:
+    """Add the option --data."""
     parser.add_argument(
-        "--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of the data set archives; default: $TACTFUL_DATA",
     )
+
+
+def add_outputs(parser: argparse.ArgumentParser, plot_name: str | None = None) -> None:
+    """Add --data and --json, and --out if the command has a plot."""
+    add_data_folder(parser)
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write all figures there"
+        "--json", type=Path, metavar="FILE", help="also write all figures as JSON"
     )
-    if drawing is not None:
+    if plot_name is not None:
         parser.add_argument(
-            "--out", type=Path, metavar="DIR", help=f"write {drawing} there"
+            "--out", type=Path, metavar="DIR", help=f"also write {plot_name} to DIR"
         )
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files that were asked for, each known to be writable before minutes are spent on it."""
+    """The output files of one command.
+
+    They are checked before the computation, so that a wrong path fails at once and not
+    after minutes.
+    """
 
     json: Path | None
-    drawing: Path | None = None
+    plot: Path | None = None
 
     @classmethod
-    def of(cls, options: argparse.Namespace, drawing: str | None = None) -> Outputs:
-        """Those of `options`; raises InvalidInput for one that cannot be written."""
-        asked = options.out / drawing if drawing is not None and options.out else None
-        for field, path in (("--json", options.json), ("--out", asked)):
+    def of(cls, options: argparse.Namespace, plot_name: str | None = None) -> Outputs:
+        """Return the files of `options`; raise InvalidInput if one is not writable."""
+        plot = None
+        if plot_name is not None and options.out:
+            plot = options.out / plot_name
+        for field, path in (("--json", options.json), ("--out", plot)):
             if path is not None:
-                _prepare(path, field)
-        return cls(options.json, asked)
+                _check_writable(path, field)
+        return cls(options.json, plot)
 
     def write(self, table: str, document: str, plot: Callable[[], str] = str) -> None:
-        """Print the table, and write what was asked for."""
+        """Print `table`; write `document` and the SVG of `plot` if a file is named."""
         if self.json is not None:
             self.json.write_text(document + "\n")
-        if self.drawing is not None:
-            self.drawing.write_text(plot())
+        if self.plot is not None:
+            self.plot.write_text(plot())
         sys.stdout.write(table)
 
 
 def progress() -> Progress:
-    """Tells lines on stderr where somebody is looking."""
-    return _tell if sys.stderr.isatty() else lambda line: None
+    """Return a function that prints progress lines if stderr is a terminal."""
+    return _print_to_stderr if sys.stderr.isatty() else lambda line: None
 
 
-def _tell(line: str) -> None:
+def _print_to_stderr(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
-def _prepare(path: Path, field: str) -> None:
+def _check_writable(path: Path, field: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    except OSError as refused:
+    except OSError as error:
         raise InvalidInput(
-            field, f"{path} cannot be written ({refused.strerror})", "name another file"
-        ) from refused
+            field,
+            f"{path} cannot be written ({error.strerror})",
+            "choose another file",
+        ) from error

@@ -1,4 +1,4 @@
-"""Plots as inline SVG: offline, printable, the same bytes for the same figures."""
+"""Plots as inline SVG without external files; equal figures give equal bytes."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-OURS, OTHER, INK = "#0b7a75", "#9aa5b1", "#1f2933"
+OURS, OTHER, INK = "#0b7a75", "#9aa5b1", "#1f2933"  # colours
 RIVALS = ("#b45309", "#4f6bb5", "#a23b72", "#6b7280", "#8a7a1f", "#b91c5c", "#5b4b8a")
-LOOK = Path(__file__).with_name("tactful.mplstyle")
-APART = (
-    1.5  # times as far along a log axis: labels of ticks that are nearer would overlap
-)
+STYLE_FILE = Path(__file__).with_name("tactful.mplstyle")
+# The least ratio of two labelled ticks of a log axis; nearer labels would overlap.
+LEAST_TICK_RATIO = 1.5
 
 
 def bars(
     values: Mapping[str, float], *, ours: str, label: str, form: str = "{:.3f}"
 ) -> str:
-    """Horizontal bars, one a name, with the value printed; `ours` stands out."""
+    """Return horizontal bars with printed values; the bar `ours` is highlighted.
+
+    `form` is the format of the values.
+    """
     figure, axes = _figure(0.42 * len(values) + 0.7)
     names = list(values)[::-1]
+    lengths = [values[name] for name in names]
     colours = [OURS if name == ours else OTHER for name in names]
-    drawn = axes.barh(
-        names, [values[name] for name in names], color=colours, height=0.62
-    )
-    axes.bar_label(
-        drawn, labels=[form.format(values[name]) for name in names], padding=4
-    )
+    container = axes.barh(names, lengths, color=colours, height=0.62)
+    labels = [form.format(length) for length in lengths]
+    axes.bar_label(container, labels=labels, padding=4)
     axes.set_xlabel(label)
     axes.margins(x=0.14)
     return _svg(figure)
@@ -46,18 +46,16 @@ def paired_bars(
     across: str,
     form: str = "{:.0f} %",
 ) -> str:
-    """Grouped columns: two named series over the same `columns`; the second is ours."""
+    """Return grouped bars of two named series over `columns`; the second is ours."""
     figure, axes = _figure(2.9)
     width = 0.8 / len(values)
-    for place, (name, heights) in enumerate(values.items()):
-        at = [
-            column + (place - (len(values) - 1) / 2) * width
-            for column in range(len(columns))
-        ]
-        drawn = axes.bar(at, heights, width, label=name, color=(OTHER, OURS)[place % 2])
-        axes.bar_label(
-            drawn, labels=[form.format(height) for height in heights], fontsize=8
-        )
+    for number, (name, heights) in enumerate(values.items()):
+        offset = (number - (len(values) - 1) / 2) * width
+        positions = [column + offset for column in range(len(columns))]
+        colour = (OTHER, OURS)[number % 2]
+        container = axes.bar(positions, heights, width, label=name, color=colour)
+        labels = [form.format(height) for height in heights]
+        axes.bar_label(container, labels=labels, fontsize=8)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_ylabel(label)
     axes.set_xlabel(across)
@@ -68,13 +66,13 @@ def paired_bars(
 def steps(
     spent: Sequence[float], *, cap: float, names: Sequence[str], label: str
 ) -> str:
-    """What was spent after each named step, as a staircase below its cap."""
+    """Return a step plot of the budget spent after each named step, below its cap."""
     figure, axes = _figure(2.6)
     axes.step(range(len(spent)), spent, where="post", color=OURS, linewidth=2)
     axes.plot(range(len(spent)), spent, "o", color=OURS)
-    for place, value in enumerate(spent):
+    for number, value in enumerate(spent):
         axes.annotate(
-            f"{value:.2f}", (place, value), (0, 7), textcoords="offset points"
+            f"{value:.2f}", (number, value), (0, 7), textcoords="offset points"
         )
     axes.axhline(cap, color=INK, linestyle="--", linewidth=1)
     axes.annotate(f"cap {cap:.2f}", (0, cap), (0, 4), textcoords="offset points")
@@ -92,20 +90,19 @@ def curves(
     across: str,
     at: float,
 ) -> str:
-    """Named curves over the same `places`; the first is ours, with its value printed at `at`."""
+    """Return up to three named curves over the same `places`.
+
+    The first is ours; its value is printed at the place nearest to `at`.
+    """
     figure, axes = _figure(3.2)
-    shades = (OURS, INK, OTHER)
-    for shade, (name, heights) in zip(shades, values.items(), strict=False):
-        axes.plot(places, heights, color=shade, label=name, linewidth=1.8)
+    colours = (OURS, INK, OTHER)
+    for colour, (name, heights) in zip(colours, values.items(), strict=False):
+        axes.plot(places, heights, color=colour, label=name, linewidth=1.8)
     first = next(iter(values.values()))
-    here = min(range(len(places)), key=lambda place: abs(places[place] - at))
-    axes.plot(places[here], first[here], "o", color=OURS)
-    axes.annotate(
-        f"{first[here]:.2f}",
-        (places[here], first[here]),
-        (6, -12),
-        textcoords="offset points",
-    )
+    nearest = min(range(len(places)), key=lambda index: abs(places[index] - at))
+    point = (places[nearest], first[nearest])
+    axes.plot(*point, "o", color=OURS)
+    axes.annotate(f"{point[1]:.2f}", point, (6, -12), textcoords="offset points")
     axes.set_xlabel(across)
     axes.set_ylabel(label)
     axes.set_ylim(bottom=0)
@@ -117,9 +114,10 @@ Curve = Sequence[tuple[float, float, float, float, float]]
 
 
 def readings(curves: Mapping[tuple[str, str], Curve]) -> str:
-    """Per metric (row): how each arm's difference narrows with people, and when it is decided.
+    """Return the results of an experiment over the number of people.
 
-    A point is (people, difference, low, high, p at any time); p below 0.05 is filled.
+    There is a row per metric and a column per arm. A point is (people, difference, low,
+    high, anytime p); points with p below 0.05 are filled.
     """
     metrics = list(dict.fromkeys(metric for metric, _ in curves))
     arms = list(dict.fromkeys(arm for _, arm in curves))
@@ -129,61 +127,14 @@ def readings(curves: Mapping[tuple[str, str], Curve]) -> str:
         people, difference, low, high, p = zip(*curve, strict=True)
         axes.fill_between(people, low, high, color=OURS, alpha=0.15, linewidth=0)
         axes.plot(people, difference, color=OURS, linewidth=1.6)
-        for x, y, decided in zip(people, difference, p, strict=True):
-            face = OURS if decided < 0.05 else "white"
+        for x, y, anytime_p in zip(people, difference, p, strict=True):
+            face = OURS if anytime_p < 0.05 else "white"
             axes.plot(x, y, "o", markerfacecolor=face, markeredgecolor=OURS)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.set_title(f"{metric}: {arm}", fontsize=9)
     for axes in grid[-1]:
         axes.set_xlabel("people so far")
     return _svg(figure)
-
-
-def _grid(
-    rows: int, columns: int, *, alike: bool = True
-) -> tuple[Figure, list[list[Axes]]]:
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    pyplot.style.use(LOOK)
-    size = (3.1 * columns, 2.3 * rows)
-    figure, grid = pyplot.subplots(
-        rows,
-        columns,
-        figsize=size,
-        layout="constrained",
-        squeeze=False,
-        sharey="row" if alike else False,
-    )
-    return figure, [list(row) for row in grid]
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    pyplot.style.use(LOOK)
-    return pyplot.subplots(figsize=(7.2, height), layout="constrained")
-
-
-def _svg(figure: Figure) -> str:
-    from matplotlib import pyplot
-
-    text = io.StringIO()
-    figure.savefig(
-        text, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-    )
-    pyplot.close(figure)
-    drawing = text.getvalue()
-    return re.sub(
-        r'(<svg [^>]*?)width="[^"]*" height="[^"]*"',
-        r"\1",
-        drawing[drawing.index("<svg") :],
-    )
 
 
 def trade_offs(
@@ -193,14 +144,18 @@ def trade_offs(
     across_label: str,
     default: float,
 ) -> str:
-    """One small panel for each named curve over the same knob; a dashed line at its default."""
-    figure, panels = _grid(1, len(curves), alike=False)
+    """Return a panel for each named curve over the same parameter.
+
+    A dashed line is at the default value of the parameter.
+    """
+    figure, panels = _grid(1, len(curves), share_y=False)
     for axes, (name, values) in zip(panels[0], curves.items(), strict=True):
         axes.plot(across, values, "o-", color=OURS, linewidth=2, markersize=4)
         axes.axvline(default, color=INK, linestyle="--", linewidth=1)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel(across_label)
-        axes.set_ylim(0, 1.08 * max([*values, 1e-9]))  # no point is cut in half
+        # Some space above, so that no point is cut in half.
+        axes.set_ylim(0, 1.08 * max([*values, 1e-9]))
     return _svg(figure)
 
 
@@ -211,27 +166,27 @@ def with_intervals(
     label: str,
     across: str,
 ) -> str:
-    """Named curves of (place, value, half an interval) on a log axis, and dashed levels.
+    """Return named curves on a log axis, with `lines` as horizontal levels.
 
-    Curves whose name begins with "ours" stand out; names stand at the right, never over another.
+    A point is (place, value, half of its interval). Curves whose name begins with
+    "ours" are highlighted. Names are at the right end of the curves.
     """
     figure, axes = _figure(4.4)
     ends: list[tuple[float, str, str]] = []
     markers = "osD^vP*X"
-    for place, (name, points) in enumerate(curves.items()):
-        x, y, spread = zip(*points, strict=True)
+    for number, (name, points) in enumerate(curves.items()):
+        x, y, half_widths = zip(*points, strict=True)
         ours = name.startswith("ours")
-        colour = OURS if ours else RIVALS[place % len(RIVALS)]
-        beside = 1.015 ** (
-            place - len(curves) / 2
-        )  # so that intervals do not hide each other
+        colour = OURS if ours else RIVALS[number % len(RIVALS)]
+        # Curves are shifted a little, so that intervals do not hide each other.
+        shift = 1.015 ** (number - len(curves) / 2)
         axes.errorbar(
-            [here * beside for here in x],
+            [place * shift for place in x],
             y,
-            spread,
+            half_widths,
             color=colour,
             linewidth=2.2 if ours else 1.2,
-            marker=markers[place % len(markers)],
+            marker=markers[number % len(markers)],
             markersize=4,
             capsize=3,
             linestyle="--" if name.endswith("pair") else "-",
@@ -240,13 +195,11 @@ def with_intervals(
     for name, level in lines.items():
         axes.axhline(level, color=INK, linestyle=":", linewidth=1)
         ends.append((level, f"{name}, no privacy", INK))
-    _name_ends(axes, ends)
+    _label_ends(axes, ends)
     axes.set_ylim(bottom=0)
     axes.set_xscale("log")
-    ticks: list[float] = []
-    for tick in sorted({point[0] for points in curves.values() for point in points}):
-        if not ticks or tick >= APART * ticks[-1]:
-            ticks.append(tick)
+    places = {point[0] for points in curves.values() for point in points}
+    ticks = _spaced_ticks(sorted(places))
     axes.set_xticks(ticks, [f"{tick:,.12g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel(across)
@@ -257,14 +210,15 @@ def with_intervals(
 def by_day(
     days: Sequence[int], values: Mapping[str, Sequence[float]], *, label: str
 ) -> str:
-    """Named curves over days; names stand at the right."""
+    """Return named curves over days, with their names at the right end."""
     figure, axes = _figure(3.6)
     ends = []
-    for place, (name, heights) in enumerate(values.items()):
-        colour = RIVALS[place % len(RIVALS)]
-        axes.plot(days, heights, "osD^v"[place % 5] + "-", color=colour, markersize=4)
+    for number, (name, heights) in enumerate(values.items()):
+        colour = RIVALS[number % len(RIVALS)]
+        marker = "osD^v"[number % 5]
+        axes.plot(days, heights, marker + "-", color=colour, markersize=4)
         ends.append((heights[-1], name, colour))
-    _name_ends(axes, ends)
+    _label_ends(axes, ends)
     axes.set_ylim(bottom=0)
     axes.set_xticks(list(days))
     axes.set_xlabel("day")
@@ -272,15 +226,25 @@ def by_day(
     return _svg(figure)
 
 
-def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Each name right of its curve's end, moved up where another stands."""
-    apart = 0.045 * (max((end[0] for end in ends), default=1.0) or 1.0)
-    lowest = -apart
+def _spaced_ticks(places: Sequence[float]) -> list[float]:
+    """Return the sorted `places` without those that are too near to the one before."""
+    ticks: list[float] = []
+    for place in places:
+        if not ticks or place >= LEAST_TICK_RATIO * ticks[-1]:
+            ticks.append(place)
+    return ticks
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write each (value, name, colour) at the right, moved up if it would overlap."""
+    highest = max((value for value, _, _ in ends), default=1.0)
+    line_height = 0.045 * (highest or 1.0)
+    height = -line_height
     for value, name, colour in sorted(ends):
-        lowest = max(value, lowest + apart)
+        height = max(value, height + line_height)
         axes.annotate(
             name,
-            (1.0, lowest),
+            (1.0, height),
             (8, 0),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
@@ -289,3 +253,51 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             va="center",
             annotation_clip=False,
         )
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    """Return a figure with one plot; `height` is in inches."""
+    # matplotlib is slow to import, so only commands that plot import it. The backend
+    # "svg" needs no display.
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.style.use(STYLE_FILE)
+    return pyplot.subplots(figsize=(7.2, height), layout="constrained")
+
+
+def _grid(
+    rows: int, columns: int, *, share_y: bool = True
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure with a grid of plots; a row has one scale if `share_y`."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.style.use(STYLE_FILE)
+    figure, grid = pyplot.subplots(
+        rows,
+        columns,
+        figsize=(3.1 * columns, 2.3 * rows),
+        layout="constrained",
+        squeeze=False,
+        sharey="row" if share_y else False,
+    )
+    return figure, [list(row) for row in grid]
+
+
+def _svg(figure: Figure) -> str:
+    """Return the figure as an SVG element that fills the width of its parent."""
+    from matplotlib import pyplot
+
+    text = io.StringIO()
+    # Without date and creator, equal figures give equal bytes.
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+    pyplot.close(figure)
+    document = text.getvalue()
+    element = document[document.index("<svg") :]
+    return re.sub(r'(<svg [^>]*?)width="[^"]*" height="[^"]*"', r"\1", element)

@@ -81,7 +81,7 @@ def test_what_is_wanted_less_is_gone_from_the_next_screen(root: Path) -> None:
 def test_of_two_processes_one_sends_and_the_other_is_told_when(root: Path) -> None:
     lines = sorted(line.split(":")[0] for line in run(root, "message.py").splitlines())
 
-    assert lines == ["delivered", "held back"]
+    assert lines == ["delivered", "denied"]
 
 
 def test_a_message_goes_out_once_a_day_however_often_it_is_tried(
@@ -91,8 +91,8 @@ def test_a_message_goes_out_once_a_day_however_often_it_is_tried(
 
     assert [one.split(":")[0] for one in told] == [
         "delivered",
-        "held back",
-        "held back",
+        "denied",
+        "denied",
     ]
 
 

@@ -12,7 +12,7 @@ from tactful.audit.run import CHECKS, judge
 from tactful.errors import ModelRejected
 from tactful.protocol.log import transcript
 from tactful.protocol.transport import HttpTransport, Request, Response
-from tactful_lab.evidence.bundle import published
+from tactful_lab.evidence.bundle import published_evidence
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_an_operator_shows_what_was_published_from_the_leaders_folder(trained) -
     device.sharing.refresh()
     ledgers = [json.dumps(device.sharing.ledger_evidence())]
 
-    shown = published(town.pair.leader.half, town.model, ledgers, eligible=12)
+    shown = published_evidence(town.pair.leader.half, town.model, ledgers, eligible=12)
 
     case = AuditCase(shown)
     for check in CHECKS:

@@ -1,1 +1,1 @@
-"""Recommenders to compare with: popularity, EASE, iALS and private ones with central noise."""
+"""Baseline recommenders: popularity, EASE, iALS and private ones with central noise."""

@@ -1,6 +1,6 @@
-"""Implicit ALS without privacy (Hu, Koren, Volinsky 2008), by the `implicit` library.
+"""Implicit ALS without privacy (Hu, Koren, Volinsky 2008), from the library `implicit`.
 
-An optional extra: `pip install 'tactful-lab[ials]'`.
+It is an optional extra: `pip install 'tactful-lab[ials]'`.
 """
 
 from __future__ import annotations
@@ -25,64 +25,69 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FACTORS, SWEEPS = 64, 12
-CONFIDENCES = (2.0, 5.0)  # of what was chosen; what was not has 1
+CONFIDENCES = (2.0, 5.0)  # of interactions; all other pairs have confidence 1
 RIDGES = (1.0, 10.0, 30.0)
 
 
 def available() -> bool:
-    """True where the library is installed."""
+    """Return True if the library `implicit` is installed."""
     return find_spec("implicit") is not None
 
 
 @dataclass(frozen=True, eq=False)
 class Ials:
-    """A fitted library model; a person's factors are solved from their items."""
+    """A fitted model of the library; a person's factors are solved from their items."""
 
     model: AlternatingLeastSquares
     items: int
 
     def __call__(self, histories: Sequence[Ints]) -> Floats:
-        """Products of factors, shape (people, items)."""
+        """Return the products of user and item factors, shape (people, items)."""
         people = np.arange(len(histories))
-        factors = self.model.recalculate_user(people, matrix_of(histories, self.items))
+        interactions = interaction_matrix(histories, self.items)
+        factors = self.model.recalculate_user(people, interactions)
         scores: Floats = (factors @ self.model.item_factors.T).astype(np.float64)
         return scores
 
 
 def best_ials(dataset: Dataset, users: Ints, validation: Holdout) -> Ials:
-    """iALS of `users` with the confidence and ridge that rank best for the validation people.
+    """Fit iALS to `users` and choose its parameters on the validation people.
 
-    Raises InvalidInput where the library is not installed.
+    The confidence and the ridge are those with the highest NDCG@100. Raises
+    InvalidInput if the library is not installed.
     """
     if not available():
         raise InvalidInput(
-            "--methods", "ials needs a library", "pip install 'tactful-lab[ials]'"
+            "--methods",
+            "ials needs the library implicit, which is not installed",
+            "pip install 'tactful-lab[ials]'",
         )
-    known = matrix_of(dataset.histories(users), dataset.items)
+    interactions = interaction_matrix(dataset.histories(users), dataset.items)
     candidates = [
-        Ials(_fitted(known, confidence, ridge), dataset.items)
+        Ials(_fit(interactions, confidence, ridge), dataset.items)
         for confidence in CONFIDENCES
         for ridge in RIDGES
     ]
-    return max(candidates, key=lambda one: evaluate(one, validation).ndcg_at_100)
+    return max(candidates, key=lambda model: evaluate(model, validation).ndcg_at_100)
 
 
-def matrix_of(histories: Sequence[Ints], items: int) -> csr_matrix:
-    """Who has what, as the library takes it."""
+def interaction_matrix(histories: Sequence[Ints], items: int) -> csr_matrix:
+    """Return a sparse matrix, shape (people, items), with 1 for each interaction."""
     from scipy.sparse import csr_matrix
 
-    ends = np.cumsum([0, *(len(history) for history in histories)])
-    chosen = np.concatenate(histories)
-    ones = np.ones(len(chosen), dtype=np.float32)
-    return csr_matrix((ones, chosen, ends), shape=(len(histories), items))
+    bounds = np.cumsum([0, *(len(history) for history in histories)])
+    columns = np.concatenate(histories)
+    values = np.ones(len(columns), dtype=np.float32)
+    return csr_matrix((values, columns, bounds), shape=(len(histories), items))
 
 
-def _fitted(
-    known: csr_matrix, confidence: float, ridge: float
+def _fit(
+    interactions: csr_matrix, confidence: float, ridge: float
 ) -> AlternatingLeastSquares:
     from implicit.cpu.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits
 
+    # The library runs its own threads and is slowed down by those of BLAS.
     with threadpool_limits(1, "blas"):
         model = AlternatingLeastSquares(
             factors=FACTORS,
@@ -92,5 +97,5 @@ def _fitted(
             random_state=0,
             use_cg=False,
         )
-        model.fit(known, show_progress=False)
+        model.fit(interactions, show_progress=False)
     return model

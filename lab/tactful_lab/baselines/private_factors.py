@@ -1,7 +1,7 @@
-"""Private matrix factors with central noise: stand-ins for DPALS and federated reconstruction.
+"""Private matrix factorization with central noise, after DPALS and FedRecon.
 
-Own re-implementations of the mechanisms (Chien et al. 2021; Singhal et al. 2021), not the
-published code nor its tuning.
+These are re-implementations of the mechanisms (DPALS: Chien et al. 2021; federated
+reconstruction: Singhal et al. 2021), without the published code and its tuning.
 """
 
 from __future__ import annotations
@@ -26,59 +26,68 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 RANK = 8
-ALPHA = 1.0  # weight of what nobody chose; .03 to 10 were tried on validation people
+# Weight of pairs without an interaction; 0.03 to 10 were tried on validation people.
+ALPHA = 1.0
 RIDGE = 1e-3  # of a person's factors, times the number of items
 ALS_ROUNDS, ALS_SHARES = 3, (0.35, 0.55, 0.10)
-GRADIENT_ROUNDS, RATE, MOMENTUM, START = 12, 0.3, 0.5, 0.01
+GRADIENT_ROUNDS, LEARNING_RATE, MOMENTUM, INITIAL_SCALE = 12, 0.3, 0.5, 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Item factors, shape (head, rank); a person's are solved from their items."""
+    """Item factors, shape (head, rank); those of people are solved from their items."""
 
     guide: Guide
     factors: Floats
 
     def __call__(self, histories: Sequence[Ints]) -> Floats:
-        """Products of factors on the head, a little popularity elsewhere and where they tie."""
-        chosen = weighted_rows(histories, self.guide) > 0
-        popular = self.guide.popularity.astype(np.float64)
-        scores = np.tile(1e-6 * popular / popular.max(), (len(histories), 1))
-        scores[:, self.guide.head] += (
-            people_factors(chosen, self.factors) @ self.factors.T
-        )
+        """Return the products of factors for items of the head.
+
+        A small multiple of popularity is added, which ranks all other items and
+        breaks ties.
+        """
+        interactions = weighted_rows(histories, self.guide) > 0
+        popularity = self.guide.popularity.astype(np.float64)
+        scores = np.tile(1e-6 * popularity / popularity.max(), (len(histories), 1))
+        people = people_factors(interactions, self.factors)
+        scores[:, self.guide.head] += people @ self.factors.T
         return scores
 
 
 def dp_als(curator: Curator) -> Fitted:
-    """Alternating least squares whose item systems are noisy sums (design/learning.md 10)."""
+    """Fit alternating least squares from noisy sums (docs/spec/learning.md 10)."""
     guide = curator.guide(POPULARITY_SHARE, rank=RANK)
-    share = (1 - POPULARITY_SHARE) / ALS_ROUNDS
-    factors = _start(guide)
+    round_share = (1 - POPULARITY_SHARE) / ALS_ROUNDS
+    factors = initial_factors(guide)
     for _ in range(ALS_ROUNDS):
-        noisy = [
-            curator.release(total, share * part)
-            for total, part in zip(
-                als_sums(curator, guide, factors), ALS_SHARES, strict=True
-            )
+        sums = als_sums(curator, guide, factors)
+        releases = [
+            curator.release(total, round_share * share)
+            for total, share in zip(sums, ALS_SHARES, strict=True)
         ]
-        factors = _solved(noisy, _mean_root(guide, len(curator.users)))
-    each = factors.shape[1] * (factors.shape[1] + 1) // 2
-    entries = len(guide.head) * (each + factors.shape[1]) + each
-    return Fitted(Factors(guide, factors), len(guide.popularity) + ALS_ROUNDS * entries)
+        factors = _solve_items(releases, _mean_root(guide, len(curator.users)))
+    rank = factors.shape[1]
+    packed_entries = rank * (rank + 1) // 2
+    round_entries = len(guide.head) * (packed_entries + rank) + packed_entries
+    entries = len(guide.popularity) + ALS_ROUNDS * round_entries
+    return Fitted(Factors(guide, factors), entries)
 
 
 def fed_recon(curator: Curator) -> Fitted:
-    """Descent on sums of people's gradients of length 1, their own factors solved locally."""
+    """Fit item factors by gradient descent with momentum on noisy sums.
+
+    Each person solves their own factors and adds one gradient of length 1.
+    """
     guide = curator.guide(POPULARITY_SHARE, rank=RANK)
     share = (1 - POPULARITY_SHARE) / GRADIENT_ROUNDS
     scale = math.sqrt(len(guide.head))
-    factors = START * scale * _start(guide)
-    speed = np.zeros_like(factors)
+    factors = INITIAL_SCALE * scale * initial_factors(guide)
+    velocity = np.zeros_like(factors)
     for _ in range(GRADIENT_ROUNDS):
-        noisy, _ = curator.release(gradient_sum(curator, guide, factors), share)
-        speed = MOMENTUM * speed - RATE * scale * noisy / len(curator.users)
-        factors = factors + speed
+        gradient, _ = curator.release(gradient_sum(curator, guide, factors), share)
+        step = LEARNING_RATE * scale * gradient / len(curator.users)
+        velocity = MOMENTUM * velocity - step
+        factors = factors + velocity
     entries = len(guide.popularity) + GRADIENT_ROUNDS * factors.size
     return Fitted(Factors(guide, factors), entries)
 
@@ -86,58 +95,71 @@ def fed_recon(curator: Curator) -> Fitted:
 def als_sums(
     curator: Curator, guide: Guide, factors: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Per item the sums of u u^T and of u, over sqrt(m), and one of u u^T: each of length 1."""
+    """Return the three sums from which item factors are solved.
+
+    For u the factors of a person with m items: per item the sum of u u^T / sqrt(m) and
+    the sum of u / sqrt(m), and over all people the sum of u u^T. One person adds a
+    vector of length 1 to each.
+    """
     rank = factors.shape[1]
-    packed = rank * (rank + 1) // 2
-    squares, sums, shared = (
-        np.zeros((len(factors), packed)),
-        np.zeros(factors.shape),
-        np.zeros(packed),
-    )
+    packed_entries = rank * (rank + 1) // 2
+    squares = np.zeros((len(factors), packed_entries))
+    sums = np.zeros(factors.shape)
+    shared = np.zeros(packed_entries)
     for rows in curator.rows(guide):
-        chosen = (rows > 0).astype(np.float64)
-        people = _unit(people_factors(chosen > 0, factors))
-        each = chosen / np.sqrt(np.maximum(chosen.sum(axis=1), 1))[:, None]
+        interactions = (rows > 0).astype(np.float64)
+        people = _unit_rows(people_factors(interactions > 0, factors))
+        counts = np.maximum(interactions.sum(axis=1), 1)
+        weights = interactions / np.sqrt(counts)[:, None]
         products = pack(people)
-        squares += each.T @ products
-        sums += each.T @ people
+        squares += weights.T @ products
+        sums += weights.T @ people
         shared += products.sum(axis=0)
     return squares, sums, shared
 
 
 def gradient_sum(curator: Curator, guide: Guide, factors: Floats) -> Floats:
-    """The sum of everyone's gradient of the implicit loss, each scaled to Frobenius norm 1."""
+    """Return the sum of people's gradients of the implicit loss, each of norm 1."""
     total = np.zeros(factors.shape)
     for rows in curator.rows(guide):
-        chosen = (rows > 0).astype(np.float64)
-        people = people_factors(chosen > 0, factors)
-        expected = people @ factors.T
-        slope = ALPHA * expected - chosen * (1 - expected)
-        total += _unit(slope).T @ _unit(people)
+        interactions = (rows > 0).astype(np.float64)
+        people = people_factors(interactions > 0, factors)
+        predictions = people @ factors.T
+        residuals = ALPHA * predictions - interactions * (1 - predictions)
+        # The gradient of one person is an outer product, so its norm is the product
+        # of the two norms.
+        total += _unit_rows(residuals).T @ _unit_rows(people)
     return total
 
 
-def people_factors(chosen: NDArray[np.bool_], factors: Floats) -> Floats:
-    """u of each person: least squares on the chosen items, ALPHA on all, a ridge."""
+def people_factors(interactions: NDArray[np.bool_], factors: Floats) -> Floats:
+    """Return the factors u of each person, shape (people, rank).
+
+    They solve least squares with weight 1 for the person's items, ALPHA for all items,
+    and a ridge.
+    """
     size, rank = factors.shape
     products = (factors[:, :, None] * factors[:, None, :]).reshape(size, rank * rank)
-    systems = (chosen.astype(np.float64) @ products).reshape(-1, rank, rank)
+    systems = (interactions.astype(np.float64) @ products).reshape(-1, rank, rank)
+    # The smallest float keeps the systems regular if all factors are 0.
     ridge = RIDGE * np.trace(factors.T @ factors) + np.finfo(np.float64).tiny
     systems = systems + ALPHA * (factors.T @ factors) + ridge * np.eye(rank)
-    solved: Floats = np.linalg.solve(systems, (chosen @ factors)[:, :, None])[:, :, 0]
-    return solved
+    right_sides = (interactions @ factors)[:, :, None]
+    solutions: Floats = np.linalg.solve(systems, right_sides)[:, :, 0]
+    return solutions
 
 
 def pack(people: Floats) -> Floats:
-    """The upper triangle of each u u^T, off the diagonal times sqrt(2): of length |u|^2."""
+    """Return the upper triangle of each u u^T as a vector of length |u|^2."""
     rows, columns = np.triu_indices(people.shape[1])
+    # Entries off the diagonal occur twice in the matrix: sqrt(2) preserves the norm.
     weight = np.where(rows == columns, 1.0, math.sqrt(2))
     packed: Floats = people[:, rows] * people[:, columns] * weight
     return packed
 
 
 def unpack(packed: Floats, rank: int) -> Floats:
-    """Symmetric matrices of what `pack` made, shape (..., rank, rank)."""
+    """Return the symmetric matrices that `pack` packed, shape (..., rank, rank)."""
     rows, columns = np.triu_indices(rank)
     entries = packed / np.where(rows == columns, 1.0, math.sqrt(2))
     matrices = np.zeros((*packed.shape[:-1], rank, rank))
@@ -146,31 +168,34 @@ def unpack(packed: Floats, rank: int) -> Floats:
     return matrices
 
 
-def _solved(noisy: Sequence[tuple[Floats, float]], mean_root: float) -> Floats:
-    """Item factors from noisy systems, made positive with a ridge as large as their noise."""
-    (squares, tau), (sums, _), (shared, _) = noisy
-    rank = sums.shape[1]
-    systems = unpack(squares, rank) + ALPHA / mean_root * unpack(shared, rank)
-    values, vectors = np.linalg.eigh(systems)
-    least = 2 * tau * math.sqrt(rank) + RIDGE
-    inverse = 1 / (np.maximum(values, 0.0) + least)
-    turned = np.einsum("irk,ir->ik", vectors, sums) * inverse
-    factors: Floats = np.einsum("irk,ik->ir", vectors, turned)
-    return factors
-
-
-def _mean_root(guide: Guide, people: int) -> float:
-    """The mean of sqrt(m), as the released histogram tells it."""
-    return max(float(guide.popularity.sum(dtype=np.float64)) / people, 1.0)
-
-
-def _start(guide: Guide) -> Floats:
-    """Popularity and random directions orthogonal to it, columns of length 1."""
+def initial_factors(guide: Guide) -> Floats:
+    """Return popularity and random directions orthogonal to it, columns of length 1."""
     popular = direction(guide.popularity, guide.weights, guide.head)
     return np.column_stack([popular, guide.basis[:, 1:].astype(np.float64)])
 
 
-def _unit(rows: Floats) -> Floats:
+def _solve_items(releases: Sequence[tuple[Floats, float]], mean_root: float) -> Floats:
+    """Return the item factors that solve the noisy systems.
+
+    A ridge as large as the noise of a system makes it positive definite.
+    """
+    (squares, tau), (sums, _), (shared, _) = releases
+    rank = sums.shape[1]
+    systems = unpack(squares, rank) + ALPHA / mean_root * unpack(shared, rank)
+    values, vectors = np.linalg.eigh(systems)
+    ridge = 2 * tau * math.sqrt(rank) + RIDGE
+    inverse = 1 / (np.maximum(values, 0.0) + ridge)
+    coefficients = np.einsum("irk,ir->ik", vectors, sums) * inverse
+    factors: Floats = np.einsum("irk,ik->ir", vectors, coefficients)
+    return factors
+
+
+def _mean_root(guide: Guide, people: int) -> float:
+    """Return the mean of sqrt(m), estimated from the released histogram."""
+    return max(float(guide.popularity.sum(dtype=np.float64)) / people, 1.0)
+
+
+def _unit_rows(rows: Floats) -> Floats:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: Floats = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
     return unit

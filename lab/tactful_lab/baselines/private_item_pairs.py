@@ -1,4 +1,4 @@
-"""Private co-occurrence of a head with central noise, read by EASE or by principal components."""
+"""Baselines from a noisy item co-occurrence matrix: EASE and principal components."""
 
 from __future__ import annotations
 
@@ -25,44 +25,47 @@ Ints = NDArray[np.int64]
 
 RANK = 16
 SENSITIVITY = 1 / math.sqrt(2)  # of the strict upper triangle of z z^T with |z| = 1
-RIDGE = 0.003  # of EASE on co-occurrences per person, times the head
-PI, BETA, RHO = 0.2, 0.7, 0.1  # of scoring (design/learning.md 3, 6)
+RIDGE = 0.003  # of EASE on co-occurrences per person, times the size of the head
+PI, BETA, RHO = 0.2, 0.7, 0.1  # of scoring (docs/spec/learning.md 3, 6)
 
 
 @dataclass(frozen=True, eq=False)
 class HeadWeights:
-    """Item-to-item weights on the head over the standard score: (pi q + z B) / w."""
+    """Item-to-item weights of the head plus the standard score: (pi q + z B) / w."""
 
     guide: Guide
     weights: Floats  # (head, head), diagonal 0
     popularity_share: float = PI
 
     def __call__(self, histories: Sequence[Ints]) -> Floats:
-        """The personal score of each; without an item in the head, the standard one."""
+        """Return personal scores; the standard score for people without a head item."""
         popularity = self.guide.popularity.astype(np.float64)
         length = np.linalg.norm(popularity * self.guide.weights)
-        scores = np.tile(
-            self.popularity_share * popularity / length, (len(histories), 1)
-        )
-        mixed = weighted_rows(histories, self.guide) @ self.weights
-        scores[:, self.guide.head] += mixed / self.guide.weights[self.guide.head]
+        standard_score = self.popularity_share * popularity / length
+        scores = np.tile(standard_score, (len(histories), 1))
+        personal_part = weighted_rows(histories, self.guide) @ self.weights
+        head = self.guide.head
+        scores[:, head] += personal_part / self.guide.weights[head]
         return scores
 
 
 def gram_ease(curator: Curator) -> Fitted:
-    """EASE of the noisy Gram, its spectrum cut at the noise (design/learning.md 10)."""
+    """Fit EASE to the denoised co-occurrence matrix (docs/spec/learning.md 10)."""
     guide = curator.guide(POPULARITY_SHARE, rank=RANK)
     gram, tau = noisy_gram(curator, guide, 1 - POPULARITY_SHARE)
+    # The diagonal is not released: it follows from the popularity.
     diagonal = expected_diagonal(guide, guide.head, len(curator.users))
-    cleaned = cut(gram + np.diag(diagonal), tau)
-    np.fill_diagonal(cleaned, np.maximum(np.diag(cleaned), diagonal))
-    return Fitted(
-        HeadWeights(guide, head_ease(cleaned, len(curator.users))), _coordinates(guide)
-    )
+    denoised = shrink_spectrum(gram + np.diag(diagonal), tau)
+    np.fill_diagonal(denoised, np.maximum(np.diag(denoised), diagonal))
+    weights = head_ease(denoised, len(curator.users))
+    return Fitted(HeadWeights(guide, weights), _coordinates(guide))
 
 
 def gram_pca(curator: Curator) -> Fitted:
-    """The leading directions of the noisy Gram, popularity taken out (design/learning.md 6)."""
+    """Fit the leading eigenvectors of the noisy matrix, orthogonal to popularity.
+
+    See docs/spec/learning.md 6.
+    """
     guide = curator.guide(POPULARITY_SHARE, rank=RANK)
     gram, tau = noisy_gram(curator, guide, 1 - POPULARITY_SHARE)
     gram += np.diag(expected_diagonal(guide, guide.head, len(curator.users)))
@@ -75,7 +78,7 @@ def gram_pca(curator: Curator) -> Fitted:
         weights=guide.weights,
         head=guide.head,
         basis=vectors[:, ::-1][:, :rank].astype(np.float32),
-        scale=_trusted(strength, tau, len(gram)).astype(np.float32),
+        scale=_direction_scale(strength, tau, len(gram)).astype(np.float32),
         gain=np.full(len(guide.head), BETA, dtype=np.float32),
         neighbours=np.empty((len(guide.head), 0), dtype=np.int32),
         closeness=np.empty((len(guide.head), 0), dtype=np.float32),
@@ -85,8 +88,9 @@ def gram_pca(curator: Curator) -> Fitted:
 
 
 def noisy_gram(curator: Curator, guide: Guide, share: float) -> tuple[Floats, float]:
-    """The sum of z z^T off the diagonal, noisy and symmetric, and its noise's deviation."""
+    """Return the noisy sum of z z^T with diagonal 0, and the deviation of its noise."""
     total = exact_gram(curator, guide)
+    # Half of the entries suffice, because the matrix is symmetric.
     upper = np.triu_indices(len(total), 1)
     noisy, tau = curator.release(total[upper], share, sensitivity=SENSITIVITY)
     gram = np.zeros_like(total)
@@ -95,24 +99,29 @@ def noisy_gram(curator: Curator, guide: Guide, share: float) -> tuple[Floats, fl
 
 
 def exact_gram(curator: Curator, guide: Guide) -> Floats:
-    """The sum of z z^T over all people, shape (head, head)."""
+    """Return the sum of z z^T over all people, shape (head, head)."""
     total = np.zeros((len(guide.head), len(guide.head)))
     for rows in curator.rows(guide):
         total += rows.T @ rows
     return total
 
 
-def cut(gram: Floats, tau: float) -> Floats:
-    """`gram` without eigenvalues that noise alone could give; the others less the noise."""
+def shrink_spectrum(gram: Floats, tau: float) -> Floats:
+    """Return `gram` without eigenvalues that noise explains, the others reduced."""
     values, vectors = np.linalg.eigh(gram)
-    edge = tau * math.sqrt(len(gram))
-    kept = np.where(values > 2 * edge, values - edge, 0.0)
-    cleaned: Floats = (vectors * kept) @ vectors.T
-    return cleaned
+    # Symmetric noise with deviation tau has a spectrum of radius 2 tau sqrt(size)
+    # (Wigner's semicircle law).
+    half_radius = tau * math.sqrt(len(gram))
+    shrunk = np.where(values > 2 * half_radius, values - half_radius, 0.0)
+    denoised: Floats = (vectors * shrunk) @ vectors.T
+    return denoised
 
 
 def head_ease(gram: Floats, people: int, ridge: float = RIDGE) -> Floats:
-    """EASE's weights of a Gram of unit vectors (Steck 2019), its size made that of the head."""
+    """Return the weights of EASE (Steck 2019) for a Gram matrix of unit vectors.
+
+    The matrix is scaled so that its trace is about the size of the head.
+    """
     size = len(gram)
     inverse = np.linalg.inv(gram * (size / people) + ridge * size * np.eye(size))
     weights: Floats = -inverse / np.diag(inverse)
@@ -120,8 +129,8 @@ def head_ease(gram: Floats, people: int, ridge: float = RIDGE) -> Floats:
     return weights
 
 
-def _trusted(singular: Floats, tau: float, head: int) -> Floats:
-    """How far to trust each direction, in [0, 1] (design/learning.md 3)."""
+def _direction_scale(singular: Floats, tau: float, head: int) -> Floats:
+    """Return the weight of each direction, in [0, 1] (docs/spec/learning.md 3)."""
     strength = np.sqrt(np.maximum(np.square(singular) - tau * tau * head, 0.0))
     if not strength.any():
         return strength

@@ -1,4 +1,4 @@
-"""What a server that sees everybody's history could do: popularity, EASE and iALS."""
+"""Baselines without noise: popularity, EASE and content similarity."""
 
 from __future__ import annotations
 
@@ -17,24 +17,18 @@ from tactful_lab.ranking_metrics import Holdout, Scorer, evaluate
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LAMBDAS = (
-    25.0,
-    50.0,
-    100.0,
-    200.0,
-    400.0,
-    800.0,
-)  # of EASE's ridge: small sets want little
+# Ridges of EASE to choose from; small data sets need a small one.
+LAMBDAS = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Popularity:
-    """Everyone gets the same ranking, by these counts, shape (items,)."""
+    """The popularity baseline: the same ranking for everyone, by `counts`."""
 
-    counts: Floats
+    counts: Floats  # (items,)
 
     def __call__(self, histories: Sequence[Ints]) -> Floats:
-        """The counts, once per person."""
+        """Return the counts, once per person."""
         return np.broadcast_to(self.counts, (len(histories), len(self.counts)))
 
 
@@ -45,51 +39,55 @@ class Ease:
     weights: NDArray[np.float32]
 
     def __call__(self, histories: Sequence[Ints]) -> Floats:
-        """The sum of the weights of what a person has."""
+        """Return for each person the sum of the weights of their items."""
         scores = rows_of(histories, len(self.weights)).astype(np.float32) @ self.weights
         return scores.astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Personal:
-    """What a device computes with the released model, for many people."""
+    """The scores that a device computes with the released model, for many people."""
 
     model: Model
 
     def __call__(self, histories: Sequence[Ints]) -> Floats:
-        """The personal score of each."""
+        """Return the personal scores of each person."""
         return np.array([self.model.personal(history) for history in histories])
 
 
 def by_words(dataset: Dataset) -> Ease:
-    """How alike items are by the catalog's words: nobody's history, so no privacy is spent.
+    """Return the content baseline: item similarity by the catalog's words.
 
-    Raises InvalidInput for a data set that says nothing of its items.
+    It uses nobody's history, so it costs no privacy. Raises InvalidInput for a data set
+    without item features.
     """
     if dataset.words is None:
         raise InvalidInput(
-            "dataset", f"{dataset.name} tells nothing of its items", "leave it out"
+            "dataset",
+            f"{dataset.name} has no item features",
+            "leave the method words out",
         )
-    alike = likeness(dataset.words)
-    np.fill_diagonal(alike, 0.0)
-    return Ease(alike)
+    similarity = likeness(dataset.words)
+    np.fill_diagonal(similarity, 0.0)
+    return Ease(similarity)
 
 
 def popularity(dataset: Dataset, users: Ints) -> Popularity:
-    """How many of `users` have each item."""
+    """Count how many of `users` have each item."""
     items = np.concatenate(dataset.histories(users))
     return Popularity(np.bincount(items, minlength=dataset.items).astype(np.float64))
 
 
 def best_ease(dataset: Dataset, users: Ints, validation: Holdout) -> Ease:
-    """EASE of `users` with the ridge that ranks best for the validation people."""
+    """Fit EASE to `users` with the ridge that ranks best for the validation people."""
+    # The counts do not depend on the ridge, so they are computed once.
     counts = co_occurrence(dataset, users)
     candidates = [ease(counts, ridge) for ridge in LAMBDAS]
-    return max(candidates, key=lambda one: evaluate(one, validation).ndcg_at_100)
+    return max(candidates, key=lambda model: evaluate(model, validation).ndcg_at_100)
 
 
 def ease(counts: Floats, ridge: float) -> Ease:
-    """B_ij = -P_ij / P_jj with P the inverse of the co-occurrences plus a ridge."""
+    """Return EASE: B_ij = -P_ij / P_jj with P the inverse of `counts` plus a ridge."""
     inverse = np.linalg.inv(counts + ridge * np.eye(len(counts)))
     weights = (-inverse / np.diag(inverse)).astype(np.float32)
     np.fill_diagonal(weights, 0.0)
@@ -97,7 +95,10 @@ def ease(counts: Floats, ridge: float) -> Ease:
 
 
 def co_occurrence(dataset: Dataset, users: Ints, chunk: int = 2_000) -> Floats:
-    """How many of `users` have both items, shape (items, items), by `chunk` people at a time."""
+    """Count how many of `users` have both items of a pair, shape (items, items).
+
+    `chunk` people are in memory at a time.
+    """
     counts = np.zeros((dataset.items, dataset.items))
     for start in range(0, len(users), chunk):
         rows = rows_of(dataset.histories(users[start : start + chunk]), dataset.items)
@@ -106,7 +107,7 @@ def co_occurrence(dataset: Dataset, users: Ints, chunk: int = 2_000) -> Floats:
 
 
 def rows_of(histories: Sequence[Ints], items: int) -> NDArray[np.bool_]:
-    """Who has what, shape (people, items)."""
+    """Return a matrix with True for each item of each person, shape (people, items)."""
     rows = np.zeros((len(histories), items), dtype=np.bool_)
     for row, history in zip(rows, histories, strict=True):
         row[history] = True
@@ -114,5 +115,5 @@ def rows_of(histories: Sequence[Ints], items: int) -> NDArray[np.bool_]:
 
 
 def scorer(model: Model) -> Scorer:
-    """The model as a device uses it; without a personal part, the standard score."""
+    """Return the model as a device uses it; the standard score if it has no other."""
     return Personal(model) if model.kind == "personal" else Popularity(model.standard())

@@ -1,4 +1,4 @@
-"""`tactful-lab datasets`: which data sets can be used, under which licence, and where they are."""
+"""The command `tactful-lab datasets`, which lists data sets and licences."""
 
 from __future__ import annotations
 
@@ -8,34 +8,32 @@ from pathlib import Path
 
 from tactful_lab.data_sets import loading
 from tactful_lab.data_sets.loading import Source
+from tactful_lab.output_options import add_data_folder
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Offer `tactful-lab datasets`."""
-    parser = subparsers.add_parser(
-        "datasets", help="list the data sets and where they are"
-    )
-    parser.add_argument(
-        "--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA"
-    )
+    """Add the command `tactful-lab datasets`."""
+    summary = "list the supported data sets, their licences and locations"
+    parser = subparsers.add_parser("datasets", help=summary, description=summary)
+    add_data_folder(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """What `tactful-lab datasets` does."""
+    """Run `tactful-lab datasets` and return its exit status."""
     folder = loading.folder(options.data)
-    sys.stdout.write(
-        "".join(line(source, folder) for source in loading.SOURCES.values())
-    )
+    for source in loading.SOURCES.values():
+        sys.stdout.write(description(source, folder))
     return 0
 
 
-def line(source: Source, folder: Path | None) -> str:
-    """One data set in two lines: size and place, then the licence."""
-    return f"{source.name:22}{source.size:34}{_place(source, folder)}\n{'':22}{source.licence}\n"
+def description(source: Source, folder: Path | None) -> str:
+    """Return two lines about a data set: size and location, then the licence."""
+    first_line = f"{source.name:22}{source.size:34}{_location(source, folder)}"
+    return f"{first_line}\n{'':22}{source.licence}\n"
 
 
-def _place(source: Source, folder: Path | None) -> str:
+def _location(source: Source, folder: Path | None) -> str:
     if folder is not None and loading.archive(source, folder).is_file():
         return str(loading.archive(source, folder))
-    return "bundled" if source.bundled else f"not here: obtain {source.obtain}"
+    return "bundled" if source.bundled else f"missing; obtain {source.obtain}"

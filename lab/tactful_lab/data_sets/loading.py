@@ -1,4 +1,4 @@
-"""Real data sets, as the packed archives hold them or as the package bundles them."""
+"""Real data sets, from archives in a folder or bundled with the package."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tactful_lab.data_sets.readers import Files, Raw
 
 Ints = NDArray[np.int64]
 
-LEAST_ITEMS = 5  # per user; shorter histories are left out (design/learning.md 8)
-PASSES = 3
+LEAST_ITEMS = 5  # per user; shorter histories are left out (docs/spec/learning.md 8)
+PASSES = 3  # of the filters for items and users, which influence each other
 
 
 @dataclass(frozen=True)
 class Events:
-    """Everything that happened, by user and time: item numbers, unix seconds, quantities."""
+    """All interactions, ordered by user and time; `time` is in unix seconds."""
 
     user: Ints
     item: Ints
@@ -35,15 +35,17 @@ class Events:
     quantity: Ints
 
     def __len__(self) -> int:
+        """Return the number of interactions."""
         return len(self.user)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Who took to what: the distinct items of user u are indices[indptr[u]:indptr[u + 1]].
+    """User histories in compressed rows.
 
-    They stand in the order of first interaction. Prices are NaN, titles and categories "", `tags`
-    empty and `events` None where the data set does not tell.
+    The distinct items of user u are indices[indptr[u]:indptr[u + 1]], in the order of
+    first interaction. Where the data set has no such column, prices are NaN, titles and
+    categories "", `tags` empty and `events` None.
     """
 
     name: str
@@ -59,37 +61,36 @@ class Dataset:
 
     @cached_property
     def words(self) -> tuple[tuple[str, ...], ...] | None:
-        """What is told of each item in words; None where nothing is."""
-        labels = zip(
-            self.titles, self.categories, self.tags or ((),) * self.items, strict=True
-        )
-        told = tuple(
+        """The feature words of each item; None if no item has any."""
+        all_tags = self.tags or ((),) * self.items
+        labels = zip(self.titles, self.categories, all_tags, strict=True)
+        features = tuple(
             words(title, category=category, tag=tags)
             for title, category, tags in labels
         )
-        return told if any(told) else None
+        return features if any(features) else None
 
     def without_words(self) -> Dataset:
-        """The same people and items, of which nothing is told."""
-        nothing = ("",) * self.items
-        return replace(self, titles=nothing, categories=nothing, tags=())
+        """Return the same people and items without item features."""
+        empty = ("",) * self.items
+        return replace(self, titles=empty, categories=empty, tags=())
 
     @property
     def users(self) -> int:
-        """How many people there are."""
+        """The number of people."""
         return len(self.indptr) - 1
 
     @property
     def items(self) -> int:
-        """How many items there are."""
+        """The number of items."""
         return len(self.item_ids)
 
     def history(self, user: int) -> Ints:
-        """The distinct items of one user, in the order of first interaction."""
+        """Return the distinct items of one user, in the order of first interaction."""
         return self.indices[self.indptr[user] : self.indptr[user + 1]]
 
     def histories(self, users: Ints) -> list[Ints]:
-        """The histories of several users."""
+        """Return the histories of several users."""
         return [self.history(int(user)) for user in users]
 
 
@@ -104,17 +105,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """One data set we can load: how, which part of it, and what one may do with it."""
+    """One supported data set: its reader, its filter and split, and its licence."""
 
     name: str
     read: Callable[[Files], Raw]
-    size: str  # people x items, after the cut
-    items: int  # the most popular are kept
-    validation: int
-    test: int
+    size: str  # people x items, after filtering
+    items: int  # number of most popular items that are used
+    validation: int  # people
+    test: int  # people
     licence: str
-    obtain: str
-    sha256: str  # of the packed archive
+    obtain: str  # where to get it, for error messages
+    sha256: str  # of the archive
     bundled: bool = False
 
 
@@ -130,7 +131,7 @@ SOURCES = {
             325,
             650,
             "CC0 (R package onlineretail, with the donor's permission)",
-            "bundled; the whole is in the R package onlineretail",
+            "bundled; the complete set is in the R package onlineretail",
             "6b50b17428b4a9d41f14a48f4ab1d425b49964b2a6713667ad32f80558ec27ab",
             bundled=True,
         ),
@@ -207,60 +208,62 @@ ALIASES = {"goodbooks": "goodbooks-10k-v1", "globo-news": "globo-news-h000-239"}
 
 
 def load(name: str, folder: Path | None = None) -> Dataset:
-    """The data set called `name`, from its packed archive in `folder` or as bundled.
+    """Load the data set `name` from its archive in `folder`, or as bundled.
 
-    A name that ends in .csv is a file of your own (`own.py`). Raises DatasetError naming what is
-    missing or damaged, and how to obtain it.
+    A name that ends in .csv is the path of a file of your own (see `csv_file`). Raises
+    DatasetError with what is missing or damaged, and where to obtain it.
     """
     if name.endswith(".csv"):
-        return _of_own(Path(name))
+        return _load_csv_file(Path(name))
     source = find(name)
-    return dataset(source, source.read(files(source, folder)))
+    raw = source.read(files(source, folder))
+    return filter_raw(raw, name=source.name, licence=source.licence, items=source.items)
 
 
-def _of_own(path: Path) -> Dataset:
-    found = cut(
+def _load_csv_file(path: Path) -> Dataset:
+    dataset = filter_raw(
         csv_file.read(path), name=path.name, licence="yours", items=csv_file.MOST_ITEMS
     )
-    if not found.users:
+    if not dataset.users:
         raise DatasetError(
             str(path),
-            f"nobody took to {LEAST_ITEMS} items that others know too",
-            "bring more data",
+            f"no user has {LEAST_ITEMS} of the most popular items",
+            f"use a file in which users have at least {LEAST_ITEMS} items each",
         )
-    return found
+    return dataset
 
 
-def folder(named: Path | None) -> Path | None:
-    """The folder of packed archives: the one named, else TACTFUL_DATA; None if neither is."""
-    if named is None and os.environ.get("TACTFUL_DATA"):
+def folder(option: Path | None) -> Path | None:
+    """Return the folder of archives: `option`, else $TACTFUL_DATA, else None."""
+    if option is None and os.environ.get("TACTFUL_DATA"):
         return Path(os.environ["TACTFUL_DATA"])
-    return named
+    return option
 
 
 def find(name: str) -> Source:
-    """What is known of the data set called `name` or an alias; raises DatasetError."""
+    """Return the source of the data set `name`, or of an alias; raise DatasetError."""
     source = SOURCES.get(ALIASES.get(name, name))
     if source is None:
-        known = ", ".join([*SOURCES, *ALIASES])
-        raise DatasetError("dataset", f"{name!r} is unknown", f"use one of {known}")
+        names = ", ".join([*SOURCES, *ALIASES])
+        raise DatasetError("dataset", f"{name!r} is unknown", f"use one of {names}")
     return source
 
 
 def archive(source: Source, folder: Path) -> Path:
-    """Where `folder` would hold the packed archive."""
+    """Return the path of the archive of `source` in `folder`, existing or not."""
     return folder / f"{source.name}.tar.xz"
 
 
-def split(known: Dataset, seed: int = 0) -> Split:
-    """Users for training, validation and test, at random (design/learning.md 8).
+def split(dataset: Dataset, seed: int = 0) -> Split:
+    """Split the users at random (docs/spec/learning.md 8).
 
-    A data set of unknown name gives 1/12 to validation and 1/6 to test.
+    A data set that is not in SOURCES has 1/12 of its users for validation and 1/6 for
+    the test.
     """
-    source = SOURCES.get(known.name)
-    validation = source.validation if source else known.users // 12
-    test = source.test if source else known.users // 6
-    order = np.random.default_rng(seed).permutation(known.users)
+    source = SOURCES.get(dataset.name)
+    validation = source.validation if source else dataset.users // 12
+    test = source.test if source else dataset.users // 6
+    order = np.random.default_rng(seed).permutation(dataset.users)
     return Split(
         train=np.sort(order[validation + test :]),
         validation=np.sort(order[test : validation + test]),
@@ -268,107 +271,120 @@ def split(known: Dataset, seed: int = 0) -> Split:
     )
 
 
-def rankable_split(known: Dataset) -> Split:
-    """The split; raises InvalidInput if somebody is missing in a part, or nothing can be ranked."""
-    people = split(known)
-    if known.items < 2 or not min(
-        map(len, (people.train, people.validation, people.test))
-    ):
+def rankable_split(dataset: Dataset) -> Split:
+    """Return the split; raise InvalidInput if a part is empty."""
+    people = split(dataset)
+    smallest = min(map(len, (people.train, people.validation, people.test)))
+    if dataset.items < 2 or not smallest:
         raise InvalidInput(
             "dataset",
-            f"{known.users} people and {known.items} items are too few to split and rank",
+            f"{dataset.users} people and {dataset.items} items are too few to split "
+            "and rank",
             "use at least 12 people and 2 items",
         )
     return people
 
 
-def dataset(source: Source, raw: Raw) -> Dataset:
-    """`raw`, cut as this source is."""
-    return cut(raw, name=source.name, licence=source.licence, items=source.items)
-
-
-def cut(raw: Raw, *, name: str, licence: str, items: int) -> Dataset:
-    """`raw`, cut to the most popular `items` and to users with at least 5 of them."""
-    user, item, order = _first_interactions(raw)
+def filter_raw(raw: Raw, *, name: str, licence: str, items: int) -> Dataset:
+    """Return the most popular `items` of `raw`, and users with at least 5 of them."""
+    user, item, position = _first_interactions(raw)
+    # Removing items leaves some users with too few items, and removing users changes
+    # which items are popular, so both filters are repeated.
     for _ in range(PASSES):
-        kept = _most_popular(item, items)[item]
-        user, item, order = user[kept], item[kept], order[kept]
-        kept = (np.bincount(user) >= LEAST_ITEMS)[user]
-        user, item, order = user[kept], item[kept], order[kept]
-    people, user = np.unique(user, return_inverse=True)
-    things, item = np.unique(item, return_inverse=True)
+        is_popular = _most_popular(item, items)[item]
+        user, item, position = user[is_popular], item[is_popular], position[is_popular]
+        is_active = (np.bincount(user) >= LEAST_ITEMS)[user]
+        user, item, position = user[is_active], item[is_active], position[is_active]
+    raw_users, user = np.unique(user, return_inverse=True)
+    raw_items, item = np.unique(item, return_inverse=True)
+    prices = np.full(len(raw_items), np.nan)
+    if len(raw.prices):
+        prices = raw.prices[raw_items]
     return Dataset(
         name=name,
         licence=licence,
         indptr=np.concatenate([[0], np.cumsum(np.bincount(user))]).astype(np.int64),
-        indices=item[np.lexsort((order, user))].astype(np.int64),
-        item_ids=_chosen(raw.item_ids, things),
-        titles=_chosen(raw.titles, things),
-        categories=_chosen(raw.categories, things),
-        prices=raw.prices[things] if len(raw.prices) else np.full(len(things), np.nan),
-        tags=tuple(raw.tags[thing] for thing in things) if raw.tags else (),
-        events=_events(raw, people, things),
+        indices=item[np.lexsort((position, user))].astype(np.int64),
+        item_ids=_select(raw.item_ids, raw_items),
+        titles=_select(raw.titles, raw_items),
+        categories=_select(raw.categories, raw_items),
+        prices=prices,
+        tags=tuple(raw.tags[raw_item] for raw_item in raw_items) if raw.tags else (),
+        events=_events(raw, raw_users, raw_items),
     )
 
 
 def _first_interactions(raw: Raw) -> tuple[Ints, Ints, Ints]:
-    """The distinct (user, item) pairs and where each stands first in the file."""
+    """Return the distinct (user, item) pairs and the first position of each."""
+    # One number per pair, because np.unique is fast for a single column.
     pairs = raw.user * len(raw.item_ids) + raw.item
     _, first = np.unique(pairs, return_index=True)
     return raw.user[first], raw.item[first], first.astype(np.int64)
 
 
 def _most_popular(item: Ints, count: int) -> NDArray[np.bool_]:
+    """Return for each item number if it is among the `count` most popular ones."""
     counts = np.bincount(item)
-    chosen = np.zeros(len(counts), dtype=np.bool_)
-    chosen[np.argsort(-counts, kind="stable")[:count]] = True
-    return chosen & (counts > 0)
+    is_popular = np.zeros(len(counts), dtype=np.bool_)
+    is_popular[np.argsort(-counts, kind="stable")[:count]] = True
+    return is_popular & (counts > 0)
 
 
-def _events(raw: Raw, people: Ints, things: Ints) -> Events | None:
-    """All interactions of the people and items that were kept; None if nobody noted the time."""
+def _events(raw: Raw, raw_users: Ints, raw_items: Ints) -> Events | None:
+    """Return all interactions of these users and items; None without times."""
     if not len(raw.time):
         return None
-    kept = np.isin(raw.user, people) & np.isin(raw.item, things)
-    user = np.searchsorted(people, raw.user[kept])
-    item = np.searchsorted(things, raw.item[kept])
-    time, quantity = raw.time[kept], raw.quantity[kept]
+    rows = np.isin(raw.user, raw_users) & np.isin(raw.item, raw_items)
+    user = np.searchsorted(raw_users, raw.user[rows])
+    item = np.searchsorted(raw_items, raw.item[rows])
+    time, quantity = raw.time[rows], raw.quantity[rows]
+    # The last key is the primary one: by user, then by time.
     order = np.lexsort((time, user))
     return Events(user[order], item[order], time[order], quantity[order])
 
 
-def _chosen(texts: tuple[str, ...], things: Ints) -> tuple[str, ...]:
-    return tuple(texts[thing] for thing in things) if texts else ("",) * len(things)
+def _select(texts: tuple[str, ...], numbers: Ints) -> tuple[str, ...]:
+    """Return the texts with these numbers; "" for each if there are no texts."""
+    if not texts:
+        return ("",) * len(numbers)
+    return tuple(texts[number] for number in numbers)
 
 
 def files(source: Source, folder: Path | None) -> Files:
-    """The files of a data set: packed in `folder`, or as bundled; raises DatasetError."""
+    """Return the files of a data set, from its archive in `folder` or as bundled.
+
+    Raises DatasetError if there are none.
+    """
     if folder is not None and not folder.is_dir():
         raise DatasetError(
-            "--data", f"{folder} is no folder", "name the folder of the archives"
+            "--data",
+            f"{folder} is not a folder",
+            "pass the folder that contains the data set archives",
         )
     if folder is not None and archive(source, folder).is_file():
-        return readers.unpack(_intact(source, archive(source, folder)), source.name)
+        path = archive(source, folder)
+        _check_digest(source, path)
+        return readers.unpack(path, source.name)
     if source.bundled:
         return readers.Bundle(_bundle(source.name))
     raise DatasetError(
         "--data" if folder is None else f"--data {folder}",
-        f"{source.name}.tar.xz is not there",
-        f"obtain {source.obtain}, pack it as {source.name}.tar.xz and name its folder with "
-        "--data or TACTFUL_DATA",
+        f"{source.name}.tar.xz is missing",
+        f"obtain {source.obtain}, pack it as {source.name}.tar.xz and pass its folder "
+        "with --data or TACTFUL_DATA",
     )
 
 
-def _intact(source: Source, path: Path) -> Path:
+def _check_digest(source: Source, path: Path) -> None:
+    """Raise DatasetError if the archive is not the one of the published figures."""
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != source.sha256:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != source.sha256:
         raise DatasetError(
             str(path),
-            f"its sha256 is {found[:16]}…, not {source.sha256[:16]}…",
-            "copy it again",
+            f"its sha256 is {digest[:16]}…, not {source.sha256[:16]}…",
+            "copy the archive again",
         )
-    return path
 
 
 def _bundle(name: str) -> Traversable:

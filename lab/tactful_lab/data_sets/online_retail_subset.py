@@ -1,4 +1,4 @@
-"""How the bundled subset of online-retail is chosen: by rules on the public file, with no coin."""
+"""The bundled subset of online-retail, selected by deterministic rules."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from statistics import median
 from typing import NamedTuple
 
 PRODUCTS, LEAST_PRODUCTS = 1_000, 5
-PRODUCT_CODE = re.compile(
-    r"\d{5}[A-Z]{0,2}"
-)  # postage, fees and manual entries have other codes
+# Postage, fees and manual entries have other codes.
+PRODUCT_CODE = re.compile(r"\d{5}[A-Z]{0,2}")
 
-# The first row with a word of the title decides; a word ending in "*" stands for all it begins.
+# The first row with a word of the title decides. A word that ends in "*" is a prefix.
 CATEGORIES: tuple[tuple[str, str], ...] = (
     ("christmas", "christmas xmas advent santa reindeer snow* bauble* wreath nativity"),
     ("bags", "bag bags shopper satchel purse backpack suitcase"),
@@ -51,7 +50,7 @@ OTHER = "other"
 
 
 class Product(NamedTuple):
-    """One product: its stock code, a title for people, a category, the median price in pounds."""
+    """One product: stock code, title, category and median price in pounds."""
 
     code: str
     title: str
@@ -70,12 +69,12 @@ class OrderLine(NamedTuple):
     price: float
 
 
-def cut(table: str) -> tuple[list[Product], list[OrderLine]]:
-    """The subset of the published csv `table`: products by buyers, lines by customer and time.
+def select_subset(table: str) -> tuple[list[Product], list[OrderLine]]:
+    """Return products and order lines of the subset of the published CSV `table`.
 
-    The 1,000 products with the most distinct buyers (ties by code), then every customer who
-    bought at least 5 of them; cancellations, gifts at price 0 and lines without a customer
-    are left out.
+    Products are the 1,000 with the most distinct buyers (ties by code), in that order.
+    Lines are those of customers who bought at least 5 of them, by customer and time.
+    Cancellations, gifts at price 0 and lines without a customer are left out.
     """
     lines, titles = _sales(table)
     buyers = defaultdict(set)
@@ -83,12 +82,12 @@ def cut(table: str) -> tuple[list[Product], list[OrderLine]]:
         buyers[line.product].add(line.customer)
     codes = sorted(buyers, key=lambda code: (-len(buyers[code]), code))[:PRODUCTS]
     bought = Counter(customer for code in codes for customer in buyers[code])
-    kept = _kept(lines, set(codes), bought)
-    return _products(codes, titles, kept), kept
+    subset = _subset_lines(lines, set(codes), bought)
+    return _products(codes, titles, subset), subset
 
 
 def category(title: str) -> str:
-    """A coarse, public category from the words of a title."""
+    """Return a coarse category from the words of a title."""
     words = re.findall(r"[a-z-]+", title.lower())
     for name, keys in CATEGORIES:
         if any(_matches(word, key) for word in words for key in keys.split()):
@@ -97,33 +96,33 @@ def category(title: str) -> str:
 
 
 def write_products(products: Iterable[Product]) -> str:
-    """The products as csv."""
-    return _write(
-        ("product", "title", "category", "price"),
-        ((one.code, one.title, one.category, f"{one.price:.2f}") for one in products),
+    """Return the products as CSV."""
+    rows = (
+        (product.code, product.title, product.category, f"{product.price:.2f}")
+        for product in products
     )
+    return _write(("product", "title", "category", "price"), rows)
 
 
 def write_lines(lines: Iterable[OrderLine]) -> str:
-    """The order lines as csv."""
-    return _write(
-        ("order", "customer", "time", "product", "quantity", "price"),
+    """Return the order lines as CSV."""
+    columns = ("order", "customer", "time", "product", "quantity", "price")
+    rows = (
         (
-            (
-                one.order,
-                one.customer,
-                one.time,
-                one.product,
-                one.quantity,
-                f"{one.price:g}",
-            )
-            for one in lines
-        ),
+            line.order,
+            line.customer,
+            line.time,
+            line.product,
+            line.quantity,
+            f"{line.price:g}",
+        )
+        for line in lines
     )
+    return _write(columns, rows)
 
 
 def read_products(table: str) -> list[Product]:
-    """What `write_products` wrote."""
+    """Parse the output of `write_products`."""
     return [
         Product(row["product"], row["title"], row["category"], float(row["price"]))
         for row in csv.DictReader(io.StringIO(table))
@@ -131,17 +130,25 @@ def read_products(table: str) -> list[Product]:
 
 
 def read_lines(table: str) -> list[OrderLine]:
-    """What `write_lines` wrote."""
+    """Parse the output of `write_lines`."""
     rows = csv.reader(io.StringIO(table))
-    next(rows)
-    return [
-        OrderLine(int(order), int(who), int(when), what, int(many), float(price))
-        for order, who, when, what, many, price in rows
-    ]
+    next(rows)  # headings
+    lines = []
+    for order, customer, time, product, quantity, price in rows:
+        line = OrderLine(
+            order=int(order),
+            customer=int(customer),
+            time=int(time),
+            product=product,
+            quantity=int(quantity),
+            price=float(price),
+        )
+        lines.append(line)
+    return lines
 
 
 def _sales(table: str) -> tuple[list[OrderLine], dict[str, Counter[str]]]:
-    """All lines that are sales to a customer, and the descriptions each product goes by."""
+    """Return all sales to customers, and counts of each product's descriptions."""
     lines, titles = [], defaultdict[str, Counter[str]](Counter)
     for row in csv.DictReader(io.StringIO(table)):
         if (line := _sale(row)) is not None:
@@ -151,57 +158,64 @@ def _sales(table: str) -> tuple[list[OrderLine], dict[str, Counter[str]]]:
 
 
 def _sale(row: dict[str, str]) -> OrderLine | None:
-    """The line in `row`; None if it is no sale of a product to a known customer."""
-    code, order = row["StockCode"].upper(), row["InvoiceNo"]
-    if not (
-        PRODUCT_CODE.fullmatch(code) and order.isdigit() and row["CustomerID"].isdigit()
-    ):
+    """Return the line in `row`; None if it is no sale of a product to a customer."""
+    code, order, customer = (
+        row["StockCode"].upper(),
+        row["InvoiceNo"],
+        row["CustomerID"],
+    )
+    # The number of a cancelled order starts with "C".
+    if not (PRODUCT_CODE.fullmatch(code) and order.isdigit() and customer.isdigit()):
         return None
     quantity, price = int(float(row["Quantity"])), float(row["UnitPrice"])
-    when = _unix_time(row["InvoiceDate"])
-    line = OrderLine(int(order), int(row["CustomerID"]), when, code, quantity, price)
-    return line if quantity > 0 and price > 0 else None
+    if quantity <= 0 or price <= 0:
+        return None
+    time = _unix_time(row["InvoiceDate"])
+    return OrderLine(int(order), int(customer), time, code, quantity, price)
 
 
-@lru_cache(maxsize=1024)  # an order's lines share their time
-def _unix_time(moment: str) -> int:
-    return int(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp())
+# Lines of one order have the same time, and parsing it is slow.
+@lru_cache(maxsize=1024)
+def _unix_time(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
-def _kept(
+def _subset_lines(
     lines: list[OrderLine], codes: set[str], bought: Counter[int]
 ) -> list[OrderLine]:
-    kept = [
+    """Return the lines of products in `codes` by customers who bought enough."""
+    subset = [
         line
         for line in lines
         if bought[line.customer] >= LEAST_PRODUCTS and line.product in codes
     ]
-    return sorted(kept, key=lambda line: (line.customer, line.time, line.order))
+    return sorted(subset, key=lambda line: (line.customer, line.time, line.order))
 
 
 def _products(
     codes: list[str], titles: dict[str, Counter[str]], lines: list[OrderLine]
 ) -> list[Product]:
+    """Return the products with their most frequent title and their median price."""
     prices = defaultdict[str, list[float]](list)
     for line in lines:
         prices[line.product].append(line.price)
-    named = {
-        code: min(titles[code], key=lambda text: (-titles[code][text], text))
-        for code in codes
-    }
-    return [
-        Product(
-            code,
-            named[code].capitalize(),
-            category(named[code]),
-            round(median(prices[code]), 2),
-        )
-        for code in codes
-    ]
+    products = []
+    for code in codes:
+        title = _most_frequent(titles[code])
+        price = round(median(prices[code]), 2)
+        products.append(Product(code, title.capitalize(), category(title), price))
+    return products
+
+
+def _most_frequent(counts: Counter[str]) -> str:
+    """Return the most frequent text; of several, the first in alphabetical order."""
+    return min(counts, key=lambda text: (-counts[text], text))
 
 
 def _matches(word: str, key: str) -> bool:
-    return word.startswith(key[:-1]) if key.endswith("*") else word == key
+    if key.endswith("*"):
+        return word.startswith(key[:-1])
+    return word == key
 
 
 def _write(names: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

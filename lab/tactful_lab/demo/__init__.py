@@ -1,1 +1,1 @@
-"""The demo: the whole loop on real data, and its report."""
+"""The demo: a complete training on real data, and its report."""

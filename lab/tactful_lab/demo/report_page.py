@@ -1,4 +1,4 @@
-"""The demo's story as one self-contained page: no script, no font, no address outside it."""
+"""The report of the demo: one HTML page without scripts or external files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ li small { display: block; color: var(--soft); }
 
 @dataclass(frozen=True)
 class Round:
-    """One round as the pair ran it; `epsilon` is what one device has spent after it."""
+    """One round at the pair; `epsilon` is the spent budget of one device after it."""
 
     name: str
     reports: int
@@ -51,7 +51,7 @@ class Round:
 
 @dataclass(frozen=True)
 class ListedItem:
-    """One place in a list: what and why."""
+    """One item of a list, with its reasons."""
 
     title: str
     reasons: Sequence[str]
@@ -59,7 +59,7 @@ class ListedItem:
 
 @dataclass(frozen=True)
 class SentReport:
-    """One report as it left the device: enough of its bytes to recognise it."""
+    """One report as the device sent it, with its first bytes."""
 
     report_id: str
     bytes: int
@@ -72,7 +72,10 @@ class SentReport:
 
 @dataclass(frozen=True)
 class PersonPage:
-    """One person's device: what it knows, shows, withholds and has sent."""
+    """The page of one person: profile, lists, a denied item and sent reports.
+
+    `before` and `after` are lists without and with the first model.
+    """
 
     liked: Sequence[str]
     before: Sequence[ListedItem]
@@ -84,12 +87,14 @@ class PersonPage:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """All that the page tells; `figures` is the JSON document as written."""
+    """The content of the page.
+
+    `figures` is the JSON document. `utility` has recall@20 and NDCG@100 by method, with
+    the released model, whose name is `ours`, first.
+    """
 
     figures: Mapping[str, object]
-    utility: Mapping[
-        str, tuple[float, float]
-    ]  # name -> (recall@20, ndcg@100), ours first
+    utility: Mapping[str, tuple[float, float]]
     ours: str
     rounds: Sequence[Round]
     cap_epsilon: float
@@ -102,183 +107,183 @@ class ReportContent:
     assumptions: Sequence[str]
 
 
-def render(story: ReportContent) -> str:
-    """The page as one HTML document."""
+def render(content: ReportContent) -> str:
+    """Return the page as one HTML document."""
     parts = [
-        _head(story),
-        _utility(story),
-        _repetition(story),
-        _privacy(story),
-        _uploads(story),
-        _person(story.person),
-        _assumptions(story),
+        _head(content),
+        _utility(content),
+        _repetition(content),
+        _privacy(content),
+        _uploads(content),
+        _person(content.person),
+        _assumptions(content),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<title>Tactful: one training, told</title>"
-        f"<style>{STYLE}</style></head><body><main>{''.join(parts)}</main></body></html>\n"
+        "<title>Tactful: report of the demo</title>"
+        f"<style>{STYLE}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>\n"
     )
 
 
-def _head(story: ReportContent) -> str:
+def _head(content: ReportContent) -> str:
     tiles = "".join(
         f'<div class="tile"><b>{escape(value)}</b>{escape(name)}</div>'
-        for name, value in story.tiles.items()
+        for name, value in content.tiles.items()
     )
     return (
-        "<h1>Personalization that stays on the device, and knows when to stop</h1>"
-        f'<p class="soft">One training on real data, told from start to end. '
-        f"<code>{escape(story.command)}</code></p>"
+        "<h1>On-device personalization with frequency caps and differential "
+        "privacy</h1>"
+        '<p class="soft">One training on real data, from the first round to the '
+        f"released model. <code>{escape(content.command)}</code></p>"
         f'<div class="tiles">{tiles}</div>'
     )
 
 
-def _utility(story: ReportContent) -> str:
-    ndcg = plots.bars(
-        {name: pair[1] for name, pair in story.utility.items()},
-        ours=story.ours,
+def _utility(content: ReportContent) -> str:
+    ndcg_plot = plots.bars(
+        {name: ndcg for name, (_, ndcg) in content.utility.items()},
+        ours=content.ours,
         label="NDCG@100 on people who were never in the training",
     )
     rows = [
-        (name, f"{recall:.4f}", f"{ndcg_at:.4f}")
-        for name, (recall, ndcg_at) in story.utility.items()
+        (name, f"{recall:.4f}", f"{ndcg:.4f}")
+        for name, (recall, ndcg) in content.utility.items()
     ]
     return _section(
-        "What it learnt",
-        "Part of each held-out person's purchases is hidden; a list is good if it finds them. The "
-        f"coloured bar, “{escape(story.ours)}”, is the model that leader and helper released: "
-        f"at least {story.figures['wire_devices']:,} devices reported to them in each round, and "
-        "the noise of both is in it. The other bars are for comparison; nobody released them.",
+        "Ranking quality",
+        "Part of the purchases of each test person is hidden. A ranking is good if the "
+        "hidden items are near its top. The coloured bar, "
+        f"“{escape(content.ours)}”, is the model that leader and helper released: "
+        f"at least {content.figures['wire_devices']:,} devices reported to them in "
+        "each round, and it contains the noise of both. The other bars are baselines; "
+        "those models were not released.",
         _figure(
-            ndcg,
-            "Higher is better. The words of the titles are public and need nobody's history. “In "
-            "one process” is the same code on all histories, without a network. EASE sees "
-            "everybody's raw history: the ceiling without privacy.",
+            ndcg_plot,
+            "Higher is better. The words of the titles are public and need nobody's "
+            "history. “In one process” is the same code on all histories, without a "
+            "network. EASE sees everybody's raw history: a baseline without privacy.",
         ),
         _table(("method", "recall@20", "NDCG@100"), rows),
     )
 
 
-def _repetition(story: ReportContent) -> str:
-    columns = list(story.uncapped.times_seen)
+def _repetition(content: ReportContent) -> str:
+    capped, uncapped = content.capped, content.uncapped
+    bins = list(uncapped.times_seen)
     series = {
-        "without caps and variety": [
-            100 * story.uncapped.times_seen[c] for c in columns
+        "without caps and diversity": [
+            100 * uncapped.times_seen[name] for name in bins
         ],
-        "as shipped": [100 * story.capped.times_seen[c] for c in columns],
+        "default settings": [100 * capped.times_seen[name] for name in bins],
     }
-    drawn = plots.paired_bars(
+    plot = plots.paired_bars(
         series,
-        columns,
-        label="share of what a person saw",
-        across="how often that person had seen the same item by the end",
+        bins,
+        label="share of the items that a person saw",
+        across="how often the person saw the same item in all sessions",
     )
+    rows = [
+        ("same scores, without caps and diversity", f"{uncapped.unwanted_rate:.1%}"),
+        ("default settings", f"{capped.unwanted_rate:.1%}"),
+    ]
     return _section(
-        "How often the same thing came back",
-        f"{escape(story.sessions)} A repeat is unwanted unless the item is one that "
-        "people buy again and again and is due.",
-        _figure(
-            drawn,
-            "Each column: of all (person, item) pairs shown, the share seen so often.",
-        ),
-        _table(
-            ("lists", "unwanted repeats"),
-            [
-                (
-                    "same ranker, no caps, no variety",
-                    f"{story.uncapped.unwanted_rate:.1%}",
-                ),
-                ("as shipped", f"{story.capped.unwanted_rate:.1%}"),
-            ],
-        ),
+        "Repeated items",
+        f"{escape(content.sessions)} A repeat is unwanted unless it is an item that "
+        "people buy regularly and that is due again.",
+        _figure(plot, "Share of all (person, item) pairs by number of impressions."),
+        _table(("lists", "unwanted repeats"), rows),
     )
 
 
-def _privacy(story: ReportContent) -> str:
-    drawn = plots.steps(
-        [0.0, *(one.epsilon for one in story.rounds)],
-        cap=story.cap_epsilon,
-        names=["before", *(one.name for one in story.rounds)],
+def _privacy(content: ReportContent) -> str:
+    figures = content.figures
+    plot = plots.steps(
+        [0.0, *(completed.epsilon for completed in content.rounds)],
+        cap=content.cap_epsilon,
+        names=["before", *(completed.name for completed in content.rounds)],
         label="epsilon spent by one device",
     )
     return _section(
-        "What it cost one person",
-        "Each device charges its own ledger before a byte leaves and refuses beyond its cap. "
-        f"Epsilon at delta = {story.figures['delta']}; unit: {story.figures['unit_of_privacy']}, "
-        f"adjacency: {story.figures['adjacency']}. One half's noise is counted, both are added.",
-        _figure(drawn, "Charges of one device over the training."),
+        "Privacy cost of one person",
+        "Each device charges its own ledger before it sends anything, and refuses a "
+        "charge above its lifetime cap. "
+        f"Epsilon at delta = {figures['delta']}; unit: {figures['unit_of_privacy']}, "
+        f"adjacency: {figures['adjacency']}. Both aggregators add noise; only that of "
+        "one is counted.",
+        _figure(plot, "Charges of one device over the training."),
     )
 
 
-def _uploads(story: ReportContent) -> str:
+def _uploads(content: ReportContent) -> str:
     rows = [
         (
-            one.name,
-            f"{one.reports:,}",
-            f"{one.coordinates:,}",
-            f"{one.upload_bytes / 1000:,.1f} kB",
-            f"{one.seconds:.1f} s",
+            completed.name,
+            f"{completed.reports:,}",
+            f"{completed.coordinates:,}",
+            f"{completed.upload_bytes / 1000:,.1f} kB",
+            f"{completed.seconds:.1f} s",
         )
-        for one in story.rounds
+        for completed in content.rounds
     ]
-    drawn = plots.bars(
-        {one.name: one.upload_bytes / 1000 for one in story.rounds},
-        ours="",
-        label="kB sent by one device",
-        form="{:,.1f}",
-    )
+    kilobytes = {
+        completed.name: completed.upload_bytes / 1000 for completed in content.rounds
+    }
+    plot = plots.bars(kilobytes, ours="", label="kB sent by one device", form="{:,.1f}")
+    columns = ("round", "reports", "coordinates", "bytes per device", "time")
     return _section(
-        "What travelled",
-        "One report a round: an id, a rounded time, two sealed shares. Its size depends on the "
-        "task, never on the person.",
-        _figure(drawn, "Bytes uploaded per device and round."),
-        _table(
-            ("round", "reports", "coordinates", "bytes a device", "time"),
-            rows,
-            numbers=True,
-        ),
+        "Uploads",
+        "Each device sends one report per round: an id, a rounded time and two "
+        "encrypted shares. The size depends on the task, never on the person.",
+        _figure(plot, "Bytes uploaded per device and round."),
+        _table(columns, rows, numbers=True),
     )
 
 
 def _person(person: PersonPage) -> str:
     liked = ", ".join(escape(title) for title in person.liked)
-    sent = [
+    rows = [
         (
-            one.report_id,
-            f"{one.bytes:,}",
-            one.rho,
-            f"{one.epsilon_after:.3f}",
-            one.meaning,
+            report.report_id,
+            f"{report.bytes:,}",
+            report.rho,
+            f"{report.epsilon_after:.3f}",
+            report.meaning,
         )
-        for one in person.sent
+        for report in person.sent
     ]
-    raw = "".join(
-        f"<p><code>{escape(one.first_bytes)}…</code><br>"
-        f'<span class="soft">SHA-256 of all {one.bytes:,} bytes: '
-        f"<code>{one.sha256}</code></span></p>"
-        for one in person.sent
-    )
+    columns = ("report", "bytes", "rho", "epsilon after", "content")
+    first_bytes = "".join(map(_first_bytes, person.sent))
     return _section(
         "One person's page",
-        f"This device knows of: {liked}.",
+        f"This device knows these purchases: {liked}.",
         '<div class="columns"><div><h3>Before the first model</h3>'
-        f"{_list(person.before)}</div><div><h3>After the refresh</h3>"
+        f"{_list(person.before)}</div><div><h3>With the released model</h3>"
         f"{_list(person.after)}</div></div>"
-        f'<p class="note"><b>Why not “{escape(person.withheld)}”?</b> {escape(person.why_not)}</p>'
-        "<h3>Exactly what left this device</h3>"
-        + _table(("report", "bytes", "rho", "epsilon after", "what it was"), sent)
-        + raw,
+        f'<p class="note"><b>Why not “{escape(person.withheld)}”?</b> '
+        f"{escape(person.why_not)}</p>",
+        "<h3>All reports that this device sent</h3>",
+        _table(columns, rows),
+        first_bytes,
     )
 
 
-def _assumptions(story: ReportContent) -> str:
-    items = "".join(f"<li>{escape(one)}</li>" for one in story.assumptions)
-    return _section("What this page does not show", "", f"<ul>{items}</ul>")
+def _first_bytes(report: SentReport) -> str:
+    return (
+        f"<p><code>{escape(report.first_bytes)}…</code><br>"
+        f'<span class="soft">SHA-256 of all {report.bytes:,} bytes: '
+        f"<code>{report.sha256}</code></span></p>"
+    )
 
 
-def _section(title: str, lead: str, *parts: str) -> str:
-    opening = f"<p>{lead}</p>" if lead else ""
+def _assumptions(content: ReportContent) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in content.assumptions)
+    return _section("Limits of this demo", "", f"<ul>{items}</ul>")
+
+
+def _section(title: str, introduction: str, *parts: str) -> str:
+    opening = f"<p>{introduction}</p>" if introduction else ""
     return f"<section><h2>{escape(title)}</h2>{opening}{''.join(parts)}</section>"
 
 
@@ -286,29 +291,26 @@ def _figure(drawing: str, caption: str) -> str:
     return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _list(shown: Sequence[ListedItem]) -> str:
-    lines = (
-        f"<li>{escape(one.title)}<small>{escape('; '.join(one.reasons))}</small></li>"
-        for one in shown
-    )
+def _list(items: Sequence[ListedItem]) -> str:
+    lines = []
+    for item in items:
+        reasons = escape("; ".join(item.reasons))
+        lines.append(f"<li>{escape(item.title)}<small>{reasons}</small></li>")
     return f"<ol>{''.join(lines)}</ol>"
 
 
 def _table(
-    head: Iterable[str], rows: Iterable[Sequence[str]], *, numbers: bool = False
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False
 ) -> str:
-    align = ' class="n"' if numbers else ""
-    top = "".join(
-        f"<th{align if place else ''}>{escape(cell)}</th>"
-        for place, cell in enumerate(head)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{align if place else ''}>{escape(cell)}</td>"
-            for place, cell in enumerate(row)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    """Return an HTML table; `numbers` aligns all columns but the first to the right."""
+    head = _table_row("th", columns, numbers=numbers)
+    body = "".join(_table_row("td", row, numbers=numbers) for row in rows)
+    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _table_row(tag: str, cells: Sequence[str], *, numbers: bool) -> str:
+    parts = []
+    for index, cell in enumerate(cells):
+        attribute = ' class="n"' if numbers and index else ""
+        parts.append(f"<{tag}{attribute}>{escape(cell)}</{tag}>")
+    return f"<tr>{''.join(parts)}</tr>"

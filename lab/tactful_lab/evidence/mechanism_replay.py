@@ -1,4 +1,4 @@
-"""The device's own path under hostile vectors: noise off, coins frozen, every call noted."""
+"""Replay of the encoding with hostile vectors, fixed coins and traced calls."""
 
 from __future__ import annotations
 
@@ -18,54 +18,61 @@ from tactful.protocol.documents.task import Task
 Floats = NDArray[np.float64]
 
 
-def replayed(task: Task) -> NeighbourReplay:
-    """What the device's code makes of hostile vectors, with the same coins each time."""
-    encoding, length = task.encoding, task.length
-    encoding.encode(
-        np.zeros((1, length)), _frozen()
-    )  # what is computed once is computed here
-    found = []
-    for name, vector in neighbours(task).items():
-        coins = _frozen()
-        try:
-            measured, calls = _traced(partial(encoding.encode, vector[None, :], coins))
-        except InvalidInput:
-            found.append(
-                Neighbour(name=name, refused=True, squares=0, distance2=0, calls=())
-            )
-            continue
-        centred = measured.astype(np.int64) - task.levels // 2
-        empty = encoding.encode(np.zeros((1, length)), _frozen())[0].astype(np.int64)
-        gap = measured.astype(np.int64) - empty
-        squares, distance2 = int(np.dot(centred, centred)), int(np.dot(gap, gap))
-        found.append(
-            Neighbour(
-                name=name,
-                refused=False,
-                squares=squares,
-                distance2=distance2,
-                calls=calls,
-            )
-        )
-    return NeighbourReplay(task=task.document.decode(), neighbours=tuple(found))
+def replay_encoding(task: Task) -> NeighbourReplay:
+    """Encode hostile vectors with the code of the device and the same coins.
+
+    For each vector: if it was refused, its squared norm, its squared distance from the
+    empty vector, and the functions called.
+    """
+    # The first call fills caches, so its trace would differ from the others.
+    _encode_empty(task)
+    replays = [
+        _replay(task, name, vector) for name, vector in hostile_vectors(task).items()
+    ]
+    return NeighbourReplay(task=task.document.decode(), neighbours=tuple(replays))
 
 
-def neighbours(task: Task) -> dict[str, Floats]:
-    """Vectors that a buggy path would let through, or take another way for."""
+def _replay(task: Task, name: str, vector: Floats) -> Neighbour:
+    encode = partial(task.encoding.encode, vector[None, :], _fixed_coins)
+    try:
+        encoded, calls = _traced(encode)
+    except InvalidInput:
+        return Neighbour(name=name, refused=True, squares=0, distance2=0, calls=())
+    measurement = encoded.astype(np.int64)
+    centred = measurement - task.levels // 2
+    difference = measurement - _encode_empty(task)
+    return Neighbour(
+        name=name,
+        refused=False,
+        squares=int(np.dot(centred, centred)),
+        distance2=int(np.dot(difference, difference)),
+        calls=calls,
+    )
+
+
+def _encode_empty(task: Task) -> NDArray[np.int64]:
+    """Return the measurement of a person without items, with the same coins."""
+    encoded = task.encoding.encode(np.zeros((1, task.length)), _fixed_coins)
+    measurement: NDArray[np.int64] = encoded[0].astype(np.int64)
+    return measurement
+
+
+def hostile_vectors(task: Task) -> dict[str, Floats]:
+    """Return vectors that faulty code would accept, or would encode on another path."""
     length = task.length
+    # A vector whose rotation has a single large entry.
     spike = np.zeros(task.encoding.padded, dtype=np.int64)
     spike[3] = 1000
-    one_hot, dense = 5.0 * unit(length, 1), np.full(length, 1.0)
-    tiny, signed_zero = np.full(length, 5e-324), np.full(length, -0.0)
+    dense = np.full(length, 1.0)
     nan, infinite = dense.copy(), dense.copy()
     nan[0], infinite[-1] = np.nan, -np.inf
     return {
         "empty": np.zeros(length),
         "huge": np.full(length, 1e30),
-        "one hot": one_hot,
+        "one hot": 5.0 * unit_vector(length, 1),
         "dense": dense,
-        "subnormal": tiny,
-        "negative zero": signed_zero,
+        "subnormal": np.full(length, 5e-324),
+        "negative zero": np.full(length, -0.0),
         "overflow": np.full(length, 1.7e308),
         "aimed": task.encoding.decode(spike, 0),
         "duplicate item": contribution("popularity", np.array([3, 3, 3]), length, None),
@@ -74,17 +81,13 @@ def neighbours(task: Task) -> dict[str, Floats]:
     }
 
 
-def _frozen() -> Callable[[int], bytes]:
-    stream = iter(lambda: 0, 1)
-
-    def coins(count: int) -> bytes:
-        return hashlib.shake_128(b"frozen" + bytes([next(stream)])).digest(count)
-
-    return coins
+def _fixed_coins(count: int) -> bytes:
+    """Return the same bytes at each call, instead of random coins."""
+    return hashlib.shake_128(b"frozen\x00").digest(count)
 
 
-def unit(length: int, place: int) -> Floats:
-    """A vector of norm 1 with all of it in one place."""
+def unit_vector(length: int, place: int) -> Floats:
+    """Return a vector that is 1 at `place` and 0 elsewhere."""
     vector = np.zeros(length)
     vector[place] = 1.0
     return vector
@@ -93,17 +96,22 @@ def unit(length: int, place: int) -> Floats:
 def _traced(
     run: Callable[[], NDArray[np.uint8]],
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """What `run` returns, and each function of ours it went through, in order of the first call."""
+    """Return the first row of the result of `run`, and the functions that it called.
+
+    Only functions of the SDK are named, in the order of their first call.
+    """
+    # A dict, because it preserves the order of insertion and has no duplicates.
     calls: dict[str, None] = {}
 
-    def note(frame: object, event: str, _: object) -> None:
+    def record_call(frame: object, event: str, _: object) -> None:
         code, names = getattr(frame, "f_code", None), getattr(frame, "f_globals", {})
-        if event == "call" and str(names.get("__name__", "")).startswith("tactful."):
-            calls[f"{names['__name__']}.{getattr(code, 'co_qualname', '')}"] = None
+        module = str(names.get("__name__", ""))
+        if event == "call" and module.startswith("tactful."):
+            calls[f"{module}.{getattr(code, 'co_qualname', '')}"] = None
 
-    sys.setprofile(note)
+    sys.setprofile(record_call)
     try:
-        measured = run()
+        encoded = run()
     finally:
         sys.setprofile(None)
-    return measured[0], tuple(calls)
+    return encoded[0], tuple(calls)

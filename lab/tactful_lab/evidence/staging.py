@@ -1,7 +1,8 @@
-"""A pair in this process, with real routes, files and devices: for evidence, and for faults.
+"""A pair of aggregators in this process, with real routes, files and devices.
 
-Both halves are served as they are in production, but nothing goes through a socket, so that an
-audit can open what it sent itself.
+It produces evidence and is used by tests that plant faults. Both aggregators run the
+code of production, but requests do not pass a socket, so an audit can open the requests
+that it sent.
 """
 
 from __future__ import annotations
@@ -57,32 +58,31 @@ from tactful_aggregator.training.coordinator import Coordinator
 from tactful_aggregator.training.noise_policy import BOX, LEVELS
 
 SHARING = Consent.to("local_profile", "share_dp_updates")
-PLENTY = Ledger(Fraction(10**6))
+LARGE_LEDGER = Ledger(Fraction(10**6))  # never exhausted in a staging run
 KEY = HostKey(bytes(range(32)))
-ALL = Query(None)
-SMALLEST = 4  # reports in a batch
+WHOLE_BATCH = Query(None)
+MIN_BATCH = 4  # reports
 Message = MutableMapping[str, object]
 
 
 class InProcess:
-    """Carries requests to the applications of both halves, by the address they are asked at."""
+    """A transport that calls the application of an aggregator in this process."""
 
     def __init__(self, apps: dict[str, Starlette]) -> None:
         self._apps = apps
         self.requests: list[Request] = []
 
     def send(self, request: Request) -> Response:
-        """The answer of the half whose address it is."""
+        """Record a request and return the answer of the aggregator at its address."""
         self.requests.append(request)
         parts = urlsplit(request.url)
-        return asyncio.run(
-            _asked(self._apps[f"{parts.scheme}://{parts.netloc}"], request)
-        )
+        application = self._apps[f"{parts.scheme}://{parts.netloc}"]
+        return asyncio.run(_call_asgi(application, request))
 
 
 @dataclass(frozen=True)
 class StagingPair:
-    """Two halves on files of their own, and what carries requests between and to them."""
+    """A leader and a helper with their own datastores, and the transport to both."""
 
     leader: Aggregator
     helper: Aggregator
@@ -93,7 +93,7 @@ class StagingPair:
 
     @property
     def aggregators(self) -> Aggregators:
-        """What a device's settings need to know of the pair."""
+        """The addresses and keys of the pair, for the settings of a device."""
         return Aggregators(
             model="staging",
             leader=self.leader.settings.url,
@@ -104,15 +104,18 @@ class StagingPair:
 
     @property
     def peer(self) -> HelperClient:
-        """The helper, as the leader reaches it."""
+        """The leader's client for the helper."""
         return HelperClient(self.leader.paired, self.carrier)
 
     def task(
         self, name: str, length: int, epsilon: float, delta: float, **changes: object
     ) -> Task:
-        """A popularity round on `length` items that spends all of (epsilon, delta), unsigned."""
+        """Return an unsigned popularity task on `length` items.
+
+        One report spends all of (epsilon, delta). `changes` replace fields of the task.
+        """
         padded = 1 << (length - 1).bit_length()
-        honest = SMALLEST if self.placement == Placement.DEVICES else 0
+        honest = MIN_BATCH if self.placement == Placement.DEVICES else 0
         family, sigma2 = noise_for(
             self.placement,
             norm_bound=norm_bound(LEVELS, BOX, padded),
@@ -140,7 +143,7 @@ class StagingPair:
             "unit": "device",
             "epsilon": epsilon,
             "delta": delta,
-            "min_batch_size": SMALLEST,
+            "min_batch_size": MIN_BATCH,
             "leader": self.leader.settings.url,
             "helper": self.helper.settings.url,
             "opens": now - 60,
@@ -152,42 +155,44 @@ class StagingPair:
         }
         return Task.parse(json.dumps({**fields, **changes}).encode())
 
-    def opened(self, task: Task) -> Task:
-        """The task, once both halves found it safe, signed it and keep it."""
+    def open_task(self, task: Task) -> Task:
+        """Have both aggregators check, sign and store the task; return it."""
         with self.stores[0].transaction() as tx:
             countersign.check(task, tx.tasks(task.model), self.leader)
-        mine = self.leader.keys.signer.sign(SIGNED_AS + task.document)
+        leader_signature = self._sign(task)
+        helper_signature = self.peer.sign_task(task, leader_signature)
         signed = SignedTask(
-            task, {"leader": mine, "helper": self.peer.sign_task(task, mine)}
+            task, {"leader": leader_signature, "helper": helper_signature}
         )
         with self.stores[0].transaction() as tx:
             tx.add_task(signed)
         return task
 
-    def asked_to_sign(self, task: Task) -> Response:
-        """What the helper answers to a leader that signed whatever it liked."""
-        mine = self.leader.keys.signer.sign(SIGNED_AS + task.document)
+    def request_signature(self, task: Task) -> Response:
+        """Return the helper's answer to a task that the leader did not check."""
         headers = {"Authorization": f"Bearer {self.leader.paired.token}"}
-        body = encode_signed(task.document, {"leader": mine})
-        return self.carrier.send(
-            Request("POST", self.helper.settings.url + "/tasks", body, headers)
-        )
+        body = encode_signed(task.document, {"leader": self._sign(task)})
+        url = self.helper.settings.url + "/tasks"
+        return self.carrier.send(Request("POST", url, body, headers))
 
-    def settle(self, task: Task) -> None:
-        """Count what was sent, without noise yet."""
+    def _sign(self, task: Task) -> bytes:
+        return self.leader.keys.signer.sign(SIGNED_AS + task.document)
+
+    def aggregate(self, task: Task) -> None:
+        """Verify and sum the reports received so far, without noise."""
         aggregation.drive(self.service.bench, self.peer, of_round(task, self.leader))
 
     @property
-    def leading(self) -> Coordinator:
-        """The pair, as the leader's operator works with it."""
+    def coordinator(self) -> Coordinator:
+        """The leader's coordinator of this pair."""
         return Coordinator(self.service.bench, self.leader, self.peer)
 
     def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
-        """The released sum and its count."""
-        return self.leading.collect(task)
+        """Return the released sum and the number of reports in it."""
+        return self.coordinator.collect(task)
 
     def totals(self, task: Task) -> list[Elements]:
-        """What each half has summed, before its noise."""
+        """Return the share of the sum at each aggregator, without noise."""
         totals = []
         for store in self.stores:
             total = FIELD64.zeros(task.encoding.padded)
@@ -198,38 +203,38 @@ class StagingPair:
             totals.append(total)
         return totals
 
-    def noisy(self, task: Task) -> list[Elements]:
-        """What each half released, as the collector opens it."""
-        return [
-            FIELD64.decode(self._share(store, task, role), task.encoding.padded)
-            for store, role in zip(self.stores, (LEADER, HELPER), strict=True)
-        ]
+    def released(self, task: Task) -> list[Elements]:
+        """Return the released share of each aggregator, with noise, decrypted."""
+        shares = []
+        for store, role in zip(self.stores, (LEADER, HELPER), strict=True):
+            share = self._open_share(store, task, role)
+            shares.append(FIELD64.decode(share, task.encoding.padded))
+        return shares
 
-    def _share(self, store: Datastore, task: Task, role: int) -> bytes:
+    def _open_share(self, store: Datastore, task: Task, role: int) -> bytes:
         with store.transaction() as tx:
             released = tx.released(task.id, 0, 1)
         if released is None:
-            raise TactfulError("staging: nothing is released yet")
-        sealed = HpkeCiphertext.read(Reader(released.share, "AggregateShare"))
-        info, aad = (
-            task.dap.dap.aggregate_share_info(role),
-            aggregate_share_aad(task.dap, ALL),
-        )
-        return hpke.open_(
-            self.leader.keys.collecting, sealed.enc, info, aad, sealed.payload
-        )
+            raise TactfulError(
+                "staging: the task has no released sum; collect the task first"
+            )
+        ciphertext = HpkeCiphertext.read(Reader(released.share, "AggregateShare"))
+        info = task.dap.dap.aggregate_share_info(role)
+        aad = aggregate_share_aad(task.dap, WHOLE_BATCH)
+        key = self.leader.keys.collecting
+        return hpke.open_(key, ciphertext.enc, info, aad, ciphertext.payload)
 
 
 @dataclass(frozen=True)
 class Device:
-    """A real contributor on a vault in memory, with a consent and a ledger of its own."""
+    """A real contributor with its own vault in memory, consent and ledger."""
 
     vault: Vault
     contributor: Contributor
 
     @classmethod
-    def sharing(cls, pair: StagingPair, coins: Coins | None = None) -> Device:
-        """A device whose person agreed to share with `pair`."""
+    def sharing(cls, pair: StagingPair, coins: RecordedCoins | None = None) -> Device:
+        """Return a device whose person consented to share with `pair`."""
         vault = Vault.open(None, KEY)
         occasion = Occasion(
             shown=ConsentNotice(),
@@ -240,39 +245,39 @@ class Device:
         record_answer(
             vault, SendLock(None), DeviceState(), SHARING, occasion, asked=False
         )
-        drawn = secrets.token_bytes if coins is None else coins
-        return cls(vault, Contributor(vault, pair.carrier, pair.aggregators, drawn))
+        source = secrets.token_bytes if coins is None else coins
+        return cls(vault, Contributor(vault, pair.carrier, pair.aggregators, source))
 
     def contribute(self, task: Task, vector: NDArray[np.float64]) -> None:
-        """Charge, and send one report."""
-        memory = project(self.vault, DeviceState(ledger=PLENTY))
-        self.contributor.contribute(task, vector, memory, int(time.time()))
+        """Charge the ledger and send one report."""
+        state = project(self.vault, DeviceState(ledger=LARGE_LEDGER))
+        self.contributor.contribute(task, vector, state, int(time.time()))
 
 
-class Coins:
-    """The kernel's randomness, remembered, so that what was rounded can be told again."""
+class RecordedCoins:
+    """Random bytes from the kernel, recorded so that a rounding can be repeated."""
 
     def __init__(self) -> None:
         self.drawn: list[bytes] = []
 
     def __call__(self, count: int) -> bytes:
-        """`count` fresh bytes."""
+        """Return `count` random bytes and record them."""
         self.drawn.append(secrets.token_bytes(count))
         return self.drawn[-1]
 
-    def again(self) -> Callable[[int], bytes]:
-        """The same bytes in the same order."""
-        kept = iter(self.drawn)
-        return lambda count: next(kept)[:count]
+    def replay(self) -> Callable[[int], bytes]:
+        """Return a function that repeats the recorded bytes in the same order."""
+        recorded = iter(self.drawn)
+        return lambda count: next(recorded)[:count]
 
 
 @contextmanager
 def staging_pair(
     folder: Path, floor: int = 4, placement: Placement = Placement.AGGREGATOR
 ) -> Iterator[StagingPair]:
-    """A pair on two folders below `folder`; closed when the block ends.
+    """Provide a pair with two folders below `folder`; it is closed at the end.
 
-    `placement` says who adds the noise in the tasks that it makes.
+    `placement` determines who adds the noise of its tasks.
     """
     leader, helper = made_pair(folder, min_batch_floor=floor)
     stores = Datastore(leader.database, "leader"), Datastore(helper.database, "helper")
@@ -281,6 +286,7 @@ def staging_pair(
         app.Service(half, store, carrier)
         for half, store in zip((leader, helper), stores, strict=True)
     ]
+    # A service needs the carrier, so the applications are registered afterwards.
     for service in services:
         carrier._apps[service.half.settings.url] = app.build(service)
     try:
@@ -290,8 +296,8 @@ def staging_pair(
             store.close()
 
 
-async def _asked(application: Starlette, request: Request) -> Response:
-    """One request through the application, as a server would hand it over (ASGI 3)."""
+async def _call_asgi(application: Starlette, request: Request) -> Response:
+    """Call the application as a web server does (ASGI 3), and return its response."""
     parts = urlsplit(request.url)
     scope = {
         "type": "http",
@@ -304,25 +310,26 @@ async def _asked(application: Starlette, request: Request) -> Response:
         "root_path": "",
         "scheme": parts.scheme,
         "headers": [
-            (k.lower().encode(), v.encode()) for k, v in request.headers.items()
+            (name.lower().encode(), value.encode())
+            for name, value in request.headers.items()
         ],
         "server": (parts.hostname, parts.port),
         "client": ("127.0.0.1", 1),
         "state": {},
     }
-    answered: dict[str, object] = {}
+    response: dict[str, object] = {}
     body = bytearray()
 
     async def receive() -> Message:
         return {"type": "http.request", "body": request.body, "more_body": False}
 
     async def send(message: Message) -> None:
-        answered.update(message)
+        response.update(message)
         part = message.get("body", b"")
         body.extend(part if isinstance(part, bytes) else b"")
 
     await application(scope, receive, send)
-    listed = answered.get("headers", [])
-    pairs = listed if isinstance(listed, list) else []
+    raw_headers = response.get("headers", [])
+    pairs = raw_headers if isinstance(raw_headers, list) else []
     headers = {name.decode().lower(): value.decode() for name, value in pairs}
-    return Response(int(str(answered["status"])), bytes(body), headers)
+    return Response(int(str(response["status"])), bytes(body), headers)

@@ -1,1 +1,1 @@
-"""Many simulated devices in one process or on a cluster."""
+"""Simulated devices, in one process or on a cluster."""

@@ -1,4 +1,4 @@
-"""What a training costs one device: CPU from its items to sealed reports, measured here."""
+"""CPU time of a training on one device, from its items to encrypted reports."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from tactful.protocol.dap.messages import HpkeConfig
 from tactful.protocol.dap.report_upload import make_report
 from tactful.protocol.dap.versions import DAP_18
 from tactful_lab.data_sets.loading import Dataset
-from tactful_lab.simulation.population import Ints, RoundInfo
+from tactful_lab.simulation.population import Ints, SimulatedRound
 
-PEOPLE = 3  # measured, after one to warm up
+MEASURED_PEOPLE = 3  # after one person to warm up
 
 
-def device_seconds(dataset: Dataset, users: Ints, rounds: Sequence[RoundInfo]) -> float:
-    """CPU seconds of one person's reports in all `rounds`: the mean over a few of `users`.
+def device_seconds(
+    dataset: Dataset, users: Ints, rounds: Sequence[SimulatedRound]
+) -> float:
+    """Return the CPU seconds of one person's reports in all `rounds`.
 
-    Vector, encoding, shares, proofs and seals are what a device does; its vault, its caps and the
-    network are not counted.
+    It is a mean over a few of `users`. Vector, encoding, shares, proofs and encryption
+    are counted; vault, frequency caps and network are not.
     """
-    some = dataset.histories(np.resize(users, PEOPLE + 1))
-    return sum(_seconds(here, some, dataset.items) for here in rounds)
+    histories = dataset.histories(np.resize(users, MEASURED_PEOPLE + 1))
+    return sum(_seconds(current, histories, dataset.items) for current in rounds)
 
 
-def _seconds(here: RoundInfo, histories: Sequence[Ints], n: int) -> float:
+def _seconds(current: SimulatedRound, histories: Sequence[Ints], n: int) -> float:
     key = HpkeConfig(1, X25519PrivateKey.generate().public_key().public_bytes_raw())
-    task = _task(here)
-    for place, items in enumerate(histories):
-        if place == 1:
+    task = _task(current)
+    for number, items in enumerate(histories):
+        # The first person fills caches and is not counted.
+        if number == 1:
             started = time.process_time()
-        vector = contribution(here.kind, items, n, here.guide)
-        levels = here.encoding.encode(vector[None, :], secrets.token_bytes)[0].astype(
-            np.int64
-        )
-        make_report(task, levels, leader=key, helper=key, now=0)
-    return (time.process_time() - started) / PEOPLE
+        vector = contribution(current.kind, items, n, current.guide)
+        encoded = current.encoding.encode(vector[None, :], secrets.token_bytes)[0]
+        make_report(task, encoded.astype(np.int64), leader=key, helper=key, now=0)
+    return (time.process_time() - started) / MEASURED_PEOPLE
 
 
-def _task(here: RoundInfo) -> DapTask:
+def _task(current: SimulatedRound) -> DapTask:
     return DapTask(
-        id=here.encoding.seed,
+        id=current.encoding.seed,
         dap=DAP_18,
         leader="https://leader.example",
         helper="https://helper.example",
@@ -55,6 +56,6 @@ def _task(here: RoundInfo) -> DapTask:
         mode=LEADER_SELECTED,
         opens=0,
         expires=3_600,
-        vdaf_config=here.vdaf_config,
-        info=here.encoding.seed,
+        vdaf_config=current.vdaf_config,
+        info=current.encoding.seed,
     )

@@ -1,4 +1,4 @@
-"""A data set with times, cut into periods: what people did in each, and what comes next."""
+"""Temporal splits: periods of a data set, and the next items to predict."""
 
 from __future__ import annotations
 
@@ -8,75 +8,82 @@ import numpy as np
 
 from tactful.errors import InvalidInput
 from tactful_lab.data_sets.loading import Dataset, Events
-from tactful_lab.ranking_metrics import HELD_OUT, Holdout, Ints
+from tactful_lab.ranking_metrics import HOLDOUT_SHARE, Holdout, Ints
 
-HOUR = 3_600
-LEAST_PEOPLE = (
-    0.01  # of all, in a period; from the first with fewer on, nothing is looked at
-)
+HOUR = 3_600  # seconds
+LEAST_PEOPLE = 0.01  # share of people; a period with fewer ends the series
 
 
 def periods(dataset: Dataset, hours: int) -> tuple[Dataset, ...]:
-    """One data set per period of so many hours: the same people and items, what they did then.
+    """Return a data set for each period of `hours`, with the same people and items.
 
-    Raises InvalidInput without times, for hours not in 1..8760, or for fewer than two periods.
+    Raises InvalidInput without times, for hours not in 1..8760, or for fewer than two
+    periods.
     """
     if not 1 <= hours <= 8_760:
         raise InvalidInput("--hours", f"{hours} is not in 1..8760", "use 24")
     events = dataset.events
     if events is None or not len(events):
         raise InvalidInput("dataset", f"{dataset.name} has no times", "use globo-news")
-    number = (events.time - events.time.min()) // (hours * HOUR)
-    cut = []
-    for period in range(int(number.max()) + 1):
-        here = _slice(dataset, events, np.flatnonzero(number == period))
-        if len(active(here)) < LEAST_PEOPLE * dataset.users:
+    period_of_event = (events.time - events.time.min()) // (hours * HOUR)
+    slices = []
+    for number in range(int(period_of_event.max()) + 1):
+        rows = np.flatnonzero(period_of_event == number)
+        period = _slice(dataset, events, rows)
+        if len(active(period)) < LEAST_PEOPLE * dataset.users:
             break
-        cut.append(here)
-    if len(cut) < 2:
+        slices.append(period)
+    if len(slices) < 2:
         raise InvalidInput(
-            "--hours", f"{len(cut)} periods have people", "use shorter periods"
+            "--hours",
+            f"only {len(slices)} periods of {hours} hours have enough people",
+            "use shorter periods",
         )
-    return tuple(cut)
+    return tuple(slices)
 
 
 def active(period: Dataset) -> Ints:
-    """Who did anything in the period."""
+    """Return the people who have any event in the period."""
     return np.flatnonzero(np.diff(period.indptr))
 
 
-def together(cut: tuple[Dataset, ...]) -> Dataset:
-    """Some periods as one: what people took to, in the order of the periods."""
-    user = np.concatenate(
-        [np.repeat(np.arange(one.users), np.diff(one.indptr)) for one in cut]
-    )
-    return _from_pairs(cut[0], user, np.concatenate([one.indices for one in cut]))
+def merge_periods(slices: tuple[Dataset, ...]) -> Dataset:
+    """Return several periods as one, with items in the order of the periods."""
+    users = [
+        np.repeat(np.arange(period.users), np.diff(period.indptr)) for period in slices
+    ]
+    items = [period.indices for period in slices]
+    return _from_pairs(slices[0], np.concatenate(users), np.concatenate(items))
 
 
 def upcoming(before: Dataset, now: Dataset, audience: Ints) -> Holdout:
-    """Of each of `audience`, the last fifth of what is new to them now, by time, is hidden.
+    """Hide the last fifth, by time, of each person's new items in the period `now`.
 
-    Known are what they did `before` and the rest; who has nothing known or hidden is left out.
+    Items of `before` and the first new items are visible. People of `audience` without
+    visible or hidden items are left out.
     """
-    known, hidden = [], []
+    visible, hidden = [], []
     for past, present in zip(
         before.histories(audience), now.histories(audience), strict=True
     ):
         new = present[~np.isin(present, past)]
-        cut = len(new) - max(int(HELD_OUT * len(new)), 1)
-        if len(new) and len(past) + cut > 0:
-            known.append(np.concatenate([past, new[:cut]]))
-            hidden.append(new[cut:])
-    return Holdout(tuple(known), tuple(hidden))
+        hidden_count = max(int(HOLDOUT_SHARE * len(new)), 1)
+        split = len(new) - hidden_count
+        if len(new) and len(past) + split > 0:
+            visible.append(np.concatenate([past, new[:split]]))
+            hidden.append(new[split:])
+    return Holdout(tuple(visible), tuple(hidden))
 
 
-def _slice(dataset: Dataset, events: Events, chosen: Ints) -> Dataset:
-    order = chosen[np.argsort(events.time[chosen], kind="stable")]
+def _slice(dataset: Dataset, events: Events, rows: Ints) -> Dataset:
+    """Return the events with these row numbers as a data set, ordered by time."""
+    order = rows[np.argsort(events.time[rows], kind="stable")]
     return _from_pairs(dataset, events.user[order], events.item[order])
 
 
 def _from_pairs(dataset: Dataset, user: Ints, item: Ints) -> Dataset:
-    """The distinct pairs, by user, each where it stands first."""
+    """Return the distinct pairs by user, in the order of first occurrence."""
+    # np.unique orders by value; sorting the positions restores their order.
     _, first = np.unique(user * dataset.items + item, return_index=True)
     first.sort()
     order = first[np.argsort(user[first], kind="stable")]

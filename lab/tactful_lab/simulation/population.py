@@ -1,7 +1,7 @@
-"""Many simulated people in one process, each computing exactly what a device computes.
+"""Simulated people in one process; each computes exactly what a device computes.
 
-The coins and the noise come from a generator that is handed in: simulated people have no
-secrets. Nothing here is imported by the app or by the aggregators.
+Coins and noise come from a generator that the caller passes: simulated people have no
+secrets. Neither the SDK nor the aggregators import this module.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ from tactful_lab.data_sets.loading import Dataset
 from tactful_lab.simulation.cohorts import (
     Cohort,
     cohorts,
+    exact_sum,
     float_sum,
-    rounding,
+    rounding_error,
     sample,
-    whole_sum,
 )
 from tactful_lab.simulation.workers import in_order
 
@@ -56,15 +56,16 @@ Fidelity = Literal["exact", "float"]
 
 FACTORS: dict[Noise, float] = {"once": FACTOR_ONCE, "pair": FACTOR_PAIR}
 CHUNK = 128  # people whose measurements are in memory at a time
-WIDE = 1_024  # people whose rows on the head are in memory at a time
+FLOAT_CHUNK = 1_024  # people whose rows on the head are in memory at a time
 LEVELS, BOX = 14, 3
 
 
 @dataclass(frozen=True)
-class RoundInfo:
-    """What one round was: its encoding, the noise each half adds, and what a device uploads.
+class SimulatedRound:
+    """One round: its encoding, the noise that each aggregator adds, and its upload.
 
-    `tau` is the standard deviation of the sum's noise per coordinate, for vectors of length 1.
+    `tau` is the standard deviation of the noise of the sum per coordinate, for vectors
+    of length 1.
     """
 
     kind: Kind
@@ -76,41 +77,45 @@ class RoundInfo:
 
     @property
     def vdaf_config(self) -> VdafConfig:
-        """What proves that every entry is in its range."""
+        """The VDAF that proves that each entry is in its range."""
         return sum_vec_field64_for(
             self.encoding.padded, self.encoding.levels, LEAST_PROOFS
         )
 
     @property
     def upload_bytes(self) -> int:
-        """The size of one report: shares, proofs, seals."""
+        """The size of one report in bytes, with shares, proofs and encryption."""
         return report_bytes(self.vdaf_config.vdaf(DAP_18.vdaf), DAP_18)
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training gives: the model, the claim for one honest half, and its rounds."""
+    """The result of a training: its model, plan and rounds.
+
+    `claim` holds if at least one aggregator is honest.
+    """
 
     model: Model
     claim: PrivacyClaim
     plan: Plan
-    rounds: tuple[RoundInfo, ...]
+    rounds: tuple[SimulatedRound, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """The people of `dataset` with these numbers."""
+    """The people of `dataset` with the numbers `users`."""
 
     dataset: Dataset
     users: Ints
 
     def __len__(self) -> int:
+        """Return the number of people."""
         return len(self.users)
 
     def measurements(
         self, kind: str, encoding: Encoding, guide: RoundParameters | None, coins: Coins
     ) -> Iterator[Levels]:
-        """Everyone's measurement for one round, in order, some people at a time."""
+        """Yield everyone's measurements for one round, in order, `CHUNK` at a time."""
         for cohort in cohorts(self.dataset, self.users, CHUNK):
             yield encoding.encode(cohort.vectors(kind, guide), coins)
 
@@ -122,17 +127,16 @@ class Population:
         coins: Coins,
         executor: Executor | None = None,
     ) -> Ints:
-        """The exact sum of everyone's measurements, shape (padded,).
-
-        Each chunk has coins of its own, seeded by `coins`, so the workers change no bit.
-        """
-        work = partial(_whole_part, kind, guide, encoding)
-        seeded = (
+        """Return the exact sum of everyone's measurements, shape (padded,)."""
+        sum_chunk = partial(_exact_sum_of_chunk, kind, guide, encoding)
+        # Each chunk has its own seed, so that the result does not depend on the number
+        # of workers.
+        chunks = (
             (cohort, coins(16)) for cohort in cohorts(self.dataset, self.users, CHUNK)
         )
         total = np.zeros(encoding.padded, dtype=np.int64)
-        for part in in_order(executor, work, seeded):
-            total += part
+        for chunk_sum in in_order(executor, sum_chunk, chunks):
+            total += chunk_sum
         return total
 
     def float_total(
@@ -142,11 +146,12 @@ class Population:
         guide: RoundParameters | None,
         executor: Executor | None = None,
     ) -> Floats:
-        """The sum of everyone's vectors before they are encoded, shape (entries,)."""
+        """Return the sum of everyone's vectors before encoding, shape (entries,)."""
+        sum_chunk = partial(_float_sum_of_chunk, kind, guide)
+        chunks = cohorts(self.dataset, self.users, FLOAT_CHUNK)
         total = np.zeros(encoding.length)
-        parts = cohorts(self.dataset, self.users, WIDE)
-        for part in in_order(executor, partial(_float_part, kind, guide), parts):
-            total += part
+        for chunk_sum in in_order(executor, sum_chunk, chunks):
+            total += chunk_sum
         return total
 
     def train(
@@ -163,12 +168,14 @@ class Population:
         most: int | None = None,
         progress: Callable[[str], None] = lambda line: None,
     ) -> Training:
-        """Run all rounds; `noise` is added once, or by both halves as the pair releases it.
+        """Run all rounds of a training and return its model.
 
-        The claim counts one half's noise either way. `plan` is chosen by the rule if
-        None, `most` bounds what a device uploads then.
-        Sums of `fidelity` "float" have rounding as noise of the same variance, and are no proof
-        of what devices send; the parts of a sum go to `executor`, which changes no figure.
+        `noise` is added "once", or by both aggregators ("pair"), as in production. The
+        claim counts the noise of one aggregator in both cases. If `plan` is None, the
+        plan is chosen for the number of people, and `most` limits the numbers that a
+        device uploads. With `fidelity` "float", rounding is simulated as noise of the
+        same variance; such sums are no proof of what devices send. `executor` computes
+        chunks of a sum, which changes no figure.
         """
         mu, words = mu_for(epsilon, delta), self.dataset.words
         plan = plan or choose_plan(
@@ -179,23 +186,24 @@ class Population:
             described=words is not None,
             most=most,
         )
-        seed, lead = generator.bytes(32), None
-        rounds: list[RoundInfo] = []
+        seed, parameters = generator.bytes(32), None
+        rounds: list[SimulatedRound] = []
+        # A round may change the plan, so the number of rounds is read each time.
         while len(rounds) < plan.rounds:
             number = len(rounds)
-            here = planned_round(plan, number, mu, noise, family, seed)
-            here = replace(here, guide=None if here.kind == "popularity" else lead)
+            planned = planned_round(plan, number, mu, noise, family, seed)
+            guide = None if planned.kind == "popularity" else parameters
+            current = replace(planned, guide=guide)
             progress(
-                f"round {number + 1}/{plan.rounds}: {len(self)} x {here.encoding.length}"
+                f"round {number + 1}/{plan.rounds}: "
+                f"{len(self)} devices x {current.encoding.length} numbers"
             )
-            noisy = self.noisy_sum(
-                here, here.guide, noise, generator, fidelity, executor
-            )
-            rounds.append(here)
-            released = NoisySum(noisy, here.tau, len(self), seed)
-            plan, lead = learn(plan, number, lead, released, words)
-        promised = claim([one.release for one in rounds], delta)
-        return Training(model_of(lead), promised, plan, tuple(rounds))
+            noisy = self.noisy_sum(current, guide, noise, generator, fidelity, executor)
+            rounds.append(current)
+            released = NoisySum(noisy, current.tau, len(self), seed)
+            plan, parameters = learn(plan, number, parameters, released, words)
+        training_claim = claim([completed.release for completed in rounds], delta)
+        return Training(final_model(parameters), training_claim, plan, tuple(rounds))
 
     def dp_popularity(
         self,
@@ -206,7 +214,7 @@ class Population:
         generator: np.random.Generator,
         fidelity: Fidelity = "exact",
     ) -> Training:
-        """Popularity alone with the whole budget."""
+        """Train popularity only, with the whole budget."""
         plan = popularity_plan(self.dataset.items)
         return self.train(
             epsilon,
@@ -219,69 +227,78 @@ class Population:
 
     def noisy_sum(
         self,
-        here: RoundInfo,
+        current: SimulatedRound,
         guide: RoundParameters | None,
         noise: Noise,
         generator: np.random.Generator,
         fidelity: Fidelity = "exact",
         executor: Executor | None = None,
     ) -> Floats:
-        """The sum as it is released: whole numbers until it is decoded, or floats."""
+        """Return the released sum of one round, decoded, shape (entries,)."""
+        encoding, release = current.encoding, current.release
         if fidelity == "float":
-            total = np.zeros(here.encoding.padded, dtype=np.int64)
+            total = np.zeros(encoding.padded, dtype=np.int64)
         else:
-            total = self.total(
-                here.kind, here.encoding, guide, generator.bytes, executor
-            )
-        table = NoiseTable.of(here.release.family, here.release.sigma2)
-        for _ in range(halves(noise)):
-            total += table.sample(here.encoding.padded, generator.bytes)
+            total = self.total(current.kind, encoding, guide, generator.bytes, executor)
+        table = NoiseTable.of(release.family, release.sigma2)
+        for _ in range(noise_count(noise)):
+            total += table.sample(encoding.padded, generator.bytes)
         if fidelity == "exact":
-            return here.encoding.decode(total, len(self))
-        rounded = self._rounded(here, guide, generator, executor)
-        return rounded + here.encoding.decode(total, 0)
+            return encoding.decode(total, len(self))
+        # `total` has the noise alone: it is decoded as a sum of 0 people.
+        rounded = self._float_total_with_rounding(current, guide, generator, executor)
+        return rounded + encoding.decode(total, 0)
 
-    def _rounded(
+    def _float_total_with_rounding(
         self,
-        here: RoundInfo,
+        current: SimulatedRound,
         guide: RoundParameters | None,
         generator: np.random.Generator,
         executor: Executor | None,
     ) -> Floats:
-        """The sum of vectors with the error of encoding as noise, measured on some people."""
-        some = sample(self.users, here.encoding.padded)
-        vectors = Cohort.of(self.dataset, some).vectors(here.kind, guide)
-        error = rounding(here.encoding, vectors, generator.bytes)
-        total = self.float_total(here.kind, here.encoding, guide, executor)
-        spread = math.sqrt(len(self) * error.variance)
-        rounded: Floats = error.scale * total + spread * generator.standard_normal(
-            len(total)
-        )
+        """Return the float sum with the rounding error simulated as noise.
+
+        The error is measured on a sample of people.
+        """
+        encoding = current.encoding
+        sampled = sample(self.users, encoding.padded)
+        vectors = Cohort.of(self.dataset, sampled).vectors(current.kind, guide)
+        error = rounding_error(encoding, vectors, generator.bytes)
+        total = self.float_total(current.kind, encoding, guide, executor)
+        deviation = math.sqrt(len(self) * error.variance)
+        noise = deviation * generator.standard_normal(len(total))
+        rounded: Floats = error.scale * total + noise
         return rounded
 
 
-def _whole_part(
+def _exact_sum_of_chunk(
     kind: str,
     guide: RoundParameters | None,
     encoding: Encoding,
-    seeded: tuple[Cohort, bytes],
+    chunk: tuple[Cohort, bytes],
 ) -> Ints:
-    return whole_sum(kind, seeded[0], guide, encoding, seeded[1])
+    cohort, seed = chunk
+    return exact_sum(kind, cohort, guide, encoding, seed)
 
 
-def _float_part(kind: str, guide: RoundParameters | None, cohort: Cohort) -> Floats:
+def _float_sum_of_chunk(
+    kind: str, guide: RoundParameters | None, cohort: Cohort
+) -> Floats:
     return float_sum(kind, cohort, guide)
 
 
-def halves(noise: Noise) -> int:
-    """How many times the noise of one half is in the sum."""
+def noise_count(noise: Noise) -> int:
+    """Return how many times the noise of one aggregator is in the sum."""
     return 2 if noise == "pair" else 1
 
 
 def planned_round(
     plan: Plan, number: int, mu: float, noise: Noise, family: Family, seed: bytes
-) -> RoundInfo:
-    """Round `number` of a training with budget `mu`; `seed` is public and rotates its vectors."""
+) -> SimulatedRound:
+    """Return round `number` of a training with budget `mu`.
+
+    `seed` is public and determines the rotation of the vectors.
+    """
     task_id = hashlib.sha256(seed + number.to_bytes(4, "big")).digest()
     encoding = Encoding(plan.length(number), LEVELS, BOX, task_id)
     sigma2 = sigma2_for(encoding.norm_bound, mu, plan.shares[number])
@@ -293,12 +310,12 @@ def planned_round(
         adjacency=Adjacency.ZERO_OUT,
         gamma2=encoding.gamma2,
     )
-    return RoundInfo(
+    return SimulatedRound(
         kind=plan.kind(number),
         share=plan.shares[number],
         encoding=encoding,
         release=release,
-        tau=_tau(halves(noise) * sigma2, encoding),
+        tau=_tau(noise_count(noise) * sigma2, encoding),
     )
 
 
@@ -306,8 +323,8 @@ def _tau(sigma2: Fraction, encoding: Encoding) -> float:
     return math.sqrt(sigma2) / encoding.levels_per_unit
 
 
-def model_of(lead: RoundParameters | None) -> Model:
-    """The model that a training ends with."""
-    if not isinstance(lead, Model):
-        raise TypeError("the last round gives a model")
-    return lead
+def final_model(parameters: RoundParameters | None) -> Model:
+    """Return the result of the last round as a model; raise TypeError if it is none."""
+    if not isinstance(parameters, Model):
+        raise TypeError("the last round did not return a model")
+    return parameters

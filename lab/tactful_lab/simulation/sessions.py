@@ -1,7 +1,7 @@
-"""How often the same thing comes back to the same person: many sessions, with and without caps.
+"""Simulated sessions: repeated items over many days, with and without frequency caps.
 
-Simulated: everyone opens the app once a day and sees the whole list. The lists are real ones, from
-the device as an app embeds it.
+Each person opens the app once a day and sees the whole list. The lists come from the
+SDK, used as an app uses it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tactful.device.caps import Rules
 from tactful.device.caps.rules.model import Sliding
@@ -33,10 +34,10 @@ NO_CAPS: dict[str, object] = {"schema": 1, "rules": []}
 
 @dataclass(frozen=True)
 class Repetition:
-    """Lists of one kind over all simulated sessions.
+    """Repeats in all simulated sessions of a group of people.
 
-    `times_seen` is the share of (person, item) pairs by how often; `unwanted_rate` repeats over
-    impressions.
+    `times_seen` is the share of (person, item) pairs by number of impressions;
+    `unwanted_rate` is the number of repeats over the number of impressions.
     """
 
     unwanted_rate: float
@@ -52,11 +53,14 @@ def sessions(
     capped: bool,
     days: int = SESSIONS,
 ) -> list[list[str]]:
-    """The lists one person is shown, one a day; without `capped`, nothing but scores."""
-    return lived(catalog, model, history, capped=capped, days=days)[0]
+    """Return the item ids of one person's lists, one a day.
+
+    If not `capped`, items are ordered by scores alone: no caps, fatigue or diversity.
+    """
+    return measured_sessions(catalog, model, history, capped=capped, days=days)[0]
 
 
-def lived(
+def measured_sessions(
     catalog: Catalog,
     model: Model,
     history: Sequence[str],
@@ -64,13 +68,13 @@ def lived(
     capped: bool,
     days: int = SESSIONS,
 ) -> tuple[list[list[str]], DeviceMetrics | None]:
-    """The same, and what the device itself measured of them.
-
-    Trials are drawn from the history, so that the same people are shown the same again.
-    """
-    plain = Settings(path=None, caps=NO_CAPS, diversity=0, list_policy=PLAIN)
-    list_policy = ListPolicy(seed=f"simulated {' '.join(history)}")
-    settings = Settings(path=None, list_policy=list_policy) if capped else plain
+    """Return the lists of `sessions`, and the metrics that the device computed."""
+    if capped:
+        # Exploration is seeded by the history, so that results can be reproduced.
+        list_policy = ListPolicy(seed=f"simulated {' '.join(history)}")
+        settings = Settings(path=None, list_policy=list_policy)
+    else:
+        settings = Settings(path=None, caps=NO_CAPS, diversity=0, list_policy=PLAIN)
     clock = ManualClock()
     with Personalizer(
         catalog, settings, key=FIXED_KEY, consent=LOCAL, clock=clock, model=model
@@ -89,30 +93,38 @@ def _session(device: Personalizer, clock: ManualClock) -> list[str]:
 
 
 def summary(crowd: Sequence[Sequence[Sequence[str]]], rules: Rules) -> Repetition:
-    """All persons' lists in figures, with the shows that `rules` would have forbidden recounted.
+    """Return the repeats of all people's lists, and the violations of `rules`.
 
-    What a person bought is not offered again, so nobody asked for any repeat: all are unwanted.
+    Purchased items are not recommended again, so nobody wants any repeat.
     """
-    rates, seen = [], Counter[str]()
+    rates, pairs_by_bin = [], Counter[str]()
     for lists in crowd:
-        numbers: dict[str, int] = {}
-        coded = [
-            np.array([numbers.setdefault(i, len(numbers)) for i in one])
-            for one in lists
-        ]
-        rates.append(
-            repetition_rates(coded, lambda item, index: False, window=SESSIONS)[1]
+        _, unwanted = repetition_rates(
+            _numbered(lists), lambda item, index: False, window=SESSIONS
         )
-        seen.update(_bin(n) for n in Counter(i for one in lists for i in one).values())
-    total = max(seen.total(), 1)
-    shares = {name: seen[name] / total for name in BINS}
+        rates.append(unwanted)
+        impressions = Counter(item for items in lists for item in items)
+        pairs_by_bin.update(_bin(count) for count in impressions.values())
+    total = max(pairs_by_bin.total(), 1)
+    shares = {name: pairs_by_bin[name] / total for name in BINS}
     return Repetition(float(np.mean(rates)), shares, violations(crowd, rules))
 
 
-def violations(crowd: Sequence[Sequence[Sequence[str]]], rules: Rules) -> int:
-    """Shows beyond a sliding limit per item, recounted from the lists alone, one list a day.
+def _numbered(lists: Sequence[Sequence[str]]) -> list[NDArray[np.int64]]:
+    """Return the lists with items numbered from 0."""
+    numbers: dict[str, int] = {}
+    numbered = []
+    for items in lists:
+        row = [numbers.setdefault(item, len(numbers)) for item in items]
+        numbered.append(np.array(row))
+    return numbered
 
-    A show exactly as old as the window no longer counts.
+
+def violations(crowd: Sequence[Sequence[Sequence[str]]], rules: Rules) -> int:
+    """Count the impressions beyond a sliding limit per item, from the lists alone.
+
+    This does not use the cap engine, so it checks it. There is one list per day. An
+    impression exactly as old as the window no longer counts.
     """
     limits = [
         (rule.window.ms // MS_PER_DAY, rule.limit)
@@ -121,22 +133,22 @@ def violations(crowd: Sequence[Sequence[Sequence[str]]], rules: Rules) -> int:
         and rule.key == ("item",)
         and rule.limit is not None
     ]
-    return sum(
-        _beyond(lists, day, item, days, limit)
-        for lists in crowd
-        for day, items in enumerate(lists)
-        for item in items
-        for days, limit in limits
-    )
+    count = 0
+    for lists in crowd:
+        for day, items in enumerate(lists):
+            for days, limit in limits:
+                window = lists[max(0, day - days + 1) : day]
+                count += sum(_is_beyond(item, window, limit) for item in items)
+    return count
 
 
-def _beyond(
-    lists: Sequence[Sequence[str]], day: int, item: str, days: int, limit: int
-) -> bool:
-    return (
-        sum(item in earlier for earlier in lists[max(0, day - days + 1) : day]) >= limit
-    )
+def _is_beyond(item: str, window: Sequence[Sequence[str]], limit: int) -> bool:
+    return sum(item in earlier for earlier in window) >= limit
 
 
 def _bin(times: int) -> str:
-    return BINS[0 if times < 2 else 1 if times < 4 else 2 if times < 10 else 3]
+    if times < 2:
+        return BINS[0]
+    if times < 4:
+        return BINS[1]
+    return BINS[2] if times < 10 else BINS[3]

@@ -1,4 +1,4 @@
-"""One training on simulated people: what it costs in privacy and bytes, and how well it ranks."""
+"""Simulation of one training: its privacy cost, its upload and its ranking quality."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from tactful.errors import InvalidInput
 from tactful.learning.training_plan import Plan, popularity_plan
 from tactful_lab.baselines import simple
 from tactful_lab.data_sets import loading
-from tactful_lab.output_options import Outputs, Progress, add_outputs, progress
+from tactful_lab.output_options import (
+    DATASET_HELP,
+    Outputs,
+    Progress,
+    add_outputs,
+    progress,
+)
 from tactful_lab.ranking_metrics import (
     TEST_SEED,
     VALIDATION_SEED,
@@ -35,20 +41,21 @@ MIB = 1 << 20
 MOST_DEVICES = 100_000_000  # 8 bytes of memory each
 METHODS = ("popularity", "dp_popularity", "private", "released", "ease")
 FIDELITIES: dict[Fidelity, str] = {
-    "exact": "sums of whole numbers, as devices send them",
+    "exact": "exact sums of measurements",
     "float": "sums of floats, with rounding as noise",
 }
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """The figures of one run; `utility` by method, both private ones at the same claim.
+    """The figures of one run, with `utility` by method.
 
-    "private" has the noise once, as central baselines are published; "released" has the noise
-    of both halves, as the pair releases it. `epsilon` was asked for; `epsilon_claimed`, at most
-    that, follows from the whole-number noise. `rounds`, `plan` and upload are the released one's.
-    `users` contributed; with `synthetic` they are copies of `people` real ones in turn: the noise
-    is right for that many, the variety is that of the real ones.
+    The method "private" has the noise once, like published central baselines;
+    "released" has the noise of both aggregators, as in production. Both have the same
+    privacy claim. `epsilon` is the requested value; `epsilon_claimed`, at most that,
+    follows from the integer noise. `rounds`, `plan` and upload are those of "released".
+    `users` people contributed. If `synthetic`, they are copies of `people` real ones in
+    turn: the noise is right for `users`, the variety is that of `people`.
     """
 
     dataset: str
@@ -74,7 +81,7 @@ class Simulation:
     peak_rss_mb: float
 
     def document(self) -> str:
-        """The figures as JSON."""
+        """Return the figures as JSON."""
         return json.dumps(asdict(self), indent=2)
 
 
@@ -91,7 +98,7 @@ def simulate(
 ) -> Simulation:
     """Train on the training people of `dataset` and rank for its test people.
 
-    With `devices` as many synthetic ones contribute: copies of the training people in turn.
+    `devices` is the number of synthetic devices: copies of the training people in turn.
     """
     if seed < 0:
         raise InvalidInput("seed", f"{seed} is below 0", "use a whole number >= 0")
@@ -106,70 +113,75 @@ def simulate(
         executor=executor,
         progress=progress,
     )
+    # Each training has the same seed, so that they differ in noise and plan only.
     released = train(noise="pair", generator=np.random.default_rng(seed))
     private = train(noise="once", generator=np.random.default_rng(seed))
-    counted = train(
+    dp_popularity = train(
         noise="once",
         generator=np.random.default_rng(seed),
         plan=popularity_plan(dataset.items),
     )
-    trained = time.monotonic() - started
-    progress("comparing with popularity and EASE")
+    training_seconds = time.monotonic() - started
+    progress("evaluating the models and the baselines popularity and EASE")
     test = hold_out(dataset, people.test, TEST_SEED)
     scorers = {
-        **_seeing_everything(dataset, people),
-        "dp_popularity": simple.scorer(counted.model),
+        **_non_private_baselines(dataset, people),
+        "dp_popularity": simple.scorer(dp_popularity.model),
         "private": simple.scorer(private.model),
         "released": simple.scorer(released.model),
     }
     utility = {name: evaluate(scorers[name], test) for name in METHODS}
-    rounds = sum(len(one.rounds) for one in (released, private, counted))
+    trainings = (released, private, dp_popularity)
+    rounds = sum(len(training.rounds) for training in trainings)
     figures = _figures(crowd, epsilon, released, utility, seed=seed, started=started)
     return replace(
         figures,
         people=min(len(people.train), len(crowd)),
         synthetic=devices is not None,
         fidelity=fidelity,
-        device_rounds_per_second=round(rounds * len(crowd) / trained, 1),
+        device_rounds_per_second=round(rounds * len(crowd) / training_seconds, 1),
     )
 
 
 def crowd_of(dataset: loading.Dataset, train: Ints, devices: int | None) -> Population:
-    """Who contributes: the people `train`, or so many synthetic ones, copies of these in turn."""
+    """Return the people `train`, or `devices` synthetic copies of them in turn.
+
+    Raises InvalidInput if `devices` is out of range.
+    """
     if devices is not None and not 1 <= devices <= MOST_DEVICES:
         raise InvalidInput(
-            "--devices", f"{devices} is not in 1..{MOST_DEVICES}", "use fewer"
+            "--devices", f"{devices} is not in 1..{MOST_DEVICES}", "use 100000"
         )
     return Population(dataset, np.resize(train, devices or len(train)))
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Offer `tactful-lab simulate`."""
-    parser = subparsers.add_parser(
-        "simulate", help="one training on simulated people, no network"
+    """Add the command `tactful-lab simulate`."""
+    summary = "simulate one training without a network, and evaluate its model"
+    parser = subparsers.add_parser("simulate", help=summary, description=summary)
+    parser.add_argument("dataset", help=DATASET_HELP)
+    parser.add_argument(
+        "--epsilon", type=float, required=True, help="budget of the whole training"
     )
     parser.add_argument(
-        "dataset", help="a name that `tactful-lab datasets` lists, or a CSV file"
+        "--delta", type=float, default=DELTA, help="default: %(default)s"
     )
     parser.add_argument(
-        "--epsilon", type=float, required=True, help="of the whole training"
-    )
-    parser.add_argument(
-        "--delta", type=float, default=DELTA, help="default %(default)s"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of noise and coins (simulated only)"
+        "--seed",
+        type=int,
+        default=0,
+        help="of the simulated noise and coins; default: %(default)s",
     )
     parser.add_argument(
         "--devices",
         type=int,
-        help="that many synthetic ones: copies of the real people in turn",
+        help="number of synthetic devices: copies of the training people in turn",
     )
     parser.add_argument(
         "--fidelity",
         choices=get_args(Fidelity),
-        help="exact: whole numbers as devices send them; float: their sum before rounding, which "
-        "is drawn as noise; default float with --devices, else exact",
+        help="exact: sum the measurements that devices send; float: sum vectors and "
+        "draw the rounding error as noise; default: float with --devices, else exact",
     )
     add_workers(parser)
     add_outputs(parser)
@@ -177,17 +189,26 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
-    """Offer --workers and --on."""
-    parser.add_argument("--workers", type=int, default=1, help="default %(default)s")
+    """Add the options --workers and --on."""
     parser.add_argument(
-        "--on", choices=KINDS, default=KINDS[0], help="default %(default)s"
+        "--workers",
+        type=int,
+        default=1,
+        help="number of parallel workers; default: %(default)s",
+    )
+    parser.add_argument(
+        "--on",
+        choices=KINDS,
+        default=KINDS[0],
+        help="kind of workers; default: %(default)s",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """What `tactful-lab simulate` does."""
+    """Run `tactful-lab simulate` and return its exit status."""
     outputs = Outputs.of(options)
     dataset = loading.load(options.dataset, loading.folder(options.data))
+    default_fidelity: Fidelity = "exact" if options.devices is None else "float"
     with workers(options.on, options.workers) as executor:
         figures = simulate(
             dataset,
@@ -195,8 +216,7 @@ def run(options: argparse.Namespace) -> int:
             delta=options.delta,
             seed=options.seed,
             devices=options.devices,
-            fidelity=options.fidelity
-            or ("exact" if options.devices is None else "float"),
+            fidelity=options.fidelity or default_fidelity,
             executor=executor,
             progress=progress(),
         )
@@ -205,31 +225,35 @@ def run(options: argparse.Namespace) -> int:
 
 
 def table(figures: Simulation) -> str:
-    """The figures for people."""
-    crowd = f"{figures.users} people"
+    """Return the printed table."""
+    crowd = f"{figures.users} training people"
     if figures.synthetic:
         crowd = f"{figures.users} SYNTHETIC devices, copies of {figures.people} people"
+    megabytes = figures.upload_bytes_per_device / 1e6
     lines = [
-        f"{figures.dataset}: {crowd}, {figures.items} items; {FIDELITIES[figures.fidelity]}",
-        f"epsilon {figures.epsilon:.3g} at delta {figures.delta:g} per {figures.unit_of_privacy} "
-        f"({figures.adjacency}; {figures.epsilon_replace_one:.3g} if one is replaced)",
-        f"{figures.rounds} reports per device, {figures.upload_bytes_per_device / 1e6:.2f} MB; "
-        f"{figures.seconds:.0f} s, {figures.peak_rss_mb:.0f} MB, "
-        f"{figures.device_rounds_per_second:,.0f} device-rounds a second",
+        f"{figures.dataset}: {crowd}, {figures.items} items; "
+        f"{FIDELITIES[figures.fidelity]}",
+        f"epsilon {figures.epsilon:.3g} at delta {figures.delta:g} "
+        f"per {figures.unit_of_privacy} ({figures.adjacency}; "
+        f"{figures.epsilon_replace_one:.3g} with replace_one)",
+        f"{figures.rounds} reports per device, {megabytes:.2f} MB; "
+        f"{figures.seconds:.0f} s, {figures.peak_rss_mb:.0f} MB of memory, "
+        f"{figures.device_rounds_per_second:,.0f} device-rounds per second",
         "",
-        f"{'':16}{'recall@20':>10}{'NDCG@100':>10}",
+        f"{'method':16}{'recall@20':>10}{'NDCG@100':>10}",
     ]
-    lines += [
-        f"{name.replace('_', ' '):16}{one.recall_at_20:10.4f}{one.ndcg_at_100:10.4f}"
-        for name, one in figures.utility.items()
-    ]
+    for name, utility in figures.utility.items():
+        lines.append(
+            f"{name.replace('_', ' '):16}{utility.recall_at_20:10.4f}"
+            f"{utility.ndcg_at_100:10.4f}"
+        )
     return "\n".join(lines) + "\n"
 
 
-def _seeing_everything(
+def _non_private_baselines(
     dataset: loading.Dataset, people: loading.Split
 ) -> dict[str, Scorer]:
-    """The baselines without privacy; EASE's ridge is chosen on the validation people."""
+    """Return popularity and EASE; the ridge of EASE is chosen on validation people."""
     validation = hold_out(dataset, people.validation, VALIDATION_SEED)
     return {
         "popularity": simple.popularity(dataset, people.train),
@@ -246,7 +270,7 @@ def _figures(
     seed: int,
     started: float,
 ) -> Simulation:
-    claimed = released.claim
+    claim = released.claim
     return Simulation(
         dataset=crowd.dataset.name,
         users=len(crowd),
@@ -255,15 +279,17 @@ def _figures(
         fidelity="exact",
         items=crowd.dataset.items,
         epsilon=epsilon,
-        delta=claimed.delta,
-        unit_of_privacy=str(claimed.unit),
-        adjacency=str(claimed.adjacency),
-        epsilon_claimed=claimed.epsilon,
-        epsilon_rho=claimed.epsilon_rho,
-        epsilon_replace_one=claimed.epsilon_replace_one,
+        delta=claim.delta,
+        unit_of_privacy=str(claim.unit),
+        adjacency=str(claim.adjacency),
+        epsilon_claimed=claim.epsilon,
+        epsilon_rho=claim.epsilon_rho,
+        epsilon_replace_one=claim.epsilon_replace_one,
         seed=seed,
         rounds=len(released.rounds),
-        upload_bytes_per_device=sum(here.upload_bytes for here in released.rounds),
+        upload_bytes_per_device=sum(
+            completed.upload_bytes for completed in released.rounds
+        ),
         plan=released.plan,
         utility=utility,
         seconds=round(time.monotonic() - started, 2),
@@ -273,6 +299,7 @@ def _figures(
 
 
 def peak_rss_bytes() -> int:
-    """The most memory this process has held."""
+    """Return the peak resident memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes but on macOS
+    # getrusage reports bytes on macOS and kibibytes elsewhere.
+    return peak if sys.platform == "darwin" else peak * 1024

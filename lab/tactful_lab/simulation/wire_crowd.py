@@ -1,8 +1,8 @@
-"""A crowd of light devices over the real wire: measured together, sealed and sent one by one.
+"""Simulated devices that send real reports to a running pair of aggregators.
 
-A full device (`Personalizer`) keeps a vault, a ledger and consent. Three thousand of those on one
-machine would show little more; the others are measured by the same functions in one process, and
-each still sends its own sealed report to the running pair.
+A full device (`Personalizer`) has a vault, a ledger and consent, which is too slow for
+thousands of devices on one machine. The devices here are measured together in one
+process, by the same functions. Each still sends its own encrypted report.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class OpenRound:
-    """The round that is open at the pair, verified, and its guide."""
+    """The verified open round of a pair, with its round parameters."""
 
     task: Task
     guide: RoundParameters | None
@@ -36,52 +36,52 @@ class OpenRound:
 
 def open_round(pair: RunningPair, model: str) -> OpenRound:
     """Fetch and verify the open round of `model`."""
-    body = _fetched(pair.transport, f"{pair.leader.url}/models/{model}/task")
+    body = _fetch(pair.transport, f"{pair.leader.url}/models/{model}/task")
     task = SignedTask.decode(body).verify(
         *pair.leader.half.public_keys(), now=int(time.time())
     )
     if task.guide is None:
         return OpenRound(task, None)
-    guide = _fetched(pair.transport, f"{pair.leader.url}/files/{task.guide}")
-    return OpenRound(task, lead_of(task.kind, unpack(guide)))
+    body = _fetch(pair.transport, f"{pair.leader.url}/files/{task.guide}")
+    return OpenRound(task, lead_of(task.kind, unpack(body)))
 
 
 def send_crowd(
     pair: RunningPair,
-    here: OpenRound,
+    open_round: OpenRound,
     crowd: Population,
     progress: Progress = lambda sent: None,
 ) -> int:
-    """Send a report for everyone in `crowd`; the size of one report in bytes."""
-    task, sent, size = here.task, 0, 0
-    keys = [
-        fetch_hpke_config(pair.transport, url) for url in (task.leader, task.helper)
-    ]
-    for chunk in _measured(here, crowd):
-        reports = [
-            make_report(
-                task.dap,
-                task.measurement(row),
-                leader=keys[0],
-                helper=keys[1],
-                now=int(time.time()),
-            ).encode(task.dap.dap)
-            for row in chunk
-        ]
+    """Send a report for each person of `crowd`; return the size of a report in bytes.
+
+    `progress` is called with the number of reports sent so far.
+    """
+    task, transport = open_round.task, pair.transport
+    leader = fetch_hpke_config(transport, task.leader)
+    helper = fetch_hpke_config(transport, task.helper)
+
+    def encode(levels: Levels) -> bytes:
+        measurement, now = task.measurement(levels), int(time.time())
+        report = make_report(
+            task.dap, measurement, leader=leader, helper=helper, now=now
+        )
+        return report.encode(task.dap.dap)
+
+    sent, report_size = 0, 0
+    for chunk in _measurements(open_round, crowd):
+        reports = [encode(levels) for levels in chunk]
         for start in range(0, len(reports), REPORTS_PER_REQUEST):
-            upload(
-                pair.transport, task.dap, reports[start : start + REPORTS_PER_REQUEST]
-            )
-        sent, size = sent + len(reports), len(reports[0])
+            batch = reports[start : start + REPORTS_PER_REQUEST]
+            upload(transport, task.dap, batch)
+        sent, report_size = sent + len(reports), len(reports[0])
         progress(sent)
-    return size
+    return report_size
 
 
-def _measured(here: OpenRound, crowd: Population) -> Iterator[Levels]:
-    return crowd.measurements(
-        here.task.kind, here.task.encoding, here.guide, secrets.token_bytes
-    )
+def _measurements(open_round: OpenRound, crowd: Population) -> Iterator[Levels]:
+    task, guide = open_round.task, open_round.guide
+    return crowd.measurements(task.kind, task.encoding, guide, secrets.token_bytes)
 
 
-def _fetched(transport: Transport, url: str) -> bytes:
+def _fetch(transport: Transport, url: str) -> bytes:
     return transport.send(Request("GET", url)).body

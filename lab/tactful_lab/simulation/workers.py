@@ -1,7 +1,7 @@
-"""Where parts of a simulation run: here, in processes or threads, or on a cluster of Ray or Dask.
+"""Parallel execution of simulations: processes, threads, Ray or Dask.
 
-Anything that is a `concurrent.futures.Executor` will do; parts are added in their order, so a
-figure does not depend on how many work or who is first.
+Any `concurrent.futures.Executor` can be used. Results are consumed in the order of the
+parts, so no figure depends on the number of workers or on their speed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from typing import ParamSpec, TypeVar
 from tactful.errors import InvalidInput
 
 KINDS = ("processes", "threads", "ray", "dask")
-WAITING = (
-    16  # parts handed out at a time, so that memory does not grow with their number
-)
+WAITING = 16  # parts submitted at a time, which bounds the memory of a simulation
 MOST_WORKERS = 1_024
 
 Arguments = ParamSpec("Arguments")
@@ -30,23 +28,25 @@ Part = TypeVar("Part")
 def in_order(
     executor: Executor | None, work: Callable[[Part], Result], parts: Iterable[Part]
 ) -> Iterator[Result]:
-    """`work` of each part, in their order; without an `executor`, one after the other here."""
+    """Yield `work` of each part, in order; without an `executor`, in this thread."""
     if executor is None:
         yield from map(work, parts)
         return
     source = iter(parts)
-    waiting = deque(executor.submit(work, part) for part in islice(source, WAITING))
-    while waiting:
-        result = waiting.popleft().result()
-        waiting.extend(executor.submit(work, part) for part in islice(source, 1))
+    pending = deque(executor.submit(work, part) for part in islice(source, WAITING))
+    while pending:
+        # One more part is submitted for each result.
+        result = pending.popleft().result()
+        pending.extend(executor.submit(work, part) for part in islice(source, 1))
         yield result
 
 
 @contextmanager
 def workers(kind: str, count: int) -> Iterator[Executor | None]:
-    """An executor with `count` workers; None for one worker in processes or threads.
+    """Provide an executor with `count` workers; None for one process or thread.
 
-    Raises InvalidInput for an unknown kind, a count not in 1..1024, or what is not installed.
+    Raises InvalidInput for an unknown kind, for a count not in 1..1024, or if the
+    library for this kind is not installed.
     """
     if kind not in KINDS:
         raise InvalidInput("--on", f"{kind!r} is unknown", f"use {', '.join(KINDS)}")
@@ -60,13 +60,13 @@ def workers(kind: str, count: int) -> Iterator[Executor | None]:
 
 
 class RayExecutor(Executor):
-    """Ray's tasks as futures of the standard library; starts `count` workers on this machine."""
+    """An executor over Ray, with `count` workers that it starts on this machine."""
 
     def __init__(self, count: int) -> None:
         try:
             import ray
-        except ImportError as absent:
-            raise _absent("ray") from absent
+        except ImportError as error:
+            raise _not_installed("ray") from error
         self._ray = ray
         ray.init(num_cpus=count, include_dashboard=False, log_to_driver=False)
 
@@ -77,30 +77,31 @@ class RayExecutor(Executor):
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Future[Result]:
-        """The future of one call on some worker."""
-        task = self._ray.remote(_called)  # a plain function, as Ray wants it
+        """Submit one call to a worker and return its future."""
+        # Ray accepts plain functions only, not the partial objects used here.
+        task = self._ray.remote(_call)
         future: Future[Result] = task.remote(fn, *args, **kwargs).future()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Stop the workers that this executor started."""
+        """Stop the workers of this executor."""
         self._ray.shutdown()
 
 
 @contextmanager
 def _dask(count: int) -> Iterator[Executor]:
-    """Dask's own executor, over `count` processes of one thread each."""
+    """Provide Dask's executor, over `count` processes of one thread each."""
     try:
         from distributed import Client
-    except ImportError as absent:
-        raise _absent("dask") from absent
+    except ImportError as error:
+        raise _not_installed("dask") from error
     with Client(
         n_workers=count, threads_per_worker=1, dashboard_address=None
     ) as client:
         yield client.get_executor()
 
 
-def _called(
+def _call(
     fn: Callable[Arguments, Result],
     /,
     *args: Arguments.args,
@@ -109,16 +110,15 @@ def _called(
     return fn(*args, **kwargs)
 
 
-def _absent(kind: str) -> InvalidInput:
+def _not_installed(kind: str) -> InvalidInput:
     return InvalidInput(
         "--on", f"{kind} is not installed", f"pip install 'tactful-lab[{kind}]'"
     )
 
 
 def _processes(count: int) -> Executor:
-    return ProcessPoolExecutor(
-        count, get_context("spawn")
-    )  # a forked one may inherit a lock
+    # A forked process may inherit a lock that another thread holds.
+    return ProcessPoolExecutor(count, get_context("spawn"))
 
 
 _STARTS: dict[str, Callable[[int], AbstractContextManager[Executor]]] = {

@@ -1,4 +1,7 @@
-"""Recommenders on the same people, split, budget and seeds: how well each ranks, and its upload."""
+"""Recommenders compared on the same people, split, budget and seeds.
+
+For each method: ranking quality for test people, and what one device uploads.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,13 @@ from tactful_lab.baselines import (
 )
 from tactful_lab.baselines.central_noise import Curator, Fitted
 from tactful_lab.data_sets import loading
-from tactful_lab.output_options import Outputs, Progress, add_outputs, progress
+from tactful_lab.output_options import (
+    DATASET_HELP,
+    Outputs,
+    Progress,
+    add_outputs,
+    progress,
+)
 from tactful_lab.ranking_metrics import (
     TEST_SEED,
     VALIDATION_SEED,
@@ -33,20 +42,21 @@ from tactful_lab.ranking_metrics import (
     evaluate,
     hold_out,
 )
-from tactful_lab.simulation.device_cost import device_seconds as cost
+from tactful_lab.simulation.device_cost import device_seconds
 from tactful_lab.simulation.population import Noise, Population
 from tactful_lab.simulation.training import DELTA
 
 EPSILONS, SEEDS = (1.0, 3.0, 8.0), 3
 SEED_LIMIT = 30
-# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond them a series in 1/df.
+# Two-sided 95 % quantiles of Student's t for 1 to 4 degrees of freedom; `student` uses
+# a series in 1 / df beyond.
 STUDENT = (12.7062, 4.3027, 3.1824, 2.7764)
-NORMAL = 1.959964
+NORMAL = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 @dataclass(frozen=True, eq=False)
-class Arena:
-    """What every method gets: the same people, split and delta."""
+class Setup:
+    """The input that all methods share: people, split and delta."""
 
     dataset: loading.Dataset
     people: loading.Split
@@ -54,19 +64,20 @@ class Arena:
 
 
 class Method(NamedTuple):
-    """One recommender; `epsilon` and seed mean nothing to one that is not private."""
+    """One recommender; a method that is not private ignores epsilon and seed."""
 
     private: bool
-    fit: Callable[[Arena, float, int], Fitted]
+    fit: Callable[[Setup, float, int], Fitted]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One method at one epsilon: NDCG@100 and recall@20 over seeds, means over test people.
+    """The result of one method at one epsilon: means over test people and seeds.
 
-    `epsilon` is None without privacy. `ndcg_half_width` is that of a 95 % interval of the mean
-    over seeds of the noise (Student's t), None for one seed or without noise. Bytes and CPU are of
-    one device in all rounds (`device_cost`), None for what does not go over our wire.
+    `epsilon` is None without privacy. `ndcg_half_width` is half of a 95 % interval of
+    the mean over seeds of the noise (Student's t), None for one seed or without noise.
+    Bytes and CPU time are those of one device in all rounds (`device_cost`), None for
+    methods that do not use the wire format of Tactful.
     """
 
     method: str
@@ -83,7 +94,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All figures of one command, at one delta; one person's contributions against zeros."""
+    """All figures of one command, at one delta and with one adjacency."""
 
     dataset: str
     train_users: int
@@ -95,7 +106,7 @@ class Comparison:
     figures: tuple[Figure, ...]
 
     def document(self) -> str:
-        """The figures as JSON."""
+        """Return the figures as JSON."""
         return json.dumps(asdict(self), indent=2)
 
 
@@ -108,30 +119,24 @@ def compare(
     delta: float = DELTA,
     progress: Progress = lambda line: None,
 ) -> Comparison:
-    """Fit each of `methods` (default: all that are installed) and rank for the test people.
+    """Fit each of `methods` (default: all that are installed) and rank for test people.
 
     Raises InvalidInput for an unknown method, no epsilon, or seeds not in 1..30.
     """
-    chosen = _checked(_named(methods, dataset), epsilons, seeds, delta)
-    arena = Arena(dataset, loading.rankable_split(dataset), delta)
-    test = hold_out(dataset, arena.people.test, TEST_SEED)
+    names = list(dict.fromkeys(_default_methods(methods, dataset)))
+    _check(names, epsilons, seeds, delta)
+    setup = Setup(dataset, loading.rankable_split(dataset), delta)
+    test = hold_out(dataset, setup.people.test, TEST_SEED)
     figures = []
-    for name in chosen:
-        private = METHODS[name].private
-        for epsilon in epsilons if private else (None,):
+    for name in names:
+        method_epsilons = epsilons if METHODS[name].private else (None,)
+        for epsilon in method_epsilons:
             progress(f"{name}" + (f", epsilon {epsilon:g}" if epsilon else ""))
-            fits = (
-                METHODS[name].fit(arena, epsilon or math.inf, seed)
-                for seed in range(seeds)
-            )
-            first = next(fits)
-            rest = list(fits) if private else []
-            measured = [evaluate(one.scorer, test) for one in (first, *rest)]
-            figures.append(_figure(name, epsilon, measured, first))
+            figures.append(_measure(name, epsilon, seeds, setup, test))
     return Comparison(
         dataset=dataset.name,
-        train_users=len(arena.people.train),
-        test_users=len(arena.people.test),
+        train_users=len(setup.people.train),
+        test_users=len(setup.people.test),
         items=dataset.items,
         delta=delta,
         adjacency="zero_out",
@@ -141,50 +146,56 @@ def compare(
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Half of the 95 % interval of the mean; None for one value."""
+    """Return half of the 95 % interval of the mean; None for one value."""
     if len(values) < 2:
         return None
-    return (
-        student(len(values) - 1)
-        * float(np.std(values, ddof=1))
-        / math.sqrt(len(values))
-    )
+    deviation = float(np.std(values, ddof=1))
+    return student(len(values) - 1) * deviation / math.sqrt(len(values))
 
 
 def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t (Abramowitz, Stegun 1972, 26.7.5), within 0.003."""
+    """Return the 97.5 % quantile of Student's t, within 0.003.
+
+    See Abramowitz, Stegun 1972, 26.7.5.
+    """
     if freedom <= len(STUDENT):
         return STUDENT[freedom - 1]
     z = NORMAL
-    terms = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + terms[0] / freedom + terms[1] / freedom**2 + third / freedom**3
+    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Offer `tactful-lab compare`."""
-    parser = subparsers.add_parser(
-        "compare", help="private recommenders at equal epsilon"
+    """Add the command `tactful-lab compare`."""
+    summary = "compare private recommenders and baselines at equal epsilon"
+    parser = subparsers.add_parser("compare", help=summary, description=summary)
+    parser.add_argument("dataset", help=DATASET_HELP)
+    parser.add_argument(
+        "--epsilon", type=float, nargs="+", default=EPSILONS, help="default: 1 3 8"
     )
     parser.add_argument(
-        "dataset", help="a name that `tactful-lab datasets` lists, or a CSV file"
+        "--delta", type=float, default=DELTA, help="default: %(default)s"
     )
     parser.add_argument(
-        "--epsilon", type=float, nargs="+", default=EPSILONS, help="default 1 3 8"
+        "--seeds",
+        type=int,
+        default=SEEDS,
+        help="number of noise seeds per epsilon; default: %(default)s",
     )
     parser.add_argument(
-        "--delta", type=float, default=DELTA, help="default %(default)s"
+        "--methods",
+        nargs="+",
+        metavar="NAME",
+        help=f"default: all that are installed, of: {', '.join(METHODS)}",
     )
-    parser.add_argument(
-        "--seeds", type=int, default=SEEDS, help="of the noise; default 3"
-    )
-    parser.add_argument("--methods", nargs="+", metavar="NAME", help=", ".join(METHODS))
     add_outputs(parser, "compare.svg")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """What `tactful-lab compare` does."""
+    """Run `tactful-lab compare` and return its exit status."""
     outputs = Outputs.of(options, "compare.svg")
     comparison = compare(
         loading.load(options.dataset, loading.folder(options.data)),
@@ -199,91 +210,119 @@ def run(options: argparse.Namespace) -> int:
 
 
 def table(comparison: Comparison) -> str:
-    """The figures for people: NDCG@100 with its 95 % interval, and what a device uploads."""
+    """Return the printed table: ranking quality, 95 % interval and device upload."""
     lines = [
-        f"{comparison.dataset}: {comparison.train_users} people train, {comparison.test_users} "
-        f"test, {comparison.items} items; delta {comparison.delta:g} ({comparison.adjacency}), "
-        f"{comparison.seeds} seeds of noise",
+        f"{comparison.dataset}: {comparison.train_users} training people, "
+        f"{comparison.test_users} test people, {comparison.items} items; "
+        f"delta {comparison.delta:g} ({comparison.adjacency}), "
+        f"{comparison.seeds} noise seeds",
         "",
-        f"{'':18}{'epsilon':>8}{'NDCG@100':>10}{'95 %':>9}{'recall@20':>11}{'coordinates':>13}"
-        f"{'MB':>7}{'CPU s':>7}",
+        f"{'method':18}{'epsilon':>8}{'NDCG@100':>10}{'95 %':>9}{'recall@20':>11}"
+        f"{'coordinates':>13}{'MB':>7}{'CPU s':>7}",
     ]
-    for one in comparison.figures:
-        epsilon = "none" if one.epsilon is None else f"{one.epsilon:g}"
-        spread = "" if one.ndcg_half_width is None else f"±{one.ndcg_half_width:.4f}"
-        upload = (
-            f"{one.coordinates_per_device:,}"
-            if one.coordinates_per_device
-            else "history"
-        )
-        upload = "nothing" if one.method == "words" else upload
-        lines.append(
-            f"{one.method:18}{epsilon:>8}{one.ndcg_at_100:10.4f}{spread:>9}"
-            f"{one.recall_at_20:11.4f}{upload:>13}{_sent(one)}"
-        )
+    lines += [_table_row(figure) for figure in comparison.figures]
     return "\n".join(lines) + "\n"
 
 
-def _sent(one: Figure) -> str:
-    """Megabytes and CPU seconds of a device in all rounds, where they are known."""
-    if one.upload_bytes_per_device is None or one.device_cpu_seconds is None:
+def _table_row(figure: Figure) -> str:
+    epsilon = "none" if figure.epsilon is None else f"{figure.epsilon:g}"
+    interval = ""
+    if figure.ndcg_half_width is not None:
+        interval = f"±{figure.ndcg_half_width:.4f}"
+    return (
+        f"{figure.method:18}{epsilon:>8}{figure.ndcg_at_100:10.4f}{interval:>9}"
+        f"{figure.recall_at_20:11.4f}{_uploaded(figure):>13}{_device_cost(figure)}"
+    )
+
+
+def _uploaded(figure: Figure) -> str:
+    """Return how many numbers a device uploads, or that it sends its history."""
+    if figure.method == "words":
+        return "nothing"
+    if not figure.coordinates_per_device:
+        return "history"
+    return f"{figure.coordinates_per_device:,}"
+
+
+def _device_cost(figure: Figure) -> str:
+    """Return megabytes and CPU seconds of a device in all rounds, if measured."""
+    if figure.upload_bytes_per_device is None or figure.device_cpu_seconds is None:
         return ""
-    return f"{one.upload_bytes_per_device / 1e6:7.2f}{one.device_cpu_seconds:7.2f}"
+    megabytes = figure.upload_bytes_per_device / 1e6
+    return f"{megabytes:7.2f}{figure.device_cpu_seconds:7.2f}"
 
 
 def plot(comparison: Comparison) -> str:
-    """NDCG@100 over epsilon with intervals, and over upload, as SVG."""
-    private = {
-        name: [
-            (one.epsilon, one.ndcg_at_100, one.ndcg_half_width or 0.0)
-            for one in comparison.figures
-            if one.method == name and one.epsilon is not None
-        ]
-        for name in dict.fromkeys(one.method for one in comparison.figures)
-    }
-    lines = {
-        one.method: one.ndcg_at_100 for one in comparison.figures if one.epsilon is None
-    }
-    curves = {name: sorted(points) for name, points in private.items() if points}
-    return plots.with_intervals(curves, lines, label="NDCG@100", across="epsilon")
+    """Return a plot of NDCG@100 over epsilon with intervals, as SVG."""
+    curves: dict[str, list[tuple[float, float, float]]] = {}
+    levels = {}
+    for figure in comparison.figures:
+        if figure.epsilon is None:
+            levels[figure.method] = figure.ndcg_at_100
+        else:
+            interval = figure.ndcg_half_width or 0.0
+            point = (figure.epsilon, figure.ndcg_at_100, interval)
+            curves.setdefault(figure.method, []).append(point)
+    for points in curves.values():
+        points.sort()
+    return plots.with_intervals(curves, levels, label="NDCG@100", across="epsilon")
 
 
-def _named(methods: Sequence[str] | None, dataset: loading.Dataset) -> Sequence[str]:
-    """The methods asked for, or all that can be run."""
+def _default_methods(
+    methods: Sequence[str] | None, dataset: loading.Dataset
+) -> Sequence[str]:
+    """Return `methods`, or if None all that this installation and dataset support."""
     if methods is not None:
         return methods
-    cannot = {"ials": not ials.available(), "words": dataset.words is None}
-    return [name for name in METHODS if not cannot.get(name)]
+    unsupported = set()
+    if not ials.available():
+        unsupported.add("ials")
+    if dataset.words is None:
+        unsupported.add("words")
+    return [name for name in METHODS if name not in unsupported]
 
 
-def _checked(
-    methods: Sequence[str], epsilons: Sequence[float], seeds: int, delta: float
-) -> list[str]:
+def _check(
+    names: Sequence[str], epsilons: Sequence[float], seeds: int, delta: float
+) -> None:
     if not 1 <= seeds <= SEED_LIMIT:
         raise InvalidInput("seeds", f"{seeds} is not in 1..{SEED_LIMIT}", "use 3")
     if not epsilons:
-        raise InvalidInput("epsilon", "there is none", "name at least one, as 1 3 8")
+        raise InvalidInput(
+            "epsilon", "no value was given", "pass at least one, for example 1 3 8"
+        )
     for epsilon in epsilons:
-        mu_for(epsilon, delta)
-    for name in methods:
+        mu_for(epsilon, delta)  # raises InvalidInput
+    for name in names:
         if name not in METHODS:
             raise InvalidInput(
                 "methods", f"{name!r} is unknown", f"use {', '.join(METHODS)}"
             )
-    return list(dict.fromkeys(methods))
+
+
+def _measure(
+    name: str, epsilon: float | None, seeds: int, setup: Setup, test: Holdout
+) -> Figure:
+    """Fit one method once per seed, or once if it is not private, and evaluate it."""
+    method = METHODS[name]
+    # Without noise, every seed gives the same figures.
+    fit_count = seeds if method.private else 1
+    fits = [method.fit(setup, epsilon or math.inf, seed) for seed in range(fit_count)]
+    utilities = [evaluate(fit.scorer, test) for fit in fits]
+    return _figure(name, epsilon, utilities, fits[0])
 
 
 def _figure(
-    name: str, epsilon: float | None, measured: Sequence[Utility], first: Fitted
+    name: str, epsilon: float | None, utilities: Sequence[Utility], first: Fitted
 ) -> Figure:
-    ndcg = tuple(one.ndcg_at_100 for one in measured)
+    ndcg = tuple(utility.ndcg_at_100 for utility in utilities)
     return Figure(
         method=name,
         epsilon=epsilon,
         ndcg_at_100=float(np.mean(ndcg)),
         ndcg_half_width=half_width(ndcg),
-        recall_at_20=float(np.mean([one.recall_at_20 for one in measured])),
-        recall_at_50=float(np.mean([one.recall_at_50 for one in measured])),
+        recall_at_20=float(np.mean([utility.recall_at_20 for utility in utilities])),
+        recall_at_50=float(np.mean([utility.recall_at_50 for utility in utilities])),
         ndcg_by_seed=ndcg,
         coordinates_per_device=first.coordinates,
         upload_bytes_per_device=first.upload_bytes,
@@ -291,64 +330,79 @@ def _figure(
     )
 
 
-def _open(make: Callable[[Arena], Scorer]) -> Method:
-    """A method that sees everything; the server has the histories."""
-    return Method(False, lambda arena, epsilon, seed: Fitted(make(arena), 0))
+def _without_privacy(make: Callable[[Setup], Scorer]) -> Method:
+    """Return a method whose server sees all histories."""
+    return Method(False, lambda setup, epsilon, seed: Fitted(make(setup), 0))
 
 
-def _curated(fit: Callable[[Curator], Fitted]) -> Method:
-    """A method of a trusted server with noise once."""
+def _central(fit_curator: Callable[[Curator], Fitted]) -> Method:
+    """Return a method whose trusted server adds noise once."""
 
-    def fitted(arena: Arena, epsilon: float, seed: int) -> Fitted:
-        mu, generator = mu_for(epsilon, arena.delta), np.random.default_rng(seed)
-        return fit(Curator(arena.dataset, arena.people.train, mu, generator))
+    def fit(setup: Setup, epsilon: float, seed: int) -> Fitted:
+        mu, generator = mu_for(epsilon, setup.delta), np.random.default_rng(seed)
+        curator = Curator(setup.dataset, setup.people.train, mu, generator)
+        return fit_curator(curator)
 
-    return Method(True, fitted)
+    return Method(True, fit)
 
 
-def _ours(noise: Noise, *, personal: bool = True, words: bool = True) -> Method:
-    """What the shipped learner does, its rounding as noise of the same size."""
+def _tactful(noise: Noise, *, personal: bool = True, words: bool = True) -> Method:
+    """Return the learner of Tactful, with rounding simulated as noise of equal size."""
 
-    def fitted(arena: Arena, epsilon: float, seed: int) -> Fitted:
-        dataset = arena.dataset if words else arena.dataset.without_words()
-        crowd = Population(dataset, arena.people.train)
-        learn = crowd.train if personal else crowd.dp_popularity
+    def fit(setup: Setup, epsilon: float, seed: int) -> Fitted:
+        dataset = setup.dataset if words else setup.dataset.without_words()
+        crowd = Population(dataset, setup.people.train)
+        train = crowd.train if personal else crowd.dp_popularity
         generator = np.random.default_rng(seed)
-        training = learn(
-            epsilon, arena.delta, noise=noise, generator=generator, fidelity="float"
+        training = train(
+            epsilon, setup.delta, noise=noise, generator=generator, fidelity="float"
         )
+        # The cost does not depend on the noise, so it is measured for one seed only.
+        cpu_seconds = None
+        if seed == 0:
+            cpu_seconds = device_seconds(dataset, crowd.users, training.rounds)
         return Fitted(
             scorer=simple.scorer(training.model),
-            coordinates=sum(here.encoding.length for here in training.rounds),
-            upload_bytes=sum(here.upload_bytes for here in training.rounds),
-            device_cpu_seconds=None
-            if seed
-            else cost(crowd.dataset, crowd.users, training.rounds),
+            coordinates=sum(info.encoding.length for info in training.rounds),
+            upload_bytes=sum(info.upload_bytes for info in training.rounds),
+            device_cpu_seconds=cpu_seconds,
         )
 
-    return Method(True, fitted)
+    return Method(True, fit)
 
 
-def _validation(arena: Arena) -> Holdout:
-    return hold_out(arena.dataset, arena.people.validation, VALIDATION_SEED)
+def _popularity(setup: Setup) -> Scorer:
+    return simple.popularity(setup.dataset, setup.people.train)
+
+
+def _words(setup: Setup) -> Scorer:
+    return simple.by_words(setup.dataset)
+
+
+def _ease(setup: Setup) -> Scorer:
+    return simple.best_ease(setup.dataset, setup.people.train, _validation(setup))
+
+
+def _ials(setup: Setup) -> Scorer:
+    return ials.best_ials(setup.dataset, setup.people.train, _validation(setup))
+
+
+def _validation(setup: Setup) -> Holdout:
+    return hold_out(setup.dataset, setup.people.validation, VALIDATION_SEED)
 
 
 METHODS = {
-    "popularity": _open(lambda one: simple.popularity(one.dataset, one.people.train)),
-    "words": _open(lambda one: simple.by_words(one.dataset)),
-    "ease": _open(
-        lambda one: simple.best_ease(one.dataset, one.people.train, _validation(one))
-    ),
-    "ials": _open(
-        lambda one: ials.best_ials(one.dataset, one.people.train, _validation(one))
-    ),
-    "dp-popularity": _ours("once", personal=False),
-    "local-popularity": _curated(central_noise.local_popularity),
-    "gram-ease": _curated(private_item_pairs.gram_ease),
-    "gram-pca": _curated(private_item_pairs.gram_pca),
-    "dp-als": _curated(private_factors.dp_als),
-    "fed-recon": _curated(private_factors.fed_recon),
-    "ours-plain": _ours("once", words=False),
-    "ours": _ours("once"),
-    "ours-pair": _ours("pair"),
+    "popularity": _without_privacy(_popularity),
+    "words": _without_privacy(_words),
+    "ease": _without_privacy(_ease),
+    "ials": _without_privacy(_ials),
+    "dp-popularity": _tactful("once", personal=False),
+    "local-popularity": _central(central_noise.local_popularity),
+    "gram-ease": _central(private_item_pairs.gram_ease),
+    "gram-pca": _central(private_item_pairs.gram_pca),
+    "dp-als": _central(private_factors.dp_als),
+    "fed-recon": _central(private_factors.fed_recon),
+    "ours-plain": _tactful("once", words=False),
+    "ours": _tactful("once"),
+    "ours-pair": _tactful("pair"),
 }

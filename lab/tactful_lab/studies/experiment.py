@@ -1,8 +1,9 @@
-"""An experiment on real people's purchases: personal or diverse lists, with and without caps.
+"""A simulated A/B test on real purchases: personal or diverse lists, with caps or not.
 
-Everyone is drawn, exposed and measured by the code of the device, once a day for a week, and adds
-one noisy report in a period of their own. The operator reads after each period, as often as it
-likes. A click is a simulated one: on an item that the person bought and the device did not know.
+The code of the device assigns, exposes and measures each person, once a day for a week.
+Each person adds one noisy report in one period. The operator reads the result after
+each period, as often as it likes (anytime-valid statistics). Clicks are simulated: a
+person clicks on items that they bought and that the device did not know.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -65,74 +67,97 @@ TRIAL = Experiment(
 
 @dataclass(frozen=True)
 class Person:
-    """Who takes part: what the device was told, and what they bought besides."""
+    """One participant: purchases that the device knows, and hidden ones."""
 
-    known: tuple[str, ...]
+    visible: tuple[str, ...]
     hidden: frozenset[str]
 
 
 @dataclass(frozen=True)
-class World:
-    """What all devices have in common."""
+class Shop:
+    """The catalog and the model that all devices have."""
 
     catalog: Catalog
     model: Model
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Offer `tactful-lab experiment`."""
-    told = "four versions of a list compared on real data, with the noise counted"
-    parser = subparsers.add_parser("experiment", help=told, description=told)
+    """Add the command `tactful-lab experiment`."""
+    summary = "simulate an A/B test of four list variants, with private measurement"
+    parser = subparsers.add_parser("experiment", help=summary, description=summary)
     parser.add_argument(
-        "--epsilon", type=float, default=3.0, help="default %(default)s"
+        "--epsilon",
+        type=float,
+        default=3.0,
+        help="of each person's report; default: %(default)s",
     )
-    parser.add_argument("--people", type=int, default=640, help="default %(default)s")
     parser.add_argument(
-        "--periods", type=int, default=4, help="looks, default %(default)s"
+        "--people", type=int, default=640, help="participants; default: %(default)s"
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("out/experiment"))
+    parser.add_argument(
+        "--periods",
+        type=int,
+        default=4,
+        help="number of interim results; default: %(default)s",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=Path("out/experiment"),
+        help="folder for experiment.json and experiment.svg; default: %(default)s",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """What `tactful-lab experiment` does."""
-    mu_for(options.epsilon, DELTA)  # raises InvalidInput naming epsilon
+    """Run `tactful-lab experiment` and return its exit status."""
+    mu_for(options.epsilon, DELTA)  # raises InvalidInput that names epsilon
     if not 1 <= options.periods <= options.people:
         raise InvalidInput(
-            "--periods", f"{options.periods} is out of range", "use 1 to --people"
+            "--periods",
+            f"{options.periods} is out of range",
+            f"use 1 to {options.people} (--people)",
         )
-    looks = experiment(options.people, options.periods, options.epsilon, options.seed)
+    results = experiment(options.people, options.periods, options.epsilon, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "experiment.svg").write_text(_plot(looks))
-    document = json.dumps([asdict(look) for look in looks], indent=1)
+    (options.out / "experiment.svg").write_text(_plot(results))
+    document = json.dumps([asdict(result) for result in results], indent=1)
     (options.out / "experiment.json").write_text(document + "\n")
-    print(_table(looks[-1]))
+    print(_table(results[-1]))
     print(f"plot: {options.out / 'experiment.svg'}")
     return 0
 
 
 def experiment(people: int, periods: int, epsilon: float, seed: int) -> list[Result]:
-    """What the operator reads after each period, once the noise leaves something to read."""
-    world, crowd = _world(people, seed)
+    """Return the interim results and the final one.
+
+    Interim results with too few people are left out.
+    """
+    shop, participants = _shop(people, seed)
     with ProcessPoolExecutor() as pool:
-        vectors = np.array(
-            list(pool.map(partial(live, world), range(len(crowd)), crowd))
+        weeks = pool.map(
+            partial(simulate_week, shop), range(len(participants)), participants
         )
+        vectors = np.array(list(weeks))
     generator = np.random.default_rng(seed)
     sums = [
-        _released(part, epsilon, generator) for part in np.array_split(vectors, periods)
+        _release(period, epsilon, generator)
+        for period in np.array_split(vectors, periods)
     ]
-    totals = [sums[0]]
-    for one in sums[1:]:
-        totals.append(totals[-1] + one)
-    *early, last = totals
-    read = [look for look in map(partial(_read, epsilon), early) if look is not None]
-    return [*read, result_of(TRIAL, last, epsilon, DELTA)]
+    *interim, total = accumulate(sums)
+    results = []
+    for sums_so_far in interim:
+        result = _interim_result(sums_so_far, epsilon)
+        if result is not None:
+            results.append(result)
+    results.append(result_of(TRIAL, total, epsilon, DELTA))
+    return results
 
 
-def live(world: World, number: int, person: Person) -> NDArray[np.float64]:
-    """One person's week, and what their device adds to the sums."""
+def simulate_week(shop: Shop, number: int, person: Person) -> NDArray[np.float64]:
+    """Simulate one person's week and return the vector that their device reports."""
     unit = number.to_bytes(16, "big")
     arm = experiments.arm_of(unit, TRIAL) or TRIAL.arms[0]
     capped = arm.name in CAPPED
@@ -144,28 +169,27 @@ def live(world: World, number: int, person: Person) -> NDArray[np.float64]:
     )
     clock = ManualClock()
     with Personalizer(
-        world.catalog,
+        shop.catalog,
         settings,
         key=FIXED_KEY,
         consent=LOCAL,
         clock=clock,
-        model=world.model,
+        model=shop.model,
     ) as device:
-        for item_id in person.known:
+        for item_id in person.visible:
             device.observe(Event(kind="purchase", item_id=item_id))
         first = clock.reading().wall_ms // MS_PER_DAY
         for _ in range(DAYS):
             _visit(device, person)
             clock.advance(MS_PER_DAY)
-        here = experiments.Participation(
+        participation = experiments.Participation(
             unit, 0, {TRIAL.id: arm.name}, {TRIAL.id: first}
         )
-        added = experiments.measure(device.rights.events(), TRIAL, here, first + DAYS)
-    return (
-        np.zeros(len(TRIAL.arms) * width(len(TRIAL.metrics)))
-        if added is None
-        else added
-    )
+        events = device.rights.events()
+        vector = experiments.measure(events, TRIAL, participation, first + DAYS)
+    if vector is None:
+        return np.zeros(len(TRIAL.arms) * width(len(TRIAL.metrics)))
+    return vector
 
 
 def _visit(device: Personalizer, person: Person) -> None:
@@ -175,45 +199,47 @@ def _visit(device: Personalizer, person: Person) -> None:
             device.observe(Event(kind="click", item_id=pick.item.id))
 
 
-def _read(epsilon: float, sums: Sums) -> Result | None:
+def _interim_result(sums: Sums, epsilon: float) -> Result | None:
+    """Return the result so far; None if there are too few people for one."""
     try:
         return result_of(TRIAL, sums, epsilon, DELTA)
     except InvalidInput:
-        return None  # too few people yet
+        return None
 
 
-def _world(people: int, seed: int) -> tuple[World, list[Person]]:
-    """The shop, its model as the pair releases it at epsilon 3, and people it never saw."""
-    shop = loading.load("online-retail", None)
-    parts = loading.split(shop)
-    held = hold_out(shop, parts.test, TEST_SEED)
-    if not 40 <= people <= len(held.known):
+def _shop(people: int, seed: int) -> tuple[Shop, list[Person]]:
+    """Return the shop with a model trained at epsilon 3, and test people."""
+    dataset = loading.load("online-retail", None)
+    split = loading.split(dataset)
+    holdout = hold_out(dataset, split.test, TEST_SEED)
+    if not 40 <= people <= len(holdout.visible):
         raise InvalidInput(
-            "--people", f"{people} is out of range", f"use 40 to {len(held.known)}"
+            "--people",
+            f"{people} is out of range",
+            f"use 40 to {len(holdout.visible)}",
         )
     generator = np.random.default_rng(seed)
-    crowd = Population(shop, parts.train)
+    crowd = Population(dataset, split.train)
     model = crowd.train(3.0, DELTA, noise="pair", generator=generator).model
+    columns = zip(dataset.item_ids, dataset.titles, dataset.categories, strict=True)
     catalog = Catalog(
-        Item(id=one, title=title, category=kind)
-        for one, title, kind in zip(
-            shop.item_ids, shop.titles, shop.categories, strict=True
-        )
+        Item(id=item_id, title=title, category=category)
+        for item_id, title, category in columns
     )
-    chosen = [
-        Person(
-            tuple(shop.item_ids[item] for item in known),
-            frozenset(shop.item_ids[item] for item in hidden),
-        )
-        for known, hidden in zip(held.known[:people], held.hidden[:people], strict=True)
-    ]
-    return World(catalog, model), chosen
+    participants = []
+    for visible, hidden in zip(
+        holdout.visible[:people], holdout.hidden[:people], strict=True
+    ):
+        visible_ids = tuple(dataset.item_ids[item] for item in visible)
+        hidden_ids = frozenset(dataset.item_ids[item] for item in hidden)
+        participants.append(Person(visible_ids, hidden_ids))
+    return Shop(catalog, model), participants
 
 
-def _released(
+def _release(
     vectors: NDArray[np.float64], epsilon: float, generator: np.random.Generator
 ) -> Sums:
-    """One period as the pair releases it: rounded, summed, with the noise of both halves."""
+    """Return the sums of one period, rounded and with the noise of both aggregators."""
     encoding = Encoding(vectors.shape[1], LEVELS, BOX, generator.bytes(32))
     sigma2 = sigma2_for(encoding.norm_bound, mu_for(epsilon, DELTA), 1.0)
     total = encoding.encode(vectors, generator.bytes).sum(axis=0, dtype=np.int64)
@@ -228,27 +254,29 @@ def _released(
 def _table(result: Result) -> str:
     lines = [
         f"{result.people} people, epsilon {result.epsilon:g} each; "
-        f"arms fit their shares: p = {result.ratio_p:.2f}",
-        f"{'against ' + TRIAL.arms[0].name:36}{'difference':>12}{'95 %':>18}{'p, any time':>13}",
+        f"sample ratio mismatch test: p = {result.ratio_p:.2f}",
+        f"{'against ' + TRIAL.arms[0].name:36}{'difference':>12}{'95 %':>18}"
+        f"{'anytime p':>13}",
     ]
-    for one in result.readings:
-        low, high = one.interval
-        told = f"{one.metric}, {one.arm} {one.guardrail}"
+    for reading in result.readings:
+        low, high = reading.interval
+        name = f"{reading.metric}, {reading.arm} {reading.guardrail}"
         interval = f"[{low:.2f}, {high:.2f}]"
         lines.append(
-            f"{told:36}{one.difference:12.2f}{interval:>18}{one.p_always:13.4f}"
+            f"{name:36}{reading.difference:12.2f}{interval:>18}{reading.p_always:13.4f}"
         )
     return "\n".join(lines)
 
 
-def _plot(looks: Sequence[Result]) -> str:
-    curves = {
-        (one.metric, one.arm): [
-            (look.people, found.difference, *found.interval, found.p_always)
-            for look in looks
-            for found in look.readings
-            if (found.metric, found.arm) == (one.metric, one.arm)
-        ]
-        for one in looks[-1].readings
-    }
+def _plot(results: Sequence[Result]) -> str:
+    """Return a plot of all differences over the number of people, as SVG."""
+    last = results[-1]
+    curves: dict[tuple[str, str], list[tuple[float, float, float, float, float]]]
+    curves = {(reading.metric, reading.arm): [] for reading in last.readings}
+    for result in results:
+        for reading in result.readings:
+            low, high = reading.interval
+            point = (result.people, reading.difference, low, high, reading.p_always)
+            if (reading.metric, reading.arm) in curves:
+                curves[reading.metric, reading.arm].append(point)
     return readings(curves)

@@ -1,4 +1,4 @@
-"""Real logs of what people were shown, lived through again with and without repetition caps."""
+"""Replay of real exposure logs with and without frequency caps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import csv
 import io
 import lzma
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -19,211 +19,240 @@ from tactful.device.caps import Rules
 from tactful.device.catalog import Item
 from tactful.errors import DatasetError
 
-WEEK = timedelta(days=7)
 DAY_MS = 86_400_000
+MOST_TURNS = 5  # impressions of the same item whose click rates are reported
 
 
 @dataclass(frozen=True)
-class Log:
-    """One bundled log: what is shown in it, how far apart a repeat still is one, usual rules."""
+class ExposureLog:
+    """One bundled log: its subject, its definition of a repeat, and usual rules.
+
+    An impression repeats an earlier one of the same subject that is at most
+    `repeat_within` older. The subject is the item if `key` is "item", else anything.
+    """
 
     name: str
-    shown: str
+    impressions: str  # noun phrase for the printed table
     repeat_within: timedelta
-    key: str  # what comes back: the item itself, or anything of the kind
+    key: str
     rules: dict[str, object]
 
-
-def _sliding(name: str, key: str, days: int, limit: int) -> dict[str, object]:
-    window = {"kind": "sliding", "ms": days * DAY_MS}
-    return {
-        "id": name,
-        "key": [key],
-        "window": window,
-        "limit": limit,
-        "reason_code": "OFTEN",
-    }
-
-
-LOGS = {
-    log.name: log
-    for log in (
-        Log(
-            "ebnerd-sample",
-            "articles in view",
-            WEEK,
-            "item",
-            {"schema": 1, "rules": [_sliding("twice-a-week", "item", 7, 2)]},
-        ),
-        Log(
-            "completejourney",
-            "campaigns sent",
-            timedelta(days=30),
-            "app",
-            {"schema": 1, "rules": [_sliding("two-a-month", "app", 30, 2)]},
-        ),
-    )
-}
+    def subject(self, impression: LoggedImpression) -> str:
+        """Return the subject whose repeats are counted."""
+        return impression.item if self.key == "item" else self.key
 
 
 @dataclass(frozen=True)
-class Show:
-    """One show of the log."""
+class LoggedImpression:
+    """One impression of the log."""
 
     at: datetime
     item: str
     clicked: bool
 
 
+ImpressionsByPerson = Mapping[str, Sequence[LoggedImpression]]
+
+
+def _sliding_rule(name: str, key: str, days: int, limit: int) -> dict[str, object]:
+    return {
+        "id": name,
+        "key": [key],
+        "window": {"kind": "sliding", "ms": days * DAY_MS},
+        "limit": limit,
+        "reason_code": "OFTEN",
+    }
+
+
+EBNERD = ExposureLog(
+    "ebnerd-sample",
+    "articles in view",
+    timedelta(days=7),
+    "item",
+    {"schema": 1, "rules": [_sliding_rule("twice-a-week", "item", 7, 2)]},
+)
+COMPLETEJOURNEY = ExposureLog(
+    "completejourney",
+    "campaigns sent",
+    timedelta(days=30),
+    "app",
+    {"schema": 1, "rules": [_sliding_rule("two-a-month", "app", 30, 2)]},
+)
+LOGS = {log.name: log for log in (EBNERD, COMPLETEJOURNEY)}
+
+
 @dataclass(frozen=True)
-class Replay:
-    """What caps made of a log; a repeat shows what was shown to the person shortly before."""
+class ReplayFigures:
+    """Counts of a log as recorded, and of the impressions that the caps allow.
+
+    `clicks_by_turn` has (impressions, clicks) of the first, second, ... impression of
+    the same subject to the same person.
+    """
 
     people: int
-    shows: int
+    impressions: int
     repeats: int
     clicks: int
-    shows_kept: int
-    repeats_kept: int
-    clicks_kept: int
-    clicks_by_turn: tuple[
-        tuple[int, int], ...
-    ]  # (shows, clicks) of the 1st, 2nd, ... time
+    allowed_impressions: int
+    allowed_repeats: int
+    allowed_clicks: int
+    clicks_by_turn: tuple[tuple[int, int], ...]
 
     def table(self) -> str:
-        """The figures for people."""
-        lines = [f"{'':24}{'as it was':>12}{'with caps':>12}"]
-        for name, before, after in (
-            ("shows", self.shows, self.shows_kept),
-            ("repeats", self.repeats, self.repeats_kept),
-            ("clicks", self.clicks, self.clicks_kept),
-        ):
-            lines.append(f"{name:24}{before:12,}{after:12,}")
-        rates = (
-            (
-                "repeats per show",
-                self.repeats,
-                self.shows,
-                self.repeats_kept,
-                self.shows_kept,
-            ),
-            (
-                "clicks per show",
-                self.clicks,
-                self.shows,
-                self.clicks_kept,
-                self.shows_kept,
-            ),
-        )
-        for name, one, of, kept, kept_of in rates:
-            lines.append(
-                f"{name:24}{one / max(of, 1):12.1%}{kept / max(kept_of, 1):12.1%}"
-            )
-        turns = [
-            f"{c / s:.1%} (n={n})"
-            for n, (s, c) in enumerate(self.clicks_by_turn, 1)
-            if s
+        """Return the printed table."""
+        repeat_rate = self.repeats / max(self.impressions, 1)
+        click_rate = self.clicks / max(self.impressions, 1)
+        allowed_repeat_rate = self.allowed_repeats / max(self.allowed_impressions, 1)
+        allowed_click_rate = self.allowed_clicks / max(self.allowed_impressions, 1)
+        lines = [
+            f"{'':24}{'without caps':>14}{'with caps':>12}",
+            _count_row("impressions", self.impressions, self.allowed_impressions),
+            _count_row("repeats", self.repeats, self.allowed_repeats),
+            _count_row("clicks", self.clicks, self.allowed_clicks),
+            _rate_row("repeats per impression", repeat_rate, allowed_repeat_rate),
+            _rate_row("clicks per impression", click_rate, allowed_click_rate),
+            f"click rate by number of impressions so far: {self._turns()}",
         ]
-        return (
-            "\n".join([*lines, f"clicks by the n-th time: {', '.join(turns)}"]) + "\n"
-        )
+        return "\n".join(lines) + "\n"
+
+    def _turns(self) -> str:
+        rates = []
+        for number, (impressions, clicks) in enumerate(self.clicks_by_turn, 1):
+            if impressions:
+                rates.append(f"{clicks / impressions:.1%} (n={number})")
+        return ", ".join(rates)
 
 
-def read(name: str) -> dict[str, list[Show]]:
-    """The log called `name`: the shows of each person, oldest first; raises DatasetError."""
+def _count_row(name: str, without_caps: int, with_caps: int) -> str:
+    return f"{name:24}{without_caps:14,}{with_caps:12,}"
+
+
+def _rate_row(name: str, without_caps: float, with_caps: float) -> str:
+    return f"{name:24}{without_caps:14.1%}{with_caps:12.1%}"
+
+
+def read(name: str) -> dict[str, list[LoggedImpression]]:
+    """Return the impressions of each person in the log `name`, oldest first.
+
+    Raises DatasetError if there is no such log.
+    """
     if name not in LOGS:
         raise DatasetError(
             "log", f"{name!r} is unknown", f"use one of {', '.join(LOGS)}"
         )
-    packed = (
-        files("tactful_lab")
-        .joinpath("data", "exposures", f"{name}.csv.xz")
-        .read_bytes()
-    )
-    people: dict[str, list[Show]] = defaultdict(list)
-    for row in csv.DictReader(io.StringIO(lzma.decompress(packed).decode())):
+    folder = files("tactful_lab").joinpath("data", "exposures")
+    packed = folder.joinpath(f"{name}.csv.xz").read_bytes()
+    text = lzma.decompress(packed).decode()
+    people: dict[str, list[LoggedImpression]] = defaultdict(list)
+    for row in csv.DictReader(io.StringIO(text)):
         at = datetime.fromisoformat(row["at"]).replace(tzinfo=UTC)
-        people[row["person"]].append(Show(at, row["item"], row["clicked"] == "1"))
-    return {
-        person: sorted(shows, key=lambda s: (s.at, s.item))
-        for person, shows in people.items()
+        impression = LoggedImpression(at, row["item"], row["clicked"] == "1")
+        people[row["person"]].append(impression)
+    for impressions in people.values():
+        impressions.sort(key=lambda impression: (impression.at, impression.item))
+    return dict(people)
+
+
+def replay(
+    log: ExposureLog, people: ImpressionsByPerson, rules: Rules
+) -> ReplayFigures:
+    """Replay each person's impressions on a device of their own with `rules`."""
+    allowed = {
+        person: _allowed(impressions, rules) for person, impressions in people.items()
     }
-
-
-def replay(log: Log, people: dict[str, list[Show]], rules: Rules) -> Replay:
-    """Live through every person's shows on a device of their own, once with `rules`."""
-    kept = {person: _kept(shows, rules) for person, shows in people.items()}
-    return Replay(
+    return ReplayFigures(
         people=len(people),
-        shows=sum(map(len, people.values())),
-        repeats=sum(_repeats(log, shows) for shows in people.values()),
-        clicks=sum(show.clicked for shows in people.values() for show in shows),
-        shows_kept=sum(map(len, kept.values())),
-        repeats_kept=sum(_repeats(log, shows) for shows in kept.values()),
-        clicks_kept=sum(show.clicked for shows in kept.values() for show in shows),
-        clicks_by_turn=_by_turn(log, people),
+        impressions=sum(map(len, people.values())),
+        repeats=_repeats(log, people),
+        clicks=_clicks(people),
+        allowed_impressions=sum(map(len, allowed.values())),
+        allowed_repeats=_repeats(log, allowed),
+        allowed_clicks=_clicks(allowed),
+        clicks_by_turn=_clicks_by_turn(log, people),
     )
 
 
-def _kept(shows: Sequence[Show], rules: Rules) -> list[Show]:
-    outcomes = play(rules, [_offer(show) for show in shows])
+def _allowed(
+    impressions: Sequence[LoggedImpression], rules: Rules
+) -> list[LoggedImpression]:
+    """Return the impressions that no rule denies."""
+    outcomes = play(rules, [_offer(impression) for impression in impressions])
     return [
-        show for show, o in zip(shows, outcomes, strict=True) if o.reason_code is None
+        impression
+        for impression, outcome in zip(impressions, outcomes, strict=True)
+        if outcome.reason_code is None
     ]
 
 
-def _offer(show: Show) -> LoggedEvent:
-    return LoggedEvent(
-        at=show.at, kind="offer", item=Item(id=show.item, title=show.item)
+def _offer(impression: LoggedImpression) -> LoggedEvent:
+    item = Item(id=impression.item, title=impression.item)
+    return LoggedEvent(at=impression.at, kind="offer", item=item)
+
+
+def _clicks(people: ImpressionsByPerson) -> int:
+    return sum(
+        impression.clicked
+        for impressions in people.values()
+        for impression in impressions
     )
 
 
-def _repeats(log: Log, shows: Sequence[Show]) -> int:
-    last: dict[str, datetime] = {}
+def _repeats(log: ExposureLog, people: ImpressionsByPerson) -> int:
+    """Count the impressions of a subject that was shown shortly before."""
     count = 0
-    for show in shows:
-        what = show.item if log.key == "item" else log.key
-        count += what in last and show.at - last[what] <= log.repeat_within
-        last[what] = show.at
+    for impressions in people.values():
+        last: dict[str, datetime] = {}
+        for impression in impressions:
+            subject = log.subject(impression)
+            if subject in last:
+                count += impression.at - last[subject] <= log.repeat_within
+            last[subject] = impression.at
     return count
 
 
-def _by_turn(
-    log: Log, people: dict[str, list[Show]], most: int = 5
+def _clicks_by_turn(
+    log: ExposureLog, people: ImpressionsByPerson
 ) -> tuple[tuple[int, int], ...]:
-    shown, clicked = Counter[int](), Counter[int]()
-    for shows in people.values():
-        seen = Counter[str]()
-        for show in shows:
-            what = show.item if log.key == "item" else log.key
-            seen[what] += 1
-            shown[seen[what]] += 1
-            clicked[seen[what]] += show.clicked
-    return tuple((shown[n], clicked[n]) for n in range(1, most + 1))
+    shown_at_turn, clicked_at_turn = Counter[int](), Counter[int]()
+    for impressions in people.values():
+        turns = Counter[str]()
+        for impression in impressions:
+            subject = log.subject(impression)
+            turns[subject] += 1
+            shown_at_turn[turns[subject]] += 1
+            clicked_at_turn[turns[subject]] += impression.clicked
+    return tuple(
+        (shown_at_turn[turn], clicked_at_turn[turn])
+        for turn in range(1, MOST_TURNS + 1)
+    )
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Offer `tactful-lab exposures`."""
-    told = "real logs of what people were shown, with and without caps"
-    parser = subparsers.add_parser("exposures", help=told, description=told)
-    parser.add_argument("log", choices=LOGS, help="the log to live through again")
+    """Add the command `tactful-lab exposures`."""
+    summary = "replay a real exposure log with and without frequency caps"
+    parser = subparsers.add_parser("exposures", help=summary, description=summary)
+    parser.add_argument("log", choices=LOGS, help="the log to replay")
     parser.add_argument(
-        "--rules", type=Path, help="a rules document, JSON; else the log's own"
+        "--rules",
+        type=Path,
+        metavar="FILE",
+        help="a JSON document of frequency caps; default: the rules of the log",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """What `tactful-lab exposures` does."""
+    """Run `tactful-lab exposures` and return its exit status."""
     log = LOGS[options.log]
-    rules = (
-        Rules.parse(log.rules)
-        if options.rules is None
-        else Rules.from_file(options.rules)
-    )
-    found = replay(log, read(log.name), rules)
+    rules = Rules.parse(log.rules)
+    if options.rules is not None:
+        rules = Rules.from_file(options.rules)
+    figures = replay(log, read(log.name), rules)
     days = log.repeat_within.days
-    print(f"{log.name}: {found.shows:,} {log.shown}, {found.people:,} people")
-    print(f"a repeat: shown within {days} days of the time before\n")
-    print(found.table(), end="")
+    print(
+        f"{log.name}: {figures.impressions:,} {log.impressions}, "
+        f"{figures.people:,} people"
+    )
+    print(f"a repeat comes at most {days} days after the impression before\n")
+    print(figures.table(), end="")
     return 0

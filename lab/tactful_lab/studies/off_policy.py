@@ -1,8 +1,9 @@
-"""`tactful-lab offpolicy`: what another policy would have earned, from a log of a random one.
+"""Off-policy evaluation: `tactful-lab offpolicy`.
 
-Three estimators on logged propensities: inverse propensity scores (IPS), their self-normalised form
-(SNIPS) and the doubly robust one (DR, Dudik et al. 2011), each with a 95 % interval. A log that
-always did the same has no support; nothing is reported from it.
+Estimates the mean reward of a target policy from the log of another policy with known
+propensities. There are three estimators, each with a 95 % interval: inverse propensity
+scores (IPS), self-normalised IPS (SNIPS), and doubly robust (DR, Dudik et al. 2011). A
+log of a deterministic policy is refused: it says nothing about other actions.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,19 +22,24 @@ from tactful.errors import InvalidInput
 from tactful_lab.data_sets import loading
 from tactful_lab.data_sets.loading import Source
 from tactful_lab.data_sets.readers import Files, Raw
+from tactful_lab.output_options import add_data_folder
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NAME = "obd-small-men"
 Z95 = 1.959964
-PRIOR = 50.0  # impressions that the mean of all is worth, in the reward model of DR
-FOLDS = 2  # of cross-fitting: no impression is predicted by a model that has seen it
+PRIOR = 50.0  # impressions of weight of the overall mean in the reward model of DR
+FOLDS = 2  # of cross-fitting: no impression is predicted from a model fitted on it
 
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """One impression a row: where it stood, what was shown, with which probability, what came."""
+    """Logged impressions, one per row, with the propensity of the shown action.
+
+    Raises InvalidInput if there are no rows, if a propensity is not in (0, 1], or if
+    all are 1.
+    """
 
     position: Ints
     action: Ints
@@ -42,27 +48,32 @@ class Log:
 
     def __post_init__(self) -> None:
         if not len(self.reward):
-            raise InvalidInput("log", "it is empty", "log some impressions")
-        inside = (
-            np.isfinite(self.propensity)
-            & (self.propensity > 0)
-            & (self.propensity <= 1)
-        )
-        if not inside.all():
             raise InvalidInput(
-                "log.propensity", "one is not in (0, 1]", "log what was drawn with"
+                "log", "it has no impressions", "log at least one impression"
+            )
+        finite = np.isfinite(self.propensity)
+        in_range = finite & (self.propensity > 0) & (self.propensity <= 1)
+        if not in_range.all():
+            raise InvalidInput(
+                "log.propensity",
+                "a value is not in (0, 1]",
+                "log the probability with which each action was drawn",
             )
         if (self.propensity == 1).all():
-            problem = "every propensity is 1: the log always did the same"
-            raise InvalidInput("log.propensity", problem, "log a policy that draws")
+            raise InvalidInput(
+                "log.propensity",
+                "every value is 1: the logging policy was deterministic",
+                "use the log of a randomized policy",
+            )
 
     def __len__(self) -> int:
+        """Return the number of impressions."""
         return len(self.reward)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean reward per impression with its 95 % interval, and the log's worth in impressions."""
+    """A mean reward per impression, its 95 % interval and the effective sample size."""
 
     value: float
     low: float
@@ -71,14 +82,12 @@ class Estimate:
 
     @classmethod
     def of(cls, terms: Floats, effective: float) -> Estimate:
-        """The mean of independent `terms`."""
+        """Return the mean of independent `terms` with its interval."""
         value = float(terms.mean())
-        half = (
-            Z95 * float(terms.std(ddof=1)) / np.sqrt(len(terms))
-            if len(terms) > 1
-            else np.inf
-        )
-        return cls(value, value - half, value + half, effective)
+        half_width = np.inf
+        if len(terms) > 1:
+            half_width = Z95 * float(terms.std(ddof=1)) / np.sqrt(len(terms))
+        return cls(value, value - half_width, value + half_width, effective)
 
 
 Policy = NDArray[np.float64]
@@ -86,50 +95,56 @@ Policy = NDArray[np.float64]
 
 
 def ips(log: Log, target: Policy) -> Estimate:
-    """Each reward counts as often as the target would have shown what earned it."""
-    weights = _weights(log, target)
-    return Estimate.of(weights * log.reward, _effective(weights))
+    """Weight each reward by target probability over propensity."""
+    weights = _importance_weights(log, target)
+    return Estimate.of(weights * log.reward, _effective_size(weights))
 
 
 def snips(log: Log, target: Policy) -> Estimate:
-    """The same over the sum of weights; the interval is by the delta method."""
-    weights = _weights(log, target)
-    value = (
-        float((weights * log.reward).sum() / weights.sum()) if weights.sum() else 0.0
-    )
+    """Divide IPS by the mean weight; the interval comes from the delta method."""
+    weights = _importance_weights(log, target)
+    value = 0.0
+    if weights.sum():
+        value = float((weights * log.reward).sum() / weights.sum())
+    # If all weights are 0, the influence is 0; the bound avoids a division by 0.
     influence = weights * (log.reward - value) / max(float(weights.mean()), 1e-12)
-    return Estimate.of(value + influence, _effective(weights))
+    return Estimate.of(value + influence, _effective_size(weights))
 
 
 def doubly_robust(log: Log, target: Policy) -> Estimate:
-    """A model of rewards, corrected by what it missed; right if either side is."""
-    weights = _weights(log, target)
+    """Correct a reward model by weighted residuals.
+
+    The estimate is consistent if either the propensities or the model are right.
+    """
+    weights = _importance_weights(log, target)
     predicted, expected = np.empty(len(log)), np.empty(len(log))
-    fold = np.arange(len(log)) % FOLDS
-    for one in range(FOLDS):
-        rewards = reward_model(log, fold != one, target.shape)
-        here = fold == one
-        predicted[here] = rewards[log.position[here], log.action[here]]
-        expected[here] = (target * rewards).sum(axis=1)[log.position[here]]
-    return Estimate.of(
-        expected + weights * (log.reward - predicted), _effective(weights)
-    )
+    fold_of_row = np.arange(len(log)) % FOLDS
+    for fold in range(FOLDS):
+        rewards = reward_model(log, fold_of_row != fold, target.shape)
+        rows = fold_of_row == fold
+        predicted[rows] = rewards[log.position[rows], log.action[rows]]
+        expected[rows] = (target * rewards).sum(axis=1)[log.position[rows]]
+    terms = expected + weights * (log.reward - predicted)
+    return Estimate.of(terms, _effective_size(weights))
 
 
 def reward_model(log: Log, rows: NDArray[np.bool_], shape: tuple[int, int]) -> Floats:
-    """The mean reward of each action at each position, drawn towards that of all."""
-    shown, earned = np.zeros(shape), np.zeros(shape)
-    np.add.at(shown, (log.position[rows], log.action[rows]), 1)
-    np.add.at(earned, (log.position[rows], log.action[rows]), log.reward[rows])
-    mean: Floats = (earned + PRIOR * log.reward[rows].mean()) / (shown + PRIOR)
+    """Return the mean reward by position and action, shrunk to the overall mean."""
+    impressions, rewards = np.zeros(shape), np.zeros(shape)
+    cells = (log.position[rows], log.action[rows])
+    np.add.at(impressions, cells, 1)
+    np.add.at(rewards, cells, log.reward[rows])
+    overall = log.reward[rows].mean()
+    mean: Floats = (rewards + PRIOR * overall) / (impressions + PRIOR)
     return mean
 
 
 def empirical(log: Log, shape: tuple[int, int]) -> Policy:
-    """How often a log showed each action at each position."""
-    shown = np.zeros(shape)
-    np.add.at(shown, (log.position, log.action), 1)
-    policy: Policy = shown / np.maximum(shown.sum(axis=1, keepdims=True), 1)
+    """Return the frequency of each action at each position of a log."""
+    impressions = np.zeros(shape)
+    np.add.at(impressions, (log.position, log.action), 1)
+    totals = impressions.sum(axis=1, keepdims=True)
+    policy: Policy = impressions / np.maximum(totals, 1)
     return policy
 
 
@@ -140,52 +155,61 @@ ESTIMATORS: dict[str, Callable[[Log, Policy], Estimate]] = {
 }
 
 
-def _weights(log: Log, target: Policy) -> Floats:
+def _importance_weights(log: Log, target: Policy) -> Floats:
     weights: Floats = target[log.position, log.action] / log.propensity
     return weights
 
 
-def _effective(weights: Floats) -> float:
-    """How many impressions of the target the log is worth (Kish)."""
+def _effective_size(weights: Floats) -> float:
+    """Return the effective sample size of a weighted sample (Kish 1965)."""
     squares = float(np.square(weights).sum())
     return float(weights.sum()) ** 2 / squares if squares else 0.0
 
 
 def read(text: str) -> Log:
-    """A log of the Open Bandit Dataset; raises InvalidInput naming a column that is missing."""
+    """Parse a log of the Open Bandit Dataset; raise InvalidInput without a column."""
     rows = list(csv.DictReader(io.StringIO(text)))
-    columns = ("position", "item_id", "propensity_score", "click")
-    for name in columns:
+    for name in ("position", "item_id", "propensity_score", "click"):
         if rows and name not in rows[0]:
             raise InvalidInput(
-                f"log.{name}", "the column is missing", "copy the file again"
+                f"log.{name}",
+                "the column is missing",
+                "download the original file again",
             )
-    position, action, propensity, click = (
-        np.array([float(row[name]) for row in rows]) for name in columns
-    )
     return Log(
-        position.astype(np.int64) - 1, action.astype(np.int64), propensity, click
+        position=_column(rows, "position").astype(np.int64) - 1,
+        action=_column(rows, "item_id").astype(np.int64),
+        propensity=_column(rows, "propensity_score"),
+        reward=_column(rows, "click"),
     )
+
+
+def _column(rows: Sequence[Mapping[str, str]], name: str) -> Floats:
+    return np.array([float(row[name]) for row in rows])
 
 
 def logs(folder: Path | None) -> tuple[Log, Log]:
-    """The log of the uniformly random policy and that of the bandit, from the packed archive."""
+    """Return the logs of the uniformly random policy and of the bandit.
+
+    They are read from the archive in `folder`.
+    """
     files = loading.files(SOURCE, folder)
-    random, bandit = (
-        read(files.read(f"{n}/men/men.csv").decode()) for n in ("random", "bts")
-    )
+    random = read(files.read("random/men/men.csv").decode())
+    bandit = read(files.read("bts/men/men.csv").decode())
     return random, bandit
 
 
-def _no_items(files: Files) -> Raw:
+def _refuse_as_dataset(files: Files) -> Raw:
     raise InvalidInput(
-        "dataset", f"{NAME} is a log of impressions", "use tactful-lab offpolicy"
+        "dataset",
+        f"{NAME} is a log of impressions without user histories",
+        "use tactful-lab offpolicy",
     )
 
 
 SOURCE = Source(
     NAME,
-    _no_items,
+    _refuse_as_dataset,
     "2 x 10,000 impressions of 34",
     34,
     0,
@@ -197,42 +221,46 @@ SOURCE = Source(
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Offer `tactful-lab offpolicy`."""
-    told = "what a policy would have earned, from the log of another"
-    parser = subparsers.add_parser("offpolicy", help=told, description=told)
-    parser.add_argument(
-        "--data", type=Path, help="folder of packed archives; or set TACTFUL_DATA"
-    )
+    """Add the command `tactful-lab offpolicy`."""
+    summary = "estimate the clicks of a policy from the log of another policy"
+    parser = subparsers.add_parser("offpolicy", help=summary, description=summary)
+    add_data_folder(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """What `tactful-lab offpolicy` does."""
+    """Run `tactful-lab offpolicy` and return its exit status."""
     random, bandit = logs(loading.folder(options.data))
-    shape = (
-        int(max(random.position.max(), bandit.position.max())) + 1,
-        int(max(random.action.max(), bandit.action.max())) + 1,
-    )
-    print("clicks per 1,000 impressions of " + NAME + ", 95 % intervals")
-    _table("the bandit, from the uniform log", random, empirical(bandit, shape), bandit)
-    _table(
-        "the uniform one, from the bandit's log",
-        bandit,
-        np.full(shape, 1 / shape[1]),
+    positions = int(max(random.position.max(), bandit.position.max())) + 1
+    actions = int(max(random.action.max(), bandit.action.max())) + 1
+    shape = (positions, actions)
+    uniform = np.full(shape, 1 / actions)
+    print(f"clicks per 1,000 impressions of {NAME}, with 95 % intervals")
+    _print_table(
+        "bandit policy, from the log of the uniform policy",
         random,
+        empirical(bandit, shape),
+        on_policy=bandit,
+    )
+    _print_table(
+        "uniform policy, from the log of the bandit", bandit, uniform, on_policy=random
     )
     return 0
 
 
-def _table(title: str, log: Log, target: Policy, truth: Log) -> None:
+def _print_table(title: str, log: Log, target: Policy, on_policy: Log) -> None:
+    """Print all estimates for `target`, and the mean of the log of `target` itself."""
     print(f"\n{title}")
     for name, estimator in ESTIMATORS.items():
-        _line(name, estimator(log, target))
-    _line("as it was", Estimate.of(truth.reward, float(len(truth))))
+        _print_row(name, estimator(log, target))
+    _print_row("on-policy", Estimate.of(on_policy.reward, float(len(on_policy))))
 
 
-def _line(name: str, one: Estimate) -> None:
+def _print_row(name: str, estimate: Estimate) -> None:
+    value, low, high = (
+        1000 * figure for figure in (estimate.value, estimate.low, estimate.high)
+    )
     print(
-        f"  {name:12}{1000 * one.value:7.2f}  ({1000 * one.low:6.2f} to {1000 * one.high:6.2f})"
-        f"  worth {one.effective:7,.0f} impressions"
+        f"  {name:12}{value:7.2f}  ({low:6.2f} to {high:6.2f})"
+        f"  effective sample size {estimate.effective:7,.0f}"
     )

@@ -1,7 +1,8 @@
-"""Complete rounds over loopback, timed and counted: leader, helper and collector as processes.
+"""Timing of complete aggregation rounds over loopback: `tactful-lab round`.
 
-Every device encodes, shards, proves, seals and uploads for itself; both halves verify every proof;
-the collector opens both sums and decodes. `cpu_s_per_round` counts all of these processes.
+Leader, helper and collector are separate processes. Each device encodes, shards,
+proves, seals and uploads; both aggregators verify each proof; the collector opens both
+shares of the sum and decodes it. `cpu_s_per_round` counts all of these processes.
 """
 
 from __future__ import annotations
@@ -36,11 +37,9 @@ from tactful_aggregator.testing import RunningAggregator, RunningPair, running_p
 
 LEVELS, BOX, PROOFS = 14, 3, 3
 VDAFS = ("sum_vec_field64", "pine64")
-COLLECTOR = (
-    "collector"  # the argument with which this module runs as the collector's process
-)
+COLLECTOR = "collector"  # argument of the collector process; only shown in `ps`
 CONFIG_ID = 1
-TOLERANCE = 0.2  # of the norm of a sum without noise: what 4 bits round away
+TOLERANCE = 0.2  # relative error of a sum without noise, from rounding to 14 levels
 
 
 @dataclass(frozen=True)
@@ -58,27 +57,39 @@ class Figures:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Offer `tactful-lab round`."""
-    parser = subparsers.add_parser("round", help="complete rounds over loopback, timed")
-    parser.add_argument("--clients", type=int, default=10, help="default %(default)s")
+    """Add the command `tactful-lab round`."""
+    summary = "time complete aggregation rounds over loopback"
+    parser = subparsers.add_parser("round", help=summary, description=summary)
     parser.add_argument(
-        "--length", type=int, default=65_536, help="default %(default)s"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
-    parser.add_argument(
-        "--vdaf", choices=VDAFS, default=VDAFS[0], help="default %(default)s"
+        "--clients", type=int, default=10, help="devices; default: %(default)s"
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the figures there"
+        "--length",
+        type=int,
+        default=65_536,
+        help="numbers per vector; default: %(default)s",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument(
+        "--vdaf", choices=VDAFS, default=VDAFS[0], help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the figures as JSON"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """What `tactful-lab round` does; fails if a round does not sum to what the devices have."""
+    """Run `tactful-lab round` and return its exit status.
+
+    Raises TactfulError if a released sum differs from the sum of the vectors.
+    """
     for name, most in (("clients", 10_000), ("length", 1 << 20), ("rounds", 100)):
-        if not 1 <= getattr(options, name) <= most:
-            raise InvalidInput(f"--{name}", "it is out of range", f"use 1 to {most}")
+        value = getattr(options, name)
+        if not 1 <= value <= most:
+            raise InvalidInput(
+                f"--{name}", f"{value} is out of range", f"use 1 to {most}"
+            )
     figures = measure(options.clients, options.length, options.rounds, options.vdaf)
     text = json.dumps(asdict(figures), indent=1)
     if options.json is not None:
@@ -88,89 +99,100 @@ def run(options: argparse.Namespace) -> int:
 
 
 def measure(clients: int, length: int, rounds: int, vdaf: str) -> Figures:
-    """Run all rounds on one pair."""
+    """Run all rounds on one pair of aggregators and return the best figures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running_pair(folder, min_batch_floor=1, min_count_floor=1) as pair:
-            done = [_round(pair, folder, clients, length, vdaf) for _ in range(rounds)]
-    cpu = min(one.cpu for one in done)
+            measurements = [
+                _measure_round(pair, folder, clients, length, vdaf)
+                for _ in range(rounds)
+            ]
+    cpu = min(measurement.cpu_seconds for measurement in measurements)
+    seconds = min(measurement.seconds for measurement in measurements)
     return Figures(
         clients=clients,
         length=length,
         vdaf=vdaf,
         rounds=rounds,
-        best_round_s=round(min(one.seconds for one in done), 3),
+        best_round_s=round(seconds, 3),
         cpu_s_per_round=round(cpu, 3),
         cpu_ms_per_client=round(1000 * cpu / clients, 1),
-        upload_bytes_per_client=done[0].upload_bytes,
+        upload_bytes_per_client=measurements[0].upload_bytes,
     )
 
 
 @dataclass(frozen=True)
-class _Done:
+class _RoundMeasurement:
     seconds: float
-    cpu: float
+    cpu_seconds: float
     upload_bytes: int
 
 
-def _round(
+def _measure_round(
     pair: RunningPair, folder: Path, clients: int, length: int, vdaf: str
-) -> _Done:
-    """One round: vectors in, their sum out, compared."""
-    key, written = _provided(pair, clients, length, vdaf)
-    task = written.provision.task
+) -> _RoundMeasurement:
+    """Run and time one round; raise TactfulError if its sum is wrong."""
+    key, operator_task = _serve_task(pair, clients, length, vdaf)
+    task = operator_task.provision.task
     encoding = Encoding(length, LEVELS, BOX, task.id)
     vectors = np.random.default_rng(clients).standard_normal((clients, length))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    before, started = _cpu(pair), time.perf_counter()
-    own = time.process_time()
-    size = _contributed(task, encoding, vectors, vdaf)
-    total, seconds_of_collector = _collected(folder, pair, written, key)
-    summed = encoding.decode(
-        total + (clients * LEVELS // 2 if vdaf == "pine64" else 0), clients
-    )
+    aggregators_start, started = _aggregators_cpu(pair), time.perf_counter()
+    own_start = time.process_time()
+    report_size = _upload_all(task, encoding, vectors, vdaf)
+    total, collector_cpu = _run_collector(folder, pair, operator_task, key)
+    # PINE measurements are centred on 0, those of SumVec start at 0.
+    offset = clients * LEVELS // 2 if vdaf == "pine64" else 0
+    decoded = encoding.decode(total + offset, clients)
     seconds = time.perf_counter() - started
-    cpu = time.process_time() - own + seconds_of_collector + _cpu(pair) - before
-    wrong = float(np.linalg.norm(summed - vectors.sum(axis=0))) / math.sqrt(clients)
-    if wrong > TOLERANCE:
+    own_cpu = time.process_time() - own_start
+    aggregators_cpu = _aggregators_cpu(pair) - aggregators_start
+    distance = float(np.linalg.norm(decoded - vectors.sum(axis=0)))
+    error = distance / math.sqrt(clients)
+    if error > TOLERANCE:
         raise TactfulError(
-            f"round: the sum is {wrong:.2f} off, rounding explains {TOLERANCE}"
+            f"round: the relative error of the sum is {error:.2f}, "
+            f"more than the {TOLERANCE} that rounding explains"
         )
-    return _Done(seconds, cpu, size)
+    cpu_seconds = own_cpu + collector_cpu + aggregators_cpu
+    return _RoundMeasurement(seconds, cpu_seconds, report_size)
 
 
-def _contributed(
+def _upload_all(
     task: DapTask, encoding: Encoding, vectors: NDArray[np.float64], vdaf: str
 ) -> int:
-    """Every device's part, one device after the other; the size of a report."""
-    transport, size = HttpTransport(), 0
+    """Upload the report of each device in turn; return the size of one report."""
+    transport, report_size = HttpTransport(), 0
     for vector in vectors:
-        keys = [fetch_hpke_config(transport, url) for url in (task.leader, task.helper)]
-        levels = encoding.encode(vector[None, :], secrets.token_bytes)[0].astype(
-            np.int64
-        )
+        leader = fetch_hpke_config(transport, task.leader)
+        helper = fetch_hpke_config(transport, task.helper)
+        encoded_vector = encoding.encode(vector[None, :], secrets.token_bytes)[0]
+        levels = encoded_vector.astype(np.int64)
         measurement = levels - LEVELS // 2 if vdaf == "pine64" else levels
         now = int(time.time())
-        report = make_report(task, measurement, leader=keys[0], helper=keys[1], now=now)
+        report = make_report(task, measurement, leader=leader, helper=helper, now=now)
         body = report.encode(task.dap)
         upload(transport, task, [body])
-        size = len(body)
-    return size
+        report_size = len(body)
+    return report_size
 
 
-def _provided(
+def _serve_task(
     pair: RunningPair, clients: int, length: int, vdaf: str
 ) -> tuple[X25519PrivateKey, OperatorTask]:
-    """A task of one batch that both halves serve, without noise so that its sum can be checked."""
+    """Provision a task of one batch at both aggregators; return it with its key.
+
+    The task has no noise, so that its sum can be checked.
+    """
     encoding = Encoding(length, LEVELS, BOX, b"")
     padded = encoding.padded
-    config = (
-        pine64_for(padded, encoding.norm_bound, PROOFS)
-        if vdaf == "pine64"
-        else sum_vec_field64_for(padded, LEVELS, PROOFS)
-    )
+    if vdaf == "pine64":
+        config = pine64_for(padded, encoding.norm_bound, PROOFS)
+    else:
+        config = sum_vec_field64_for(padded, LEVELS, PROOFS)
+    verify_key = secrets.token_bytes(config.vdaf(VDAF_18).verify_key_bytes)
     key, now = X25519PrivateKey.generate(), int(time.time())
-    written = OperatorTask(
+    operator_task = OperatorTask(
         protocol="dap-18",
         leader=pair.leader.url,
         helper=pair.helper.url,
@@ -181,63 +203,72 @@ def _provided(
         expires=now + 86_400,
         vdaf=config,
         info=f"round {secrets.token_hex(8)}",
-        verify_key=encoded(secrets.token_bytes(config.vdaf(VDAF_18).verify_key_bytes)),
+        verify_key=encoded(verify_key),
         collector_config_id=CONFIG_ID,
         collector_key=encoded(key.public_key().public_bytes_raw()),
         noise="none",
     )
-    pair.serve(written)
-    return key, written
+    pair.serve(operator_task)
+    return key, operator_task
 
 
-def _collected(
-    folder: Path, pair: RunningPair, written: OperatorTask, key: X25519PrivateKey
+def _run_collector(
+    folder: Path, pair: RunningPair, operator_task: OperatorTask, key: X25519PrivateKey
 ) -> tuple[NDArray[np.int64], float]:
-    """The signed sum that the collector's process wrote, and its CPU seconds."""
-    asked = {
-        "task": written.document.decode(),
+    """Collect the sum in a process of its own; return it with the CPU seconds."""
+    order = {
+        "task": operator_task.document.decode(),
         "key": key.private_bytes_raw().hex(),
         "token": pair.leader.half.keys.collector_token,
         "out": str(folder / "sum.npy"),
     }
     command = [sys.executable, "-m", "tactful_lab.studies.timed_round", COLLECTOR]
-    done = subprocess.run(
-        command, input=json.dumps(asked), text=True, stdout=-1, check=True
+    completed = subprocess.run(
+        command,
+        input=json.dumps(order),
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
     )
-    return np.load(folder / "sum.npy"), float(done.stdout)
+    return np.load(folder / "sum.npy"), float(completed.stdout)
 
 
-def collect(asked: Mapping[str, str]) -> None:
-    """The collector's process: create, poll, open, add; prints its CPU seconds."""
-    task = OperatorTask.parse(asked["task"].encode()).provision.task
-    key = X25519PrivateKey.from_private_bytes(bytes.fromhex(asked["key"]))
-    collector = Collector(task, CONFIG_ID, key, asked["token"])
-    found = collector.collect(HttpTransport(), collector.everything(), _doze)
-    np.save(asked["out"], np.array(task.vdaf.field.signed(found.total), dtype=np.int64))
+def collect(order: Mapping[str, str]) -> None:
+    """Collect one batch into the file `out` and print the CPU seconds of this process.
+
+    `order` has the task, the collector's key and token, and the path `out`.
+    """
+    task = OperatorTask.parse(order["task"].encode()).provision.task
+    key = X25519PrivateKey.from_private_bytes(bytes.fromhex(order["key"]))
+    collector = Collector(task, CONFIG_ID, key, order["token"])
+    result = collector.collect(HttpTransport(), collector.everything(), _short_sleep)
+    total = np.array(task.vdaf.field.signed(result.total), dtype=np.int64)
+    np.save(order["out"], total)
     print(time.process_time())
 
 
-def _doze(seconds: float) -> None:
+def _short_sleep(seconds: float) -> None:
+    """Sleep less than the server asks, so that polling does not dominate the time."""
     time.sleep(min(seconds, 0.05))
 
 
-def _cpu(pair: RunningPair) -> float:
-    """The CPU seconds of both halves so far."""
-    return _seconds(pair.leader) + _seconds(pair.helper)
+def _aggregators_cpu(pair: RunningPair) -> float:
+    """Return the CPU seconds of both aggregators so far."""
+    return _process_cpu(pair.leader) + _process_cpu(pair.helper)
 
 
-def _seconds(half: RunningAggregator) -> float:
-    if half.process is None:
+def _process_cpu(aggregator: RunningAggregator) -> float:
+    if aggregator.process is None:
         return 0.0
     try:
-        fields = (
-            Path(f"/proc/{half.process.pid}/stat")
-            .read_text()
-            .rpartition(")")[2]
-            .split()
-        )
-    except OSError as absent:
-        raise TactfulError("round: CPU time is counted on Linux only") from absent
+        stat = Path(f"/proc/{aggregator.process.pid}/stat").read_text()
+    except OSError as error:
+        raise TactfulError(
+            "round: CPU time of processes is not available; run this on Linux"
+        ) from error
+    # The name in parentheses may contain spaces. After it, fields 11 and 12 are user
+    # and system time in clock ticks (proc(5): utime and stime).
+    fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -1,40 +1,33 @@
-"""Sums over many people at once say what the sums of devices say, whoever computes them."""
+"""Sums over many simulated people equal the sums of their contributions."""
 
-import json
 import math
-import threading
 import tracemalloc
-from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tactful.errors import InvalidInput
 from tactful.learning.round_parameters import Guide
 from tactful.learning.server.subspace import first_guide
 from tactful.learning.training_plan import Plan, popularity_plan
 from tactful.protocol.vector_encoding import Encoding
 from tactful_lab.baselines.simple import popularity, scorer
-from tactful_lab.cli import main
 from tactful_lab.data_sets.loading import Dataset, load, split
 from tactful_lab.ranking_metrics import TEST_SEED, evaluate, hold_out
-from tactful_lab.simulation import workers as workers_module
 from tactful_lab.simulation.cohorts import (
     Cohort,
-    Rounding,
+    RoundingError,
     float_sum,
     one_by_one,
-    rounding,
+    rounding_error,
 )
 from tactful_lab.simulation.population import Fidelity, Population, planned_round
-from tactful_lab.simulation.workers import WAITING, in_order, workers
+from tactful_lab.simulation.workers import workers
 
 PLAN = Plan(items=277, head=64, rank=8, shares=(0.1, 0.3, 0.6))
 KINDS = ("popularity", "subspace")
@@ -67,40 +60,40 @@ histories = st.lists(
 
 
 @given(people=histories)
-def test_the_sum_of_many_is_the_sum_of_what_each_adds(
+def test_a_float_sum_equals_the_sum_of_all_contributions(
     guide: Guide, people: list[list[int]]
 ) -> None:
-    bounds = np.cumsum([0, *(len(one) for one in people)])
-    items = np.array([item for one in people for item in one], dtype=np.int64)
+    bounds = np.cumsum([0, *(len(history) for history in people)])
+    items = np.array([item for history in people for item in history], dtype=np.int64)
     cohort = Cohort(items, bounds, 277)
 
     for kind in KINDS if people else ():
-        apart = one_by_one(kind)(cohort, guide)
-        assert np.allclose(float_sum(kind, cohort, guide), apart, atol=1e-6)
+        expected = one_by_one(kind)(cohort, guide)
+        assert np.allclose(float_sum(kind, cohort, guide), expected, atol=1e-6)
 
 
-def test_a_sketch_of_everyones_pairs_is_near_the_sum_of_what_each_adds(
+def test_a_sketched_gram_sum_is_near_the_sum_of_all_contributions(
     crowd: Population, guide: Guide
 ) -> None:
     cohort = Cohort.of(crowd.dataset, crowd.users)
     pairs = replace(guide, basis=guide.basis[:, :0])
 
-    for buckets, near in ((0, 1e-9), (1024, 0.02)):
-        told = replace(pairs, buckets=buckets)
-        apart = one_by_one("gram")(cohort, told)
+    for buckets, tolerance in ((0, 1e-9), (1024, 0.02)):
+        sketched = replace(pairs, buckets=buckets)
+        expected = one_by_one("gram")(cohort, sketched)
         assert np.linalg.norm(
-            float_sum("gram", cohort, told) - apart
-        ) <= near * np.linalg.norm(apart)
+            float_sum("gram", cohort, sketched) - expected
+        ) <= tolerance * np.linalg.norm(expected)
 
 
-def test_a_cohort_has_the_histories_of_its_people(visits: Dataset) -> None:
+def test_a_cohort_contains_the_histories_of_its_people(visits: Dataset) -> None:
     users = np.array([7, 0, 7, visits.users - 1])
 
     cohort = Cohort.of(visits, users)
 
     parts = np.split(cohort.items, cohort.bounds[1:-1])
-    for mine, theirs in zip(parts, visits.histories(users), strict=True):
-        assert np.array_equal(mine, theirs)
+    for items, history in zip(parts, visits.histories(users), strict=True):
+        assert np.array_equal(items, history)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,50 +111,58 @@ def test_exact_and_float_sums_have_the_same_mean_and_variance(
     )
 
     vectors = Cohort.of(crowd.dataset, crowd.users).vectors(kind, guide)
-    errors = [rounding(task, vectors, coins) for task in tasks[:5]]
+    errors = [rounding_error(task, vectors, coins) for task in tasks[:5]]
 
-    error = Rounding(*np.mean(errors, axis=0))
+    error = RoundingError(*np.mean(errors, axis=0))
     spread = error.variance * len(crowd)
     size = exact.shape[1]
     assert exact.var(axis=0, ddof=1).mean() == pytest.approx(
         spread, rel=0.02 + 5 * math.sqrt(2 / (size * (sums - 1)))
     )
-    apart = exact.mean(axis=0) - error.scale * crowd.float_total(kind, tasks[0], guide)
-    chi2 = float(np.square(apart).sum() / (spread / sums))
+    difference = exact.mean(axis=0) - error.scale * crowd.float_total(
+        kind, tasks[0], guide
+    )
+    chi2 = float(np.square(difference).sum() / (spread / sums))
     assert abs(chi2 - size) / math.sqrt(2 * size) < 5
 
 
 @pytest.mark.parametrize("fidelity", ["exact", "float"])
-def test_a_released_sum_has_the_noise_and_the_rounding_in_it(
+def test_a_released_sum_contains_noise_and_rounding_error(
     crowd: Population, fidelity: Fidelity
 ) -> None:
     """5,540 entries: a variance off by 12 % is a false alarm once in 10^9; seeds fixed.
 
     With this much budget rounding is most of it, so leaving it out would show.
     """
-    here = planned_round(
+    simulated_round = planned_round(
         popularity_plan(277), 0, 40.0, "pair", "rounded_gaussian", b"public"
     )
-    error = rounding(
-        here.encoding,
+    error = rounding_error(
+        simulated_round.encoding,
         Cohort.of(crowd.dataset, crowd.users).vectors("popularity", None),
         np.random.default_rng(0).bytes,
     )
-    exact = error.scale * crowd.float_total("popularity", here.encoding, None)
+    exact = error.scale * crowd.float_total(
+        "popularity", simulated_round.encoding, None
+    )
 
-    apart = [
-        crowd.noisy_sum(here, None, "pair", np.random.default_rng(seed), fidelity)
+    differences = [
+        crowd.noisy_sum(
+            simulated_round, None, "pair", np.random.default_rng(seed), fidelity
+        )
         - exact
         for seed in range(20)
     ]
 
     rounded = len(crowd) * error.variance
-    assert rounded > 5 * here.tau**2
-    assert np.var(apart) == pytest.approx(here.tau**2 + rounded, rel=0.12)
+    assert rounded > 5 * simulated_round.tau**2
+    assert np.var(differences) == pytest.approx(
+        simulated_round.tau**2 + rounded, rel=0.12
+    )
 
 
-def test_models_of_exact_and_of_float_sums_rank_equally_well(visits: Dataset) -> None:
-    """The deviation over seeds is .01: the means of 3 differ by .03 once in 10^4; seeds fixed."""
+def test_models_from_exact_and_float_sums_rank_equally_well(visits: Dataset) -> None:
+    """The sd over seeds is .01: means of 3 differ by .03 once in 10^4; seeds fixed."""
     people = split(visits)
     test = hold_out(visits, people.test, TEST_SEED)
     train = partial(
@@ -181,7 +182,7 @@ def test_models_of_exact_and_of_float_sums_rank_equally_well(visits: Dataset) ->
 
 
 @pytest.mark.parametrize(("kind", "count"), [("threads", 3), ("processes", 2)])
-def test_the_number_of_workers_changes_no_bit(
+def test_sums_do_not_depend_on_the_number_of_workers(
     crowd: Population, guide: Guide, kind: str, count: int
 ) -> None:
     alone = _sums(crowd, guide, None)
@@ -195,7 +196,7 @@ def test_the_number_of_workers_changes_no_bit(
 
 @pytest.mark.parametrize(("kind", "module"), [("ray", "ray"), ("dask", "distributed")])
 @pytest.mark.filterwarnings("ignore")
-def test_a_cluster_gives_the_same_sums(
+def test_sums_on_a_cluster_equal_local_sums(
     crowd: Population, guide: Guide, kind: str, module: str
 ) -> None:
     if find_spec(module) is None:
@@ -218,39 +219,10 @@ def _sums(
     )
 
 
-def test_results_come_in_order_though_the_first_is_last() -> None:
-    done = threading.Event()
-
-    def work(part: int) -> int:
-        if part == 0:
-            assert done.wait(10)
-        elif part == WAITING - 1:
-            done.set()
-        return part
-
-    with workers("threads", WAITING) as executor:
-        assert list(in_order(executor, work, range(50))) == list(range(50))
-
-
-def test_parts_are_made_as_they_are_needed() -> None:
-    made = []
-
-    def parts() -> Iterator[int]:
-        for part in range(1_000):
-            made.append(part)
-            yield part
-
-    with workers("threads", 2) as executor:
-        results = in_order(executor, abs, parts())
-        for _ in range(10):
-            next(results)
-        assert len(made) <= 10 + WAITING
-
-
-def test_memory_does_not_grow_with_the_crowd_but_for_its_numbers(
+def test_memory_grows_only_by_the_user_numbers_of_a_population(
     visits: Dataset,
 ) -> None:
-    """8 bytes a device for its number, and no vectors of more than a chunk of people."""
+    """8 bytes per device, and the vectors of one chunk of people."""
 
     def peak(devices: int) -> int:
         crowd = Population(visits, np.resize(np.arange(visits.users), devices))
@@ -261,46 +233,3 @@ def test_memory_does_not_grow_with_the_crowd_but_for_its_numbers(
         return used
 
     assert peak(60_000) < peak(3_000) * 1.2 + 100_000
-
-
-@pytest.mark.parametrize(
-    ("kind", "count", "field"), [("magic", 2, "--on"), ("threads", 0, "--workers")]
-)
-def test_impossible_workers_are_named(kind: str, count: int, field: str) -> None:
-    with pytest.raises(InvalidInput, match=f"^{field}"), workers(kind, count):
-        pass
-
-
-def test_a_cluster_that_is_not_installed_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-
-    with pytest.raises(InvalidInput, match="tactful-lab\\[ray\\]"):
-        workers_module.RayExecutor(1)
-
-
-def test_one_command_simulates_many_devices_and_labels_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written = tmp_path / "figures.json"
-    many = ["--devices", "12000", "--workers", "2", "--on", "threads"]
-
-    assert (
-        main(["simulate", "msweb", "--epsilon", "1", *many, "--json", str(written)])
-        == 0
-    )
-
-    figures = json.loads(written.read_text())
-    assert (figures["users"], figures["people"]) == (12_000, 4_780)
-    assert figures["synthetic"] is True
-    assert figures["fidelity"] == "float"
-    told = capsys.readouterr().out
-    assert "12000 SYNTHETIC devices, copies of 4780 people" in told
-    assert "with rounding as noise" in told
-
-
-def test_no_device_and_too_many_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for devices in ("0", "100000001"):
-        assert main(["simulate", "msweb", "--epsilon", "1", "--devices", devices]) == 2
-        assert capsys.readouterr().err.startswith("tactful-lab: --devices: ")

@@ -1,4 +1,4 @@
-"""Noise to epsilon and back, on the safe side, at a command line that names what is wrong."""
+"""Epsilon and noise follow from each other, and wrong arguments are named."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tactful_lab.studies.budget import for_epsilon
 
 
 @given(epsilon=st.floats(0.1, 20), rounds=st.integers(1, 200))
-def test_the_noise_for_an_epsilon_keeps_it_and_wastes_little(
+def test_the_noise_for_an_epsilon_is_sufficient_and_tight(
     epsilon: float, rounds: int
 ) -> None:
     budget = for_epsilon(epsilon, rounds=rounds, cohort=1000, length=64, delta=1e-6)
@@ -23,7 +23,7 @@ def test_the_noise_for_an_epsilon_keeps_it_and_wastes_little(
     assert spent == pytest.approx(epsilon, rel=1e-4)
 
 
-def test_both_questions_are_answered_with_a_plot(
+def test_budget_computes_epsilon_and_noise_and_writes_a_plot(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plot = tmp_path / "budget.svg"
@@ -36,7 +36,7 @@ def test_both_questions_are_answered_with_a_plot(
 
 
 @pytest.mark.parametrize(
-    ("asked", "named"),
+    ("arguments", "field"),
     [
         (["--noise", "0"], "--noise"),
         (["--noise", "nan"], "--noise"),
@@ -46,8 +46,8 @@ def test_both_questions_are_answered_with_a_plot(
         (["--epsilon", "1", "--delta", "0.5"], "--delta"),
     ],
 )
-def test_an_impossible_question_is_one_sentence(
-    asked: list[str], named: str, capsys: pytest.CaptureFixture[str]
+def test_budget_refuses_impossible_values_and_names_them(
+    arguments: list[str], field: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["budget", *asked]) == 2
-    assert named in capsys.readouterr().err
+    assert main(["budget", *arguments]) == 2
+    assert field in capsys.readouterr().err

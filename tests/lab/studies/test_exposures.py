@@ -1,4 +1,4 @@
-"""Real exposure logs: read as bundled, lived through again with caps."""
+"""Exposure logs are complete and can be replayed with frequency caps."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -9,52 +9,69 @@ import pytest
 from tactful.device.caps import Rules
 from tactful.errors import DatasetError
 from tactful_lab.cli import main
-from tactful_lab.studies.exposures import LOGS, Show, read, replay
+from tactful_lab.studies.exposures import LOGS, LoggedImpression, read, replay
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 NEWS, CAMPAIGNS = LOGS["ebnerd-sample"], LOGS["completejourney"]
 
 
-def test_the_bundled_logs_are_whole() -> None:
+def test_the_bundled_exposure_logs_are_complete() -> None:
     news, campaigns = read("ebnerd-sample"), read("completejourney")
 
     assert (len(news), sum(map(len, news.values()))) == (38, 10_848)
-    assert sum(show.clicked for shows in news.values() for show in shows) == 1_047
+    assert (
+        sum(
+            impression.clicked
+            for impressions in news.values()
+            for impression in impressions
+        )
+        == 1_047
+    )
     assert (len(campaigns), sum(map(len, campaigns.values()))) == (1_559, 6_589)
 
 
-def test_without_rules_everything_is_kept() -> None:
-    some = dict(list(read("ebnerd-sample").items())[:3])
-    found = replay(NEWS, some, Rules())
+def test_a_replay_without_rules_allows_all_impressions() -> None:
+    people = dict(list(read("ebnerd-sample").items())[:3])
+    figures = replay(NEWS, people, Rules())
 
-    assert (found.shows, found.repeats, found.clicks) == (
-        found.shows_kept,
-        found.repeats_kept,
-        found.clicks_kept,
+    assert (figures.impressions, figures.repeats, figures.clicks) == (
+        figures.allowed_impressions,
+        figures.allowed_repeats,
+        figures.allowed_clicks,
     )
 
 
-def test_a_third_show_in_a_week_is_held_back_with_its_click() -> None:
-    shows = [
-        Show(START + timedelta(days=day), "a", clicked=day == 2) for day in range(3)
+def test_a_third_impression_in_a_week_is_denied_with_its_click() -> None:
+    impressions = [
+        LoggedImpression(START + timedelta(days=day), "a", clicked=day == 2)
+        for day in range(3)
     ]
-    found = replay(NEWS, {"p": shows}, Rules.parse(NEWS.rules))
+    figures = replay(NEWS, {"p": impressions}, Rules.parse(NEWS.rules))
 
-    assert (found.shows, found.repeats, found.clicks) == (3, 2, 1)
-    assert (found.shows_kept, found.repeats_kept, found.clicks_kept) == (2, 1, 0)
-    assert found.clicks_by_turn[:3] == ((1, 0), (1, 0), (1, 1))
+    assert (figures.impressions, figures.repeats, figures.clicks) == (3, 2, 1)
+    assert (
+        figures.allowed_impressions,
+        figures.allowed_repeats,
+        figures.allowed_clicks,
+    ) == (2, 1, 0)
+    assert figures.clicks_by_turn[:3] == ((1, 0), (1, 0), (1, 1))
 
 
-def test_campaigns_are_limited_together() -> None:
-    shows = [
-        Show(START + timedelta(days=day), f"c{day}", clicked=False) for day in range(4)
+def test_the_cap_of_campaigns_counts_all_campaigns_together() -> None:
+    impressions = [
+        LoggedImpression(START + timedelta(days=day), f"c{day}", clicked=False)
+        for day in range(4)
     ]
-    found = replay(CAMPAIGNS, {"p": shows}, Rules.parse(CAMPAIGNS.rules))
+    figures = replay(CAMPAIGNS, {"p": impressions}, Rules.parse(CAMPAIGNS.rules))
 
-    assert (found.repeats, found.shows_kept, found.repeats_kept) == (3, 2, 1)
+    assert (figures.repeats, figures.allowed_impressions, figures.allowed_repeats) == (
+        3,
+        2,
+        1,
+    )
 
 
-def test_the_command_prints_both_sides(
+def test_exposures_prints_figures_without_and_with_caps(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     never = {"id": "never", "key": ["item"], "window": {"kind": "lifetime"}, "limit": 0}
@@ -66,14 +83,14 @@ def test_the_command_prints_both_sides(
         == 0
     )
 
-    shows = next(
+    impressions = next(
         line
         for line in capsys.readouterr().out.splitlines()
-        if line.startswith("shows")
+        if line.startswith("impressions")
     )
-    assert shows.split() == ["shows", "10,848", "0"]
+    assert impressions.split() == ["impressions", "10,848", "0"]
 
 
-def test_an_unknown_log_is_named() -> None:
+def test_an_unknown_exposure_log_is_named() -> None:
     with pytest.raises(DatasetError, match="nothing"):
         read("nothing")

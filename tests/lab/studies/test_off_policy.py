@@ -1,4 +1,4 @@
-"""Estimates from a log of draws find the truth, and a log without draws is refused."""
+"""Off-policy estimates cover the true value; deterministic logs are refused."""
 
 from pathlib import Path
 
@@ -36,16 +36,24 @@ def drawn(count: int, seed: int) -> Log:
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_the_interval_holds_the_truth_about_as_often_as_it_says(name: str) -> None:
-    """Of 200 logs 95 % should; fewer than 176 or all 200 happen once in 100,000 runs."""
+def test_off_policy_intervals_cover_the_true_value_in_95_percent_of_logs(
+    name: str,
+) -> None:
+    """Fewer than 176 or all of 200 logs: false alarm once in 100,000; seeds fixed."""
     truth = float((TARGET * CHANCE).sum(axis=1).mean())
-    found = [ESTIMATORS[name](drawn(2000, seed), TARGET) for seed in range(200)]
+    estimates = [ESTIMATORS[name](drawn(2000, seed), TARGET) for seed in range(200)]
 
-    assert np.mean([one.value for one in found]) == pytest.approx(truth, rel=0.02)
-    assert 176 <= sum(one.low <= truth <= one.high for one in found) <= 200
+    assert np.mean([estimate.value for estimate in estimates]) == pytest.approx(
+        truth, rel=0.02
+    )
+    assert (
+        176
+        <= sum(estimate.low <= truth <= estimate.high for estimate in estimates)
+        <= 200
+    )
 
 
-def test_the_doubly_robust_interval_is_the_narrower_one() -> None:
+def test_the_doubly_robust_interval_is_narrower_than_that_of_ips() -> None:
     log = drawn(5000, 0)
 
     assert doubly_robust(log, TARGET).high - doubly_robust(log, TARGET).low < (
@@ -53,8 +61,8 @@ def test_the_doubly_robust_interval_is_the_narrower_one() -> None:
     )
 
 
-def test_without_the_propensities_the_estimate_is_wrong() -> None:
-    """The removal test: the weights are what makes the log of one policy tell of another."""
+def test_ips_with_wrong_propensities_misses_the_true_value() -> None:
+    """The removal test of the importance weights."""
     truth = float((TARGET * CHANCE).sum(axis=1).mean())
     log = drawn(20_000, 1)
     unweighted = Log(
@@ -65,37 +73,41 @@ def test_without_the_propensities_the_estimate_is_wrong() -> None:
     assert not wrong.low <= truth <= wrong.high
 
 
-def test_a_policy_judged_by_its_own_log_is_its_mean() -> None:
+def test_ips_of_the_logging_policy_is_the_mean_reward() -> None:
     log = drawn(4000, 2)
     policy = np.exp(-0.3 * np.arange(ACTIONS))
-    own = np.tile(policy / policy.sum(), (POSITIONS, 1))
+    logging_policy = np.tile(policy / policy.sum(), (POSITIONS, 1))
 
-    assert ips(log, own).value == pytest.approx(log.reward.mean())
-    assert snips(log, own).value == pytest.approx(log.reward.mean())
-    assert ips(log, own).effective == pytest.approx(len(log))
+    assert ips(log, logging_policy).value == pytest.approx(log.reward.mean())
+    assert snips(log, logging_policy).value == pytest.approx(log.reward.mean())
+    assert ips(log, logging_policy).effective == pytest.approx(len(log))
 
 
 @pytest.mark.parametrize(
     "propensity", [[1.0, 1.0], [0.0, 0.5], [np.nan, 0.5], [0.5, 2.0], []]
 )
-def test_a_log_without_support_is_refused(propensity: list[float]) -> None:
+def test_a_log_with_invalid_or_deterministic_propensities_is_refused(
+    propensity: list[float],
+) -> None:
     rows = np.zeros(len(propensity), dtype=np.int64)
 
     with pytest.raises(InvalidInput, match="log"):
         Log(rows, rows, np.array(propensity), rows.astype(float))
 
 
-def test_a_missing_column_is_named() -> None:
+def test_a_missing_column_of_an_off_policy_log_is_named() -> None:
     with pytest.raises(InvalidInput, match="propensity_score"):
         read("position,item_id,click\n1,2,0\n")
 
 
-def test_on_real_logs_the_estimates_meet_what_really_happened(shared: Path) -> None:
+def test_off_policy_estimates_agree_with_the_log_of_the_target_policy(
+    shared: Path,
+) -> None:
     random, bandit = logs(shared / "datasets")
     target = empirical(bandit, (3, 34))
     truth = bandit.reward.mean()
     spread = 1.96 * bandit.reward.std() / np.sqrt(len(bandit))
 
     for estimator in ESTIMATORS.values():
-        one = estimator(random, target)
-        assert one.low - spread <= truth <= one.high + spread
+        estimate = estimator(random, target)
+        assert estimate.low - spread <= truth <= estimate.high + spread

@@ -1,4 +1,4 @@
-"""Crowds that misbehave do what they are said to, and the figures say what it does to a model."""
+"""Adverse crowds behave as described, and the command reports their effect."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ def guide(visits: Dataset, users: np.ndarray) -> Guide:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("length", adversity.PROVED.values())
-def test_cheaters_move_a_sum_by_no_more_than_their_proofs_allow(
+def test_attackers_change_a_sum_by_at_most_the_length_that_proofs_allow(
     visits: Dataset, users: np.ndarray, guide: Guide, kind: str, length: float
 ) -> None:
     led = guide if kind == "subspace" else None
@@ -57,7 +57,7 @@ def test_cheaters_move_a_sum_by_no_more_than_their_proofs_allow(
     assert 10 * length < moved <= 30 * length + 1e-9
 
 
-def test_a_measurement_in_the_corner_of_the_box_is_as_long_as_said() -> None:
+def test_the_length_bound_of_sum_vec_is_the_corner_of_the_box() -> None:
     encoding = KINDS["popularity"]
     corner = np.full(encoding.padded, encoding.levels, dtype=np.int64)
 
@@ -66,22 +66,22 @@ def test_a_measurement_in_the_corner_of_the_box_is_as_long_as_said() -> None:
     assert levels / encoding.levels_per_unit == adversity.PROVED["sum_vec_field64"]
 
 
-def test_those_who_miss_a_round_are_not_in_its_sum(
+def test_devices_that_drop_out_of_a_round_are_not_in_its_sum(
     visits: Dataset, users: np.ndarray
 ) -> None:
     encoding = KINDS["popularity"]
-    whole = Population(visits, users).float_total("popularity", encoding, None)
+    total = Population(visits, users).float_total("popularity", encoding, None)
 
     def part(missing: float) -> np.ndarray:
         crowd = Dropping(visits, users, missing, np.random.default_rng(0))
         return crowd.float_total("popularity", encoding, None)
 
-    assert np.array_equal(part(0.0), whole)
+    assert np.array_equal(part(0.0), total)
     assert not part(1.0).any()
-    assert part(0.5).sum() == pytest.approx(0.5 * whole.sum(), rel=0.2)
+    assert part(0.5).sum() == pytest.approx(0.5 * total.sum(), rel=0.2)
 
 
-def test_what_is_retired_is_told_in_the_first_round_alone(
+def test_retired_items_are_reported_in_the_first_round_only(
     visits: Dataset, users: np.ndarray, guide: Guide
 ) -> None:
     gone = guide.head[:10].astype(np.int64)
@@ -95,28 +95,28 @@ def test_what_is_retired_is_told_in_the_first_round_alone(
     assert later.any()
 
 
-def test_odd_people_are_odd_and_nobody_else_changes(
+def test_outliers_do_not_change_the_histories_of_others(
     visits: Dataset, users: np.ndarray
 ) -> None:
-    some, coin = users[:20], np.random.default_rng(0)
-    others = np.setdiff1d(users, some)
+    changed, generator = users[:20], np.random.default_rng(0)
+    others = np.setdiff1d(users, changed)
 
-    short = adversity.shortened(visits, some, 1)
-    long = adversity.busy(visits, some, coin)
+    short = adversity.shortened(visits, changed, 1)
+    long = adversity.with_outliers(visits, changed, generator)
 
-    for user in some:
+    for user in changed:
         assert np.array_equal(short.history(int(user)), visits.history(int(user))[:1])
-        mine = long.history(int(user))
-        assert len(mine) > 100
-        assert len(set(mine)) == len(mine)
-    for world in (short, long):
-        for mine, theirs in zip(
-            world.histories(others), visits.histories(others), strict=True
+        items = long.history(int(user))
+        assert len(items) > 100
+        assert len(set(items)) == len(items)
+    for dataset in (short, long):
+        for items, history in zip(
+            dataset.histories(others), visits.histories(others), strict=True
         ):
-            assert np.array_equal(mine, theirs)
+            assert np.array_equal(items, history)
 
 
-def test_heavy_sellers_are_had_by_nearly_everybody_and_once(visits: Dataset) -> None:
+def test_dominant_items_are_added_once_to_nearly_all_people(visits: Dataset) -> None:
     items = np.array([200, 3])
 
     world = adversity.dominated(visits, items, 0.9, np.random.default_rng(0))
@@ -127,36 +127,36 @@ def test_heavy_sellers_are_had_by_nearly_everybody_and_once(visits: Dataset) -> 
     assert adversity.without(world, items).indices.tolist().count(3) == 0
 
 
-def test_a_place_counts_what_is_better_and_not_had() -> None:
+def test_the_rank_of_a_pushed_item_counts_better_items_without_owned_ones() -> None:
     scorer = Popularity(np.array([5.0, 4.0, 3.0, 2.0]))
     holdout = Holdout((np.array([0]), np.array([2]), np.array([3])), ())
 
-    places = stress._places(scorer, 2, holdout)
+    places = stress.target_ranks(scorer, 2, holdout)
 
     assert places.tolist() == [2, 3]  # without the one who has it
 
 
-def test_the_command_prints_and_writes_every_condition(
+def test_stress_prints_and_writes_all_conditions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = tmp_path / "stress.json"
-    monkeypatch.setattr(stress, "CHEATING", (0.05,))
+    json_file = tmp_path / "stress.json"
+    monkeypatch.setattr(stress, "ATTACKER_SHARES", (0.05,))
 
-    assert main(["stress", "msweb", "--seeds", "1", "--json", str(written)]) == 0
+    assert main(["stress", "msweb", "--seeds", "1", "--json", str(json_file)]) == 0
 
-    figures = json.loads(written.read_text())
+    figures = json.loads(json_file.read_text())
     assert [row["condition"] for row in figures["rows"]] == list(stress.CONDITIONS)
     for row in figures["rows"]:
         assert 0 < row["ndcg_at_100"] < 1
     for push in figures["pushes"]:
         before, after = push["exposure"]
         assert after > before + 0.03  # they do get somewhere
-    told = capsys.readouterr().out
-    assert "50 % miss each round" in told
-    assert "5% within pine64" in told
+    output = capsys.readouterr().out
+    assert "50 % drop out of each round" in output
+    assert "5% within pine64" in output
 
 
-def test_a_wrong_argument_is_one_sentence(
+def test_stress_refuses_a_wrong_argument_in_one_line(
     capsys: pytest.CaptureFixture[str], visits: Dataset
 ) -> None:
     for arguments, field in (

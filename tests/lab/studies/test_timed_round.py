@@ -1,4 +1,4 @@
-"""One round as a command: what it reports can be laid beside other systems."""
+"""`tactful-lab round` reports the cost of a complete round."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ from tactful_lab.cli import main
 
 
 @pytest.mark.parametrize("vdaf", ["sum_vec_field64", "pine64"])
-def test_a_round_over_loopback_reports_what_it_cost(tmp_path: Path, vdaf: str) -> None:
-    told = tmp_path / "round.json"
-    line = [
+def test_round_reports_time_cpu_and_bytes(tmp_path: Path, vdaf: str) -> None:
+    json_file = tmp_path / "round.json"
+    arguments = [
         "round",
         "--clients",
         "3",
@@ -23,10 +23,10 @@ def test_a_round_over_loopback_reports_what_it_cost(tmp_path: Path, vdaf: str) -
         vdaf,
     ]
 
-    assert main([*line, "--json", str(told)]) == 0
+    assert main([*arguments, "--json", str(json_file)]) == 0
 
-    read = json.loads(told.read_text())
-    assert (read["clients"], read["length"], read["vdaf"]) == (3, 256, vdaf)
-    assert read["best_round_s"] > 0
-    assert read["cpu_s_per_round"] > 0
-    assert read["upload_bytes_per_client"] > 256
+    figures = json.loads(json_file.read_text())
+    assert (figures["clients"], figures["length"], figures["vdaf"]) == (3, 256, vdaf)
+    assert figures["best_round_s"] > 0
+    assert figures["cpu_s_per_round"] > 0
+    assert figures["upload_bytes_per_client"] > 256

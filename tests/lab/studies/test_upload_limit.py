@@ -1,4 +1,4 @@
-"""Utility against upload: a higher limit uploads more, and what cannot be is one sentence."""
+"""Uploads stay below their limit, and wrong arguments are named."""
 
 import json
 from pathlib import Path
@@ -12,26 +12,26 @@ from tactful_lab.data_sets.loading import load
 from tactful_lab.studies.upload_limit import curve
 
 
-def test_a_device_uploads_no_more_than_the_limit_and_more_with_a_higher_one() -> None:
+def test_uploads_stay_below_the_limit_and_grow_with_it() -> None:
     points = curve(
         load("msweb"), limits=(1_200, 6_000, 400_000), epsilons=(3.0,), seeds=1
     )
 
     by_rule, *limited = points
-    uploads = [one.numbers for one in limited]
+    uploads = [point.numbers for point in limited]
     assert uploads == sorted(set(uploads))
-    assert all(one.numbers <= (one.limit or 0) for one in limited)
+    assert all(point.numbers <= (point.limit or 0) for point in limited)
     assert by_rule.limit is None
     assert by_rule.numbers <= 150_000
-    assert [one.megabytes for one in limited] == sorted(
-        one.megabytes for one in limited
+    assert [point.megabytes for point in limited] == sorted(
+        point.megabytes for point in limited
     )
 
 
-def test_the_command_prints_a_table_and_writes_figures_and_a_plot(
+def test_upload_prints_a_table_and_writes_json_and_a_plot(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = [
+    arguments = [
         "--numbers",
         "2000",
         "--epsilon",
@@ -43,19 +43,29 @@ def test_the_command_prints_a_table_and_writes_figures_and_a_plot(
     ]
 
     assert (
-        main(["upload", "msweb", *told, "--json", str(tmp_path / "figures.json")]) == 0
+        main(["upload", "msweb", *arguments, "--json", str(tmp_path / "figures.json")])
+        == 0
     )
 
-    assert "the rule" in capsys.readouterr().out
+    assert "default" in capsys.readouterr().out
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert {one["limit"] for one in figures} == {None, 2_000}
+    assert {figure["limit"] for figure in figures} == {None, 2_000}
     assert "<svg" in (tmp_path / "upload.svg").read_text()
 
 
-def test_synthetic_devices_are_called_so(capsys: pytest.CaptureFixture[str]) -> None:
-    told = ["--numbers", "2000", "--epsilon", "1", "--seeds", "1", "--devices", "9000"]
+def test_upload_labels_synthetic_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "--numbers",
+        "2000",
+        "--epsilon",
+        "1",
+        "--seeds",
+        "1",
+        "--devices",
+        "9000",
+    ]
 
-    assert main(["upload", "msweb", *told]) == 0
+    assert main(["upload", "msweb", *arguments]) == 0
 
     assert capsys.readouterr().out.startswith("9,000 SYNTHETIC devices")
 
@@ -64,16 +74,16 @@ def test_synthetic_devices_are_called_so(capsys: pytest.CaptureFixture[str]) -> 
     "wrong",
     [["--numbers", "0"], ["--seeds", "0"], ["--epsilon", "-1"], ["--devices", "0"]],
 )
-def test_what_cannot_be_is_one_sentence(
+def test_upload_refuses_impossible_values_in_one_line(
     wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["upload", "msweb", *wrong]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_words_alone_need_words() -> None:
+def test_the_words_baseline_needs_item_features() -> None:
     visits = load("msweb")
 
     assert by_words(visits).weights.shape == (visits.items, visits.items)
-    with pytest.raises(InvalidInput, match="tells nothing of its items"):
+    with pytest.raises(InvalidInput, match="has no item features"):
         by_words(visits.without_words())

@@ -22,8 +22,9 @@ from tactful.protocol.documents.evidence import Evidence
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful_aggregator.training import steps
 from tactful_aggregator.training.steps import Training
-from tactful_lab.evidence.bundle import joined, published, staged
+from tactful_lab.evidence.bundle import merge, published_evidence
 from tactful_lab.evidence.staging import StagingPair, staging_pair
+from tactful_lab.evidence.staging_run import staging_evidence
 
 CATALOG, MODEL, DEVICES = small_catalog(), "films", 8
 BY_NAME = {check.id: check for check in CHECKS}
@@ -79,10 +80,10 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         ledgers = [
             json.dumps(device.sharing.ledger_evidence()) for device in devices[:2]
         ]
-        shown = published(pair.leader, MODEL, ledgers, eligible=DEVICES)
+        shown = published_evidence(pair.leader, MODEL, ledgers, eligible=DEVICES)
         for device in devices:
             device.close()
-    return joined(shown, staged(3.0, 1e-6, canaries=400))
+    return merge(shown, staging_evidence(3.0, 1e-6, canaries=400))
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def _train(pair: StagingPair, devices: list[Personalizer], **changes: object) ->
     )
     steps.start(store, pair.leader, training, int(time.time()))
     while (
-        steps.step(store, pair.leader, pair.leading, MODEL, int(time.time())).state
+        steps.step(store, pair.leader, pair.coordinator, MODEL, int(time.time())).state
         != "released"
     ):
         for device in devices:

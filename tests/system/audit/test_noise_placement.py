@@ -15,8 +15,9 @@ from tactful.privacy import discrete_gaussian
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.privacy.mechanism import Placement
 from tactful.protocol.documents.evidence import Evidence
-from tactful_lab.evidence.bundle import joined, published, residuals, staged
+from tactful_lab.evidence.bundle import merge, published_evidence
 from tactful_lab.evidence.staging import staging_pair
+from tactful_lab.evidence.staging_run import noise_residuals, staging_evidence
 
 from .conftest import DEVICES, MODEL, _device, _train, documented, judged
 
@@ -39,10 +40,12 @@ def shown(request, tmp_path_factory) -> Evidence:
         ledgers = [
             json.dumps(device.sharing.ledger_evidence()) for device in devices[:2]
         ]
-        told = published(pair.leader, MODEL, ledgers, eligible=DEVICES)
+        told = published_evidence(pair.leader, MODEL, ledgers, eligible=DEVICES)
         for device in devices:
             device.close()
-    return joined(told, staged(3.0, 1e-6, canaries=100, placement=request.param))
+    return merge(
+        told, staging_evidence(3.0, 1e-6, canaries=100, placement=request.param)
+    )
 
 
 def test_an_honest_deployment_passes_and_is_labelled(shown: Evidence) -> None:
@@ -92,7 +95,7 @@ def test_a_device_that_adds_half_the_noise_is_seen(tmp_path, monkeypatch) -> Non
 
     monkeypatch.setattr(discrete_gaussian, "draw", weak)
     with staging_pair(tmp_path, placement=Placement.LOCAL) as pair:
-        found = residuals(pair, 3.0, 1e-6, length=4096)
+        found = noise_residuals(pair, 3.0, 1e-6, length=4096)
 
     status, told = judged("C2", Evidence(residuals=found))
 

@@ -24,9 +24,13 @@ from tactful_aggregator.jobs import collection
 from tactful_aggregator.task_registry import ProvisionedTask
 from tactful_aggregator.training import countersign
 from tactful_aggregator.upload import accept
-from tactful_lab.evidence.bundle import flown, refused, residuals
-from tactful_lab.evidence.mechanism_replay import replayed
+from tactful_lab.evidence.mechanism_replay import replay_encoding
 from tactful_lab.evidence.staging import StagingPair
+from tactful_lab.evidence.staging_run import (
+    noise_residuals,
+    observe_refusals,
+    send_canaries,
+)
 
 from .conftest import judged
 
@@ -94,13 +98,13 @@ def test_noise_that_is_not_what_was_declared_is_caught(
     pair: StagingPair, monkeypatch: Patch, fault: str
 ) -> None:
     monkeypatch.setattr(collection, "draw", NOISE[fault])
-    shown = residuals(pair, EPSILON, DELTA, length=8192, batches=3)
+    shown = noise_residuals(pair, EPSILON, DELTA, length=8192, batches=3)
 
     assert judged("C2", Evidence(residuals=shown))[0] is Status.REFUTED
 
 
 def test_the_same_residuals_without_a_fault_are_not_refuted(pair: StagingPair) -> None:
-    shown = residuals(pair, EPSILON, DELTA, length=8192, batches=3)
+    shown = noise_residuals(pair, EPSILON, DELTA, length=8192, batches=3)
 
     status, measured = judged("C2", Evidence(residuals=shown))
 
@@ -114,7 +118,7 @@ def test_halved_noise_is_caught_by_canaries_too(
     pair: StagingPair, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(collection, "draw", halved)
-    canaries = flown(pair, EPSILON, DELTA, 500)
+    canaries = send_canaries(pair, EPSILON, DELTA, 500)
 
     assert (
         judged("D1", Evidence(documents=Documents(canaries=canaries)))[0]
@@ -160,12 +164,12 @@ def test_a_vector_that_moves_the_sum_too_far_is_caught(
     pair: StagingPair, monkeypatch: Patch, fault: str
 ) -> None:
     task = pair.task("replay", 1000, EPSILON, DELTA)
-    honest = Evidence(documents=Documents(replay=replayed(task)))
+    honest = Evidence(documents=Documents(replay=replay_encoding(task)))
     assert judged("C1", honest)[0] is Status.PASSED
     for owner, name, replacement in PATH[fault]:
         monkeypatch.setattr(owner, name, replacement)
 
-    planted = Evidence(documents=Documents(replay=replayed(task)))
+    planted = Evidence(documents=Documents(replay=replay_encoding(task)))
 
     assert judged("C1", planted)[0] is Status.REFUTED
 
@@ -350,7 +354,7 @@ def test_what_must_be_refused_and_is_not_is_caught(
         monkeypatch.setattr(StoreTransaction, "drop_parts", lambda *_: None)
     monkeypatch.setattr(owner, attribute, replacement)
 
-    shown = tuple(refused(pair, EPSILON, DELTA))
+    shown = tuple(observe_refusals(pair, EPSILON, DELTA))
 
     status, measured = judged(name, Evidence(documents=Documents(refusals=shown)))
     assert status is Status.REFUTED, measured
@@ -361,7 +365,7 @@ def test_a_batch_below_its_minimum_that_is_released_is_caught(
 ) -> None:
     monkeypatch.setattr(collection, "_large_enough", lambda count, task: True)
     monkeypatch.setattr(Collector, "_require_large", lambda collector, count: None)
-    shown = next(iter(refused(pair, EPSILON, DELTA)))
+    shown = next(iter(observe_refusals(pair, EPSILON, DELTA)))
 
     assert (
         judged("H1", Evidence(documents=Documents(refusals=(shown,))))[0]
@@ -371,7 +375,7 @@ def test_a_batch_below_its_minimum_that_is_released_is_caught(
 
 def test_the_pair_refuses_all_of_it_without_a_fault(pair: StagingPair) -> None:
     evidence = Evidence(
-        documents=Documents(refusals=tuple(refused(pair, EPSILON, DELTA)))
+        documents=Documents(refusals=tuple(observe_refusals(pair, EPSILON, DELTA)))
     )
 
     for name in ("H1", "H2", "H3", "H4", "H5", "H6"):

@@ -1,9 +1,8 @@
-"""The bundled data is what it says, and a missing or damaged file is named with its remedy."""
+"""Bundled data sets have the stated content; missing or changed files are named."""
 
 import csv
 import io
 import lzma
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from tactful.errors import DatasetError
 from tactful_lab.cli import main
-from tactful_lab.data_sets import loading, online_retail_subset, readers
+from tactful_lab.data_sets import loading, online_retail_subset
 from tactful_lab.data_sets.loading import SOURCES, Dataset, load, split
 
 BUNDLED = [name for name, source in SOURCES.items() if source.bundled]
@@ -23,7 +22,7 @@ def shop() -> Dataset:
     return load("online-retail")
 
 
-def test_the_bundled_shop_has_a_thousand_products_and_its_regulars(
+def test_the_bundled_online_retail_has_1000_products_and_3921_customers(
     shop: Dataset,
 ) -> None:
     assert shop.items == 1_000
@@ -35,7 +34,7 @@ def test_the_bundled_shop_has_a_thousand_products_and_its_regulars(
     assert len(set(shop.categories)) == len(online_retail_subset.CATEGORIES) + 1
 
 
-def test_the_bundle_is_small_and_carries_licence_and_attribution() -> None:
+def test_the_bundled_data_is_small_and_has_licence_and_attribution() -> None:
     folder = Path(loading.__file__).parents[1] / "data"
 
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 2_000_000
@@ -44,7 +43,7 @@ def test_the_bundle_is_small_and_carries_licence_and_attribution() -> None:
         assert (folder / name / "README.md").is_file()
 
 
-def test_events_are_in_order_and_give_the_histories(shop: Dataset) -> None:
+def test_events_are_ordered_and_agree_with_the_histories(shop: Dataset) -> None:
     events = shop.events
     assert events is not None
     assert len(events) == 295_973
@@ -60,13 +59,13 @@ def test_events_are_in_order_and_give_the_histories(shop: Dataset) -> None:
     )
 
 
-def test_people_buy_again(shop: Dataset) -> None:
+def test_online_retail_contains_repeated_purchases(shop: Dataset) -> None:
     assert shop.events is not None
     assert len(shop.events) > 1.4 * len(shop.indices)
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_nobody_is_both_trained_on_and_tested(name: str) -> None:
+def test_a_split_puts_each_person_in_exactly_one_part(name: str) -> None:
     dataset = load(name)
     people = split(dataset)
 
@@ -78,7 +77,7 @@ def test_nobody_is_both_trained_on_and_tested(name: str) -> None:
     assert not np.array_equal(people.test, split(dataset, seed=1).test)
 
 
-def test_visits_of_the_web_site() -> None:
+def test_msweb_has_277_areas_without_times_and_prices() -> None:
     dataset = load("msweb")
 
     assert (dataset.users, dataset.items) == (6_280, 277)
@@ -87,7 +86,7 @@ def test_visits_of_the_web_site() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
-def test_every_packed_archive_loads(shared: Path, name: str) -> None:
+def test_every_archive_has_the_stated_size(shared: Path, name: str) -> None:
     if name in ("globo-news-h000-239", "online-retail"):
         pytest.skip("too long for every run; the shop's archive has its own test")
     folder = shared / "datasets"
@@ -106,30 +105,32 @@ def _numbers(size: str) -> tuple[str, str]:
     return first, last
 
 
-def test_the_bundle_is_the_cut_of_the_packed_archive(
+def test_the_bundled_online_retail_equals_the_subset_of_its_archive(
     shared: Path, shop: Dataset
 ) -> None:
-    whole = load("online-retail", shared / "datasets")
+    archived = load("online-retail", shared / "datasets")
 
-    assert whole.titles == shop.titles
-    assert np.array_equal(whole.indices, shop.indices)
-    assert whole.events is not None
+    assert archived.titles == shop.titles
+    assert np.array_equal(archived.indices, shop.indices)
+    assert archived.events is not None
     assert shop.events is not None
-    assert np.array_equal(whole.events.time, shop.events.time)
+    assert np.array_equal(archived.events.time, shop.events.time)
 
 
-def test_an_alias_names_the_same_data() -> None:
+def test_an_alias_finds_the_same_data_set() -> None:
     assert loading.find("goodbooks") is loading.find("goodbooks-10k-v1")
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
+def test_an_unknown_data_set_name_lists_the_supported_ones() -> None:
     with pytest.raises(
         DatasetError, match=r"^dataset: 'x' is unknown; use one of online-retail"
     ):
         load("x")
 
 
-def test_a_missing_archive_says_how_to_obtain_it(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_archive_says_where_to_obtain_it(
+    tmp_path: Path,
+) -> None:
     for folder in (None, tmp_path):
         with pytest.raises(
             DatasetError, match=r"^--data.*ml-1m\.tar\.xz.*obtain .*grouplens\.org"
@@ -137,92 +138,23 @@ def test_a_missing_archive_says_how_to_obtain_it(tmp_path: Path) -> None:
             load("ml-1m", folder)
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"^--data: .*nowhere is no folder"):
+def test_a_data_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"^--data: .*nowhere is not a folder"):
         load("msweb", tmp_path / "nowhere")
 
 
-def test_a_changed_archive_is_refused(tmp_path: Path) -> None:
+def test_an_archive_with_another_digest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "msweb.tar.xz").write_bytes(b"other bytes")
 
     with pytest.raises(
-        DatasetError, match=r"msweb\.tar\.xz: its sha256 is .*copy it again"
+        DatasetError, match=r"msweb\.tar\.xz: its sha256 is .*copy the archive again"
     ):
         load("msweb", tmp_path)
 
 
-def test_an_archive_that_lacks_a_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "msweb.tar.xz"
-    with tarfile.open(path, "w:xz"):
-        pass
-
-    with pytest.raises(DatasetError, match=r"anonymous-msweb\.data is not in it"):
-        readers.msweb(readers.unpack(path, "msweb"))
-
-
-def test_bytes_that_are_no_archive_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "msweb.tar.xz"
-    path.write_bytes(lzma.compress(b"no archive"))
-
-    with pytest.raises(DatasetError, match="cannot be unpacked"):
-        readers.unpack(path, "msweb")
-
-
-def test_a_missing_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="install the package again"):
-        readers.Bundle(tmp_path).read("lines.csv")
-
-
-TABLE = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
-1,10001a,RED  MUG,2,2011-01-01 10:00:00,1.5,7,UK
-C2,10001A,RED MUG,-2,2011-01-02 10:00:00,1.5,7,UK
-3,POST,POSTAGE,1,2011-01-02 10:00:00,18,7,UK
-4,10002,GIFT,1,2011-01-02 10:00:00,0,7,UK
-5,10003,BUNTING,1,2011-01-02 10:00:00,4.5,NA,UK
-"""
-
-
-def test_only_sales_of_products_to_customers_are_cut() -> None:
-    lines, titles = online_retail_subset._sales(TABLE)
-
-    assert [(line.product, line.quantity, line.price) for line in lines] == [
-        ("10001A", 2, 1.5)
-    ]
-    assert dict(titles["10001A"]) == {"RED MUG": 1}
-
-
-def test_what_the_cut_writes_is_what_the_loader_reads() -> None:
-    lines, _ = online_retail_subset._sales(TABLE)
-    product = online_retail_subset.Product("10001A", 'Mug, "red"', "kitchen", 1.5)
-
-    assert (
-        online_retail_subset.read_lines(online_retail_subset.write_lines(lines))
-        == lines
-    )
-    assert online_retail_subset.read_products(
-        online_retail_subset.write_products([product])
-    ) == [product]
-
-
-@pytest.mark.parametrize(
-    ("title", "category"),
-    [
-        ("LUNCH BAG RED RETROSPOT", "bags"),
-        ("PAPER CHAIN KIT 50'S CHRISTMAS", "christmas"),
-        ("REGENCY CAKESTAND 3 TIER", "kitchen"),
-        ("SOMETHING ELSE ENTIRELY", "other"),
-    ],
-)
-def test_a_category_is_read_off_the_title(title: str, category: str) -> None:
-    assert online_retail_subset.category(title) == category
-
-
-def test_an_hour_without_clicks_is_no_fault() -> None:
-    assert readers._table(b"a,b\n", ",", (0, 1)).shape == (0, 2)
-    assert readers._table(b"a,b\n1,2\n", ",", (1,)).tolist() == [[2]]
-
-
-def test_the_command_lists_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+def test_datasets_lists_all_supported_data_sets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["datasets"]) == 0
 
     printed = capsys.readouterr().out
@@ -230,7 +162,7 @@ def test_the_command_lists_every_data_set(capsys: pytest.CaptureFixture[str]) ->
     assert "bundled" in printed
 
 
-def test_the_folder_comes_from_the_option_or_the_environment(
+def test_the_data_folder_is_the_option_or_the_environment_variable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TACTFUL_DATA", str(tmp_path))
@@ -241,13 +173,13 @@ def test_the_folder_comes_from_the_option_or_the_environment(
     assert loading.folder(None) is None
 
 
-def test_a_data_set_nobody_knows_is_split_by_parts() -> None:
-    known = replace(load("msweb"), name="mine")
+def test_a_data_set_that_is_not_in_the_list_is_split_by_shares() -> None:
+    dataset = replace(load("msweb"), name="mine")
 
-    assert len(split(known).test) == known.users // 6
+    assert len(split(dataset).test) == dataset.users // 6
 
 
-def test_the_bundled_tables_are_plain(root: Path) -> None:
+def test_the_bundled_tables_are_compressed_csv(root: Path) -> None:
     packed = root / "lab" / "tactful_lab" / "data" / "online-retail" / "lines.csv.xz"
 
     with lzma.open(packed, "rt") as table:

@@ -1,6 +1,5 @@
-"""Simulated people do exactly what devices do, and a training keeps its claim and its figures."""
+"""Simulated people compute what devices compute, and trainings keep their claim."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from tactful.protocol.dap.report_upload import make_report
 from tactful.protocol.documents.task import Task
 from tactful.protocol.vector_encoding import Encoding
 from tactful_lab.baselines.simple import popularity, scorer
-from tactful_lab.cli import main
 from tactful_lab.data_sets.loading import Dataset, load, split
 from tactful_lab.ranking_metrics import TEST_SEED, evaluate, hold_out
 from tactful_lab.simulation import population
@@ -39,7 +37,7 @@ def crowd(visits: Dataset) -> Population:
 
 
 @pytest.mark.parametrize("kind", ["popularity", "subspace"])
-def test_a_simulated_person_sends_the_bits_a_device_sends(
+def test_a_simulated_measurement_equals_that_of_a_device(
     crowd: Population, visits: Dataset, kind: str
 ) -> None:
     counts = popularity(visits, crowd.users).counts
@@ -55,11 +53,11 @@ def test_a_simulated_person_sends_the_bits_a_device_sends(
         assert np.array_equal(encoding.encode(vector[None, :], coins.bytes)[0], row)
 
 
-def test_the_chunk_size_changes_no_measurement(
+def test_measurements_do_not_depend_on_the_chunk_size(
     crowd: Population, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoding = Encoding(277, 14, 3, b"task id")
-    whole = np.concatenate(
+    expected = np.concatenate(
         list(
             crowd.measurements(
                 "popularity", encoding, None, np.random.default_rng(0).bytes
@@ -69,13 +67,13 @@ def test_the_chunk_size_changes_no_measurement(
 
     monkeypatch.setattr(population, "CHUNK", 7)
 
-    again = crowd.measurements(
+    measurements = crowd.measurements(
         "popularity", encoding, None, np.random.default_rng(0).bytes
     )
-    assert np.array_equal(np.concatenate(list(again)), whole)
+    assert np.array_equal(np.concatenate(list(measurements)), expected)
 
 
-def test_the_decoded_sum_is_the_sum_of_vectors_up_to_rounding(
+def test_the_decoded_sum_equals_the_sum_of_vectors_up_to_rounding(
     crowd: Population, visits: Dataset
 ) -> None:
     encoding = Encoding(277, 14, 3, b"task id")
@@ -92,7 +90,7 @@ def test_the_decoded_sum_is_the_sum_of_vectors_up_to_rounding(
 
 
 @pytest.mark.parametrize("noise", ["once", "pair"])
-def test_a_training_claims_the_epsilon_it_was_given_and_counts_one_half(
+def test_a_training_claims_the_requested_epsilon_for_one_honest_aggregator(
     crowd: Population, noise: population.Noise
 ) -> None:
     training = crowd.train(
@@ -100,18 +98,22 @@ def test_a_training_claims_the_epsilon_it_was_given_and_counts_one_half(
     )
 
     assert 1.999 < training.claim.epsilon <= 2.0
-    assert training.claim.rho == sum(here.release.rho for here in training.rounds)
+    assert training.claim.rho == sum(
+        simulated_round.release.rho for simulated_round in training.rounds
+    )
     assert training.claim.epsilon == pytest.approx(
         epsilon_for(math.sqrt(2 * training.claim.rho), 1e-6)
     )
-    assert [here.kind for here in training.rounds] == [
+    assert [simulated_round.kind for simulated_round in training.rounds] == [
         "popularity",
         "subspace",
         "subspace",
     ]
 
 
-def test_both_halves_make_twice_the_variance(crowd: Population) -> None:
+def test_the_noise_of_both_aggregators_has_twice_the_variance(
+    crowd: Population,
+) -> None:
     once, pair = (
         crowd.train(
             2.0, 1e-6, noise=noise, generator=np.random.default_rng(0), plan=PLAN
@@ -125,30 +127,30 @@ def test_both_halves_make_twice_the_variance(crowd: Population) -> None:
 
 
 @pytest.mark.parametrize("noise", ["once", "pair"])
-def test_the_noise_in_a_sum_has_the_size_the_learner_is_told(
+def test_the_noise_in_a_sum_has_the_stated_standard_deviation(
     crowd: Population, noise: population.Noise
 ) -> None:
-    """Chi-square on 512 coordinates; |z| < 5 is a false alarm once in 10^6; the seed is fixed."""
+    """Chi-square on 512 coordinates; |z| < 5: false alarm once in 10^6; seed fixed."""
     training = crowd.dp_popularity(
         1.0, 1e-6, noise=noise, generator=np.random.default_rng(1)
     )
-    here = training.rounds[0]
+    simulated_round = training.rounds[0]
 
-    noisy = crowd.noisy_sum(here, None, noise, np.random.default_rng(2))
+    noisy = crowd.noisy_sum(simulated_round, None, noise, np.random.default_rng(2))
     total = crowd.total(
-        "popularity", here.encoding, None, np.random.default_rng(2).bytes
+        "popularity", simulated_round.encoding, None, np.random.default_rng(2).bytes
     )
 
-    error = noisy - here.encoding.decode(total, len(crowd))
-    chi2 = float(np.square(error / here.tau).sum())
+    error = noisy - simulated_round.encoding.decode(total, len(crowd))
+    chi2 = float(np.square(error / simulated_round.tau).sum())
     assert abs(chi2 - 277) / math.sqrt(2 * 277) < 5
 
 
 def test_the_stated_upload_is_the_size_of_a_report(crowd: Population) -> None:
-    here = crowd.dp_popularity(
+    simulated_round = crowd.dp_popularity(
         1.0, 1e-6, noise="once", generator=np.random.default_rng(1)
     ).rounds[0]
-    sigma2 = here.release.sigma2
+    sigma2 = simulated_round.release.sigma2
     task = Task(
         version="tactful-1",
         model="shop",
@@ -158,8 +160,8 @@ def test_the_stated_upload_is_the_size_of_a_report(crowd: Population) -> None:
         catalog="0" * 64,
         items=277,
         length=277,
-        levels=here.encoding.levels,
-        box=here.encoding.box,
+        levels=simulated_round.encoding.levels,
+        box=simulated_round.encoding.box,
         family="rounded_gaussian",
         sigma2=f"{sigma2.numerator}/{sigma2.denominator}",
         adjacency="zero_out",
@@ -180,11 +182,11 @@ def test_the_stated_upload_is_the_size_of_a_report(crowd: Population) -> None:
         task.dap, np.zeros(512, dtype=int), leader=key, helper=key, now=0
     )
 
-    assert len(report.encode(task.dap.dap)) == here.upload_bytes
-    assert task.release == here.release
+    assert len(report.encode(task.dap.dap)) == simulated_round.upload_bytes
+    assert task.release == simulated_round.release
 
 
-def test_below_the_gate_only_popularity_is_released(crowd: Population) -> None:
+def test_below_the_release_gate_only_popularity_is_released(crowd: Population) -> None:
     crowd = Population(crowd.dataset.without_words(), crowd.users)
     training = crowd.train(0.1, 1e-6, noise="pair", generator=np.random.default_rng(0))
 
@@ -192,8 +194,8 @@ def test_below_the_gate_only_popularity_is_released(crowd: Population) -> None:
     assert training.model.kind == "popularity"
 
 
-def test_words_that_help_nobody_leave_popularity(visits: Dataset) -> None:
-    """Every item is told in the words of another: what is alike is not taken together."""
+def test_useless_item_features_lead_to_a_popularity_model(visits: Dataset) -> None:
+    """Titles are permuted, so that similar items are not bought together."""
     people, turned = (
         split(visits),
         tuple(np.random.default_rng(3).permutation(visits.titles)),
@@ -210,7 +212,7 @@ def test_words_that_help_nobody_leave_popularity(visits: Dataset) -> None:
     assert kinds == ["popularity"] * 4
 
 
-def test_with_words_few_people_are_enough() -> None:
+def test_item_features_make_a_model_useful_with_300_people() -> None:
     shop = load("online-retail")
     people = split(shop)
     test, crowd = (
@@ -221,17 +223,21 @@ def test_with_words_few_people_are_enough() -> None:
     training = crowd.train(1.0, 1e-6, noise="pair", generator=np.random.default_rng(0))
 
     assert training.plan.kinds == ("popularity", "popularity", "gram", "trial")
-    assert sum(here.encoding.length for here in training.rounds) < 3_000
-    counted = crowd.dp_popularity(
+    assert (
+        sum(simulated_round.encoding.length for simulated_round in training.rounds)
+        < 3_000
+    )
+    popularity_training = crowd.dp_popularity(
         1.0, 1e-6, noise="pair", generator=np.random.default_rng(0)
     )
     ours, popular = (
-        evaluate(scorer(one.model), test).ndcg_at_100 for one in (training, counted)
+        evaluate(scorer(result.model), test).ndcg_at_100
+        for result in (training, popularity_training)
     )
     assert ours > popular + 0.1
 
 
-def test_a_model_learned_with_noise_beats_popularity(visits: Dataset) -> None:
+def test_a_released_model_ranks_better_than_popularity(visits: Dataset) -> None:
     people = split(visits)
     test = hold_out(visits, people.test, TEST_SEED)
 
@@ -243,18 +249,18 @@ def test_a_model_learned_with_noise_beats_popularity(visits: Dataset) -> None:
     assert learned > evaluate(popularity(visits, people.train), test).ndcg_at_100 + 0.02
 
 
-def test_a_different_seed_gives_different_noise_and_the_same_gives_the_same(
+def test_a_training_is_determined_by_its_seed(
     crowd: Population,
 ) -> None:
-    one, same, other = (
+    first, same, other = (
         crowd.train(
             2.0, 1e-6, noise="once", generator=np.random.default_rng(s), plan=PLAN
         ).model
         for s in (0, 0, 1)
     )
 
-    assert np.array_equal(one.popularity, same.popularity)
-    assert not np.array_equal(one.popularity, other.popularity)
+    assert np.array_equal(first.popularity, same.popularity)
+    assert not np.array_equal(first.popularity, other.popularity)
 
 
 @pytest.mark.parametrize(
@@ -266,87 +272,15 @@ def test_a_different_seed_gives_different_noise_and_the_same_gives_the_same(
         (1.0, 1.0, "delta"),
     ],
 )
-def test_an_impossible_claim_is_named(
+def test_an_impossible_epsilon_or_delta_is_named(
     crowd: Population, epsilon: float, delta: float, field: str
 ) -> None:
     with pytest.raises(InvalidInput, match=f"^{field}: "):
         crowd.train(epsilon, delta, noise="once", generator=np.random.default_rng(0))
 
 
-FIELDS = {
-    "dataset",
-    "users",
-    "items",
-    "epsilon",
-    "delta",
-    "unit_of_privacy",
-    "adjacency",
-    "rounds",
-    "upload_bytes_per_device",
-    "utility",
-    "seconds",
-    "peak_rss_mb",
-}
-
-
-def test_the_command_prints_and_writes_its_figures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written = tmp_path / "new" / "figures.json"
-
-    assert main(["simulate", "msweb", "--epsilon", "1", "--json", str(written)]) == 0
-
-    figures = json.loads(written.read_text())
-    assert figures.keys() >= FIELDS
-    assert figures["epsilon"] == 1
-    assert figures["unit_of_privacy"] == "device"
-    assert figures["adjacency"] == "zero_out"
-    for method in ("popularity", "dp_popularity", "private", "released", "ease"):
-        assert 0 < figures["utility"][method]["ndcg_at_100"] < 1
-        assert 0 < figures["utility"][method]["recall_at_20"] < 1
-    assert "NDCG@100" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "field"),
-    [
-        (["simulate", "nothing", "--epsilon", "1"], "dataset"),
-        (["simulate", "msweb", "--epsilon", "-1"], "epsilon"),
-        (["simulate", "msweb", "--epsilon", "nan"], "epsilon"),
-        (["simulate", "msweb", "--epsilon", "1", "--seed", "-1"], "seed"),
-        (["simulate", "msweb", "--epsilon", "1", "--delta", "2"], "delta"),
-        (["simulate", "ml-1m", "--epsilon", "1", "--data", "/nowhere"], "--data"),
-    ],
-)
-def test_a_wrong_argument_is_one_sentence_and_exit_status_two(
-    arguments: list[str], field: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 2
-
-    told = capsys.readouterr()
-    assert told.err.startswith(f"tactful-lab: {field}")
-    assert told.err.count("\n") == 1
-    assert told.out == ""
-
-
-def test_a_file_that_cannot_be_written_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-
-    assert (
-        main(["simulate", "msweb", "--epsilon", "1", "--json", str(blocked / "x.json")])
-        == 2
-    )
-
-    told = capsys.readouterr().err
-    assert told.startswith("tactful-lab: --json: ")
-    assert told.count("\n") == 1
-
-
-def test_films_at_epsilon_1_reach_the_published_figure(shared: Path) -> None:
-    """Design/learning.md 9.1: NDCG@100 .2847 with an sd of .005 over seeds; one seed, 3 sd."""
+def test_ml_1m_at_epsilon_1_reaches_the_published_ndcg(shared: Path) -> None:
+    """docs/spec/learning.md 9.1: .2847, sd .005 over seeds; one seed, 3 sd."""
     films = load("ml-1m-diffrec", shared / "datasets")
     people = split(films)
 
