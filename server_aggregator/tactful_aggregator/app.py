@@ -21,7 +21,7 @@ from tactful.protocol.documents.task import Task
 from tactful.protocol.signed_json import decode_signed
 from tactful.protocol.transport import Transport
 from tactful_aggregator.dap_routes import HelperResources, LeaderResources
-from tactful_aggregator.datastore import PARKED, Datastore, Unfinished
+from tactful_aggregator.datastore import PARKED, Datastore, DeferredJob
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.http import (
     BODIES_AT_ONCE,
@@ -90,20 +90,20 @@ class Service:
     def jobs(self, call: ApiRequest) -> Response:
         """The jobs that the helper did not answer as it should."""
         with self.store.transaction() as tx:
-            waiting = tx.jobs_put_off(self.clock())
+            waiting = tx.jobs.deferred(self.clock())
         return JSONResponse([_shown(one) for one in waiting])
 
     def resume_jobs(self, call: ApiRequest) -> Response:
         """Try all of them again now."""
         with self.store.transaction() as tx:
-            return JSONResponse({"resumed": tx.resume_jobs(self.clock())})
+            return JSONResponse({"resumed": tx.jobs.resume_deferred(self.clock())})
 
     # the leader, to devices
 
     def current_task(self, call: ApiRequest) -> Response:
         """The open round of a model."""
         with self.store.transaction() as tx:
-            signed = tx.open_task(call.path["model"])
+            signed = tx.tasks.newest_open(call.path["model"])
         if signed is None:
             raise Problem(
                 "unrecognizedTask", 404, "no round is open for this model now"
@@ -113,7 +113,7 @@ class Service:
     def release(self, call: ApiRequest) -> Response:
         """The newest release of a model."""
         with self.store.transaction() as tx:
-            newest = tx.newest_release(call.path["model"])
+            newest = tx.published.newest_release(call.path["model"])
         if newest is None:
             raise Problem(
                 "unrecognizedModel", 404, "nothing is released for this model yet"
@@ -123,7 +123,7 @@ class Service:
     def file(self, call: ApiRequest) -> Response:
         """A guide or a model, by its SHA-256."""
         with self.store.transaction() as tx:
-            content = tx.file(call.path["sha256"])
+            content = tx.published.file(call.path["sha256"])
         if content is None:
             raise Problem(
                 "unrecognizedFile", 404, "no file with this hash is published"
@@ -133,7 +133,7 @@ class Service:
     def transcript(self, call: ApiRequest) -> Response:
         """Everything published, one entry a line."""
         with self.store.transaction() as tx:
-            lines = tx.transcript()
+            lines = tx.published.entries()
         return plain(
             "".join(f"{line}\n" for line in lines).encode(), kind="application/jsonl"
         )
@@ -200,7 +200,7 @@ class Service:
     def status(self, call: ApiRequest) -> Response:
         """Where each training stands."""
         with self.store.transaction() as tx:
-            models = tx.models()
+            models = tx.trainings.models()
         standings = [steps.standing_of(self.store, model) for model in models]
         return JSONResponse([self._described(standing) for standing in standings])
 
@@ -262,7 +262,7 @@ class Service:
         reports = 0
         if standing.task is not None:
             with self.store.transaction() as tx:
-                reports = tx.count_reports(bytes.fromhex(standing.task))
+                reports = tx.reports.count_not_refused(bytes.fromhex(standing.task))
         return {
             "model": standing.training.model,
             "state": standing.state,
@@ -364,7 +364,7 @@ def _application(
     return app
 
 
-def _shown(waiting: Unfinished) -> dict[str, object]:
+def _shown(waiting: DeferredJob) -> dict[str, object]:
     return {
         "job": waiting.job_id.hex(),
         "task": waiting.task_id.hex(),

@@ -109,8 +109,8 @@ def serve(
     store = Datastore(half.database, half.settings.role)
     with store.transaction() as tx:
         if store.is_local:
-            tx.release_leases()  # their holder is the process that was here before
-            tx.drop_locks()
+            tx.jobs.release_leases()  # their holder is the process that was here before
+            tx.locks.release_all()
     service = Service(half, store, HttpTransport())
     chosen = port or urlsplit(half.settings.url).port or 8080
     run(service, _listening(host, chosen), operator)

@@ -125,17 +125,17 @@ class LeaderResources(Resources):
         _require_media(call, task, "collect-req", "collection-job-req")
         batch = Batch.of(provision, CollectionReq.decode(call.body, task).query)
         with self.bench.store.transaction() as tx:
-            others = tx.overlapping(task.id, batch.first, batch.last)
+            others = tx.batches.overlapping(task.id, batch.first, batch.last)
             if any((one[0], one[1]) != (batch.first, batch.last) for one in others):
                 raise BatchCollected("another batch holds some of these reports")
-            if tx.add_collection(task.id, job_id, call.body) != call.body:
+            if tx.collections.add(task.id, job_id, call.body) != call.body:
                 raise invalid("this job was another one before")
 
     def _state(self, provision: ProvisionedTask, job_id: bytes) -> Response:
         """The collection, or that it is not there yet."""
         task = provision.task
         with self.bench.store.transaction() as tx:
-            found = tx.collection(task.id, job_id)
+            found = tx.collections.get(task.id, job_id)
         if found is None:
             raise Problem(
                 "unrecognizedCollectionJob", 404, "there is no such collection"
@@ -162,7 +162,7 @@ class LeaderResources(Resources):
         if self.bench.clock() < task.expires:
             return
         with self.bench.store.transaction() as tx:
-            kept = tx.count_reports(task.id, batch.first, batch.last)
+            kept = tx.reports.count_not_refused(task.id, batch.first, batch.last)
         if kept < task.min_batch_size:
             raise Problem(
                 "invalidBatchSize", 400, f"{kept} reports of {task.min_batch_size}"
@@ -170,7 +170,7 @@ class LeaderResources(Resources):
 
     def _delete(self, provision: ProvisionedTask, job_id: bytes) -> Response:
         with self.bench.store.transaction() as tx:
-            if not tx.delete_collection(provision.task.id, job_id):
+            if not tx.collections.delete(provision.task.id, job_id):
                 raise Problem(
                     "unrecognizedCollectionJob", 404, "there is no such collection"
                 )
@@ -263,11 +263,11 @@ class HelperResources(Resources):
         if call.method == "PUT" and provision.task.dap.counted:
             return self._answered(call, provision, job_id)
         with self.bench.store.transaction() as tx:
-            known = tx.answered_job(job_id)
+            known = tx.jobs.response(job_id)
             if known is None:
                 raise Problem("unrecognizedAggregationJob", 404, "there is no such job")
             if call.method == "DELETE":
-                tx.delete_answer(job_id)
+                tx.jobs.delete_response(job_id)
                 return plain(b"", 204)
         if call.method == "POST":
             raise Problem("stepMismatch", 400, "one step is all there is")
@@ -308,14 +308,16 @@ class HelperResources(Resources):
         first, last = reader.number(8), reader.number(8)
         with self.bench.store.transaction() as tx:
             released = (
-                tx.released(provision.task.id, first, last) if last < 1 << 62 else None
+                tx.batches.released_share(provision.task.id, first, last)
+                if last < 1 << 62
+                else None
             )
             if released is None:
                 raise Problem(
                     "unrecognizedAggregateShare", 404, "there is no such share"
                 )
             if call.method == "DELETE":
-                tx.delete_share(provision.task.id, first, last)
+                tx.batches.delete_share(provision.task.id, first, last)
                 return plain(b"", 204)
         kind = provision.task.dap.media_type("aggregate-share", "aggregate-share")
         return plain(released.share, 200, kind)

@@ -211,8 +211,8 @@ def keep(half: Aggregator, written: OperatorTask, now: int) -> ProvisionedTask:
     check_operator_task(provision, half, now)
     task, store = provision.task, Datastore(half.database, half.settings.role)
     with store.transaction() as tx:
-        is_new = tx.add_provision(task.id, written.document, task.expires)
-        same = is_new or tx.task_body(task.id) == ("", written.document)
+        is_new = tx.tasks.add_provisioned(task.id, written.document, task.expires)
+        same = is_new or tx.tasks.document(task.id) == ("", written.document)
     store.close()
     if not same:
         raise InvalidInput(
@@ -240,7 +240,7 @@ class TaskRegistry:
         if known is not None:
             return known
         with self._store.transaction() as tx:
-            found = tx.task_body(task_id)
+            found = tx.tasks.document(task_id)
         if found is None:
             raise problems.unrecognized_task()
         model, body = found

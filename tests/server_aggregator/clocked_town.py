@@ -122,4 +122,4 @@ class Town:
 
     def counted(self) -> int:
         with self.pair.leader_service.store.transaction() as tx:
-            return tx.count_reports(tx.tasks("shop")[0].id)
+            return tx.reports.count_not_refused(tx.tasks.of_model("shop")[0].id)

@@ -95,7 +95,7 @@ class Pair:
     def helper_provision(self, task_id: bytes) -> ProvisionedTask:
         """What the helper knows of a task."""
         with self.helper_store.transaction() as tx:
-            return of_round(tx.task(task_id).task, self.helper)
+            return of_round(tx.tasks.get(task_id).task, self.helper)
 
     # tasks and reports
 
@@ -138,7 +138,7 @@ class Pair:
         )
         for store in (self.leader_store, self.helper_store):
             with store.transaction() as tx:
-                tx.add_task(signed)
+                tx.tasks.add(signed)
         return task
 
     def report(
@@ -253,7 +253,7 @@ class Pair:
     def total(self, task: Task) -> tuple[list[int], int]:
         """(sum, count) that both halves hold before noise; they must agree on the reports."""
         shares = []
-        for found in self.asked(lambda tx: tx.parts(task.id, 0, 1)):
+        for found in self.asked(lambda tx: tx.sums.shards(task.id, 0, 1)):
             [part] = found
             shares.append(part)
         mine, theirs = shares

@@ -86,7 +86,7 @@ class DapPair:
         store = Datastore(place, half.settings.role)
         self._open.callback(store.close)
         with store.transaction() as tx:
-            tx.release_leases()
+            tx.jobs.release_leases()
         late = half.settings.role == "helper"
         clock = lambda: self.now - late * self.behind  # noqa: E731 - it is handed in
         service = Service(half, store, self.network, clock)
@@ -165,7 +165,9 @@ def _keep(half: Aggregator, place: Path | str, written: OperatorTask, now: int) 
         return
     store = Datastore(place, half.settings.role)
     with store.transaction() as tx:
-        tx.add_provision(written.provision.task.id, written.document, written.expires)
+        tx.tasks.add_provisioned(
+            written.provision.task.id, written.document, written.expires
+        )
     store.close()
 
 

@@ -269,7 +269,7 @@ class Simulation:
 
     def _settle_all(self) -> None:
         with self.pair.leader_service.store.transaction() as tx:
-            tx.resume_jobs(self.pair.now)
+            tx.jobs.resume_deferred(self.pair.now)
         for _ in range(3):
             self.do_work(Step("work"))
 

@@ -33,7 +33,9 @@ from tactful.protocol.dap.report_upload import fetch_hpke_config, make_report, u
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import HttpTransport
 from tactful_aggregator.app import Service, build
-from tactful_aggregator.datastore import Datastore, StoreTransaction
+from tactful_aggregator.datastore import Datastore
+from tactful_aggregator.datastore.jobs import JobQueries
+from tactful_aggregator.datastore.reports import ReportQueries
 from tactful_aggregator.jobs import aggregation
 from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.task_registry import OperatorTask, ProvisionedTask
@@ -64,13 +66,13 @@ class Process:
         if die_at:
             _die_at(die_at)
         if self.forgetful:
-            setattr(StoreTransaction, "answered_job", lambda tx, job_id: None)  # noqa: B010 - a fault
-            setattr(StoreTransaction, "add_report_id", lambda *_: True)  # noqa: B010 - a fault
+            setattr(JobQueries, "response", lambda *_: None)  # noqa: B010 - a fault
+            setattr(ReportQueries, "add_id", lambda *_: True)  # noqa: B010 - a fault
         aggregation.LEASE_SECONDS = 1  # in production a lease outlives a slow job
         store = Datastore(self.place, self.half.settings.role)
         if store.is_local:
             with store.transaction() as tx:
-                tx.release_leases()
+                tx.jobs.release_leases()
         app = build(Service(self.half, store, HttpTransport()))
         port = urlsplit(self.half.settings.url).port or 0
         uvicorn.run(app, port=port, log_level="critical", access_log=False)
@@ -193,7 +195,7 @@ class Life:
         for one in processes:
             store = Datastore(one.place, one.half.settings.role)
             with store.transaction() as tx:
-                tx.add_provision(
+                tx.tasks.add_provisioned(
                     written.provision.task.id, written.document, written.expires
                 )
             store.close()

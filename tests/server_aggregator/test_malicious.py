@@ -259,6 +259,6 @@ def test_without_the_helpers_own_comparison_such_a_report_spoils_the_batch(
     pair.drive(task)
 
     mine, theirs = (
-        found[0].count for found in pair.asked(lambda tx: tx.parts(task.id, 0, 1))
+        found[0].count for found in pair.asked(lambda tx: tx.sums.shards(task.id, 0, 1))
     )
     assert (mine, theirs) == (5, 6)

@@ -108,5 +108,5 @@ def test_what_cannot_be_is_refused_and_nothing_is_kept(
 
     store = Datastore(leader.database, "leader")
     with store.transaction() as tx:
-        assert tx.task_ids() == []
+        assert tx.tasks.ids() == []
     store.close()

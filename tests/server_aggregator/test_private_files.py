@@ -41,7 +41,7 @@ def half(tmp_path: Path) -> Aggregator:
     store = Datastore(leader.database, "leader")
     ReportStore(leader.folder / "reports").put(bytes(LONG))
     with store.transaction() as tx:
-        tx.keep_training("films", {})
+        tx.trainings.set_state("films", {})
     yield leader
     store.close()
 

@@ -96,7 +96,7 @@ def test_the_sum_carries_the_noise_of_devices_and_none_of_the_halves(
     for running in (town.pair.leader, town.pair.helper):
         store = Datastore(running.half.database, running.half.settings.role)
         with store.transaction() as tx:
-            task = tx.tasks(town.model)[-1]
+            task = tx.tasks.of_model(town.model)[-1]
         store.close()
         assert of_round(task, running.half).noise is None
         assert task.release.placement == placement
@@ -129,8 +129,8 @@ def test_two_alike_trainings_in_one_second_have_tasks_of_their_own(town) -> None
         assert town.pair.refresh(town.model)["state"] == "released"
     store = Datastore(half.database, "leader")
     with store.transaction() as tx:
-        tasks = tx.tasks(town.model)
-        counts = [tx.released(task.id, 0, 1).count for task in tasks]
+        tasks = tx.tasks.of_model(town.model)
+        counts = [tx.batches.released_share(task.id, 0, 1).count for task in tasks]
     store.close()
 
     assert len({task.id for task in tasks}) == 2

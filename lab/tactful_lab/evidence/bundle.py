@@ -120,15 +120,17 @@ def published(
 def _published(
     tx: StoreTransaction, half: Aggregator, model: str, eligible: int
 ) -> tuple[Documents, dict[str, shown.Numbers]]:
-    lines = tx.transcript()
-    newest = tx.newest_release(model)
+    lines = tx.published.entries()
+    newest = tx.published.newest_release(model)
     if newest is None:
         raise InvalidInput("model", f"{model!r} is not released", "release it first")
     release = SignedRelease.decode(newest[1]).release
     entries = [parse(line) for line in lines]
     records = [_file(tx, e.sha256) for e in entries if e.kind == "result"]
     found = [BatchRecord.parse(record) for record in records]
-    logged = [tx.task(bytes.fromhex(e.sha256)) for e in entries if e.kind == "task"]
+    logged = [
+        tx.tasks.get(bytes.fromhex(e.sha256)) for e in entries if e.kind == "task"
+    ]
     tasks = [one for one in logged if one is not None]
     cost = claim(
         [one.task.release for one in tasks if one.task.model == model], release.delta
@@ -151,7 +153,7 @@ def _published(
             helper=base64.b64encode(helper).decode(),
         ),
         tasks=tuple(one.encode().decode() for one in tasks),
-        releases=tuple(body.decode() for body in tx.releases()),
+        releases=tuple(body.decode() for body in tx.published.releases()),
         log=tuple(lines),
         heads=(SeenCheckpoint(seen_by="whoever made this", checkpoint=head.encode()),),
         records=tuple(record.decode() for record in records),
@@ -160,7 +162,7 @@ def _published(
 
 
 def _file(tx: StoreTransaction, digest: str) -> bytes:
-    content = tx.file(digest)
+    content = tx.published.file(digest)
     if content is None:
         raise TactfulError(f"evidence: the file {digest} is logged, but gone")
     return content

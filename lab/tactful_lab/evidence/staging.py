@@ -155,13 +155,13 @@ class StagingPair:
     def opened(self, task: Task) -> Task:
         """The task, once both halves found it safe, signed it and keep it."""
         with self.stores[0].transaction() as tx:
-            countersign.check(task, tx.tasks(task.model), self.leader)
+            countersign.check(task, tx.tasks.of_model(task.model), self.leader)
         mine = self.leader.keys.signer.sign(SIGNED_AS + task.document)
         signed = SignedTask(
             task, {"leader": mine, "helper": self.peer.sign_task(task, mine)}
         )
         with self.stores[0].transaction() as tx:
-            tx.add_task(signed)
+            tx.tasks.add(signed)
         return task
 
     def asked_to_sign(self, task: Task) -> Response:
@@ -192,7 +192,7 @@ class StagingPair:
         for store in self.stores:
             total = FIELD64.zeros(task.encoding.padded)
             with store.transaction() as tx:
-                parts = tx.parts(task.id, 0, 1)
+                parts = tx.sums.shards(task.id, 0, 1)
             for part in parts:
                 total = FIELD64.add(total, FIELD64.decode(part.total, len(total)))
             totals.append(total)
@@ -207,7 +207,7 @@ class StagingPair:
 
     def _share(self, store: Datastore, task: Task, role: int) -> bytes:
         with store.transaction() as tx:
-            released = tx.released(task.id, 0, 1)
+            released = tx.batches.released_share(task.id, 0, 1)
         if released is None:
             raise TactfulError("staging: nothing is released yet")
         sealed = HpkeCiphertext.read(Reader(released.share, "AggregateShare"))

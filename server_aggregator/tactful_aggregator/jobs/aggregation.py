@@ -139,8 +139,8 @@ def drive(
             continue
         with bench.store.transaction() as tx:
             now = bench.clock()
-            busy, put_off = tx.unsettled(provision.task.id, *buckets, now)
-            busy += tx.pending_jobs(provision.task.id, now)
+            busy, put_off = tx.reports.count_unsettled(provision.task.id, *buckets, now)
+            busy += tx.jobs.count_pending(provision.task.id, now)
         if put_off:
             raise TransportError(
                 f"helper: it did not take {put_off} reports, which wait; see its log, then "
@@ -161,9 +161,9 @@ def work(bench: Dependencies, peer: JobPeer, provision: ProvisionedTask) -> bool
     _give_back(bench)
     token, now, task_id = secrets.token_bytes(16), bench.clock(), provision.task.id
     with bench.store.transaction() as tx:
-        leased = tx.lease_job(task_id, token, now, now + LEASE_SECONDS)
+        leased = tx.jobs.lease(task_id, token, now, now + LEASE_SECONDS)
         if leased is None and _begin(tx, provision):
-            leased = tx.lease_job(task_id, token, now, now + LEASE_SECONDS)
+            leased = tx.jobs.lease(task_id, token, now, now + LEASE_SECONDS)
     if leased is None:
         return False
     job_id, attempts = leased
@@ -184,9 +184,9 @@ def most_per_job(task: DapTask) -> int:
 def _begin(tx: StoreTransaction, provision: ProvisionedTask) -> bool:
     """Put waiting reports into a new job; False if none waits."""
     task, job_id = provision.task, secrets.token_bytes(16)
-    if not tx.take_reports(task.id, job_id, most_per_job(task)):
+    if not tx.reports.assign_to_job(task.id, job_id, most_per_job(task)):
         return False
-    tx.add_job(job_id, task.id)
+    tx.jobs.add(job_id, task.id)
     return True
 
 
@@ -220,11 +220,11 @@ def _give_back(bench: Dependencies) -> None:
     """Give back every job that failed, unless its lease ended and another worker took it."""
     for one in tuple(bench.late):
         with bench.store.transaction() as tx:
-            if tx.holds_job(one.job_id, one.token):
+            if tx.jobs.is_leased_to(one.job_id, one.token):
                 if one.due is None:
-                    tx.park_job(one.job_id, one.attempts)
+                    tx.jobs.park(one.job_id, one.attempts)
                 else:
-                    tx.return_job(one.job_id, one.attempts, one.due)
+                    tx.jobs.reschedule(one.job_id, one.attempts, one.due)
         with suppress(ValueError):  # another thread may have given it back meanwhile
             bench.late.remove(one)
 
@@ -245,7 +245,7 @@ def _settle(
     """Ask the helper, then count what it took: until the last commit all of it can be repeated."""
     task = provision.task
     with bench.store.transaction() as tx:
-        rows = tx.reports_of(job_id)
+        rows = tx.reports.of_job(job_id)
     reports = [Report.decode(bench.bodies.get(body), task.dap) for _, body in rows]
     verified = _verified(
         bench, provision, LEADER, [_leader_part(report) for report in reports]
@@ -267,13 +267,13 @@ def _settle(
     early = {one.report_id for one in answers if one.outcome in EARLY}
     refused = {report.metadata.report_id for report in reports} - taken - early
     with bench.store.transaction() as tx:
-        tx.hold_task(task.id, alone=False)
-        if tx.holds_job(job_id, token):
+        tx.tasks.lock(task.id, exclusive=False)
+        if tx.jobs.is_leased_to(job_id, token):
             count(tx, provision, counted)
-            tx.settle_reports(task.id, taken, COUNTED)
-            tx.settle_reports(task.id, refused, REFUSED)
-            tx.put_back(task.id, early)
-            tx.finish_job(job_id)
+            tx.reports.settle(task.id, taken, COUNTED)
+            tx.reports.settle(task.id, refused, REFUSED)
+            tx.reports.return_to_waiting(task.id, early)
+            tx.jobs.finish(job_id)
     if early:
         raise TransportError(
             "helper: its clock is behind; set the clocks of both halves right"
@@ -322,7 +322,7 @@ def answer(
     """
     digest, task = hashlib.sha256(request).digest(), provision.task
     with bench.store.transaction() as tx:
-        known = tx.answered_job(job_id)
+        known = tx.jobs.response(job_id)
     if known is None:
         entries = decode_job(task, request)
         _distinct(entries)
@@ -332,14 +332,14 @@ def answer(
                 task, entries, outcomes
             )  # asked again later, it may be another answer
         with bench.store.transaction() as tx:
-            tx.hold_task(task.id, alone=False)
+            tx.tasks.lock(task.id, exclusive=False)
             # before any report is noted: of two requests for one job the later must not find
             # the earlier one's reports, and take them for replays
-            begun = tx.begin_answer(job_id, task.id, digest)
-            known = None if begun else tx.answered_job(job_id)
+            begun = tx.jobs.begin_response(job_id, task.id, digest)
+            known = None if begun else tx.jobs.response(job_id)
             if known is None:
                 known = digest, _counted(tx, provision, entries, outcomes)
-                tx.keep_answer(job_id, known[1])
+                tx.jobs.store_response(job_id, known[1])
     if known[0] != digest:
         raise problems.invalid("this job was another one before")
     return known[1]
@@ -402,7 +402,9 @@ def _counted(
     outcomes: Sequence[Outcome],
 ) -> bytes:
     task, counted, answers = provision.task, [], []
-    closed = [(first, last) for first, last, _ in tx.overlapping(task.id, 0, 1 << 62)]
+    closed = [
+        (first, last) for first, last, _ in tx.batches.overlapping(task.id, 0, 1 << 62)
+    ]
     for entry, outcome in zip(entries, outcomes, strict=True):
         report_id, bucket = (
             entry.metadata.report_id,
@@ -427,7 +429,7 @@ def _unfit(
 ) -> ReportError | None:
     if any(first <= bucket < last for first, last in closed):
         return ReportError.BATCH_COLLECTED
-    is_new = tx.add_report_id(task.id, report_id, bucket)
+    is_new = tx.reports.add_id(task.id, report_id, bucket)
     return None if is_new else ReportError.REPORT_REPLAYED
 
 
@@ -449,7 +451,9 @@ def count(
     for one in counted:
         by_bucket[one.bucket].append(one)
     for bucket, some in sorted(by_bucket.items()):
-        shard, kept = tx.part(task.id, bucket, BatchShard(bucket, 0, bytes(32), b""))
+        shard, kept = tx.sums.lock_shard(
+            task.id, bucket, BatchShard(bucket, 0, bytes(32), b"")
+        )
         total = field.decode(kept.total, length) if kept.count else field.zeros(length)
         checksum = int.from_bytes(kept.checksum, "big")
         for one in some:
@@ -461,7 +465,7 @@ def count(
             checksum.to_bytes(32, "big"),
             field.encode(total),
         )
-        tx.keep_part(task.id, shard, added)
+        tx.sums.replace_shard(task.id, shard, added)
 
 
 Sealed = tuple[ReportMetadata, bytes, HpkeCiphertext]

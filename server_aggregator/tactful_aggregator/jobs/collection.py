@@ -88,7 +88,7 @@ def collect(
     theirs = peer.aggregate_share(provision.task, request.encode(provision.task))
     helper = decode_aggregate_share(theirs)
     with bench.store.transaction() as tx:
-        tx.hold_task(provision.task.id, alone=True)
+        tx.tasks.lock(provision.task.id, exclusive=True)
         released = _released(tx, provision, batch, LEADER)
     leader = HpkeCiphertext.read(Reader(released.share, "AggregateShare"))
     return Collection(
@@ -100,20 +100,20 @@ def _close(bench: Dependencies, provision: ProvisionedTask, batch: Batch) -> Non
     """Take no more reports, unless there are too few: then the batch stays open."""
     task = provision.task
     with bench.store.transaction() as tx:
-        tx.hold_task(task.id, alone=True)
+        tx.tasks.lock(task.id, exclusive=True)
         if _is_known(tx, task, batch):
             return
-        kept = tx.count_reports(task.id, batch.first, batch.last)
+        kept = tx.reports.count_not_refused(task.id, batch.first, batch.last)
         if not _large_enough(kept, task):
             raise BatchTooSmall(_too_small(kept, task))
-        tx.close_batch(task.id, batch.first, batch.last)
+        tx.batches.close(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
-            tx.set_task_state(task.id, CLOSING)
+            tx.tasks.set_state(task.id, CLOSING)
 
 
 def _is_known(tx: StoreTransaction, task: DapTask, batch: Batch) -> bool:
     """Whether just this batch was closed before; raises BatchCollected if another overlaps it."""
-    others = tx.overlapping(task.id, batch.first, batch.last)
+    others = tx.batches.overlapping(task.id, batch.first, batch.last)
     if any((first, last) != (batch.first, batch.last) for first, last, _ in others):
         raise BatchCollected(
             "batchOverlap: some of these reports were collected in another batch"
@@ -127,14 +127,14 @@ def _mine_or_open_again(
     """The sum to release; if refusals made the batch too small, it takes reports again."""
     task = provision.task
     with bench.store.transaction() as tx:
-        tx.hold_task(task.id, alone=True)
-        released = tx.released(task.id, batch.first, batch.last)
+        tx.tasks.lock(task.id, exclusive=True)
+        released = tx.batches.released_share(task.id, batch.first, batch.last)
         mine = released or _merged(tx, provision, batch)[0]
         if _large_enough(mine.count, task):
             return mine
-        tx.open_batch(task.id, batch.first, batch.last)
+        tx.batches.reopen(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
-            tx.set_task_state(task.id, OPEN)
+            tx.tasks.set_state(task.id, OPEN)
     raise BatchTooSmall(_too_small(mine.count, task))
 
 
@@ -166,10 +166,10 @@ def share(
     """
     batch, task = Batch.of(provision, request.query), provision.task
     with bench.store.transaction() as tx:
-        tx.hold_task(task.id, alone=True)
+        tx.tasks.lock(task.id, exclusive=True)
         _is_known(tx, task, batch)
         mine = (
-            tx.released(task.id, batch.first, batch.last)
+            tx.batches.released_share(task.id, batch.first, batch.last)
             or _merged(tx, provision, batch)[0]
         )
         if not _large_enough(mine.count, task):
@@ -190,7 +190,9 @@ def _merged(
 ) -> tuple[ReleasedShare, bytes]:
     """What both halves compare of a batch, and its sum without noise."""
     task, field = provision.task, provision.task.vdaf.field
-    parts = [one for one in tx.parts(task.id, batch.first, batch.last) if one.count]
+    parts = [
+        one for one in tx.sums.shards(task.id, batch.first, batch.last) if one.count
+    ]
     total, checksum = field.zeros(task.vdaf.output_length), 0
     for one in parts:
         total = field.add(total, field.decode(one.total, task.vdaf.output_length))
@@ -211,7 +213,7 @@ def _released(
 ) -> ReleasedShare:
     """This half's sum with its own full noise, drawn once and kept before anyone sees it."""
     task = provision.task
-    known = tx.released(task.id, batch.first, batch.last)
+    known = tx.batches.released_share(task.id, batch.first, batch.last)
     if known is not None:
         return known
     counted, total = _merged(tx, provision, batch)
@@ -225,9 +227,9 @@ def _released(
         counted.latest,
         sealed.encode(),
     )
-    tx.release_batch(task.id, batch.first, batch.last, released)
+    tx.batches.release(task.id, batch.first, batch.last, released)
     if task.mode == LEADER_SELECTED:
-        tx.set_task_state(task.id, COLLECTED)
+        tx.tasks.set_state(task.id, COLLECTED)
     return released
 
 

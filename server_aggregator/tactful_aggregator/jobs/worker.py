@@ -49,7 +49,7 @@ def answer_collections(
     """Answer what can be answered now; the rest stays pending. False if the helper failed."""
     answered = True
     with bench.store.transaction() as tx:
-        pending = tx.pending_collections()
+        pending = tx.collections.pending()
     for task_id, job_id, request in pending:
         provision = provisions.of(task_id)
         query = CollectionReq.decode(request, provision.task).query
@@ -63,10 +63,10 @@ def answer_collections(
         except (BatchMismatch, BatchCollected) as refused:
             code, _, _ = described(refused)
             with bench.store.transaction() as tx:
-                tx.fail_collection(task_id, job_id, code, str(refused))
+                tx.collections.fail(task_id, job_id, code, str(refused))
             continue
         with bench.store.transaction() as tx:
-            tx.answer_collection(task_id, job_id, found.encode(provision.task))
+            tx.collections.finish(task_id, job_id, found.encode(provision.task))
     return answered
 
 
@@ -83,7 +83,10 @@ def settle_jobs(
     Raises the last of what went wrong, once every task had its turn.
     """
     with bench.store.transaction() as tx:
-        waiting, begun = dict(tx.tasks_waiting()), tx.tasks_begun(bench.clock())
+        waiting, begun = (
+            dict(tx.reports.waiting_per_task()),
+            tx.jobs.tasks_with_free_jobs(bench.clock()),
+        )
     wrong: TactfulError | None = None
     for task_id in dict.fromkeys((*begun, *waiting)):
         try:
@@ -105,15 +108,15 @@ def collect_garbage(bench: Dependencies) -> None:
     """
     now = bench.clock()
     with bench.store.transaction() as tx:
-        for task_id in tx.tasks_over(now - KEEP_SECONDS):
-            unsettled = sum(tx.unsettled(task_id, *ALL, now))
-            if tx.forget_reports(task_id) and unsettled:
+        for task_id in tx.tasks.expired_before(now - KEEP_SECONDS):
+            unsettled = sum(tx.reports.count_unsettled(task_id, *ALL, now))
+            if tx.delete_expired_task(task_id) and unsettled:
                 logger.warning(
                     "task %s: %d reports were never settled", task_id.hex(), unsettled
                 )
-        if not tx.bodies(b""):
-            tx.drop_hpke_keys(now)
-        waiting = tx.bodies(b"\1")
+        if not tx.reports.unsettled_bodies(b""):
+            tx.hpke_keys.delete_expired(now)
+        waiting = tx.reports.unsettled_bodies(b"\1")
         if not waiting:
             bench.bodies.finish_segment()
         bench.bodies.sweep(waiting)

@@ -77,12 +77,12 @@ def countersign_task(
 ) -> bytes:
     """The helper's signature over a task that is safe and by its leader; the helper keeps it."""
     with store.transaction() as tx:
-        tx.hold_order()  # two tasks at once must not both be the next round
-        check(task, tx.tasks(task.model), half)
+        tx.lock_numbering()  # two tasks at once must not both be the next round
+        check(task, tx.tasks.of_model(task.model), half)
         mine = half.keys.signer.sign(TASK_SIGNED_AS + task.document)
         signed = SignedTask(task, {"leader": leader_signature, "helper": mine})
         signed.verify(*half.public_keys(), now=task.opens)
-        tx.add_task(signed)
+        tx.tasks.add(signed)
     return mine
 
 
@@ -93,7 +93,7 @@ def countersign_release(
     mine = half.keys.signer.sign(RELEASE_SIGNED_AS + release.document)
     signed = SignedRelease(release, {"leader": leader_signature, "helper": mine})
     with store.transaction() as tx:
-        newest = tx.newest_release(release.model)
+        newest = tx.published.newest_release(release.model)
         signed.verify(
             *half.public_keys(),
             model=release.model,
@@ -104,7 +104,7 @@ def countersign_release(
         )
         _confirm(tx, release)
         if newest is None or newest[0] < release.version:
-            tx.add_release(release.model, release.version, signed.encode())
+            tx.published.add_release(release.model, release.version, signed.encode())
     return mine
 
 
@@ -122,7 +122,7 @@ def _confirm(tx: StoreTransaction, release: ModelRelease) -> None:
             raise TaskRejected(
                 f"release.{name}: its tasks say {getattr(tasks[0], name)}"
             )
-    batches = [tx.released(task.id, 0, 1) for task in tasks]
+    batches = [tx.batches.released_share(task.id, 0, 1) for task in tasks]
     counts = [0 if one is None else one.count for one in batches]
     if min(counts, default=0) != release.batch_size:
         raise TaskRejected(
@@ -138,7 +138,7 @@ def _confirm(tx: StoreTransaction, release: ModelRelease) -> None:
 
 def _whole_training(tx: StoreTransaction, release: ModelRelease) -> list[Task]:
     """The release's tasks, if they are all rounds of the newest training: none left out."""
-    tasks = newest_training(tx.tasks(release.model))
+    tasks = newest_training(tx.tasks.of_model(release.model))
     if not tasks or [task.id.hex() for task in tasks] != list(release.tasks):
         raise TaskRejected(
             "release.tasks: they are not the rounds that this half counted"
@@ -148,7 +148,7 @@ def _whole_training(tx: StoreTransaction, release: ModelRelease) -> list[Task]:
 
 def known(tx: StoreTransaction, task_id: str) -> Task:
     """The task with this id in hex; raises TaskRejected if this half does not have it."""
-    signed = tx.task(bytes.fromhex(task_id))
+    signed = tx.tasks.get(bytes.fromhex(task_id))
     if signed is None:
         raise TaskRejected(f"release.tasks: {task_id} is not a task of this half")
     return signed.task

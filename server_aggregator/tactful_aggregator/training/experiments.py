@@ -124,7 +124,7 @@ def start(
 
 def _unread(store: Datastore, model: str) -> Task | None:
     with store.transaction() as tx:
-        signed = tx.unread_task(model)
+        signed = tx.tasks.newest_without_period(model)
     return None if signed is None else signed.task
 
 
@@ -144,18 +144,18 @@ def _opened(
 ) -> Task:
     task = _task(half, opening, now)
     with store.transaction() as tx:
-        unread = tx.unread_task(task.model)
+        unread = tx.tasks.newest_without_period(task.model)
         if unread is not None and not too_few_came(tx, unread.task, now):
             raise InvalidInput(
                 "experiment", f"{opening.experiment.id!r} is open", "read it first"
             )
-        countersign.check(task, tx.tasks(task.model), half)
+        countersign.check(task, tx.tasks.of_model(task.model), half)
     mine = half.keys.signer.sign(SIGNED_AS + task.document)
     signed = SignedTask(task, {"leader": mine, "helper": peer.sign_task(task, mine)})
     signed.verify(*half.public_keys(), now=now)
     with store.transaction() as tx:
-        tx.add_file(opening.experiment.sha256, opening.experiment.document)
-        tx.add_task(signed)
+        tx.published.add_file(opening.experiment.sha256, opening.experiment.document)
+        tx.tasks.add(signed)
         log(tx, "task", task.document, now)
     return task
 
@@ -177,18 +177,18 @@ def _read(
 ) -> Result:
     model = f"experiment-{experiment_id}"
     with store.transaction() as tx:
-        pending = tx.unread_task(model)
+        pending = tx.tasks.newest_without_period(model)
         waits = pending is not None and not too_few_came(tx, pending.task, now)
     if pending is not None and waits:
         _collected(store, half, peer, pending.task, now)
     with store.transaction() as tx:
-        periods = tx.periods(model)
-        tasks = tx.tasks(model)
+        periods = tx.periods.of_model(model)
+        tasks = tx.tasks.of_model(model)
         if not periods:
             raise InvalidInput(
                 "experiment", f"{experiment_id!r} is unknown", "start it first"
             )
-        document = tx.file(str(tasks[-1].guide))
+        document = tx.published.file(str(tasks[-1].guide))
     experiment = Experiment.parse(document or b"")
     sums = _sums(periods[0], len(experiment.arms))
     for period in periods[1:]:
@@ -205,7 +205,7 @@ def _collected(
     tau = math.sqrt(task.noise_variance(count)) / task.encoding.levels_per_unit
     period = Period(task.id, count, tau, vector.tobytes())
     with store.transaction() as tx:
-        tx.add_period(task.model, period)
+        tx.periods.add(task.model, period)
 
 
 def result_of(

@@ -42,7 +42,7 @@ def exclusive(store: Datastore, model: str) -> Iterator[Datastore]:
             suppress(TactfulError),
             store.transaction() as tx,
         ):  # else the lease expires
-            tx.drop_lock(name, holder)
+            tx.locks.release(name, holder)
 
 
 def _acquire(store: Datastore, name: str, holder: bytes, model: str) -> None:
@@ -50,7 +50,7 @@ def _acquire(store: Datastore, name: str, holder: bytes, model: str) -> None:
     while True:
         now = int(time.time())
         with store.transaction() as tx:
-            if tx.take_lock(name, holder, now, now + LEASE_SECONDS):
+            if tx.locks.acquire(name, holder, now, now + LEASE_SECONDS):
                 return
         if time.monotonic() > deadline:
             raise Problem(
@@ -65,7 +65,7 @@ def _renew(store: Datastore, name: str, holder: bytes, ended: threading.Event) -
     while not ended.wait(LEASE_SECONDS / 3):
         try:
             with store.transaction() as tx:
-                if not tx.renew_lock(name, holder, int(time.time()) + LEASE_SECONDS):
+                if not tx.locks.renew(name, holder, int(time.time()) + LEASE_SECONDS):
                     return
         except TactfulError as failed:
             logger.warning("%s: its lease was not renewed: %s", name, failed)

@@ -170,15 +170,15 @@ def start(
     standing = TrainingState(training=training, plan=plan)
     first = _task(half, standing, now)
     with exclusive(store, training.model) as held, held.transaction() as tx:
-        countersign.check(first, tx.tasks(training.model), half)
-        kept = tx.training(training.model)
+        countersign.check(first, tx.tasks.of_model(training.model), half)
+        kept = tx.trainings.state(training.model)
         if kept is not None and not _is_over(tx, TrainingState.from_json(kept), now):
             raise InvalidInput(
                 "model",
                 f"{training.model!r} is in training already",
                 "refresh it to its end, or end it: tactful-aggregator training abandon MODEL",
             )
-        tx.keep_training(training.model, standing.json())
+        tx.trainings.set_state(training.model, standing.json())
     return standing
 
 
@@ -193,7 +193,10 @@ def _is_over(tx: StoreTransaction, standing: TrainingState, now: int) -> bool:
 
 def too_few_came(tx: StoreTransaction, task: Task, now: int) -> bool:
     """Whether a round has ended and can never be collected."""
-    return now >= task.expires and tx.count_reports(task.id) < task.min_batch_size
+    return (
+        now >= task.expires
+        and tx.reports.count_not_refused(task.id) < task.min_batch_size
+    )
 
 
 def step(
@@ -254,23 +257,23 @@ def abandon(store: Datastore, model: str) -> TrainingState:
             )
         ended = replace(standing, state="abandoned", task=None, proposed=None)
         with held.transaction() as tx:
-            for task in tx.tasks(model):
+            for task in tx.tasks.of_model(model):
                 _end_round(tx, task)
-            tx.keep_training(model, ended.json())
+            tx.trainings.set_state(model, ended.json())
     return ended
 
 
 def _end_round(tx: StoreTransaction, task: Task) -> None:
-    tx.hold_task(task.id, alone=True)
-    if tx.task_state(task.id) in (OPEN, CLOSING):
-        tx.close_batch(task.id, 0, 1)
-        tx.set_task_state(task.id, ABANDONED)
+    tx.tasks.lock(task.id, exclusive=True)
+    if tx.tasks.state(task.id) in (OPEN, CLOSING):
+        tx.batches.close(task.id, 0, 1)
+        tx.tasks.set_state(task.id, ABANDONED)
 
 
 def standing_of(store: Datastore, model: str) -> TrainingState:
     """Where the training of `model` stands; raises InvalidInput if there is none."""
     with store.transaction() as tx:
-        kept = tx.training(model)
+        kept = tx.trainings.state(model)
     if kept is None:
         raise InvalidInput(
             "model", f"{model!r} is not in training", "start a training first"
@@ -287,9 +290,9 @@ def _opened(
     signed.verify(*half.public_keys(), now=now)
     opened = replace(standing, task=task.id.hex(), state="open", proposed=None)
     with store.transaction() as tx:
-        tx.add_task(signed)
+        tx.tasks.add(signed)
         log(tx, "task", signed.task.document, now)
-        tx.keep_training(task.model, opened.json())
+        tx.trainings.set_state(task.model, opened.json())
     return opened
 
 
@@ -303,9 +306,9 @@ def _proposed(
             return known_task
     task = _task(half, standing, now)
     with store.transaction() as tx:
-        countersign.check(task, tx.tasks(task.model), half)
+        countersign.check(task, tx.tasks.of_model(task.model), half)
         proposing = replace(standing, proposed=task.document.decode())
-        tx.keep_training(task.model, proposing.json())
+        tx.trainings.set_state(task.model, proposing.json())
     return task
 
 
@@ -398,8 +401,8 @@ def _led(store: Datastore, done: TrainingState, lead: RoundParameters) -> Traini
     digest = hashlib.sha256(content).hexdigest()
     guided = replace(done, guide=digest)
     with store.transaction() as tx:
-        tx.add_file(digest, content)
-        tx.keep_training(done.training.model, guided.json())
+        tx.published.add_file(digest, content)
+        tx.trainings.set_state(done.training.model, guided.json())
     return guided
 
 
@@ -418,10 +421,10 @@ def _released(
     body = SignedRelease(release, {"leader": mine, "helper": theirs}).encode()
     released = replace(done, state="released")
     with store.transaction() as tx:
-        tx.add_file(release.file, content)
-        tx.add_release(release.model, release.version, body)
+        tx.published.add_file(release.file, content)
+        tx.published.add_release(release.model, release.version, body)
         log(tx, "release", release.document, now)
-        tx.keep_training(release.model, released.json())
+        tx.trainings.set_state(release.model, released.json())
     return released
 
 
@@ -429,7 +432,7 @@ def _release(
     store: Datastore, done: TrainingState, model: Model, file: str, now: int
 ) -> ModelRelease:
     with store.transaction() as tx:
-        newest = tx.newest_release(done.training.model)
+        newest = tx.published.newest_release(done.training.model)
         tasks = [known(tx, task_id) for task_id in done.tasks]
     promised = claim([task.release for task in tasks], done.training.delta)
     return ModelRelease(
@@ -461,7 +464,7 @@ def _lead(store: Datastore, standing: TrainingState) -> RoundParameters | None:
     if standing.guide is None:
         return None
     with store.transaction() as tx:
-        content = tx.file(standing.guide)
+        content = tx.published.file(standing.guide)
     if content is None:
         return None
     return lead_of(standing.plan.kind(len(standing.tasks)), unpack(content))
@@ -469,13 +472,13 @@ def _lead(store: Datastore, standing: TrainingState) -> RoundParameters | None:
 
 def log(tx: StoreTransaction, kind: transcript.Kind, document: bytes, now: int) -> None:
     """Publish a document in the transcript, in the transaction that publishes it."""
-    tx.hold_order()
-    written = tx.transcript()
+    tx.lock_numbering()
+    written = tx.published.entries()
     latest = (
         transcript.parse(written[-1]).time if written else 0
     )  # a clock may have gone back
     entry = transcript.follow(len(written), kind, document, max(now, latest))
-    tx.append_transcript(entry.index, entry.encode())
+    tx.published.append_entry(entry.index, entry.encode())
 
 
 def record_batch(
@@ -489,9 +492,9 @@ def record_batch(
     ).document
     name = hashlib.sha256(record).hexdigest()
     with store.transaction() as tx:
-        if tx.file(name) is None:
-            tx.add_file(digest, content)
-            tx.add_file(name, record)
+        if tx.published.file(name) is None:
+            tx.published.add_file(digest, content)
+            tx.published.add_file(name, record)
             log(tx, "result", record, now)
 
 

@@ -82,9 +82,11 @@ def _kept(
     """The same for reports of one task."""
     provision = arrivals[0].provision
     task_id = provision.task.id
-    tx.hold_task(task_id, alone=False)
-    known = tx.kept_reports(task_id, {one.key[1] for one in arrivals})
-    closed = [(first, last) for first, last, _ in tx.overlapping(task_id, 0, 1 << 62)]
+    tx.tasks.lock(task_id, exclusive=False)
+    known = tx.reports.stored_hashes(task_id, {one.key[1] for one in arrivals})
+    closed = [
+        (first, last) for first, last, _ in tx.batches.overlapping(task_id, 0, 1 << 62)
+    ]
     outcomes: list[ReportError | None] = []
     kept = []
     for one in arrivals:
@@ -102,7 +104,7 @@ def _kept(
             kept.append(
                 StoredReport(report_id, bucket, one.sha256, bodies.put(one.encoded))
             )
-    tx.add_reports(task_id, kept)
+    tx.reports.add_all(task_id, kept)
     return outcomes
 
 

@@ -23,7 +23,7 @@ def attack(folder: Path) -> str | None:
         with store.transaction() as tx:
             for number in range(ENTRIES):
                 entry = follow(number, "task", b"%d" % number, number)
-                tx.append_transcript(number, entry.encode())
+                tx.published.append_entry(number, entry.encode())
         store.close()
         digest = hashlib.sha256(b"77").hexdigest()
         proof = Request("GET", f"{pair.leader.url}/transcript/proofs/{digest}/100")

@@ -23,16 +23,16 @@ ROWS = np.eye(8, dtype=int) * 14
 
 
 def states(pair, task) -> tuple[object, object]:
-    return pair.asked(lambda tx: tx.task_state(task.id))
+    return pair.asked(lambda tx: tx.tasks.state(task.id))
 
 
 def parts(pair, task) -> list[object]:
     """The one part of the sum that each half holds."""
-    return [found[0] for found in pair.asked(lambda tx: tx.parts(task.id, 0, 1))]
+    return [found[0] for found in pair.asked(lambda tx: tx.sums.shards(task.id, 0, 1))]
 
 
 def released(pair, task) -> tuple[object, object]:
-    return pair.asked(lambda tx: tx.released(task.id, 0, 1))
+    return pair.asked(lambda tx: tx.batches.released_share(task.id, 0, 1))
 
 
 def opened(pair, task) -> list[object]:
@@ -75,7 +75,7 @@ def test_below_the_minimum_nothing_is_released_and_the_task_stays_open(pair) -> 
         pair.collect(task)
 
     assert states(pair, task) == (OPEN, OPEN)
-    assert pair.asked(lambda tx: tx.parts(task.id, 0, 1)) == ([], [])
+    assert pair.asked(lambda tx: tx.sums.shards(task.id, 0, 1)) == ([], [])
     pair.receive(task, pair.report(task, ROWS[0]))
     assert pair.collect(task)[1] == 9
 
@@ -113,7 +113,7 @@ def test_the_sum_without_noise_is_gone_once_noise_is_drawn(pair) -> None:
     pair.receive(task, *pair.reports(task, ROWS))
     pair.collect(task)
 
-    assert pair.asked(lambda tx: tx.parts(task.id, 0, 1)) == ([], [])
+    assert pair.asked(lambda tx: tx.sums.shards(task.id, 0, 1)) == ([], [])
     assert None not in released(pair, task)
 
 
@@ -156,7 +156,7 @@ def test_a_leader_that_lost_a_report_releases_nothing(pair) -> None:
     pair.drive(task)
     kept = parts(pair, task)[0]
     with pair.leader_store.transaction() as tx:
-        tx.keep_part(task.id, 0, replace(kept, count=kept.count - 1))
+        tx.sums.replace_shard(task.id, 0, replace(kept, count=kept.count - 1))
 
     with pytest.raises(BatchMismatch):
         pair.collect(task)
@@ -303,10 +303,10 @@ def test_a_release_is_published_only_with_its_log_entry(pair, monkeypatch) -> No
 
     digest = hashlib.sha256(total.tobytes()).hexdigest()
     with pair.leader_store.transaction() as tx:
-        assert tx.file(digest) is None
+        assert tx.published.file(digest) is None
     monkeypatch.undo()
     for _ in range(2):
         steps.record_batch(pair.leader_store, task, total, 4, 0)
     with pair.leader_store.transaction() as tx:
-        assert tx.file(digest) == total.tobytes()
-        assert len(tx.transcript()) == 1
+        assert tx.published.file(digest) == total.tobytes()
+        assert len(tx.published.entries()) == 1

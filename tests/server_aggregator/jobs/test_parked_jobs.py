@@ -16,7 +16,7 @@ from tactful.protocol.dap.dap_task import DapTask
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request, Response
 from tactful_aggregator import keyring
-from tactful_aggregator.datastore import PARKED, Unfinished
+from tactful_aggregator.datastore import PARKED, DeferredJob
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import aggregation, worker
 from tactful_aggregator.jobs.aggregation import MOST_ATTEMPTS, MOST_DELAY_SECONDS
@@ -50,14 +50,14 @@ def settle(pair: DapPair, peer: SumPeer | None = None) -> None:
     settle_jobs(service.bench, asked, service.provisions, only_full=False)
 
 
-def put_off(pair: DapPair) -> list[Unfinished]:
+def put_off(pair: DapPair) -> list[DeferredJob]:
     with pair.leader_service.store.transaction() as tx:
-        return tx.jobs_put_off(pair.now)
+        return tx.jobs.deferred(pair.now)
 
 
 def resume(pair: DapPair) -> None:
     with pair.leader_service.store.transaction() as tx:
-        assert tx.resume_jobs(pair.now) == 1
+        assert tx.jobs.resume_deferred(pair.now) == 1
 
 
 def failed(
@@ -322,12 +322,16 @@ def test_reports_that_fill_no_job_are_settled_all_the_same(pair: DapPair) -> Non
     service = pair.leader_service
     settle_jobs(service.bench, service.worker.peer, service.provisions)
     with service.store.transaction() as tx:
-        assert tx.waiting_reports(task.id) == 3
+        assert tx.reports.count_waiting(task.id) == 3
 
     service.worker._stepped()
 
     with service.store.transaction() as tx:
-        assert tx.waiting_reports(task.id) == tx.pending_jobs(task.id, pair.now) == 0
+        assert (
+            tx.reports.count_waiting(task.id)
+            == tx.jobs.count_pending(task.id, pair.now)
+            == 0
+        )
 
 
 @pytest.mark.parametrize(
@@ -362,7 +366,7 @@ def test_a_worker_outlives_a_full_disk(
 
 def _unsettled(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return sum(tx.unsettled(task.id, *aggregation.ALL, pair.now))
+        return sum(tx.reports.count_unsettled(task.id, *aggregation.ALL, pair.now))
 
 
 def test_a_strangers_file_among_the_segments_stops_no_garbage(pair: DapPair) -> None:

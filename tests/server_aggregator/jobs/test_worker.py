@@ -100,7 +100,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 def unsettled(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return sum(tx.unsettled(task.id, *ALL, pair.now))
+        return sum(tx.reports.count_unsettled(task.id, *ALL, pair.now))
 
 
 def ready(pair: DapPair, base: str) -> tuple[int, str]:
@@ -229,5 +229,5 @@ def test_the_log_tells_where_a_worker_failed_and_nothing_of_what_it_read(
     assert "KeyError at test_worker.py" in caplog.text
     assert "what a report holds" not in caplog.text
     with service.store.transaction() as tx:
-        assert len(tx.jobs_put_off(pair.now)) == 1  # it blocks no other job
+        assert len(tx.jobs.deferred(pair.now)) == 1  # it blocks no other job
     assert replace(service.bench).beat is not broken.bench.beat

@@ -46,7 +46,7 @@ def test_a_safe_task_is_signed_and_kept(pair, safe: Task) -> None:
 
     assert signature == pair.helper.keys.signer.sign(TASK_SIGNED_AS + safe.document)
     with pair.helper_store.transaction() as tx:
-        assert tx.tasks(safe.model) == [safe]
+        assert tx.tasks.of_model(safe.model) == [safe]
 
 
 def test_the_same_task_again_has_the_same_signature(
@@ -94,7 +94,7 @@ def test_an_unsafe_task_is_refused_by_the_name_of_its_field(
     with pytest.raises(TaskRejected):
         sign(pair, task)
     with pair.helper_store.transaction() as tx:
-        assert tx.tasks(task.model) == []
+        assert tx.tasks.of_model(task.model) == []
 
 
 def test_the_addresses_swapped_are_another_pair(pair, safe: Task) -> None:
@@ -116,7 +116,7 @@ def test_rounds_that_together_keep_the_claim_are_signed(
     sign(pair, following)
 
     with pair.helper_store.transaction() as tx:
-        assert tx.tasks(safe.model) == [safe, following]
+        assert tx.tasks.of_model(safe.model) == [safe, following]
 
 
 def test_rounds_that_together_break_the_claim_are_refused(
@@ -162,7 +162,7 @@ def test_a_task_that_is_not_the_leaders_is_refused(pair, safe: Task) -> None:
     with pytest.raises(TaskRejected, match=r"^task\.signatures\.leader: "):
         pair.sign_task(safe, foreign)
     with pair.helper_store.transaction() as tx:
-        assert tx.tasks(safe.model) == []
+        assert tx.tasks.of_model(safe.model) == []
 
 
 # releases
@@ -207,7 +207,7 @@ def test_a_true_release_is_signed_and_kept(pair, true: ModelRelease) -> None:
 
     assert signature == pair.helper.keys.signer.sign(RELEASE_SIGNED_AS + true.document)
     with pair.helper_store.transaction() as tx:
-        assert tx.newest_release(true.model)[0] == 1
+        assert tx.published.newest_release(true.model)[0] == 1
 
 
 def test_the_same_release_again_has_the_same_signature(
@@ -238,7 +238,7 @@ def test_a_false_release_is_not_signed(
     with pytest.raises((TaskRejected, ModelRejected)):
         countersign(pair, replace(true, **changes))
     with pair.helper_store.transaction() as tx:
-        assert tx.newest_release(true.model) is None
+        assert tx.published.newest_release(true.model) is None
 
 
 NOT_CONFIRMED = {

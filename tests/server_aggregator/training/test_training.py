@@ -68,7 +68,7 @@ def training(**changes: object) -> Training:
 
 def newest(pair) -> Task:
     with pair.leader_store.transaction() as tx:
-        return tx.tasks("films")[-1]
+        return tx.tasks.of_model("films")[-1]
 
 
 def contributed(pair, task: Task) -> None:
@@ -96,7 +96,9 @@ def test_a_round_whose_signature_was_lost_is_asked_for_again_as_it_was(
 
         assert standing.state == "open"
         assert standing.proposed is None
-        mine, theirs = pair.asked(lambda tx: [task.id for task in tx.tasks("films")])
+        mine, theirs = pair.asked(
+            lambda tx: [task.id for task in tx.tasks.of_model("films")]
+        )
         assert mine == theirs
         number += 1
         assert len(theirs) == number
@@ -183,7 +185,10 @@ def test_two_alike_trainings_at_one_moment_have_two_tasks(pair, now: int) -> Non
         assert standing.state == "released", number
 
     with store.transaction() as tx:
-        assert [tx.released(task.id, 0, 1).count for task in tx.tasks("films")] == [
+        assert [
+            tx.batches.released_share(task.id, 0, 1).count
+            for task in tx.tasks.of_model("films")
+        ] == [
             4,
             4,
         ]
@@ -212,7 +217,7 @@ def test_a_period_that_ended_with_too_few_is_left_out_and_not_the_end(
         ):  # nobody of them was in an arm
             experiments.read(*both, trial.id, over)
     with pair.leader_store.transaction() as tx:
-        assert [one.people for one in tx.periods(task.model)] == [4]
+        assert [one.people for one in tx.periods.of_model(task.model)] == [4]
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
@@ -241,13 +246,13 @@ def test_the_same_step_requested_at_once_is_taken_once_with_one_answer(
     answers = at_once(*[lambda: steps.step(store, pair.leader, peer, "films", now)] * 4)
 
     assert answers == [steps.standing_of(store, "films")] * 4
-    for published in pair.asked(lambda tx: len(tx.tasks("films"))):
+    for published in pair.asked(lambda tx: len(tx.tasks.of_model("films"))):
         assert published == 1
     contributed(pair, newest(pair))
     answers = at_once(*[lambda: steps.step(store, pair.leader, peer, "films", now)] * 4)
     assert {answer.step for answer in answers} == {3}
     with store.transaction() as tx:
-        assert [task.round for task in tx.tasks("films")] == [0, 1]
+        assert [task.round for task in tx.tasks.of_model("films")] == [0, 1]
 
 
 def test_a_step_that_is_named_is_taken_once_however_often_it_is_requested(
@@ -272,18 +277,20 @@ def test_a_step_whose_lease_was_taken_over_writes_nothing(pair, now: int) -> Non
         def sign_task(self, task: Task, signature: bytes) -> bytes:
             with store.transaction() as tx:
                 late = int(time.time()) + step_lock.LEASE_SECONDS + 1
-                assert tx.take_lock("step films", b"other", late, late + 1)
+                assert tx.locks.acquire("step films", b"other", late, late + 1)
             return super().sign_task(task, signature)
 
     with pytest.raises(LockLost):
         steps.step(store, pair.leader, Frozen(pair, 0), "films", now)
 
     with store.transaction() as tx:
-        assert tx.tasks("films") == []
-        assert tx.transcript() == []
-        tx.drop_locks()
+        assert tx.tasks.of_model("films") == []
+        assert tx.published.entries() == []
+        tx.locks.release_all()
     assert steps.step(store, pair.leader, pair, "films", now).state == "open"
-    mine, theirs = pair.asked(lambda tx: [task.id for task in tx.tasks("films")])
+    mine, theirs = pair.asked(
+        lambda tx: [task.id for task in tx.tasks.of_model("films")]
+    )
     assert mine == theirs
 
 
@@ -318,7 +325,7 @@ def test_an_abandoned_training_can_be_begun_again_and_refunds_nothing(
     ):
         steps.step(store, pair.leader, pair, "films", now)
     with store.transaction() as tx:
-        assert tx.open_task("films") is None
+        assert tx.tasks.newest_open("films") is None
     rows = np.full((4, late.encoding.padded), 7)
     assert len(pair.receive(late, *pair.reports(late, rows))) == 4
     assert (
@@ -336,7 +343,7 @@ def test_an_abandoned_training_can_be_begun_again_and_refunds_nothing(
 
 def published(store: Datastore) -> list[str]:
     with store.transaction() as tx:
-        return tx.transcript()
+        return tx.published.entries()
 
 
 def test_two_openings_of_a_period_at_once_are_one(pair, now: int) -> None:
@@ -347,7 +354,7 @@ def test_two_openings_of_a_period_at_once_are_one(pair, now: int) -> None:
 
     assert len({task.id for task in tasks}) == 1
     with pair.leader_store.transaction() as tx:
-        assert [task.id for task in tx.tasks(tasks[0].model)] == [tasks[0].id]
+        assert [task.id for task in tx.tasks.of_model(tasks[0].model)] == [tasks[0].id]
 
 
 def test_two_readings_of_a_period_at_once_collect_it_once(pair, now: int) -> None:
@@ -365,6 +372,6 @@ def test_two_readings_of_a_period_at_once_collect_it_once(pair, now: int) -> Non
 
     assert len(set(at_once(read, read, read))) == 1
     with pair.leader_store.transaction() as tx:
-        assert [one.people for one in tx.periods(task.model)] == [4]
-        kinds = [json.loads(line)["kind"] for line in tx.transcript()]
+        assert [one.people for one in tx.periods.of_model(task.model)] == [4]
+        kinds = [json.loads(line)["kind"] for line in tx.published.entries()]
     assert kinds == ["task", "result"]

@@ -52,7 +52,7 @@ def uploaded(pair: DapPair, task: DapTask, body: bytes, name: str = "") -> Respo
 
 def kept(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return tx.count_reports(task.id)
+        return tx.reports.count_not_refused(task.id)
 
 
 @versions

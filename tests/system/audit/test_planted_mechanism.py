@@ -20,6 +20,7 @@ from tactful.protocol.documents.evidence import Documents, Evidence
 from tactful.protocol.vector_encoding import Encoding
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.datastore import ReleasedShare, StoreTransaction
+from tactful_aggregator.datastore.batches import SumQueries
 from tactful_aggregator.jobs import collection
 from tactful_aggregator.task_registry import ProvisionedTask
 from tactful_aggregator.training import countersign
@@ -320,7 +321,7 @@ def renoised(
         provision, batch, role, collection._noisy(provision, total)
     )
     released = replace(counted, share=sealed.encode())
-    tx.release_batch(provision.task.id, batch.first, batch.last, released)
+    tx.batches.release(provision.task.id, batch.first, batch.last, released)
     return released
 
 
@@ -347,7 +348,7 @@ def test_what_must_be_refused_and_is_not_is_caught(
         )
         attribute = "_refusal"
     if fault.startswith("a repeat"):
-        monkeypatch.setattr(StoreTransaction, "drop_parts", lambda *_: None)
+        monkeypatch.setattr(SumQueries, "delete", lambda *_: None)
     monkeypatch.setattr(owner, attribute, replacement)
 
     shown = tuple(refused(pair, EPSILON, DELTA))
