@@ -41,12 +41,12 @@ class Keyring:
     """One half's keys, as they stand in its database; `clock` gives unix seconds."""
 
     def __init__(
-        self, store: Datastore, half: Aggregator, clock: Callable[[], int]
+        self, store: Datastore, aggregator: Aggregator, clock: Callable[[], int]
     ) -> None:
-        self._store, self._half, self._clock = store, half, clock
+        self._store, self._half, self._clock = store, aggregator, clock
         with store.transaction() as tx:
             if not tx.hpke_keys.all():
-                tx.hpke_keys.add(CONFIG_ID, half.keys.hpke, self._least_epoch)
+                tx.hpke_keys.add(CONFIG_ID, aggregator.keys.hpke, self._least_epoch)
         self._held = self._read()
 
     @property

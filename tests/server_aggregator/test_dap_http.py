@@ -65,7 +65,7 @@ def pair(tmp_path: Path) -> Iterator[DapPair]:
 def served(
     pair: DapPair, protocol: str, config: VdafConfig = COUNT, **changes: object
 ) -> DapTask:
-    return pair.task(protocol, config, **changes).provision.task
+    return pair.task(protocol, config, **changes).provisioned.task
 
 
 def made(
@@ -703,7 +703,7 @@ def test_no_measurement_is_in_what_passes_between_the_parties_or_is_kept(
     task = served(pair, protocol, config)
     measurement = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
     sent(pair, task, measurement)
-    files = [half.database for half in (pair.leader, pair.helper)]
+    files = [aggregator.database for aggregator in (pair.leader, pair.helper)]
     before = b"".join(
         path.read_bytes() for file in files for path in file.parent.glob("aggr*")
     )

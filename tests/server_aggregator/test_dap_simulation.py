@@ -27,12 +27,12 @@ def test_no_schedule_of_faults_changes_what_is_counted(
 KILLS = [
     [
         Step("upload", 4),
-        Step("settle", fault=f"kill {half}", at=at),
+        Step("settle", fault=f"kill {aggregator}", at=at),
         Step("start", 0),
-        Step("work", fault=f"kill {half}", at=at),
+        Step("work", fault=f"kill {aggregator}", at=at),
         Step("work"),
     ]
-    for half in ("leader", "helper")
+    for aggregator in ("leader", "helper")
     for at in range(1, 26)
 ]
 

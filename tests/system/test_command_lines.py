@@ -21,7 +21,7 @@ from tactful.device.device_key import KeyFile
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Settings
 from tactful.testing import small_catalog
-from tactful_aggregator.testing import made_pair
+from tactful_aggregator.testing import create_pair
 
 
 def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
     events = '{"at": 0, "kind": "offer", "item": "a"}\n'
     (tmp_path / "log.jsonl").write_text(events * 20_000)
     (tmp_path / "rules.json").write_text('{"schema": 1}')
-    made_pair(tmp_path, min_batch_floor=4)
+    create_pair(tmp_path, min_batch_floor=4)
     return tmp_path
 
 
@@ -100,8 +100,8 @@ WRONG = {
     "tactful-aggregator pair --dir leader --card wrong.key": "card: wrong.key cannot be read",
     "tactful-aggregator serve --dir leader --port 70000": "--host, --port: 127.0.0.1:70000",
     "tactful-aggregator serve --dir leader --host nowhere.invalid": "--host, --port: nowhere",
-    "tactful-aggregator refresh --dir leader a/../b?c": "model: 'a/../b?c' is no name",
-    "tactful-aggregator experiment --dir leader --read a/b": "--read: 'a/b' is no name",
+    "tactful-aggregator refresh --dir leader a/../b?c": "model: 'a/../b?c' is not a valid name",
+    "tactful-aggregator experiment --dir leader --read a/b": "--read: 'a/b' is not a valid name",
     "tactful-aggregator start --dir leader --training none": "training: none cannot be read",
 }
 
@@ -127,7 +127,7 @@ def test_a_half_that_is_not_paired_does_not_serve(folder: Path) -> None:
 
     assert (done.returncode, done.stderr.split(";")[0]) == (
         2,
-        "tactful-aggregator: peer: this half knows no other",
+        "tactful-aggregator: pairing: this aggregator is not paired yet",
     )
 
 
@@ -192,7 +192,7 @@ def test_an_address_of_another_program_is_named(
 
     assert done.returncode == 2
     assert (
-        "is a Tactful leader there?" in done.stderr
+        "check that a Tactful leader serves" in done.stderr
         or "no signed checkpoint" in done.stderr
     )
     assert len(done.stderr.splitlines()) == 1

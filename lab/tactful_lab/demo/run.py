@@ -32,7 +32,7 @@ from tactful.protocol.documents.evidence import write
 from tactful.protocol.documents.model_release import ModelRelease
 from tactful.testing import NewDeviceSettings
 from tactful_aggregator.testing import RunningPair, running_pair
-from tactful_aggregator.training.steps import Training
+from tactful_aggregator.training.state import Training
 from tactful_lab.data_sets import loading
 from tactful_lab.demo.figures import Facts, Shop, story
 from tactful_lab.demo.report_page import (
@@ -132,8 +132,8 @@ def _aggregators(pair: RunningPair) -> Aggregators:
         model=MODEL,
         leader=leader.url,
         helper=helper.url,
-        leader_key=leader.half.card.signing_key,
-        helper_key=helper.half.card.signing_key,
+        leader_key=leader.aggregator.pairing_document.signing_key,
+        helper_key=helper.aggregator.pairing_document.signing_key,
     )
 
 
@@ -348,7 +348,7 @@ def _show(
 ) -> None:
     """Write what an auditor may see: all that was published, ledgers, and a staging run."""
     ledgers = [json.dumps(device.sharing.ledger_evidence()) for device in devices[:2]]
-    seen = published(pair.leader.half, MODEL, ledgers, eligible=people)
+    seen = published(pair.leader.aggregator, MODEL, ledgers, eligible=people)
     write(folder, joined(seen, staged(epsilon, DELTA)), secrets.token_bytes(32))
     print(f"evidence: {folder}")
 

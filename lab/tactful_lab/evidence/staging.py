@@ -50,8 +50,8 @@ from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import aggregation
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.task_registry import of_round
-from tactful_aggregator.testing import made_pair
+from tactful_aggregator.task_registry import provisioned_round
+from tactful_aggregator.testing import create_pair
 from tactful_aggregator.training import countersign
 from tactful_aggregator.training.coordinator import Coordinator
 from tactful_aggregator.training.noise_policy import BOX, LEVELS
@@ -98,14 +98,14 @@ class StagingPair:
             model="staging",
             leader=self.leader.settings.url,
             helper=self.helper.settings.url,
-            leader_key=self.leader.card.signing_key,
-            helper_key=self.helper.card.signing_key,
+            leader_key=self.leader.pairing_document.signing_key,
+            helper_key=self.helper.pairing_document.signing_key,
         )
 
     @property
     def peer(self) -> HelperClient:
         """The helper, as the leader reaches it."""
-        return HelperClient(self.leader.paired, self.carrier)
+        return HelperClient(self.leader.other_aggregator, self.carrier)
 
     def task(
         self, name: str, length: int, epsilon: float, delta: float, **changes: object
@@ -155,7 +155,7 @@ class StagingPair:
     def opened(self, task: Task) -> Task:
         """The task, once both halves found it safe, signed it and keep it."""
         with self.stores[0].transaction() as tx:
-            countersign.check(task, tx.tasks.of_model(task.model), self.leader)
+            countersign.check_task(task, tx.tasks.of_model(task.model), self.leader)
         mine = self.leader.keys.signer.sign(SIGNED_AS + task.document)
         signed = SignedTask(
             task, {"leader": mine, "helper": self.peer.sign_task(task, mine)}
@@ -167,7 +167,7 @@ class StagingPair:
     def asked_to_sign(self, task: Task) -> Response:
         """What the helper answers to a leader that signed whatever it liked."""
         mine = self.leader.keys.signer.sign(SIGNED_AS + task.document)
-        headers = {"Authorization": f"Bearer {self.leader.paired.token}"}
+        headers = {"Authorization": f"Bearer {self.leader.other_aggregator.token}"}
         body = encode_signed(task.document, {"leader": mine})
         return self.carrier.send(
             Request("POST", self.helper.settings.url + "/tasks", body, headers)
@@ -175,12 +175,14 @@ class StagingPair:
 
     def settle(self, task: Task) -> None:
         """Count what was sent, without noise yet."""
-        aggregation.drive(self.service.bench, self.peer, of_round(task, self.leader))
+        aggregation.drive(
+            self.service.dependencies, self.peer, provisioned_round(task, self.leader)
+        )
 
     @property
     def leading(self) -> Coordinator:
         """The pair, as the leader's operator works with it."""
-        return Coordinator(self.service.bench, self.leader, self.peer)
+        return Coordinator(self.service.dependencies, self.leader, self.peer)
 
     def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
         """The released sum and its count."""
@@ -274,7 +276,7 @@ def staging_pair(
 
     `placement` says who adds the noise in the tasks that it makes.
     """
-    leader, helper = made_pair(folder, min_batch_floor=floor)
+    leader, helper = create_pair(folder, min_batch_floor=floor)
     stores = Datastore(leader.database, "leader"), Datastore(helper.database, "helper")
     carrier = InProcess({})
     services = [
@@ -282,7 +284,7 @@ def staging_pair(
         for half, store in zip((leader, helper), stores, strict=True)
     ]
     for service in services:
-        carrier._apps[service.half.settings.url] = app.build(service)
+        carrier._apps[service.aggregator.settings.url] = app.build(service)
     try:
         yield StagingPair(leader, helper, stores, carrier, services[0], placement)
     finally:

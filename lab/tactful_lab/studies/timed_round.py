@@ -118,7 +118,7 @@ def _round(
 ) -> _Done:
     """One round: vectors in, their sum out, compared."""
     key, written = _provided(pair, clients, length, vdaf)
-    task = written.provision.task
+    task = written.provisioned.task
     encoding = Encoding(length, LEVELS, BOX, task.id)
     vectors = np.random.default_rng(clients).standard_normal((clients, length))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -197,7 +197,7 @@ def _collected(
     asked = {
         "task": written.document.decode(),
         "key": key.private_bytes_raw().hex(),
-        "token": pair.leader.half.keys.collector_token,
+        "token": pair.leader.aggregator.keys.collector_token,
         "out": str(folder / "sum.npy"),
     }
     command = [sys.executable, "-m", "tactful_lab.studies.timed_round", COLLECTOR]
@@ -209,7 +209,7 @@ def _collected(
 
 def collect(asked: Mapping[str, str]) -> None:
     """The collector's process: create, poll, open, add; prints its CPU seconds."""
-    task = OperatorTask.parse(asked["task"].encode()).provision.task
+    task = OperatorTask.parse(asked["task"].encode()).provisioned.task
     key = X25519PrivateKey.from_private_bytes(bytes.fromhex(asked["key"]))
     collector = Collector(task, CONFIG_ID, key, asked["token"])
     found = collector.collect(HttpTransport(), collector.everything(), _doze)

@@ -26,7 +26,7 @@ Refusals = list[tuple[bytes, ReportError]]
 class Arrival:
     """One report as it came, and was read."""
 
-    provision: ProvisionedTask
+    provisioned: ProvisionedTask
     report: Report
     encoded: bytes
     now: int
@@ -34,14 +34,14 @@ class Arrival:
     @classmethod
     def of(
         cls,
-        provision: ProvisionedTask,
+        provisioned: ProvisionedTask,
         report: Report,
         now: int,
         encoded: bytes | None = None,
     ) -> Arrival:
         """A report that was just read, from `encoded` if it came alone."""
-        encoded = report.encode(provision.task.dap) if encoded is None else encoded
-        return cls(provision, report, encoded, now)
+        encoded = report.encode(provisioned.task.dap) if encoded is None else encoded
+        return cls(provisioned, report, encoded, now)
 
     @cached_property
     def sha256(self) -> bytes:
@@ -51,7 +51,7 @@ class Arrival:
     @property
     def key(self) -> tuple[bytes, bytes]:
         """What tells it from every other."""
-        return self.provision.task.id, self.report.metadata.report_id
+        return self.provisioned.task.id, self.report.metadata.report_id
 
 
 def receive(
@@ -80,8 +80,8 @@ def _kept(
     arrivals: Sequence[Arrival],
 ) -> list[ReportError | None]:
     """The same for reports of one task."""
-    provision = arrivals[0].provision
-    task_id = provision.task.id
+    provisioned = arrivals[0].provisioned
+    task_id = provisioned.task.id
     tx.tasks.lock(task_id, exclusive=False)
     known = tx.reports.stored_hashes(task_id, {one.key[1] for one in arrivals})
     closed = [
@@ -90,7 +90,7 @@ def _kept(
     outcomes: list[ReportError | None] = []
     kept = []
     for one in arrivals:
-        report_id, bucket = one.key[1], provision.bucket(one.report.metadata.time)
+        report_id, bucket = one.key[1], provisioned.bucket(one.report.metadata.time)
         if report_id in known:
             same = known[report_id] == one.sha256
             outcomes.append(None if same else ReportError.REPORT_REPLAYED)
@@ -111,9 +111,9 @@ def _kept(
 def _refusal(
     one: Arrival, configs: Collection[int], is_closed: bool
 ) -> ReportError | None:
-    if len(one.encoded) != one.provision.report_bytes:
+    if len(one.encoded) != one.provisioned.report_bytes:
         return ReportError.INVALID_MESSAGE  # nobody keeps what nobody could open
-    reason = untimely(one.provision.task, one.report.metadata.time, one.now)
+    reason = untimely(one.provisioned.task, one.report.metadata.time, one.now)
     if reason is not None:
         return reason
     if is_closed:

@@ -13,7 +13,7 @@ from tactful.vdaf.version import VDAF_18
 from tactful_aggregator.datastore import REFUSED
 from tactful_aggregator.jobs import aggregation
 from tactful_aggregator.jobs.aggregation import MOST_PER_JOB
-from tactful_aggregator.task_registry import of_round
+from tactful_aggregator.task_registry import provisioned_round
 
 JOB, OTHER_JOB = b"a job's id: 16 b", b"another job's id"
 
@@ -225,7 +225,9 @@ def test_answers_for_other_reports_count_nothing(pair) -> None:
     pair.receive(task, *pair.reports(task, np.tile(np.arange(8), (2, 1))))
 
     with pytest.raises(ProtocolError, match="other reports"):
-        aggregation.drive(pair.leader_bench, Liar(pair), of_round(task, pair.leader))
+        aggregation.drive(
+            pair.leader_dependencies, Liar(pair), provisioned_round(task, pair.leader)
+        )
 
     with pair.leader_store.transaction() as tx:
         assert tx.sums.shards(task.id, 0, 1) == []

@@ -31,7 +31,7 @@ def pair(tmp_path: Path) -> Iterator[DapPair]:
 
 @pytest.fixture
 def task(pair: DapPair, protocol: str) -> DapTask:
-    return pair.task(protocol, VdafConfig(kind="count")).provision.task
+    return pair.task(protocol, VdafConfig(kind="count")).provisioned.task
 
 
 def made(pair: DapPair, task: DapTask) -> Report:

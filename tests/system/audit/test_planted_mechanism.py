@@ -329,7 +329,7 @@ REFUSALS: dict[str, tuple[str, object, str, object]] = {
     "a repeat is noised again": ("H3", collection, "_released", renoised),
     "too little noise is signed": ("H2", countersign, "check_noise", lambda task, earlier: None),
     "a head before any noisy batch is signed": (
-        "H5", countersign, "training_of", lambda task, earlier: []
+        "H5", countersign, "earlier_rounds", lambda task, earlier: []
     ),
     "overlapping cohorts: a late report is taken": ("H4", accept, "_refusal", None),
     "NaN is sent as zero": ("H6", Encoding, "encode", _nan_is_zero),
