@@ -69,7 +69,7 @@ def measure_all(folder: Path) -> dict[str, tuple[int, int]]:
     from tactful.device.settings import Aggregators
     from tactful.testing import NewDeviceSettings
     from tactful_aggregator.testing import running_pair
-    from tactful_aggregator.training.steps import Training
+    from tactful_aggregator.training.state import Training
 
     items = [
         Item(id=f"i{n}", title=f"Item {n}", category=f"c{n % 20}") for n in range(200)

@@ -21,7 +21,7 @@ from tactful.protocol.documents.task import Task
 from tactful.protocol.signed_json import decode_signed
 from tactful.protocol.transport import Transport
 from tactful_aggregator.dap_routes import HelperResources, LeaderResources
-from tactful_aggregator.datastore import PARKED, Datastore, Unfinished
+from tactful_aggregator.datastore import PARKED, Datastore, DeferredJob
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.http import (
     BODIES_AT_ONCE,
@@ -37,10 +37,11 @@ from tactful_aggregator.jobs.worker import Worker, collect_garbage
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.problems import Problem
 from tactful_aggregator.published_log import PublishedLog
-from tactful_aggregator.settings import REPORTS_FOLDER, Aggregator, refused
+from tactful_aggregator.settings import REPORTS_FOLDER, Aggregator, invalid_document
 from tactful_aggregator.task_registry import TaskRegistry
 from tactful_aggregator.training import countersign, experiments, steps
 from tactful_aggregator.training.coordinator import Coordinator
+from tactful_aggregator.training.state import Training, TrainingState, load_state
 from tactful_aggregator.upload.asgi_fast_path import UploadFastPath
 from tactful_aggregator.upload.report_store import ReportStore
 
@@ -60,7 +61,7 @@ class Advance:
 class Service:
     """What the routes of one half work on; `clock` gives unix seconds."""
 
-    half: Aggregator
+    aggregator: Aggregator
     store: Datastore
     transport: Transport
     clock: Callable[[], int] = lambda: int(time.time())
@@ -69,7 +70,7 @@ class Service:
 
     def health(self, call: ApiRequest) -> Response:
         """That this half runs, and which one it is."""
-        return JSONResponse({"role": self.half.settings.role})
+        return JSONResponse({"role": self.aggregator.settings.role})
 
     def ready(self, call: ApiRequest) -> Response:
         """Whether this half can do its work now: status 503 and the reason if not."""
@@ -80,30 +81,30 @@ class Service:
 
     def rotate(self, call: ApiRequest) -> Response:
         """Hand out a new key from now on."""
-        return JSONResponse({"config_id": self.bench.keyring.rotate().config_id})
+        return JSONResponse({"config_id": self.dependencies.keyring.rotate().config_id})
 
     def collect_garbage(self, call: ApiRequest) -> Response:
         """Forget what is over."""
-        collect_garbage(self.bench)
+        collect_garbage(self.dependencies)
         return JSONResponse({})
 
     def jobs(self, call: ApiRequest) -> Response:
         """The jobs that the helper did not answer as it should."""
         with self.store.transaction() as tx:
-            waiting = tx.jobs_put_off(self.clock())
+            waiting = tx.jobs.deferred(self.clock())
         return JSONResponse([_shown(one) for one in waiting])
 
     def resume_jobs(self, call: ApiRequest) -> Response:
         """Try all of them again now."""
         with self.store.transaction() as tx:
-            return JSONResponse({"resumed": tx.resume_jobs(self.clock())})
+            return JSONResponse({"resumed": tx.jobs.resume_deferred(self.clock())})
 
     # the leader, to devices
 
     def current_task(self, call: ApiRequest) -> Response:
         """The open round of a model."""
         with self.store.transaction() as tx:
-            signed = tx.open_task(call.path["model"])
+            signed = tx.tasks.newest_open(call.path["model"])
         if signed is None:
             raise Problem(
                 "unrecognizedTask", 404, "no round is open for this model now"
@@ -113,7 +114,7 @@ class Service:
     def release(self, call: ApiRequest) -> Response:
         """The newest release of a model."""
         with self.store.transaction() as tx:
-            newest = tx.newest_release(call.path["model"])
+            newest = tx.published.newest_release(call.path["model"])
         if newest is None:
             raise Problem(
                 "unrecognizedModel", 404, "nothing is released for this model yet"
@@ -123,7 +124,7 @@ class Service:
     def file(self, call: ApiRequest) -> Response:
         """A guide or a model, by its SHA-256."""
         with self.store.transaction() as tx:
-            content = tx.file(call.path["sha256"])
+            content = tx.published.file(call.path["sha256"])
         if content is None:
             raise Problem(
                 "unrecognizedFile", 404, "no file with this hash is published"
@@ -133,14 +134,16 @@ class Service:
     def transcript(self, call: ApiRequest) -> Response:
         """Everything published, one entry a line."""
         with self.store.transaction() as tx:
-            lines = tx.transcript()
+            lines = tx.published.entries()
         return plain(
             "".join(f"{line}\n" for line in lines).encode(), kind="application/jsonl"
         )
 
     def checkpoint(self, call: ApiRequest) -> Response:
         """The signed head of everything published."""
-        head = self.published_log.read(lambda log: log.signed(self.half.keys.signer))
+        head = self.published_log.read(
+            lambda log: log.signed(self.aggregator.keys.signer)
+        )
         return plain(head.encode().encode(), kind="application/json")
 
     def proof(self, call: ApiRequest) -> Response:
@@ -151,7 +154,7 @@ class Service:
             if since.isascii() and since.isdigit() and len(since) < 12
             else -1
         )
-        sha256, signer = call.path["sha256"], self.half.keys.signer
+        sha256, signer = call.path["sha256"], self.aggregator.keys.signer
         proof = self.published_log.read(lambda log: log.prove(sha256, size, signer))
         if proof is None:
             raise Problem(
@@ -165,17 +168,19 @@ class Service:
 
     def start(self, call: ApiRequest) -> Response:
         """Begin a training."""
-        training = _parsed(steps.Training, "training", call.body)
-        return self._status(steps.start(self.store, self.half, training, self.clock()))
+        training = _parsed(Training, "training", call.body)
+        return self._status(
+            steps.start(self.store, self.aggregator, training, self.clock())
+        )
 
     def advance(self, call: ApiRequest) -> Response:
         """Take the next step of a training, if it is at the step that the request names."""
         model = call.path["model"]
         asked = _parsed(Advance, "refresh", call.body) if call.body else Advance()
-        standing = steps.step(
-            self.store, self.half, self._peer, model, self.clock(), asked.step
+        training_state = steps.step(
+            self.store, self.aggregator, self._peer, model, self.clock(), asked.step
         )
-        return self._status(standing)
+        return self._status(training_state)
 
     def abandon(self, call: ApiRequest) -> Response:
         """End a training that is not released."""
@@ -184,8 +189,8 @@ class Service:
     def open_experiment(self, call: ApiRequest) -> Response:
         """Open a period of an experiment."""
         opening = _parsed(experiments.Opening, "opening", call.body)
-        task = experiments.start(
-            self.store, self.half, self._peer, opening, self.clock()
+        task = experiments.open_period(
+            self.store, self.aggregator, self._peer, opening, self.clock()
         )
         return JSONResponse(
             {"experiment": opening.experiment.id, "expires": task.expires}
@@ -194,15 +199,19 @@ class Service:
     def read_experiment(self, call: ApiRequest) -> Response:
         """Collect the open period of an experiment and read all of them."""
         name = call.path["experiment"]
-        read = experiments.read(self.store, self.half, self._peer, name, self.clock())
+        read = experiments.read_results(
+            self.store, self.aggregator, self._peer, name, self.clock()
+        )
         return JSONResponse(read.json())
 
     def status(self, call: ApiRequest) -> Response:
         """Where each training stands."""
         with self.store.transaction() as tx:
-            models = tx.models()
-        standings = [steps.standing_of(self.store, model) for model in models]
-        return JSONResponse([self._described(standing) for standing in standings])
+            models = tx.trainings.models()
+        training_states = [load_state(self.store, model) for model in models]
+        return JSONResponse(
+            [self._described(training_state) for training_state in training_states]
+        )
 
     # the helper, to its leader
 
@@ -210,28 +219,36 @@ class Service:
         """Countersign a task that is safe."""
         document, signatures = decode_signed(call.body)
         task, signed = Task.parse(document), signatures.get("leader", b"")
-        return plain(countersign.countersign_task(self.store, self.half, task, signed))
+        return plain(
+            countersign.countersign_task(self.store, self.aggregator, task, signed)
+        )
 
     def sign_release(self, call: ApiRequest) -> Response:
         """Countersign a release that is true."""
         document, signatures = decode_signed(call.body)
         release, signed = ModelRelease.parse(document), signatures.get("leader", b"")
         return plain(
-            countersign.countersign_release(self.store, self.half, release, signed)
+            countersign.countersign_release(
+                self.store, self.aggregator, release, signed
+            )
         )
 
     @property
     def _peer(self) -> Coordinator:
         return Coordinator(
-            self.bench, self.half, HelperClient(self.half.paired, self.transport)
+            self.dependencies,
+            self.aggregator,
+            HelperClient(self.aggregator.other_aggregator, self.transport),
         )
 
     @cached_property
-    def bench(self) -> Dependencies:
+    def dependencies(self) -> Dependencies:
         """What reports are settled with."""
         # several machines share a database server, but no disk
-        folder = self.half.folder / REPORTS_FOLDER if self.store.is_local else None
-        keyring = Keyring(self.store, self.half, self.clock)
+        folder = (
+            self.aggregator.folder / REPORTS_FOLDER if self.store.is_local else None
+        )
+        keyring = Keyring(self.store, self.aggregator, self.clock)
         return Dependencies(self.store, ReportStore(folder), keyring, self.clock)
 
     @cached_property
@@ -240,52 +257,54 @@ class Service:
         return PublishedLog(self.store)
 
     @cached_property
-    def provisions(self) -> TaskRegistry:
+    def registry(self) -> TaskRegistry:
         """The tasks of this half."""
-        return TaskRegistry(self.store, self.half)
+        return TaskRegistry(self.store, self.aggregator)
 
     @cached_property
     def readiness(self) -> Readiness:
         """What says whether this half can do its work."""
-        leads = self.half.settings.role == "leader"
+        leads = self.aggregator.settings.role == "leader"
         return Readiness(self.store, self.worker if leads else None)
 
     @cached_property
     def worker(self) -> Worker:
         """What the leader does by itself."""
-        return Worker(self.bench, self._peer.helper, self.provisions)
+        return Worker(self.dependencies, self._peer.helper, self.registry)
 
-    def _status(self, standing: steps.TrainingState) -> JSONResponse:
-        return JSONResponse(self._described(standing))
+    def _status(self, training_state: TrainingState) -> JSONResponse:
+        return JSONResponse(self._described(training_state))
 
-    def _described(self, standing: steps.TrainingState) -> dict[str, object]:
+    def _described(self, training_state: TrainingState) -> dict[str, object]:
         reports = 0
-        if standing.task is not None:
+        if training_state.task is not None:
             with self.store.transaction() as tx:
-                reports = tx.count_reports(bytes.fromhex(standing.task))
+                reports = tx.reports.count_not_refused(
+                    bytes.fromhex(training_state.task)
+                )
         return {
-            "model": standing.training.model,
-            "state": standing.state,
-            "step": standing.step,
-            "rounds": standing.plan.rounds,
-            "round": None if standing.task is None else len(standing.tasks),
+            "model": training_state.training.model,
+            "state": training_state.state,
+            "step": training_state.step,
+            "rounds": training_state.plan.rounds,
+            "round": None if training_state.task is None else len(training_state.tasks),
             "reports": reports,
-            "min_batch_size": standing.training.min_batch_size,
-            "collected": list(standing.counts),
+            "min_batch_size": training_state.training.min_batch_size,
+            "collected": list(training_state.counts),
         }
 
 
 def build(service: Service) -> Starlette:
     """The public application of one half; the leader's worker runs as long as it is served."""
-    leads = service.half.settings.role == "leader"
-    keys = service.half.keys
+    leads = service.aggregator.settings.role == "leader"
+    keys = service.aggregator.keys
     routes = [
         route("GET", "/healthz", service.health),
         route("GET", "/readyz", service.ready),
     ]
     resources: LeaderResources | HelperResources
     if leads:
-        resources = LeaderResources(service.bench, service.provisions)
+        resources = LeaderResources(service.dependencies, service.registry)
         routes += [
             route("GET", "/models/{model}/task", service.current_task),
             route("GET", "/models/{model}/release", service.release),
@@ -295,7 +314,7 @@ def build(service: Service) -> Starlette:
             route("GET", "/transcript/proofs/{sha256}/{since}", service.proof),
         ]
     else:
-        resources = HelperResources(service.bench, service.provisions)
+        resources = HelperResources(service.dependencies, service.registry)
         routes += [
             route("POST", "/tasks", service.sign_task, keys.token),
             route("POST", "/releases", service.sign_release, keys.token),
@@ -306,7 +325,7 @@ def build(service: Service) -> Starlette:
         route("GET", "/hpke_config/signed", resources.signed_hpke_config),
         *resources.routes(shown),
     ]
-    most = service.half.settings.max_body
+    most = service.aggregator.settings.max_body
     memory = BodyMemory(BODIES_AT_ONCE * most)
     uploads = _door(resources, most, memory)
     return _application(service, routes, uploads, memory, _working(service, leads))
@@ -314,12 +333,12 @@ def build(service: Service) -> Starlette:
 
 def build_operator(service: Service) -> Starlette:
     """What only the operator of this half may ask for, on a listener of its own."""
-    token = service.half.keys.admin_token
+    token = service.aggregator.keys.admin_token
     routes = [
         route("POST", "/operator/keys", service.rotate, token),
         route("POST", "/operator/garbage", service.collect_garbage, token),
     ]
-    if service.half.settings.role == "leader":
+    if service.aggregator.settings.role == "leader":
         routes += [
             route("POST", "/operator/trainings", service.start, token),
             route(
@@ -340,7 +359,7 @@ def build_operator(service: Service) -> Starlette:
             route("POST", "/operator/jobs/resume", service.resume_jobs, token),
         ]
     return _application(
-        service, routes, [], BodyMemory(service.half.settings.max_body), None
+        service, routes, [], BodyMemory(service.aggregator.settings.max_body), None
     )
 
 
@@ -360,11 +379,14 @@ def _application(
         exception_handlers={TactfulError: problem},
         lifespan=lifespan,
     )
-    app.state.max_body, app.state.body_memory = service.half.settings.max_body, memory
+    app.state.max_body, app.state.body_memory = (
+        service.aggregator.settings.max_body,
+        memory,
+    )
     return app
 
 
-def _shown(waiting: Unfinished) -> dict[str, object]:
+def _shown(waiting: DeferredJob) -> dict[str, object]:
     return {
         "job": waiting.job_id.hex(),
         "task": waiting.task_id.hex(),
@@ -403,4 +425,4 @@ def _parsed(kind: type[T], name: str, document: bytes) -> T:
     try:
         return TypeAdapter(kind).validate_json(document)
     except ValidationError as wrong:
-        raise refused(f"{name}.", wrong) from wrong
+        raise invalid_document(f"{name}.", wrong) from wrong

@@ -47,12 +47,12 @@ UPLOAD_PROBLEMS = {
 class Resources:
     """What both halves have."""
 
-    bench: Dependencies
-    provisions: TaskRegistry
+    dependencies: Dependencies
+    registry: TaskRegistry
 
     def hpke_config(self, call: ApiRequest) -> Response:
         """The key that shares for this half are sealed to, for any task and version."""
-        answer = plain(encode_config_list([self.bench.keyring.config]))
+        answer = plain(encode_config_list([self.dependencies.keyring.config]))
         answer.headers["Cache-Control"] = f"max-age={CACHE_SECONDS}"
         dap = config_list_version(call.accept, names_task="task_id" in call.query)
         answer.headers["Content-Type"] = dap.media_type(CONFIG_LIST, CONFIG_LIST)
@@ -61,12 +61,12 @@ class Resources:
 
     def signed_hpke_config(self, call: ApiRequest) -> Response:
         """The same key with its epoch and times, signed with the key that devices pin."""
-        answer = plain(self.bench.keyring.signed(), kind="application/json")
+        answer = plain(self.dependencies.keyring.signed(), kind="application/json")
         answer.headers["Cache-Control"] = f"max-age={CACHE_SECONDS}"
         return answer
 
     def _provision(self, call: ApiRequest) -> ProvisionedTask:
-        return self.provisions.of(unpadded(call.path["task"], ID))
+        return self.registry.of(unpadded(call.path["task"], ID))
 
 
 class LeaderResources(Resources):
@@ -88,54 +88,57 @@ class LeaderResources(Resources):
 
     def _commit(self, arrivals: Sequence[Arrival]) -> list[ReportError | None]:
         return accept.receive(
-            self.bench.store, self.bench.bodies, self.bench.keyring, arrivals
+            self.dependencies.store,
+            self.dependencies.bodies,
+            self.dependencies.keyring,
+            arrivals,
         )
 
     # collections
 
     def begin_collection(self, call: ApiRequest) -> Response:
         """DAP-18: begin a collection; equal requests are one job (draft repository, PR #781)."""
-        provision = self._provision(call)
-        if provision.task.dap.counted:
+        provisioned = self._provision(call)
+        if provisioned.task.dap.counted:
             raise Problem(
                 "invalidMessage", 405, "dap-09 names a collection itself, with PUT"
             )
-        job_id = hashlib.sha256(provision.task.id + call.body).digest()[:JOB_ID]
-        self._begin(call, provision, job_id)
-        answer = self._state(provision, job_id)
-        answer.headers["Location"] = _path(provision.task, "collection_jobs", job_id)
+        job_id = hashlib.sha256(provisioned.task.id + call.body).digest()[:JOB_ID]
+        self._begin(call, provisioned, job_id)
+        answer = self._state(provisioned, job_id)
+        answer.headers["Location"] = _path(provisioned.task, "collection_jobs", job_id)
         return answer
 
     def collection_job(self, call: ApiRequest) -> Response:
         """Begin (dap-09), ask for, or delete a collection."""
-        provision, job_id = self._provision(call), unpadded(call.path["job"], JOB_ID)
-        counted = provision.task.dap.counted
+        provisioned, job_id = self._provision(call), unpadded(call.path["job"], JOB_ID)
+        counted = provisioned.task.dap.counted
         if call.method == "DELETE":
-            return self._delete(provision, job_id)
+            return self._delete(provisioned, job_id)
         if call.method == "PUT" and counted:
-            self._begin(call, provision, job_id)
+            self._begin(call, provisioned, job_id)
             return plain(b"", 201)
-        _require(call, provision.task, "POST" if counted else "GET")
-        return self._state(provision, job_id)
+        _require(call, provisioned.task, "POST" if counted else "GET")
+        return self._state(provisioned, job_id)
 
     def _begin(
-        self, call: ApiRequest, provision: ProvisionedTask, job_id: bytes
+        self, call: ApiRequest, provisioned: ProvisionedTask, job_id: bytes
     ) -> None:
-        task = provision.task
+        task = provisioned.task
         _require_media(call, task, "collect-req", "collection-job-req")
-        batch = Batch.of(provision, CollectionReq.decode(call.body, task).query)
-        with self.bench.store.transaction() as tx:
-            others = tx.overlapping(task.id, batch.first, batch.last)
+        batch = Batch.of(provisioned, CollectionReq.decode(call.body, task).query)
+        with self.dependencies.store.transaction() as tx:
+            others = tx.batches.overlapping(task.id, batch.first, batch.last)
             if any((one[0], one[1]) != (batch.first, batch.last) for one in others):
                 raise BatchCollected("another batch holds some of these reports")
-            if tx.add_collection(task.id, job_id, call.body) != call.body:
+            if tx.collections.add(task.id, job_id, call.body) != call.body:
                 raise invalid("this job was another one before")
 
-    def _state(self, provision: ProvisionedTask, job_id: bytes) -> Response:
+    def _state(self, provisioned: ProvisionedTask, job_id: bytes) -> Response:
         """The collection, or that it is not there yet."""
-        task = provision.task
-        with self.bench.store.transaction() as tx:
-            found = tx.collection(task.id, job_id)
+        task = provisioned.task
+        with self.dependencies.store.transaction() as tx:
+            found = tx.collections.get(task.id, job_id)
         if found is None:
             raise Problem(
                 "unrecognizedCollectionJob", 404, "there is no such collection"
@@ -146,31 +149,33 @@ class LeaderResources(Resources):
                 body, 200, task.dap.media_type("collection", "collection-job-resp")
             )
         if state == PENDING:
-            self._require_hope(provision, CollectionReq.decode(request, task))
+            self._require_hope(provisioned, CollectionReq.decode(request, task))
             return Response(b"", 202 if task.dap.counted else 200, headers=RETRY)
         if body is not None:
             code, _, detail = body.decode().partition(" ")
             raise Problem(code, 400, detail)
         return plain(b"", 204)
 
-    def _require_hope(self, provision: ProvisionedTask, request: CollectionReq) -> None:
+    def _require_hope(
+        self, provisioned: ProvisionedTask, request: CollectionReq
+    ) -> None:
         """Raise Problem once no report can come any more that would make the batch large enough.
 
         A report of an hour that is over may come as long as the task takes any.
         """
-        task, batch = provision.task, Batch.of(provision, request.query)
-        if self.bench.clock() < task.expires:
+        task, batch = provisioned.task, Batch.of(provisioned, request.query)
+        if self.dependencies.clock() < task.expires:
             return
-        with self.bench.store.transaction() as tx:
-            kept = tx.count_reports(task.id, batch.first, batch.last)
+        with self.dependencies.store.transaction() as tx:
+            kept = tx.reports.count_not_refused(task.id, batch.first, batch.last)
         if kept < task.min_batch_size:
             raise Problem(
                 "invalidBatchSize", 400, f"{kept} reports of {task.min_batch_size}"
             )
 
-    def _delete(self, provision: ProvisionedTask, job_id: bytes) -> Response:
-        with self.bench.store.transaction() as tx:
-            if not tx.delete_collection(provision.task.id, job_id):
+    def _delete(self, provisioned: ProvisionedTask, job_id: bytes) -> Response:
+        with self.dependencies.store.transaction() as tx:
+            if not tx.collections.delete(provisioned.task.id, job_id):
                 raise Problem(
                     "unrecognizedCollectionJob", 404, "there is no such collection"
                 )
@@ -190,28 +195,26 @@ class LeaderUploads:
 
         Raise Problem if there is no such task.
         """
-        task_id, provisions = unpadded(task, ID), self.resources.provisions
-        cached = provisions.known(task_id)
+        task_id, registry = unpadded(task, ID), self.resources.registry
+        cached = registry.known(task_id)
         return (
-            await run_in_threadpool(provisions.of, task_id)
-            if cached is None
-            else cached
+            await run_in_threadpool(registry.of, task_id) if cached is None else cached
         )
 
-    def longest(self, provision: ProvisionedTask) -> int:
+    def longest(self, provisioned: ProvisionedTask) -> int:
         """Return how many bytes of reports one request may carry."""
-        return min(self.max_body, MOST_AT_ONCE * provision.report_bytes)
+        return min(self.max_body, MOST_AT_ONCE * provisioned.report_bytes)
 
-    async def receive(self, call: ApiRequest, provision: ProvisionedTask) -> Response:
+    async def receive(self, call: ApiRequest, provisioned: ProvisionedTask) -> Response:
         """Take reports; the answer comes once they are on the disk."""
-        arrivals = self._arrivals(call, provision)
+        arrivals = self._arrivals(call, provisioned)
         outcomes = await self.intake.add(arrivals)
         refused = [
             (one.key[1], reason)
             for one, reason in zip(arrivals, outcomes, strict=True)
             if reason is not None
         ]
-        dap = provision.task.dap
+        dap = provisioned.task.dap
         if dap.counted and refused:
             reason = refused[0][1]
             code = UPLOAD_PROBLEMS.get(reason, "reportRejected")
@@ -221,13 +224,15 @@ class LeaderUploads:
         kind = dap.media_type("", "upload-errors")
         return plain(encode_upload_errors(refused, dap), 200, kind)
 
-    def _arrivals(self, call: ApiRequest, provision: ProvisionedTask) -> list[Arrival]:
-        task, now = provision.task, self.resources.bench.clock()
+    def _arrivals(
+        self, call: ApiRequest, provisioned: ProvisionedTask
+    ) -> list[Arrival]:
+        task, now = provisioned.task, self.resources.dependencies.clock()
         _require(call, task, "PUT" if task.dap.counted else "POST")
         _require_media(call, task, "report", "upload-req")
         reports = decode_upload(call.body, task.dap)
         alone = call.body if len(reports) == 1 else None
-        return [Arrival.of(provision, report, now, alone) for report in reports]
+        return [Arrival.of(provisioned, report, now, alone) for report in reports]
 
 
 class HelperResources(Resources):
@@ -248,76 +253,78 @@ class HelperResources(Resources):
 
     def new_job(self, call: ApiRequest) -> Response:
         """DAP-18: count the reports of a job, which is named by its content."""
-        provision = self._provision(call)
-        if provision.task.dap.counted:
+        provisioned = self._provision(call)
+        if provisioned.task.dap.counted:
             raise Problem("invalidMessage", 405, "dap-09 names a job itself, with PUT")
-        job_id = hashlib.sha256(provision.task.id + call.body).digest()[:JOB_ID]
-        answer = self._answered(call, provision, job_id)
-        path = _path(provision.task, "aggregation_jobs", job_id)
+        job_id = hashlib.sha256(provisioned.task.id + call.body).digest()[:JOB_ID]
+        answer = self._answered(call, provisioned, job_id)
+        path = _path(provisioned.task, "aggregation_jobs", job_id)
         answer.headers["Location"] = f"{path}?step=0"
         return answer
 
     def job(self, call: ApiRequest) -> Response:
         """Begin (dap-09), ask for, or delete a job; there is none to be continued."""
-        provision, job_id = self._provision(call), unpadded(call.path["job"], JOB_ID)
-        if call.method == "PUT" and provision.task.dap.counted:
-            return self._answered(call, provision, job_id)
-        with self.bench.store.transaction() as tx:
-            known = tx.answered_job(job_id)
+        provisioned, job_id = self._provision(call), unpadded(call.path["job"], JOB_ID)
+        if call.method == "PUT" and provisioned.task.dap.counted:
+            return self._answered(call, provisioned, job_id)
+        with self.dependencies.store.transaction() as tx:
+            known = tx.jobs.response(job_id)
             if known is None:
                 raise Problem("unrecognizedAggregationJob", 404, "there is no such job")
             if call.method == "DELETE":
-                tx.delete_answer(job_id)
+                tx.jobs.delete_response(job_id)
                 return plain(b"", 204)
         if call.method == "POST":
             raise Problem("stepMismatch", 400, "one step is all there is")
-        _require(call, provision.task, "GET")
-        return plain(known[1], 200, self._job_media(provision.task))
+        _require(call, provisioned.task, "GET")
+        return plain(known[1], 200, self._job_media(provisioned.task))
 
     def _answered(
-        self, call: ApiRequest, provision: ProvisionedTask, job_id: bytes
+        self, call: ApiRequest, provisioned: ProvisionedTask, job_id: bytes
     ) -> Response:
         request = "aggregation-job-init-req"
-        _require_media(call, provision.task, request, request)
-        body = aggregation.answer(self.bench, provision, job_id, call.body)
-        return plain(body, 201, self._job_media(provision.task))
+        _require_media(call, provisioned.task, request, request)
+        body = aggregation.answer(self.dependencies, provisioned, job_id, call.body)
+        return plain(body, 201, self._job_media(provisioned.task))
 
     def _job_media(self, task: DapTask) -> str:
         return task.dap.media_type("aggregation-job-resp", "aggregation-job-resp")
 
     def aggregate_share(self, call: ApiRequest) -> Response:
         """This half's noisy share of a batch."""
-        provision = self._provision(call)
-        task = provision.task
+        provisioned = self._provision(call)
+        task = provisioned.task
         _require_media(call, task, "aggregate-share-req", "aggregate-share-req")
         request = AggregateShareReq.decode(call.body, task)
-        body = collection.share(self.bench, provision, request)
+        body = collection.share(self.dependencies, provisioned, request)
         answer = plain(
             body, 200, task.dap.media_type("aggregate-share", "aggregate-share")
         )
         if not task.dap.counted:
-            batch = Batch.of(provision, request.query)
+            batch = Batch.of(provisioned, request.query)
             name = u64(batch.first) + u64(batch.last)
             answer.headers["Location"] = _path(task, "aggregate_shares", name)
         return answer
 
     def released_share(self, call: ApiRequest) -> Response:
         """The same share again, or that it is needed no more."""
-        provision = self._provision(call)
+        provisioned = self._provision(call)
         reader = Reader(unpadded(call.path["share"], JOB_ID), "id")
         first, last = reader.number(8), reader.number(8)
-        with self.bench.store.transaction() as tx:
+        with self.dependencies.store.transaction() as tx:
             released = (
-                tx.released(provision.task.id, first, last) if last < 1 << 62 else None
+                tx.batches.released_share(provisioned.task.id, first, last)
+                if last < 1 << 62
+                else None
             )
             if released is None:
                 raise Problem(
                     "unrecognizedAggregateShare", 404, "there is no such share"
                 )
             if call.method == "DELETE":
-                tx.delete_share(provision.task.id, first, last)
+                tx.batches.delete_share(provisioned.task.id, first, last)
                 return plain(b"", 204)
-        kind = provision.task.dap.media_type("aggregate-share", "aggregate-share")
+        kind = provisioned.task.dap.media_type("aggregate-share", "aggregate-share")
         return plain(released.share, 200, kind)
 
 

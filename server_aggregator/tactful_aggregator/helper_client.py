@@ -51,10 +51,10 @@ MENDED_BY = {
 class HelperClient:
     """Asks the helper; what it refuses is raised here under the same name."""
 
-    def __init__(self, card: PairingDocument, transport: Transport) -> None:
+    def __init__(self, pairing_document: PairingDocument, transport: Transport) -> None:
         """Raise InvalidInput for a card whose address others on the network can listen to."""
-        require_protected("peer.url", card.url)
-        self._card, self._transport = card, transport
+        require_protected("peer.url", pairing_document.url)
+        self._card, self._transport = pairing_document, transport
 
     def sign_task(self, task: Task, signature: bytes) -> bytes:
         """The helper's signature over a task."""

@@ -41,12 +41,12 @@ class Keyring:
     """One half's keys, as they stand in its database; `clock` gives unix seconds."""
 
     def __init__(
-        self, store: Datastore, half: Aggregator, clock: Callable[[], int]
+        self, store: Datastore, aggregator: Aggregator, clock: Callable[[], int]
     ) -> None:
-        self._store, self._half, self._clock = store, half, clock
+        self._store, self._half, self._clock = store, aggregator, clock
         with store.transaction() as tx:
-            if not tx.hpke_keys():
-                tx.add_hpke_key(CONFIG_ID, half.keys.hpke, self._least_epoch)
+            if not tx.hpke_keys.all():
+                tx.hpke_keys.add(CONFIG_ID, aggregator.keys.hpke, self._least_epoch)
         self._held = self._read()
 
     @property
@@ -81,21 +81,21 @@ class Keyring:
     def rotate(self) -> HpkeConfig:
         """Hand out a new key. The old one opens for twice the time that a config may be cached."""
         with self._store.transaction() as tx:
-            used = {config_id for config_id, _, _ in tx.hpke_keys()}
+            used = {config_id for config_id, _, _ in tx.hpke_keys.all()}
             free = [number for number in range(256) if number not in used]
             if not free:
                 raise InvalidInput(
                     "key", "all 256 numbers are in use", "wait until one has ended"
                 )
-            tx.retire_hpke_keys(self._clock() + 2 * CACHE_SECONDS)
-            tx.add_hpke_key(free[0], secrets.token_bytes(32), self._least_epoch)
+            tx.hpke_keys.retire(self._clock() + 2 * CACHE_SECONDS)
+            tx.hpke_keys.add(free[0], secrets.token_bytes(32), self._least_epoch)
         self._held = self._read()
         return self._held.config
 
     def _read(self) -> HpkeKeys:
         now = self._clock()
         with self._store.transaction() as tx:
-            keys, epoch = tx.hpke_keys(), tx.hpke_epoch()
+            keys, epoch = tx.hpke_keys.all(), tx.hpke_keys.current_epoch()
         openers = {
             number: X25519PrivateKey.from_private_bytes(private)
             for number, private, _ in keys

@@ -27,6 +27,6 @@ class PublishedLog:
         """Return the answer of `query` to the log as it is in the database now."""
         with self._lock:
             with self._store.transaction() as tx:
-                new_lines = tx.transcript(since=len(self._log))
+                new_lines = tx.published.entries(since=len(self._log))
             self._log.extend(new_lines)
             return query(self._log)

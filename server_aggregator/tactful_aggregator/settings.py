@@ -1,4 +1,4 @@
-"""What one half is: its role, address, keys, and the other half it works with."""
+"""One aggregator in its folder: role, address, keys and the other aggregator."""
 
 from __future__ import annotations
 
@@ -22,56 +22,46 @@ from tactful.errors import InvalidInput
 from tactful.protocol.address import require_protected
 from tactful_aggregator import private_files
 
-T = TypeVar("T")
+Document = TypeVar("Document")
 Role = Literal["leader", "helper"]
 STRICT: dict[str, object] = {"extra": "forbid", "strict": True}
-SETTINGS_FILE, KEYS_FILE, CARD_FILE, PEER_FILE = (
-    "aggregator.toml",
-    "keys.json",
-    "card.json",
-    "peer.json",
-)
-SOCKET_FILE, PORT_FILE = (
-    "operator.sock",
-    "operator.json",
-)  # where the operator's requests come in
 
+SETTINGS_FILE, KEYS_FILE = "aggregator.toml", "keys.json"
+# The pairing documents of this aggregator and of the other one.
+PAIRING_FILE, OTHER_PAIRING_FILE = "card.json", "peer.json"
+# The address of the operator's listener: a Unix socket, or a file with a loopback port.
+SOCKET_FILE, PORT_FILE = "operator.sock", "operator.json"
 DATABASE_FILE, REPORTS_FOLDER = "aggregator.db", "reports"
-# everything in a half's folder that holds secrets, or what people sent
-PRIVATE = (
-    *(
-        SETTINGS_FILE,
-        KEYS_FILE,
-        CARD_FILE,
-        PEER_FILE,
-        SOCKET_FILE,
-        PORT_FILE,
-        REPORTS_FOLDER,
-    ),
-    *(f"{DATABASE_FILE}{suffix}" for suffix in ("", "-wal", "-shm", "-journal")),
+DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
+
+# Everything in the folder that contains secrets or people's reports.
+PRIVATE_FILES = (
+    SETTINGS_FILE,
+    KEYS_FILE,
+    PAIRING_FILE,
+    OTHER_PAIRING_FILE,
+    SOCKET_FILE,
+    PORT_FILE,
+    REPORTS_FOLDER,
+    *(f"{DATABASE_FILE}{suffix}" for suffix in DATABASE_SUFFIXES),
 )
 
-SHOWABLE = "[!-~]{16,}"  # an empty or a short one would let anybody in
-TOKENS = (
-    "token",
-    "admin_token",
-    "collector_token",
-)  # each lets in who shows it, for one purpose
-SECRETS = (
-    "signing",
-    "hpke",
-    "collector",
-    "verify",
-)  # 32 bytes each, in the file of keys
+# An empty or short token could be guessed.
+CREDENTIAL_PATTERN = "[!-~]{16,}"
+# Bearer tokens of keys.json, one for each purpose.
+TOKENS = ("token", "admin_token", "collector_token")
+# Keys of keys.json, 32 bytes each.
+SECRETS = ("signing", "hpke", "collector", "verify")
+SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class AggregatorSettings:
-    """The operator's choices; `min_batch_floor` is the smallest batch this half ever releases.
+    """The operator's settings; `min_batch_floor` is the smallest batch ever released.
 
-    `min_count_floor` is the same for a count, a sum or a histogram of an operator's own task. `url`
-    is the public base address, `database` the URL of a PostgreSQL database in place of a file,
-    `max_body` the largest request in bytes.
+    `min_count_floor` is the floor for a count, a sum or a histogram of an operator's own
+    task. `url` is the public base address. `database` is the URL of a PostgreSQL database, or
+    empty for a SQLite file. `max_body` is the largest request in bytes.
     """
 
     role: Role
@@ -85,37 +75,49 @@ class AggregatorSettings:
     def __post_init__(self) -> None:
         if not _is_base_address(self.url):
             raise InvalidInput(
-                "url", f"{self.url!r} is no base address", "use https://host[:port]"
+                "url", f"{self.url!r} is not a base address", "use https://host[:port]"
             )
         require_protected("url", self.url)
         for name in ("min_batch_floor", "min_count_floor", "max_body"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(name, "it is below 1", "leave it out if unsure")
+            value = getattr(self, name)
+            if value < 1:
+                raise InvalidInput(
+                    name,
+                    f"{value} is below 1",
+                    "use a positive integer, or remove the line to get the default",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AggregatorSecrets:
-    """The secrets of one half; they leave its folder never, a helper's `token` only on its card."""
+    """The secrets of one aggregator.
+
+    They stay in its folder, except `verify` and a helper's `token`, which the pairing document
+    contains.
+    """
 
     signing: bytes = field(repr=False)
     hpke: bytes = field(repr=False)
-    collector: bytes = field(repr=False)  # opens sums, if this half leads
-    verify: bytes = field(
-        repr=False
-    )  # this half's part of what proofs are checked with
-    token: str = field(repr=False)  # what the leader shows to this helper
-    admin_token: str = field(repr=False)  # what this half's operator shows
-    collector_token: str = field(repr=False)  # what collectors show to this leader
+    # Opens sums, if this aggregator is the leader.
+    collector: bytes = field(repr=False)
+    # This aggregator's part of the secret that proofs are verified with.
+    verify: bytes = field(repr=False)
+    # Authorizes the leader at this helper.
+    token: str = field(repr=False)
+    # Authorizes this aggregator's operator.
+    admin_token: str = field(repr=False)
+    # Authorizes collectors at this leader.
+    collector_token: str = field(repr=False)
 
     @classmethod
     def fresh(cls) -> AggregatorSecrets:
-        """New keys from the operating system's randomness."""
+        """Return new secrets from the operating system's random generator."""
         return cls(
-            signing=secrets.token_bytes(32),
-            hpke=secrets.token_bytes(32),
-            collector=secrets.token_bytes(32),
-            verify=secrets.token_bytes(32),
-            **{name: secrets.token_urlsafe(32) for name in TOKENS},
+            signing=secrets.token_bytes(SECRET_BYTES),
+            hpke=secrets.token_bytes(SECRET_BYTES),
+            collector=secrets.token_bytes(SECRET_BYTES),
+            verify=secrets.token_bytes(SECRET_BYTES),
+            **_fresh_tokens(),
         )
 
     @property
@@ -125,21 +127,22 @@ class AggregatorSecrets:
 
     @property
     def opener(self) -> X25519PrivateKey:
-        """The first key that opens this half's shares."""
+        """The first HPKE key that opens this aggregator's shares."""
         return X25519PrivateKey.from_private_bytes(self.hpke)
 
     @property
     def collecting(self) -> X25519PrivateKey:
-        """The key that opens both halves' sums."""
+        """The HPKE key that opens the sums of both aggregators."""
         return X25519PrivateKey.from_private_bytes(self.collector)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairingDocument:
-    """What one half hands the other: address, public keys (base64), and what is secret.
+    """The document that one operator gives the other: address, keys and credentials.
 
-    The helper's `token` lets the leader ask for sums; a leader is asked for nothing, so its card
-    holds none. Both `verify` parts together let a client cheat: hand the card over as a secret.
+    Keys are in base64. A helper's `token` authorizes the leader; a leader receives no requests
+    from the helper, so its document has no token. Both `verify` parts together would let a
+    client forge proofs: keep the document secret.
     """
 
     role: Role
@@ -153,272 +156,303 @@ class PairingDocument:
     def __post_init__(self) -> None:
         fix = "ask the other operator for card.json again"
         if not _is_base_address(self.url):
-            raise InvalidInput("url", f"{self.url!r} is no base address", fix)
+            raise InvalidInput("url", f"{self.url!r} is not a base address", fix)
         require_protected("url", self.url)
         for name in ("signing_key", "collector_key"):
-            if len(_decoded(getattr(self, name))) != 32:
-                raise InvalidInput(name, "it is not 32 bytes in base64", fix)
+            if len(_base64_bytes(getattr(self, name))) != 32:
+                raise InvalidInput(name, "not 32 bytes in base64", fix)
         if not re.fullmatch("[0-9a-f]{64}", self.verify):
-            raise InvalidInput("verify", "it is not 32 bytes in hex", fix)
+            raise InvalidInput("verify", "not 32 bytes in hex", fix)
         if self.role == "leader" and self.token:
             raise InvalidInput(
-                "token", "a leader's card needs none", f"{fix}, made anew"
+                "token",
+                "a leader's pairing document must not have one",
+                "ask the leader's operator to upgrade, renew the tokens and send card.json",
             )
-        if self.role == "helper" and not re.fullmatch(SHOWABLE, self.token):
+        if self.role == "helper" and not re.fullmatch(CREDENTIAL_PATTERN, self.token):
             raise InvalidInput(
-                "token", "it is too short, or not of printable characters", fix
+                "token", "not at least 16 printable ASCII characters", fix
             )
 
 
 @dataclass(frozen=True)
 class Aggregator:
-    """One half as it stands in its folder; `peer` is None until the halves are paired."""
+    """One aggregator in its folder; `other_pairing` is None until it is paired."""
 
     folder: Path
     settings: AggregatorSettings
     keys: AggregatorSecrets
-    peer: PairingDocument | None
+    other_pairing: PairingDocument | None
 
     @property
     def database(self) -> Path | str:
-        """Where this half keeps its sums: a file, unless a database server was chosen."""
+        """The URL of the database server, or the path of the SQLite file."""
         return self.settings.database or self.folder / DATABASE_FILE
 
     @property
-    def card(self) -> PairingDocument:
-        """This half's card."""
-        signing, collector = (
-            self.keys.signer.public_key(),
-            self.keys.collecting.public_key(),
-        )
+    def pairing_document(self) -> PairingDocument:
+        """The document that the other operator needs to pair with this aggregator."""
+        signing_key = self.keys.signer.public_key().public_bytes_raw()
+        collector_key = self.keys.collecting.public_key().public_bytes_raw()
         return PairingDocument(
             role=self.settings.role,
             url=self.settings.url,
-            signing_key=base64.b64encode(signing.public_bytes_raw()).decode(),
-            collector_key=base64.b64encode(collector.public_bytes_raw()).decode(),
+            signing_key=base64.b64encode(signing_key).decode(),
+            collector_key=base64.b64encode(collector_key).decode(),
             verify=self.keys.verify.hex(),
             token=self.keys.token if self.settings.role == "helper" else "",
         )
 
     @property
-    def paired(self) -> PairingDocument:
-        """The other half's card; raises InvalidInput before the halves are paired."""
-        if self.peer is None:
+    def other_aggregator(self) -> PairingDocument:
+        """The pairing document of the other aggregator; raises InvalidInput without one."""
+        if self.other_pairing is None:
             raise InvalidInput(
-                "peer",
-                "this half knows no other",
-                "tactful-aggregator pair --dir DIR --card FILE",
+                "pairing",
+                "this aggregator is not paired yet",
+                "run: tactful-aggregator pair --dir DIR --card FILE",
             )
-        return self.peer
+        return self.other_pairing
 
     def public_keys(self) -> tuple[bytes, bytes]:
-        """The (leader, helper) public signing keys."""
-        leader, helper = self._cards
-        return base64.b64decode(leader.signing_key), base64.b64decode(
-            helper.signing_key
-        )
+        """Return the public signing keys of (leader, helper)."""
+        leader, helper = self._pair
+        leader_key = base64.b64decode(leader.signing_key)
+        return leader_key, base64.b64decode(helper.signing_key)
 
     @property
     def verify_secret(self) -> bytes:
-        """What both halves know and no client: 32 bytes that neither of them chose alone."""
-        leader, helper = self._cards
-        return hashlib.sha256(
-            bytes.fromhex(leader.verify) + bytes.fromhex(helper.verify)
-        ).digest()
+        """32 bytes known to both aggregators and to no client; neither chose them alone."""
+        leader, helper = self._pair
+        parts = bytes.fromhex(leader.verify) + bytes.fromhex(helper.verify)
+        return hashlib.sha256(parts).digest()
 
     @property
     def collector_key(self) -> bytes:
-        """What sums of trainings are sealed to: the leader's public key."""
-        return base64.b64decode(self._cards[0].collector_key)
+        """The leader's public key, to which sums of trainings are sealed."""
+        leader, _ = self._pair
+        return base64.b64decode(leader.collector_key)
 
     @property
-    def _cards(self) -> tuple[PairingDocument, PairingDocument]:
-        mine, theirs = self.card, self.paired
-        return (mine, theirs) if mine.role == "leader" else (theirs, mine)
+    def _pair(self) -> tuple[PairingDocument, PairingDocument]:
+        own, other = self.pairing_document, self.other_aggregator
+        return (own, other) if own.role == "leader" else (other, own)
 
 
 def create(folder: Path, settings: AggregatorSettings) -> Aggregator:
-    """Write settings, keys and card of a new half; an existing one is never overwritten.
+    """Write settings, keys and pairing document of a new aggregator.
 
-    Only the owner can read them. Raises InvalidInput if others can enter the folder.
+    Only the owner can read them, and existing keys are never overwritten. Raises InvalidInput
+    if the folder has an aggregator or others can enter it.
     """
     if (folder / KEYS_FILE).exists():
         raise InvalidInput(
-            "dir", f"{folder} holds a half already", "name an empty folder"
+            "dir", f"{folder} already has an aggregator", "name an empty folder"
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     private_files.require(folder, [])
-    half = Aggregator(folder, settings, AggregatorSecrets.fresh(), None)
-    lines = (
+    aggregator = Aggregator(folder, settings, AggregatorSecrets.fresh(), None)
+    lines = [
         f"{name} = {json.dumps(value)}\n" for name, value in asdict(settings).items()
-    )
+    ]
     write_private(folder / SETTINGS_FILE, "".join(lines))
-    _write_secrets(half)
-    return half
+    _write_secrets(aggregator)
+    return aggregator
 
 
 def renew_tokens(folder: Path) -> Aggregator:
-    """Replace all tokens of the half in `folder`, also those of an earlier version, and its card.
+    """Replace all tokens of an aggregator and its pairing document.
 
-    A helper's new card must be handed to the leader.
+    Also works for the keys of an earlier version. A helper's operator must give the new
+    pairing document to the leader's operator.
     """
-    settings, secret = _files(folder)
-    fresh = {name: secrets.token_urlsafe(32) for name in TOKENS}
-    half = Aggregator(folder, settings, _keys({**secret, **fresh}), None)
-    _write_secrets(half)
-    return half
+    settings, stored = _read_files(folder)
+    keys = _parse_secrets({**stored, **_fresh_tokens()})
+    aggregator = Aggregator(folder, settings, keys, None)
+    _write_secrets(aggregator)
+    return aggregator
 
 
-def _write_secrets(half: Aggregator) -> None:
-    secret = {name: getattr(half.keys, name).hex() for name in SECRETS}
-    tokens = {name: getattr(half.keys, name) for name in TOKENS}
-    write_private(half.folder / KEYS_FILE, json.dumps({**secret, **tokens}))
-    write_private(half.folder / CARD_FILE, json.dumps(asdict(half.card), indent=1))
+def _fresh_tokens() -> dict[str, str]:
+    return {name: secrets.token_urlsafe(32) for name in TOKENS}
+
+
+def _write_secrets(aggregator: Aggregator) -> None:
+    keys = {name: getattr(aggregator.keys, name).hex() for name in SECRETS}
+    tokens = {name: getattr(aggregator.keys, name) for name in TOKENS}
+    write_private(aggregator.folder / KEYS_FILE, json.dumps({**keys, **tokens}))
+    document = json.dumps(asdict(aggregator.pairing_document), indent=1)
+    write_private(aggregator.folder / PAIRING_FILE, document)
 
 
 def require_private(folder: Path) -> None:
-    """Raise InvalidInput naming every file of the half that others can read, and the fix."""
-    private_files.require(folder, PRIVATE)
+    """Raise InvalidInput, with the command to fix it, if others can read the files."""
+    private_files.require(folder, PRIVATE_FILES)
 
 
-def pair(folder: Path, card_file: Path) -> Aggregator:
-    """Tell the half in `folder` who the other one is."""
-    half, card = _unpaired(folder), _card(card_file)
-    if card.role == half.settings.role:
+def pair(folder: Path, pairing_file: Path) -> Aggregator:
+    """Store the pairing document of the other aggregator in `folder`."""
+    aggregator = _load_unpaired(folder)
+    document = _read_pairing_document(pairing_file)
+    role = aggregator.settings.role
+    if document.role == role:
         raise InvalidInput(
-            "card", f"both are {card.role}", "pair a leader with a helper"
+            "card",
+            f"both aggregators have the role {role}",
+            "pair a leader with a helper",
         )
-    if card.url == half.settings.url or card.signing_key == half.card.signing_key:
+    same_url = document.url == aggregator.settings.url
+    same_key = document.signing_key == aggregator.pairing_document.signing_key
+    if same_url or same_key:
         raise InvalidInput(
-            "card", "both halves are the same", "use two separate operators"
+            "card",
+            "both aggregators have the same address or signing key",
+            "pair with the aggregator of a separate operator",
         )
-    write_private(folder / PEER_FILE, json.dumps(asdict(card), indent=1))
+    text = json.dumps(asdict(document), indent=1)
+    write_private(folder / OTHER_PAIRING_FILE, text)
     return load(folder)
 
 
 def load(folder: Path) -> Aggregator:
-    """The half in `folder`; raises InvalidInput naming the file and field that is wrong."""
-    half = _unpaired(folder)
-    peer = folder / PEER_FILE
-    return replace(half, peer=_card(peer)) if peer.exists() else half
+    """Return the aggregator in `folder`; raises InvalidInput, naming the file and field."""
+    aggregator = _load_unpaired(folder)
+    path = folder / OTHER_PAIRING_FILE
+    if not path.exists():
+        return aggregator
+    return replace(aggregator, other_pairing=_read_pairing_document(path))
 
 
-def _unpaired(folder: Path) -> Aggregator:
-    """The half without what it knows of the other one, which may be of an earlier version."""
-    settings, secret = _files(folder)
-    return Aggregator(folder, settings, _keys(secret), None)
+def _load_unpaired(folder: Path) -> Aggregator:
+    # Without the other pairing document, which an earlier version may have written.
+    settings, stored = _read_files(folder)
+    return Aggregator(folder, settings, _parse_secrets(stored), None)
 
 
-def _files(folder: Path) -> tuple[AggregatorSettings, dict[str, str]]:
+def _read_files(folder: Path) -> tuple[AggregatorSettings, dict[str, str]]:
     try:
         document = tomllib.loads((folder / SETTINGS_FILE).read_text())
-        secret = json.loads((folder / KEYS_FILE).read_text())
-    except OSError as absent:
+        stored = json.loads((folder / KEYS_FILE).read_text())
+    except OSError as error:
         raise InvalidInput(
             "dir",
-            f"{folder} holds no aggregator",
-            "tactful-aggregator init --dir DIR ...",
-        ) from absent
-    except ValueError as wrong:
+            f"{folder} has no aggregator",
+            "create one with: tactful-aggregator init --dir DIR ...",
+        ) from error
+    except ValueError as error:
         raise InvalidInput(
-            "dir", f"a file in {folder} is damaged ({wrong})", "restore it"
-        ) from wrong
-    settings = _checked(
-        AggregatorSettings, json.dumps(document, default=str), SETTINGS_FILE
-    )
-    return settings, secret
+            "dir",
+            f"a file in {folder} is damaged ({error})",
+            "restore the folder from a backup",
+        ) from error
+    text = json.dumps(document, default=str)
+    return _parse(AggregatorSettings, text, SETTINGS_FILE), stored
 
 
 def _is_base_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        named = bool(parts.hostname) and parts.port != 0
+        has_host = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    bare = not (parts.query or parts.fragment or parts.username or url.endswith("/"))
-    return named and bare and parts.scheme in ("http", "https")
+    has_extras = parts.query or parts.fragment or parts.username or url.endswith("/")
+    return has_host and not has_extras and parts.scheme in ("http", "https")
 
 
-def _decoded(text: str) -> bytes:
-    """Base64, empty if it is none."""
+def _base64_bytes(text: str) -> bytes:
+    """Decode base64; return no bytes if `text` is not base64."""
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
         return b""
 
 
-def _keys(secret: dict[str, str]) -> AggregatorSecrets:
+def _parse_secrets(stored: dict[str, str]) -> AggregatorSecrets:
     try:
-        parts = {name: bytes.fromhex(secret[name]) for name in SECRETS}
-        whole = all(len(part) == 32 for part in parts.values())
-        if not whole:
+        keys = {name: bytes.fromhex(stored[name]) for name in SECRETS}
+        if any(len(key) != SECRET_BYTES for key in keys.values()):
             raise ValueError
-        tokens = _tokens(secret)
         return AggregatorSecrets(
-            signing=parts["signing"],
-            hpke=parts["hpke"],
-            collector=parts["collector"],
-            verify=parts["verify"],
-            **tokens,
+            signing=keys["signing"],
+            hpke=keys["hpke"],
+            collector=keys["collector"],
+            verify=keys["verify"],
+            **_parse_tokens(stored),
         )
     except InvalidInput:
         raise
-    except (KeyError, ValueError, TypeError) as wrong:
+    except (KeyError, ValueError, TypeError) as error:
         raise InvalidInput(
-            KEYS_FILE, "it holds no keys", "restore it from a backup"
-        ) from wrong
+            KEYS_FILE,
+            "keys or tokens are missing or damaged",
+            "restore it from a backup",
+        ) from error
 
 
-def _tokens(secret: dict[str, str]) -> dict[str, str]:
-    if any(name not in secret for name in TOKENS[1:]) and "token" in secret:
-        fix = "tactful-aggregator renew-tokens --dir DIR, and pair again"
+def _parse_tokens(stored: dict[str, str]) -> dict[str, str]:
+    is_incomplete = any(name not in stored for name in TOKENS[1:])
+    if is_incomplete and "token" in stored:
         raise InvalidInput(
-            KEYS_FILE, "it is of an earlier version, with one token for all", fix
+            KEYS_FILE,
+            "written by an earlier version, with one token for everything",
+            "run: tactful-aggregator renew-tokens --dir DIR, then pair again",
         )
-    tokens = {name: secret[name] for name in TOKENS}
-    showable = all(re.fullmatch(SHOWABLE, token) for token in tokens.values())
-    if not showable or len(set(tokens.values())) < len(TOKENS):
+    tokens = {name: stored[name] for name in TOKENS}
+    are_valid = all(
+        re.fullmatch(CREDENTIAL_PATTERN, token) for token in tokens.values()
+    )
+    # Equal tokens would give one party the rights of another.
+    are_distinct = len(set(tokens.values())) == len(TOKENS)
+    if not (are_valid and are_distinct):
         raise ValueError
     return tokens
 
 
-def _card(path: Path) -> PairingDocument:
+def _read_pairing_document(path: Path) -> PairingDocument:
     try:
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as absent:
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(
-            "card", f"{path} cannot be read", "ask for card.json"
-        ) from absent
-    return _checked(PairingDocument, text, path.name)
+            "card",
+            f"{path} cannot be read",
+            "name the file card.json of the other operator",
+        ) from error
+    return _parse(PairingDocument, text, path.name)
 
 
-def _checked(kind: type[T], text: str, name: str) -> T:
+def _parse(kind: type[Document], text: str, file_name: str) -> Document:
     try:
         return TypeAdapter(kind).validate_json(text)
-    except ValidationError as wrong:
-        raise refused(f"{name}: ", wrong) from wrong
+    except ValidationError as error:
+        raise invalid_document(f"{file_name}: ", error) from error
 
 
-def refused(where: str, wrong: ValidationError) -> InvalidInput:
-    """The first thing wrong with an operator's document, by the field that it is about."""
-    first = wrong.errors()[0]
-    found = first.get("ctx", {}).get("error")
-    if isinstance(found, InvalidInput):
-        return InvalidInput(f"{where}{found.field}", found.problem, found.fix)
-    place = ".".join(str(part) for part in first["loc"]) or "document"
-    return InvalidInput(f"{where}{place}", first["msg"], "correct it")
+def invalid_document(prefix: str, error: ValidationError) -> InvalidInput:
+    """Return the first problem of an operator's document, named by its field."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInput):
+        return InvalidInput(f"{prefix}{cause.field}", cause.problem, cause.fix)
+    location = ".".join(str(part) for part in first["loc"]) or "document"
+    return InvalidInput(
+        f"{prefix}{location}", first["msg"], "correct this field in the file"
+    )
 
 
 def write_private(path: Path, text: str) -> None:
-    """All of it or, on a full disk, what was there before; for the owner's eyes."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = private_files.create(beside)
+    """Write a file that only its owner can read.
+
+    The text is written to a temporary file first, so that a full disk leaves the former file
+    unchanged.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = private_files.create(temporary)
     try:
-        with open(handle, "w") as file:
+        with open(descriptor, "w") as file:
             file.write(text)
             file.flush()
-            os.fsync(handle)
-        beside.replace(path)
+            os.fsync(descriptor)
+        temporary.replace(path)
     except OSError:
-        beside.unlink()
+        temporary.unlink()
         raise

@@ -26,7 +26,7 @@ from tactful.protocol.documents.task import SignedTask, Task
 from tactful.protocol.signed_json import canonical
 from tactful_aggregator import problems
 from tactful_aggregator.datastore import Datastore
-from tactful_aggregator.settings import Aggregator, refused
+from tactful_aggregator.settings import Aggregator, invalid_document
 
 COLLECTOR_CONFIG_ID = 1  # of the leader's own key
 MOST_REPORTS = 1 << 32
@@ -104,7 +104,7 @@ class OperatorTask:
         try:
             return TypeAdapter(cls).validate_json(document)
         except ValidationError as wrong:
-            raise refused("task.", wrong) from wrong
+            raise invalid_document("task.", wrong) from wrong
 
     @property
     def document(self) -> bytes:
@@ -112,7 +112,7 @@ class OperatorTask:
         return canonical(TypeAdapter(type(self)).dump_python(self, mode="json"))
 
     @property
-    def provision(self) -> ProvisionedTask:
+    def provisioned(self) -> ProvisionedTask:
         """The task as a half serves it; raises InvalidInput naming what does not fit."""
         task = self._dap
         key = _unpadded("verify_key", self.verify_key, task.vdaf.verify_key_bytes)
@@ -150,13 +150,13 @@ class OperatorTask:
         return task.derived() if self.id is None else task
 
 
-def of_round(task: Task, half: Aggregator) -> ProvisionedTask:
+def provisioned_round(task: Task, aggregator: Aggregator) -> ProvisionedTask:
     """A round of a training as `half` serves it."""
     return ProvisionedTask(
         task.dap,
-        HpkeConfig(COLLECTOR_CONFIG_ID, half.collector_key),
+        HpkeConfig(COLLECTOR_CONFIG_ID, aggregator.collector_key),
         None if task.where.on_device else Noise(family=task.family, sigma2=task.sigma2),
-        verify_key(half.verify_secret, task.dap),
+        verify_key(aggregator.verify_secret, task.dap),
     )
 
 
@@ -168,10 +168,12 @@ def verify_key(secret: bytes, task: DapTask) -> bytes:
     )
 
 
-def check_operator_task(provision: ProvisionedTask, half: Aggregator, now: int) -> None:
+def check_operator_task(
+    provisioned: ProvisionedTask, aggregator: Aggregator, now: int
+) -> None:
     """Raise InvalidInput naming the field, unless `half` may serve the task."""
-    task, mine = provision.task, half.settings
-    theirs = half.paired
+    task, mine = provisioned.task, aggregator.settings
+    theirs = aggregator.other_aggregator
     if {mine.role: mine.url, theirs.role: theirs.url} != {
         "leader": task.leader,
         "helper": task.helper,
@@ -191,13 +193,13 @@ def check_operator_task(provision: ProvisionedTask, half: Aggregator, now: int) 
             "task.expires", f"it was over at {over:%Y-%m-%d}", "choose a later end"
         )
     try:
-        hpke.seal(provision.collector.public_key, b"", b"", b"")
+        hpke.seal(provisioned.collector.public_key, b"", b"", b"")
     except ProtocolError as wrong:
         raise InvalidInput(
             "task.collector_key", "it is no X25519 key", "copy it again"
         ) from wrong
-    if provision.noise is not None:
-        _ = provision.noise.table  # raises InvalidInput naming sigma2
+    if provisioned.noise is not None:
+        _ = provisioned.noise.table  # raises InvalidInput naming sigma2
     widest = MOST_REPORTS * max(task.vdaf_config.most, 1)
     if widest >= task.vdaf.field.modulus // 2:
         raise InvalidInput(
@@ -205,20 +207,25 @@ def check_operator_task(provision: ProvisionedTask, half: Aggregator, now: int) 
         )
 
 
-def keep(half: Aggregator, written: OperatorTask, now: int) -> ProvisionedTask:
+def serve_operator_task(
+    aggregator: Aggregator, written: OperatorTask, now: int
+) -> ProvisionedTask:
     """Serve an operator's task from now on; raises InvalidInput if it is not safe or not new."""
-    provision = written.provision
-    check_operator_task(provision, half, now)
-    task, store = provision.task, Datastore(half.database, half.settings.role)
+    provisioned = written.provisioned
+    check_operator_task(provisioned, aggregator, now)
+    task, store = (
+        provisioned.task,
+        Datastore(aggregator.database, aggregator.settings.role),
+    )
     with store.transaction() as tx:
-        is_new = tx.add_provision(task.id, written.document, task.expires)
-        same = is_new or tx.task_body(task.id) == ("", written.document)
+        is_new = tx.tasks.add_provisioned(task.id, written.document, task.expires)
+        same = is_new or tx.tasks.document(task.id) == ("", written.document)
     store.close()
     if not same:
         raise InvalidInput(
             "task.id", "another task has it", "a task is never changed: a new id"
         )
-    return provision
+    return provisioned
 
 
 class TaskRegistry:
@@ -226,8 +233,8 @@ class TaskRegistry:
 
     MOST = 256
 
-    def __init__(self, store: Datastore, half: Aggregator) -> None:
-        self._store, self._half = store, half
+    def __init__(self, store: Datastore, aggregator: Aggregator) -> None:
+        self._store, self._half = store, aggregator
         self._known: OrderedDict[bytes, ProvisionedTask] = OrderedDict()
 
     def known(self, task_id: bytes) -> ProvisionedTask | None:
@@ -240,19 +247,19 @@ class TaskRegistry:
         if known is not None:
             return known
         with self._store.transaction() as tx:
-            found = tx.task_body(task_id)
+            found = tx.tasks.document(task_id)
         if found is None:
             raise problems.unrecognized_task()
         model, body = found
-        provision = (
-            of_round(SignedTask.decode(body).task, self._half)
+        provisioned = (
+            provisioned_round(SignedTask.decode(body).task, self._half)
             if model
-            else OperatorTask.parse(body).provision
+            else OperatorTask.parse(body).provisioned
         )
-        self._known[task_id] = provision
+        self._known[task_id] = provisioned
         while len(self._known) > self.MOST:
             self._known.popitem(last=False)
-        return provision
+        return provisioned
 
 
 def _unpadded(name: str, text: str, length: int) -> bytes:

@@ -18,7 +18,7 @@ from tactful.errors import TactfulError, TransportError
 from tactful.protocol.transport import HttpTransport, Request, Transport
 from tactful_aggregator.serve import operator_socket
 from tactful_aggregator.settings import (
-    CARD_FILE,
+    PAIRING_FILE,
     Aggregator,
     AggregatorSettings,
     Role,
@@ -26,9 +26,9 @@ from tactful_aggregator.settings import (
     load,
     pair,
 )
-from tactful_aggregator.task_registry import OperatorTask, keep
+from tactful_aggregator.task_registry import OperatorTask, serve_operator_task
 from tactful_aggregator.training.experiments import Opening
-from tactful_aggregator.training.steps import Training
+from tactful_aggregator.training.state import Training
 
 PATIENCE_SECONDS = 30.0
 
@@ -43,22 +43,24 @@ class RunningAggregator:
         "tactful_aggregator.cli",
         "serve",
     )
-    half: Aggregator
+    aggregator: Aggregator
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Its base address."""
-        return self.half.settings.url
+        return self.aggregator.settings.url
 
     def start(self) -> None:
         """Run it, and wait until it answers."""
-        self.process = subprocess.Popen([*self.COMMAND, "--dir", str(self.half.folder)])
+        self.process = subprocess.Popen(
+            [*self.COMMAND, "--dir", str(self.aggregator.folder)]
+        )
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 raise TransportError(
-                    f"{self.url}: the {self.half.settings.role} did not start"
+                    f"{self.url}: the {self.aggregator.settings.role} did not start"
                 )
             time.sleep(0.05)
 
@@ -101,14 +103,14 @@ class RunningPair:
             "model": model,
             "leader": self.leader.url,
             "helper": self.helper.url,
-            "leader_key": self.leader.half.card.signing_key,
-            "helper_key": self.helper.half.card.signing_key,
+            "leader_key": self.leader.aggregator.pairing_document.signing_key,
+            "helper_key": self.helper.aggregator.pairing_document.signing_key,
         }
 
     def serve(self, task: OperatorTask) -> None:
         """Let both halves serve an operator's task."""
         for running in (self.leader, self.helper):
-            keep(running.half, task, int(time.time()))
+            serve_operator_task(running.aggregator, task, int(time.time()))
 
     def start(self, training: Training) -> Mapping[str, object]:
         """Begin a training."""
@@ -135,7 +137,7 @@ class RunningPair:
         return self._operate("/operator/jobs/resume")
 
     def _operate(self, path: str, body: bytes = b"") -> Mapping[str, object]:
-        answer = operator_socket.ask(self.leader.half, "POST", path, body)
+        answer = operator_socket.request(self.leader.aggregator, "POST", path, body)
         document: dict[str, object] = json.loads(answer.body)
         if not answer.ok:
             raise TactfulError(str(document.get("detail")))
@@ -147,10 +149,10 @@ def running_pair(
     folder: Path, *, min_batch_floor: int, min_count_floor: int = 100
 ) -> Iterator[RunningPair]:
     """A leader and a helper that run until the block ends, in two folders below `folder`."""
-    halves = made_pair(
+    aggregators = create_pair(
         folder, min_batch_floor=min_batch_floor, min_count_floor=min_count_floor
     )
-    leader, helper = (RunningAggregator(half) for half in halves)
+    leader, helper = (RunningAggregator(aggregator) for aggregator in aggregators)
     try:
         helper.start()
         leader.start()
@@ -162,7 +164,7 @@ def running_pair(
             helper.stop()
 
 
-def made_pair(
+def create_pair(
     folder: Path, *, min_batch_floor: int, min_count_floor: int = 100
 ) -> tuple[Aggregator, Aggregator]:
     """A leader and a helper on free loopback ports, paired, not running."""
@@ -178,8 +180,8 @@ def made_pair(
                 min_count_floor=min_count_floor,
             ),
         )
-    pair(folder / "leader", folder / "helper" / CARD_FILE)
-    pair(folder / "helper", folder / "leader" / CARD_FILE)
+    pair(folder / "leader", folder / "helper" / PAIRING_FILE)
+    pair(folder / "helper", folder / "leader" / PAIRING_FILE)
     return load(folder / "leader"), load(folder / "helper")
 
 

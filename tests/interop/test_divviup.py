@@ -101,8 +101,8 @@ def test_the_collector_gets_the_exact_sum_of_what_the_client_sent(
     pair.serve(written)
 
     reports = uploaded(written, case)
-    task = written.provision.task
-    collector = Collector(task, 9, key, pair.leader.half.keys.collector_token)
+    task = written.provisioned.task
+    collector = Collector(task, 9, key, pair.leader.aggregator.keys.collector_token)
     found = collector.collect(HttpTransport(), collector.everything(), time.sleep)
 
     assert found.count == len(case.measurements)
@@ -146,8 +146,8 @@ def capture(
     captured = json.loads(path.read_text()) if path.exists() else {}
     captured[name] = {
         "task": json.loads(written.document),
-        "leader_key": pair.leader.half.keys.hpke.hex(),
-        "helper_key": pair.helper.half.keys.hpke.hex(),
+        "leader_key": pair.leader.aggregator.keys.hpke.hex(),
+        "helper_key": pair.helper.aggregator.keys.hpke.hex(),
         "reports": list(reports),
         "measurements": case.measurements,
         "total": case.total,

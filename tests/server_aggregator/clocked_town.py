@@ -72,15 +72,15 @@ class Town:
         anchor: RollbackAnchorFile | None = None,
         **changes: object,
     ) -> Personalizer:
-        halves = self.pair.leader, self.pair.helper
+        aggregators = self.pair.leader, self.pair.helper
         chosen: dict[str, object] = {
             "path": str(self.folder / "device.db"),
             "aggregators": Aggregators(
                 model=model,
-                leader=halves[0].settings.url,
-                helper=halves[1].settings.url,
-                leader_key=halves[0].card.signing_key,
-                helper_key=halves[1].card.signing_key,
+                leader=aggregators[0].settings.url,
+                helper=aggregators[1].settings.url,
+                leader_key=aggregators[0].pairing_document.signing_key,
+                helper_key=aggregators[1].pairing_document.signing_key,
             ),
             "lifetime_epsilon": 1_000.0,
             "min_batch_size": 1,
@@ -102,19 +102,26 @@ class Town:
         return FrozenClock(datetime.fromtimestamp(self.pair.now, UTC))
 
     def document(self, role: str = "leader") -> ConfigDocument:
-        half = getattr(self.pair, role)
-        body = self.pair.network.send(Request("GET", half.settings.url + SIGNED)).body
+        aggregator = getattr(self.pair, role)
+        body = self.pair.network.send(
+            Request("GET", aggregator.settings.url + SIGNED)
+        ).body
         return verified(
-            body, role, base64.b64decode(half.card.signing_key), self.pair.now
+            body,
+            role,
+            base64.b64decode(aggregator.pairing_document.signing_key),
+            self.pair.now,
         )
 
     def replaced(
         self, document: ConfigDocument, key: Ed25519PrivateKey | None = None
     ) -> None:
         """Answer with `document` where the half of its role is asked for its config."""
-        half = getattr(self.pair, document.role)
-        body = document.signed(key or half.keys.signer)
-        self.answers[half.settings.url + SIGNED] = lambda request: Response(200, body)
+        aggregator = getattr(self.pair, document.role)
+        body = document.signed(key or aggregator.keys.signer)
+        self.answers[aggregator.settings.url + SIGNED] = lambda request: Response(
+            200, body
+        )
 
     def rotate(self, *, days: int = 0) -> None:
         self.pair.rotate()
@@ -122,4 +129,4 @@ class Town:
 
     def counted(self) -> int:
         with self.pair.leader_service.store.transaction() as tx:
-            return tx.count_reports(tx.tasks("shop")[0].id)
+            return tx.reports.count_not_refused(tx.tasks.of_model("shop")[0].id)

@@ -25,8 +25,8 @@ from tactful_aggregator.jobs import aggregation, collection
 from tactful_aggregator.jobs.aggregation import Dependencies
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.task_registry import ProvisionedTask, of_round
-from tactful_aggregator.testing import made_pair
+from tactful_aggregator.task_registry import ProvisionedTask, provisioned_round
+from tactful_aggregator.testing import create_pair
 from tactful_aggregator.training import coordinator, countersign
 from tactful_aggregator.upload import accept
 from tactful_aggregator.upload.report_store import ReportStore
@@ -42,7 +42,7 @@ class Pair:
     now = NOW
 
     def __init__(self, folder: Path, floor: int = 4) -> None:
-        self.leader, self.helper = made_pair(folder, min_batch_floor=floor)
+        self.leader, self.helper = create_pair(folder, min_batch_floor=floor)
         self.open()
 
     def open(self) -> None:
@@ -50,14 +50,14 @@ class Pair:
         self.leader_store = Datastore(self.leader.database, "leader")
         self.helper_store = Datastore(self.helper.database, "helper")
         stores = (self.leader_store, self.helper_store)
-        self.leader_bench, self.helper_bench = (
+        self.leader_dependencies, self.helper_dependencies = (
             Dependencies(
                 store,
-                ReportStore(half.folder / "reports"),
-                Keyring(store, half, lambda: self.now),
+                ReportStore(aggregator.folder / "reports"),
+                Keyring(store, aggregator, lambda: self.now),
                 lambda: self.now,
             )
-            for store, half in zip(stores, self.halves, strict=True)
+            for store, aggregator in zip(stores, self.aggregators, strict=True)
         )
 
     def close(self) -> None:
@@ -83,19 +83,21 @@ class Pair:
         )
 
     def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
-        provision = self.helper_provision(task.id)
-        return aggregation.answer(self.helper_bench, provision, job_id, request)
+        provisioned = self.helper_provisioned(task.id)
+        return aggregation.answer(
+            self.helper_dependencies, provisioned, job_id, request
+        )
 
     def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
         asked = AggregateShareReq.decode(request, task)
         return collection.share(
-            self.helper_bench, self.helper_provision(task.id), asked
+            self.helper_dependencies, self.helper_provisioned(task.id), asked
         )
 
-    def helper_provision(self, task_id: bytes) -> ProvisionedTask:
+    def helper_provisioned(self, task_id: bytes) -> ProvisionedTask:
         """What the helper knows of a task."""
         with self.helper_store.transaction() as tx:
-            return of_round(tx.task(task_id).task, self.helper)
+            return provisioned_round(tx.tasks.get(task_id).task, self.helper)
 
     # tasks and reports
 
@@ -138,15 +140,17 @@ class Pair:
         )
         for store in (self.leader_store, self.helper_store):
             with store.transaction() as tx:
-                tx.add_task(signed)
+                tx.tasks.add(signed)
         return task
 
     def report(
         self, task: Task, measurement: NDArray[np.integer], now: int = NOW
     ) -> Report:
         """One sealed report."""
-        benches = (self.leader_bench, self.helper_bench)
-        leader, helper = (bench.keyring.config for bench in benches)
+        both_dependencies = (self.leader_dependencies, self.helper_dependencies)
+        leader, helper = (
+            dependencies.keyring.config for dependencies in both_dependencies
+        )
         measurement = task.measurement(np.asarray(measurement))
         return make_report(task.dap, measurement, leader=leader, helper=helper, now=now)
 
@@ -167,7 +171,8 @@ class Pair:
         """Any shares as a report."""
         aad = input_share_aad(task.dap, metadata, public)
         configs = [
-            bench.keyring.config for bench in (self.leader_bench, self.helper_bench)
+            dependencies.keyring.config
+            for dependencies in (self.leader_dependencies, self.helper_dependencies)
         ]
         ciphertexts = [
             _encrypt(task.dap, config, role, aad, share)
@@ -186,10 +191,12 @@ class Pair:
         """Hand reports to the leader as they travel; those that were not taken."""
         dap = task.dap.dap
         read = [Report.decode(report.encode(dap), dap) for report in reports]
-        provision = of_round(task, self.leader)
-        arrivals = [accept.Arrival.of(provision, report, self.now) for report in read]
-        bench = self.leader_bench
-        outcomes = accept.receive(bench.store, bench.bodies, bench.keyring, arrivals)
+        provisioned = provisioned_round(task, self.leader)
+        arrivals = [accept.Arrival.of(provisioned, report, self.now) for report in read]
+        dependencies = self.leader_dependencies
+        outcomes = accept.receive(
+            dependencies.store, dependencies.bodies, dependencies.keyring, arrivals
+        )
         return [
             (one.metadata.report_id, reason)
             for one, reason in zip(reports, outcomes, strict=True)
@@ -198,9 +205,11 @@ class Pair:
 
     def job(self, task: Task, *reports: Report) -> bytes:
         """What the leader asks of the helper about these reports, before it refuses any itself."""
-        provision = of_round(task, self.leader)
+        provisioned = provisioned_round(task, self.leader)
         parts = [(one.metadata, one.public_share, one.leader) for one in reports]
-        verified = aggregation._verified(self.leader_bench, provision, LEADER, parts)
+        verified = aggregation._verified(
+            self.leader_dependencies, provisioned, LEADER, parts
+        )
         entries = [
             VerifyInit(
                 one.metadata,
@@ -223,14 +232,16 @@ class Pair:
 
     def drive(self, task: Task) -> None:
         """Settle what was kept."""
-        aggregation.drive(self.leader_bench, self, of_round(task, self.leader))
+        aggregation.drive(
+            self.leader_dependencies, self, provisioned_round(task, self.leader)
+        )
 
     def collect(
         self, task: Task, helper: object = None
     ) -> tuple[NDArray[np.int64], int]:
         """The released sum and count; `helper` stands in for the helper's code."""
         return coordinator.Coordinator(
-            self.leader_bench, self.leader, helper or self
+            self.leader_dependencies, self.leader, helper or self
         ).collect(task)
 
     def share(self, task: Task, count: int, checksum: bytes) -> bytes:
@@ -239,7 +250,7 @@ class Pair:
         return self.aggregate_share(task.dap, asked.encode(task.dap))
 
     @property
-    def halves(self) -> tuple[Aggregator, Aggregator]:
+    def aggregators(self) -> tuple[Aggregator, Aggregator]:
         return self.leader, self.helper
 
     def asked(self, ask: Callable[[StoreTransaction], object]) -> tuple[object, object]:
@@ -253,7 +264,7 @@ class Pair:
     def total(self, task: Task) -> tuple[list[int], int]:
         """(sum, count) that both halves hold before noise; they must agree on the reports."""
         shares = []
-        for found in self.asked(lambda tx: tx.parts(task.id, 0, 1)):
+        for found in self.asked(lambda tx: tx.sums.shards(task.id, 0, 1)):
             [part] = found
             shares.append(part)
         mine, theirs = shares

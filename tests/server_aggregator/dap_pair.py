@@ -23,8 +23,8 @@ from tactful_aggregator.app import Service, build
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.jobs.worker import answer_collections, collect_garbage
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.task_registry import OperatorTask, keep
-from tactful_aggregator.testing import made_pair
+from tactful_aggregator.task_registry import OperatorTask, serve_operator_task
+from tactful_aggregator.testing import create_pair
 
 HOUR = 3600
 START = 1_700_000_000 // HOUR * HOUR
@@ -66,7 +66,7 @@ class DapPair:
         self.behind = 0  # seconds, the helper's clock
         self.network = Network()
         self.collecting = X25519PrivateKey.generate()
-        self.leader, self.helper = made_pair(
+        self.leader, self.helper = create_pair(
             folder, min_batch_floor=1, min_count_floor=1
         )
         self._places = places or (self.leader.database, self.helper.database)
@@ -76,26 +76,26 @@ class DapPair:
         """Read everything from the disk, as after a start."""
         self._open = ExitStack()
         self.leader_service, self.helper_service = (
-            self._served(half, place)
-            for half, place in zip(
+            self._served(aggregator, place)
+            for aggregator, place in zip(
                 (self.leader, self.helper), self._places, strict=True
             )
         )
 
-    def _served(self, half: Aggregator, place: Path | str) -> Service:
-        store = Datastore(place, half.settings.role)
+    def _served(self, aggregator: Aggregator, place: Path | str) -> Service:
+        store = Datastore(place, aggregator.settings.role)
         self._open.callback(store.close)
         with store.transaction() as tx:
-            tx.release_leases()
-        late = half.settings.role == "helper"
+            tx.jobs.release_leases()
+        late = aggregator.settings.role == "helper"
         clock = lambda: self.now - late * self.behind  # noqa: E731 - it is handed in
-        service = Service(half, store, self.network, clock)
+        service = Service(aggregator, store, self.network, clock)
         app = build(service)
         app.router.lifespan_context = _no_worker
         client = TestClient(
-            app, base_url=half.settings.url, raise_server_exceptions=False
+            app, base_url=aggregator.settings.url, raise_server_exceptions=False
         )
-        self.network.clients[half.settings.url] = self._open.enter_context(client)
+        self.network.clients[aggregator.settings.url] = self._open.enter_context(client)
         return service
 
     def restart(self) -> None:
@@ -133,8 +133,10 @@ class DapPair:
             "id": None if protocol == "dap-18" else encoded(secrets.token_bytes(32)),
         }
         written = OperatorTask(**{**chosen, **changes})
-        for half, place in zip((self.leader, self.helper), self._places, strict=True):
-            _keep(half, place, written, self.now)
+        for aggregator, place in zip(
+            (self.leader, self.helper), self._places, strict=True
+        ):
+            _keep(aggregator, place, written, self.now)
         return written
 
     def collector(self, task: DapTask) -> Collector:
@@ -147,25 +149,31 @@ class DapPair:
     def work(self) -> None:
         """Let the leader's worker have one turn at collections."""
         service = self.leader_service
-        answer_collections(service.bench, service.worker.peer, service.provisions)
+        answer_collections(
+            service.dependencies, service.worker.helper_client, service.registry
+        )
 
     def collect_garbage(self) -> None:
         for service in (self.leader_service, self.helper_service):
-            collect_garbage(service.bench)
+            collect_garbage(service.dependencies)
 
     def rotate(self) -> None:
         """Both halves hand out new keys; what was sealed to the old ones opens for two days."""
         for service in (self.leader_service, self.helper_service):
-            service.bench.keyring.rotate()
+            service.dependencies.keyring.rotate()
 
 
-def _keep(half: Aggregator, place: Path | str, written: OperatorTask, now: int) -> None:
+def _keep(
+    aggregator: Aggregator, place: Path | str, written: OperatorTask, now: int
+) -> None:
     if isinstance(place, Path):
-        keep(half, written, now)
+        serve_operator_task(aggregator, written, now)
         return
-    store = Datastore(place, half.settings.role)
+    store = Datastore(place, aggregator.settings.role)
     with store.transaction() as tx:
-        tx.add_provision(written.provision.task.id, written.document, written.expires)
+        tx.tasks.add_provisioned(
+            written.provisioned.task.id, written.document, written.expires
+        )
     store.close()
 
 

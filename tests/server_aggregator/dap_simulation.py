@@ -77,7 +77,7 @@ class Simulation:
     ) -> None:
         self.pair = DapPair(folder, places)
         written = self.pair.task(protocol, CONFIG, expires=START + HOURS * HOUR)
-        self.task = written.provision.task
+        self.task = written.provisioned.task
         self.made: list[Report] = []
         self.acknowledged: dict[int, int] = {}  # place in the sum: hour of the report
         self.jobs: dict[tuple[int, int], tuple[str, set[int]]] = {}
@@ -164,11 +164,17 @@ class Simulation:
 
     def do_settle(self, step: Step) -> None:
         service = self.pair.leader_service
-        work(service.bench, service.worker.peer, service.provisions.of(self.task.id))
+        work(
+            service.dependencies,
+            service.worker.helper_client,
+            service.registry.of(self.task.id),
+        )
 
     def do_work(self, step: Step) -> None:
         service = self.pair.leader_service
-        answer_collections(service.bench, service.worker.peer, service.provisions)
+        answer_collections(
+            service.dependencies, service.worker.helper_client, service.registry
+        )
 
     def do_start(self, step: Step) -> None:
         first = step.number % HOURS
@@ -214,7 +220,7 @@ class Simulation:
     def _report(self, place: int, when: int | None = None) -> Report:
         one_hot = np.arange(REPORTS) == place
         keys = [
-            service.bench.keyring.config
+            service.dependencies.keyring.config
             for service in (self.pair.leader_service, self.pair.helper_service)
         ]
         return client.make_report(
@@ -269,7 +275,7 @@ class Simulation:
 
     def _settle_all(self) -> None:
         with self.pair.leader_service.store.transaction() as tx:
-            tx.resume_jobs(self.pair.now)
+            tx.jobs.resume_deferred(self.pair.now)
         for _ in range(3):
             self.do_work(Step("work"))
 

@@ -33,11 +33,13 @@ from tactful.protocol.dap.report_upload import fetch_hpke_config, make_report, u
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import HttpTransport
 from tactful_aggregator.app import Service, build
-from tactful_aggregator.datastore import Datastore, StoreTransaction
+from tactful_aggregator.datastore import Datastore
+from tactful_aggregator.datastore.jobs import JobQueries
+from tactful_aggregator.datastore.reports import ReportQueries
 from tactful_aggregator.jobs import aggregation
 from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.task_registry import OperatorTask, ProvisionedTask
-from tactful_aggregator.testing import made_pair
+from tactful_aggregator.testing import create_pair
 
 REPORTS = 6
 CONFIG = VdafConfig(kind="sum_vec_field64", length=REPORTS, most=1, chunk=3, proofs=3)
@@ -49,8 +51,13 @@ T = TypeVar("T")
 class Process:
     """One half as a forked process; `die_at` counts its statements from the first of its start."""
 
-    def __init__(self, half: Aggregator, place: Place) -> None:
-        self.half, self.place, self.child, self.forgetful = half, place, 0, False
+    def __init__(self, aggregator: Aggregator, place: Place) -> None:
+        self.aggregator, self.place, self.child, self.forgetful = (
+            aggregator,
+            place,
+            0,
+            False,
+        )
 
     def start(self, die_at: int = 0) -> None:
         self.child = os.fork()
@@ -64,15 +71,15 @@ class Process:
         if die_at:
             _die_at(die_at)
         if self.forgetful:
-            setattr(StoreTransaction, "answered_job", lambda tx, job_id: None)  # noqa: B010 - a fault
-            setattr(StoreTransaction, "add_report_id", lambda *_: True)  # noqa: B010 - a fault
+            setattr(JobQueries, "response", lambda *_: None)  # noqa: B010 - a fault
+            setattr(ReportQueries, "add_id", lambda *_: True)  # noqa: B010 - a fault
         aggregation.LEASE_SECONDS = 1  # in production a lease outlives a slow job
-        store = Datastore(self.place, self.half.settings.role)
+        store = Datastore(self.place, self.aggregator.settings.role)
         if store.is_local:
             with store.transaction() as tx:
-                tx.release_leases()
-        app = build(Service(self.half, store, HttpTransport()))
-        port = urlsplit(self.half.settings.url).port or 0
+                tx.jobs.release_leases()
+        app = build(Service(self.aggregator, store, HttpTransport()))
+        port = urlsplit(self.aggregator.settings.url).port or 0
         uvicorn.run(app, port=port, log_level="critical", access_log=False)
 
     def is_dead(self) -> bool:
@@ -102,22 +109,22 @@ class Life:
     """One task from its first report to its sum, whatever dies meanwhile."""
 
     def __init__(self, folder: Path, places: tuple[Place, Place] | None) -> None:
-        halves = made_pair(folder, min_batch_floor=1, min_count_floor=1)
-        where = places or (halves[0].database, halves[1].database)
+        aggregators = create_pair(folder, min_batch_floor=1, min_count_floor=1)
+        where = places or (aggregators[0].database, aggregators[1].database)
         self.leader, self.helper = (
-            Process(*one) for one in zip(halves, where, strict=True)
+            Process(*one) for one in zip(aggregators, where, strict=True)
         )
         self.kills = 0
         self.key, self.until = (
             X25519PrivateKey.generate(),
             time.monotonic() + PATIENCE_SECONDS,
         )
-        self.provision = self._provided()
+        self.provisioned = self._provided()
 
     def run(self, role: str, die_at: int) -> list[str]:
         """What is wrong with the sum; `role` dies at a statement, and is started again."""
         for one in (self.leader, self.helper):
-            one.start(die_at if one.half.settings.role == role else 0)
+            one.start(die_at if one.aggregator.settings.role == role else 0)
         try:
             return self._judged()
         finally:
@@ -125,7 +132,7 @@ class Life:
             self.helper.stop()
 
     def _judged(self) -> list[str]:
-        task, transport = self.provision.task, HttpTransport()
+        task, transport = self.provisioned.task, HttpTransport()
         keys = [self._kept_asking(lambda url=u: fetch_hpke_config(transport, url)) for u in
                 (task.leader, task.helper)]  # fmt: skip
         for place in range(REPORTS):
@@ -135,7 +142,9 @@ class Life:
             )
             body = made.encode(task.dap)
             self._kept_asking(lambda body=body: upload(transport, task, [body]))
-        collector = Collector(task, 5, self.key, self.leader.half.keys.collector_token)
+        collector = Collector(
+            task, 5, self.key, self.leader.aggregator.keys.collector_token
+        )
         query = collector.everything()
         job = self._kept_asking(lambda: collector.create(transport, query))
         sums = [
@@ -173,7 +182,7 @@ class Life:
 
     def _provided(self) -> ProvisionedTask:
         now, processes = int(time.time()), (self.leader, self.helper)
-        leader, helper = (one.half for one in processes)
+        leader, helper = (one.aggregator for one in processes)
         written = OperatorTask(
             protocol="dap-18",
             leader=leader.settings.url,
@@ -191,13 +200,13 @@ class Life:
             noise="none",
         )
         for one in processes:
-            store = Datastore(one.place, one.half.settings.role)
+            store = Datastore(one.place, one.aggregator.settings.role)
             with store.transaction() as tx:
-                tx.add_provision(
-                    written.provision.task.id, written.document, written.expires
+                tx.tasks.add_provisioned(
+                    written.provisioned.task.id, written.document, written.expires
                 )
             store.close()
-        return written.provision
+        return written.provisioned
 
 
 def _ready(answer: AggregateResult | float) -> AggregateResult:

@@ -65,7 +65,7 @@ def pair(tmp_path: Path) -> Iterator[DapPair]:
 def served(
     pair: DapPair, protocol: str, config: VdafConfig = COUNT, **changes: object
 ) -> DapTask:
-    return pair.task(protocol, config, **changes).provision.task
+    return pair.task(protocol, config, **changes).provisioned.task
 
 
 def made(
@@ -639,11 +639,11 @@ def test_a_mismatch_between_the_halves_releases_nothing(pair: DapPair) -> None:
     task = served(pair, "dap-18")
     sent(pair, task, 1, 1)
     with pair.helper_service.store.transaction() as tx:
-        tx.add_report_id(task.id, bytes(16), START // HOUR)
+        tx.reports.add_id(task.id, bytes(16), START // HOUR)
     collector = pair.collector(task)
     query = collector.everything()
     with pair.leader_service.store.transaction() as tx:
-        tx.part(task.id, START // HOUR, _part(task))
+        tx.sums.lock_shard(task.id, START // HOUR, _part(task))
     job = collector.create(pair.network, query)
     pair.work()
 
@@ -668,13 +668,13 @@ def test_ids_are_kept_until_long_after_the_task_and_sums_for_ever(
     pair.collect_garbage()
     store = pair.leader_service.store
     with store.transaction() as tx:
-        assert tx.count_reports(task.id) == 1
+        assert tx.reports.count_not_refused(task.id) == 1
 
     pair.now = task.expires + 31 * 24 * HOUR
     pair.collect_garbage()
 
     with store.transaction() as tx:
-        assert tx.count_reports(task.id) == 0
+        assert tx.reports.count_not_refused(task.id) == 0
     assert (collected(pair, task).total == first.total).all()
 
 
@@ -703,7 +703,7 @@ def test_no_measurement_is_in_what_passes_between_the_parties_or_is_kept(
     task = served(pair, protocol, config)
     measurement = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
     sent(pair, task, measurement)
-    files = [half.database for half in (pair.leader, pair.helper)]
+    files = [aggregator.database for aggregator in (pair.leader, pair.helper)]
     before = b"".join(
         path.read_bytes() for file in files for path in file.parent.glob("aggr*")
     )

@@ -8,7 +8,8 @@ from dap_simulation import Simulation, Step, steps
 from hypothesis import given, settings
 
 from tactful.errors import TactfulError
-from tactful_aggregator.datastore import StoreTransaction
+from tactful_aggregator.datastore.jobs import JobQueries
+from tactful_aggregator.datastore.reports import ReportQueries
 
 both = pytest.mark.parametrize("protocol", ["dap-09", "dap-18"])
 
@@ -26,12 +27,12 @@ def test_no_schedule_of_faults_changes_what_is_counted(
 KILLS = [
     [
         Step("upload", 4),
-        Step("settle", fault=f"kill {half}", at=at),
+        Step("settle", fault=f"kill {aggregator}", at=at),
         Step("start", 0),
-        Step("work", fault=f"kill {half}", at=at),
+        Step("work", fault=f"kill {aggregator}", at=at),
         Step("work"),
     ]
-    for half in ("leader", "helper")
+    for aggregator in ("leader", "helper")
     for at in range(1, 26)
 ]
 
@@ -79,27 +80,27 @@ def test_what_campaigns_found_stays_mended(protocol: str, found: str) -> None:
         Simulation(Path(folder), protocol).run(FOUND[found])
 
 
-FORGOTTEN = {
-    "the helper forgets what it answered and counted": {
-        "answered_job": lambda tx, job_id: None,
-        "add_report_id": lambda tx, task_id, report_id, bucket: True,
-    },
-    "the leader counts whoever holds the job": {
-        "holds_job": lambda tx, job_id, token: True,
-        "finish_job": lambda tx, job_id: None,
-    },
-    "reports are acknowledged and not kept": {
-        "add_reports": lambda tx, task_id, kept: None
-    },
+REMOVED_DEFENCES = {
+    "the helper forgets its responses and counted reports": [
+        (JobQueries, "response", lambda jobs, job_id: None),
+        (ReportQueries, "add_id", lambda reports, task_id, report_id, bucket: True),
+    ],
+    "the leader counts a job without its lease": [
+        (JobQueries, "is_leased_to", lambda jobs, job_id, token: True),
+        (JobQueries, "finish", lambda jobs, job_id: None),
+    ],
+    "reports are acknowledged and not stored": [
+        (ReportQueries, "add_all", lambda reports, task_id, stored: None),
+    ],
 }
 
 
-@pytest.mark.parametrize("defence", FORGOTTEN)
-def test_the_simulation_notices_when_a_defence_is_taken_out(
+@pytest.mark.parametrize("defence", REMOVED_DEFENCES)
+def test_the_simulation_fails_when_a_defence_is_removed(
     monkeypatch: pytest.MonkeyPatch, defence: str
 ) -> None:
-    for name, stand_in in FORGOTTEN[defence].items():
-        monkeypatch.setattr(StoreTransaction, name, stand_in)
+    for owner, name, replacement in REMOVED_DEFENCES[defence]:
+        monkeypatch.setattr(owner, name, replacement)
     monkeypatch.setattr("tactful_aggregator.jobs.aggregation.PATIENCE_SECONDS", 0.2)
 
     with (

@@ -166,12 +166,14 @@ class Split(Validity):
         self._inner, self._shares, self._joints = circuit, shares, joints
 
     def inputs(self, encoded: Elements, joint: Elements, shares: int) -> Elements:
-        halves = [
+        aggregators = [
             self._inner.inputs(self.field.reshape(share, 1, -1), one, 1)
             for share, one in zip(self._shares, self._joints, strict=True)
         ]
         mixed = self._inner.inputs(encoded, joint, 1)
-        mixed[..., 0, :] = self.field.add(halves[0][..., 0, :], halves[1][..., 0, :])
+        mixed[..., 0, :] = self.field.add(
+            aggregators[0][..., 0, :], aggregators[1][..., 0, :]
+        )
         return mixed
 
     def outputs(self, *_: object) -> Elements:
@@ -259,6 +261,6 @@ def test_without_the_helpers_own_comparison_such_a_report_spoils_the_batch(
     pair.drive(task)
 
     mine, theirs = (
-        found[0].count for found in pair.asked(lambda tx: tx.parts(task.id, 0, 1))
+        found[0].count for found in pair.asked(lambda tx: tx.sums.shards(task.id, 0, 1))
     )
     assert (mine, theirs) == (5, 6)

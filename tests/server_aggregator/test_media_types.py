@@ -88,7 +88,7 @@ def sent_type(request: Request) -> str | None:
 def test_a_whole_round_travels_under_the_types_of_its_draft(
     pair: DapPair, version: str
 ) -> None:
-    task = pair.task(version, COUNT).provision.task
+    task = pair.task(version, COUNT).provisioned.task
     client.contribute(pair.network, task, 1, pair.now)
     collector = pair.collector(task)
     assert (
@@ -112,7 +112,7 @@ def test_a_whole_round_travels_under_the_types_of_its_draft(
 
 
 def test_refused_reports_are_told_in_the_type_of_18(pair: DapPair) -> None:
-    task = pair.task("dap-18", COUNT).provision.task
+    task = pair.task("dap-18", COUNT).provisioned.task
     leader, helper = (
         fetch_hpke_config(pair.network, url) for url in (task.leader, task.helper)
     )
@@ -144,7 +144,7 @@ def test_refused_reports_are_told_in_the_type_of_18(pair: DapPair) -> None:
 def test_a_request_is_taken_only_under_its_own_type(
     pair: DapPair, version: str, kind: str, taken: bool
 ) -> None:
-    task = pair.task(version, COUNT).provision.task
+    task = pair.task(version, COUNT).provisioned.task
     leader, helper = (
         fetch_hpke_config(pair.network, url) for url in (task.leader, task.helper)
     )
@@ -165,8 +165,8 @@ def upload(pair: DapPair, task, body: bytes, kind: str) -> Response:
 def test_the_list_of_configs_comes_in_the_type_that_its_client_insists_on(
     pair: DapPair, accept: str, query: str, due: str
 ) -> None:
-    for half in (pair.leader, pair.helper):
-        url = f"{half.settings.url}/hpke_config{query}"
+    for aggregator in (pair.leader, pair.helper):
+        url = f"{aggregator.settings.url}/hpke_config{query}"
         answer = pair.network.send(Request("GET", url, b"", {"Accept": accept}))
 
         assert answer.header("content-type") == due

@@ -11,8 +11,8 @@ from tactful.errors import InvalidInput
 from tactful.protocol.dap.dap_task import encoded
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.task_registry import OperatorTask, keep
-from tactful_aggregator.testing import made_pair
+from tactful_aggregator.task_registry import OperatorTask, serve_operator_task
+from tactful_aggregator.testing import create_pair
 
 NOW = 1_764_000_000
 PINE = {
@@ -27,15 +27,15 @@ PINE = {
 
 @pytest.fixture
 def leader(tmp_path: Path) -> Aggregator:
-    return made_pair(tmp_path, min_batch_floor=4)[0]
+    return create_pair(tmp_path, min_batch_floor=4)[0]
 
 
-def written(half: Aggregator, **changes: object) -> bytes:
+def written(aggregator: Aggregator, **changes: object) -> bytes:
     """The example of docs/operating.md, for this pair."""
     task = {
         "protocol": "dap-09",
-        "leader": half.settings.url,
-        "helper": half.paired.url,
+        "leader": aggregator.settings.url,
+        "helper": aggregator.other_aggregator.url,
         "time_precision": 3600,
         "min_batch_size": 100,
         "batch_mode": "time_interval",
@@ -55,7 +55,7 @@ def written(half: Aggregator, **changes: object) -> bytes:
 
 
 def test_the_task_of_the_manual_is_kept(leader: Aggregator) -> None:
-    keep(leader, OperatorTask.parse(written(leader)), NOW)
+    serve_operator_task(leader, OperatorTask.parse(written(leader)), NOW)
 
 
 WRONG = [
@@ -104,9 +104,9 @@ def test_what_cannot_be_is_refused_and_nothing_is_kept(
     chosen = {"protocol": protocol, "verify_key": encoded(bytes(size)), name: value}
 
     with pytest.raises(InvalidInput, match=r"^(task|vdaf|sigma2|family)"):
-        keep(leader, OperatorTask.parse(written(leader, **chosen)), NOW)
+        serve_operator_task(leader, OperatorTask.parse(written(leader, **chosen)), NOW)
 
     store = Datastore(leader.database, "leader")
     with store.transaction() as tx:
-        assert tx.task_ids() == []
+        assert tx.tasks.ids() == []
     store.close()

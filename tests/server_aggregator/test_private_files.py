@@ -13,13 +13,13 @@ from tactful.errors import InvalidInput
 from tactful_aggregator import private_files
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.settings import (
-    PRIVATE,
+    PRIVATE_FILES,
     Aggregator,
     AggregatorSettings,
     create,
     require_private,
 )
-from tactful_aggregator.testing import RunningAggregator, made_pair
+from tactful_aggregator.testing import RunningAggregator, create_pair
 from tactful_aggregator.upload.report_store import LONG, ReportStore
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
@@ -35,13 +35,13 @@ def umask() -> Iterator[None]:
 
 
 @pytest.fixture
-def half(tmp_path: Path) -> Aggregator:
+def aggregator(tmp_path: Path) -> Aggregator:
     """A leader whose database and reports are there."""
-    leader, _ = made_pair(tmp_path, min_batch_floor=4)
+    leader, _ = create_pair(tmp_path, min_batch_floor=4)
     store = Datastore(leader.database, "leader")
     ReportStore(leader.folder / "reports").put(bytes(LONG))
     with store.transaction() as tx:
-        tx.keep_training("films", {})
+        tx.trainings.set_state("films", {})
     yield leader
     store.close()
 
@@ -51,16 +51,18 @@ def modes(folder: Path) -> dict[str, str]:
     return {path.name: f"{stat.S_IMODE(path.stat().st_mode):o}" for path in paths}
 
 
-def test_all_that_a_half_keeps_is_private_whatever_the_umask(half: Aggregator) -> None:
-    found = modes(half.folder)
+def test_all_that_a_half_keeps_is_private_whatever_the_umask(
+    aggregator: Aggregator,
+) -> None:
+    found = modes(aggregator.folder)
 
     assert {"aggregator.toml", "keys.json", "card.json", "peer.json", "reports"} <= set(
         found
     )
     assert {"aggregator.db", "aggregator.db-wal", "aggregator.db-shm"} <= set(found)
     assert set(found.values()) == {"600", "700"}
-    assert found["reports"] == found[half.folder.name] == "700"
-    require_private(half.folder)
+    assert found["reports"] == found[aggregator.folder.name] == "700"
+    require_private(aggregator.folder)
 
 
 def test_a_file_is_private_before_anything_is_in_it(tmp_path: Path) -> None:
@@ -73,34 +75,38 @@ def test_a_file_is_private_before_anything_is_in_it(tmp_path: Path) -> None:
         private_files.create(tmp_path / "secret")
 
 
-@pytest.mark.parametrize("name", ["", *PRIVATE])
+@pytest.mark.parametrize("name", ["", *PRIVATE_FILES])
 def test_what_others_can_read_is_named_with_the_command_that_closes_it(
-    half: Aggregator, name: str
+    aggregator: Aggregator, name: str
 ) -> None:
-    path = half.folder / name
+    path = aggregator.folder / name
     if not path.exists():
         path.touch(mode=0o600)
     path.chmod(0o755 if path.is_dir() else 0o640)
 
     with pytest.raises(InvalidInput) as refused:
-        require_private(half.folder)
+        require_private(aggregator.folder)
 
     assert str(path) in refused.value.problem
     subprocess.run(shlex.split(refused.value.fix), check=True)
-    require_private(half.folder)
+    require_private(aggregator.folder)
 
 
-def test_all_that_is_open_is_closed_by_one_command(half: Aggregator) -> None:
-    for path in (half.folder, half.folder / "keys.json", half.folder / "aggregator.db"):
+def test_all_that_is_open_is_closed_by_one_command(aggregator: Aggregator) -> None:
+    for path in (
+        aggregator.folder,
+        aggregator.folder / "keys.json",
+        aggregator.folder / "aggregator.db",
+    ):
         path.chmod(0o777)
 
     with pytest.raises(
         InvalidInput, match=r"chmod 700 \S+ && chmod 600 \S+ \S+$"
     ) as refused:
-        require_private(half.folder)
+        require_private(aggregator.folder)
 
     subprocess.run(["sh", "-c", refused.value.fix], check=True)
-    require_private(half.folder)
+    require_private(aggregator.folder)
 
 
 def test_no_half_is_made_in_a_folder_that_others_enter(tmp_path: Path) -> None:
@@ -114,7 +120,7 @@ def test_no_half_is_made_in_a_folder_that_others_enter(tmp_path: Path) -> None:
 
 
 def test_a_half_that_others_can_read_does_not_start(tmp_path: Path) -> None:
-    leader, _ = made_pair(tmp_path, min_batch_floor=4)
+    leader, _ = create_pair(tmp_path, min_batch_floor=4)
     (leader.folder / "keys.json").chmod(0o644)
     command = [*RunningAggregator.COMMAND, "--dir", str(leader.folder)]
 

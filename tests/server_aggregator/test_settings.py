@@ -9,9 +9,9 @@ import pytest
 
 from tactful.errors import InvalidInput
 from tactful_aggregator.settings import (
-    CARD_FILE,
     KEYS_FILE,
-    PEER_FILE,
+    OTHER_PAIRING_FILE,
+    PAIRING_FILE,
     SETTINGS_FILE,
     TOKENS,
     AggregatorSettings,
@@ -40,30 +40,34 @@ def test_what_is_made_is_loaded(tmp_path) -> None:
 
     assert load(tmp_path / "a" / "b") == made
     assert made.settings == LEADER
-    assert made.peer is None
+    assert made.other_pairing is None
 
 
 def test_a_half_is_never_made_over_another(folders) -> None:
     before = {path: path.read_bytes() for path in folders[0].iterdir()}
 
-    with pytest.raises(InvalidInput, match="holds a half already"):
+    with pytest.raises(InvalidInput, match="already has an aggregator"):
         create(folders[0], HELPER)
 
     assert {path: path.read_bytes() for path in folders[0].iterdir()} == before
 
 
-@pytest.mark.parametrize("name", [KEYS_FILE, CARD_FILE])
+@pytest.mark.parametrize("name", [KEYS_FILE, PAIRING_FILE])
 def test_what_is_secret_only_its_owner_reads(folders, name: str) -> None:
     assert stat.S_IMODE((folders[0] / name).stat().st_mode) == 0o600
 
 
 def test_no_secret_is_shown(folders) -> None:
-    half = load(folders[0])
+    aggregator = load(folders[0])
 
-    shown = repr(half) + repr(half.card)
+    shown = repr(aggregator) + repr(aggregator.pairing_document)
 
-    tokens = (half.keys.token, half.keys.admin_token, half.keys.collector_token)
-    for secret in (*tokens, half.keys.signing.hex(), half.keys.hpke.hex()):
+    tokens = (
+        aggregator.keys.token,
+        aggregator.keys.admin_token,
+        aggregator.keys.collector_token,
+    )
+    for secret in (*tokens, aggregator.keys.signing.hex(), aggregator.keys.hpke.hex()):
         assert secret not in shown
         assert secret[:12] not in shown
 
@@ -79,26 +83,28 @@ def test_every_half_has_its_own_keys(folders) -> None:
 
 def test_a_card_holds_no_credential_that_the_other_half_does_not_need(folders) -> None:
     leader, helper = (load(folder) for folder in folders)
-    cards = [(folder / CARD_FILE).read_text() for folder in folders]
+    cards = [(folder / PAIRING_FILE).read_text() for folder in folders]
 
-    assert leader.card.token == ""
-    assert helper.card.token == helper.keys.token
-    for half, card in zip((leader, helper), cards, strict=True):
-        assert half.keys.admin_token not in card
-        assert half.keys.collector_token not in card
+    assert leader.pairing_document.token == ""
+    assert helper.pairing_document.token == helper.keys.token
+    for aggregator, pairing_document in zip((leader, helper), cards, strict=True):
+        assert aggregator.keys.admin_token not in pairing_document
+        assert aggregator.keys.collector_token not in pairing_document
     assert leader.keys.token not in cards[0]
 
 
 def test_a_leaders_card_with_a_token_is_refused(folders) -> None:
-    card = {**asdict(load(folders[0]).card), "token": "t" * 43}
-    (folders[0] / CARD_FILE).write_text(json.dumps(card))
+    pairing_document = {**asdict(load(folders[0]).pairing_document), "token": "t" * 43}
+    (folders[0] / PAIRING_FILE).write_text(json.dumps(pairing_document))
 
-    with pytest.raises(InvalidInput, match="a leader's card needs none"):
-        pair(folders[1], folders[0] / CARD_FILE)
+    with pytest.raises(
+        InvalidInput, match="a leader's pairing document must not have one"
+    ):
+        pair(folders[1], folders[0] / PAIRING_FILE)
 
 
 def test_tokens_are_renewed_and_nothing_else(folders) -> None:
-    pair(folders[0], folders[1] / CARD_FILE)
+    pair(folders[0], folders[1] / PAIRING_FILE)
     before = load(folders[1])
 
     after = renew_tokens(folders[1])
@@ -111,17 +117,23 @@ def test_tokens_are_renewed_and_nothing_else(folders) -> None:
         before.keys.signing,
         before.keys.verify,
     )
-    assert pair(folders[0], folders[1] / CARD_FILE).paired.token == after.keys.token
+    assert (
+        pair(folders[0], folders[1] / PAIRING_FILE).other_aggregator.token
+        == after.keys.token
+    )
     assert stat.S_IMODE((folders[1] / KEYS_FILE).stat().st_mode) == 0o600
 
 
 def test_a_peer_of_an_earlier_version_can_be_paired_again(folders) -> None:
-    old = {**asdict(load(folders[0]).card), "token": "t" * 43}
-    (folders[1] / PEER_FILE).write_text(json.dumps(old))
+    old = {**asdict(load(folders[0]).pairing_document), "token": "t" * 43}
+    (folders[1] / OTHER_PAIRING_FILE).write_text(json.dumps(old))
     with pytest.raises(InvalidInput, match=r"peer\.json: token: "):
         load(folders[1])
 
-    assert pair(folders[1], folders[0] / CARD_FILE).paired == load(folders[0]).card
+    assert (
+        pair(folders[1], folders[0] / PAIRING_FILE).other_aggregator
+        == load(folders[0]).pairing_document
+    )
 
 
 def test_keys_of_an_earlier_version_are_named_and_can_be_renewed(folders) -> None:
@@ -130,7 +142,7 @@ def test_keys_of_an_earlier_version_are_named_and_can_be_renewed(folders) -> Non
     (folders[0] / KEYS_FILE).write_text(json.dumps(old))
 
     with pytest.raises(
-        InvalidInput, match=r"keys\.json: .*one token for all.*renew-tokens"
+        InvalidInput, match=r"keys\.json: .*one token for everything.*renew-tokens"
     ):
         load(folders[0])
 
@@ -143,37 +155,37 @@ def test_two_tokens_that_are_the_same_are_refused(folders) -> None:
         json.dumps({**keys, "admin_token": keys["token"]})
     )
 
-    with pytest.raises(InvalidInput, match="holds no keys"):
+    with pytest.raises(InvalidInput, match="keys or tokens are missing or damaged"):
         load(folders[0])
 
 
 def test_a_card_holds_the_public_key_and_nothing_private(folders) -> None:
-    half = load(folders[0])
-    text = (folders[0] / CARD_FILE).read_text()
+    aggregator = load(folders[0])
+    text = (folders[0] / PAIRING_FILE).read_text()
 
-    assert json.loads(text) == asdict(half.card)
+    assert json.loads(text) == asdict(aggregator.pairing_document)
     assert (
-        base64.b64decode(half.card.signing_key)
-        == half.keys.signer.public_key().public_bytes_raw()
+        base64.b64decode(aggregator.pairing_document.signing_key)
+        == aggregator.keys.signer.public_key().public_bytes_raw()
     )
-    assert half.keys.signing.hex() not in text
-    assert half.keys.hpke.hex() not in text
+    assert aggregator.keys.signing.hex() not in text
+    assert aggregator.keys.hpke.hex() not in text
 
 
 def test_paired_halves_know_each_other_and_agree_on_the_keys(folders) -> None:
     leader_folder, helper_folder = folders
-    leader = pair(leader_folder, helper_folder / CARD_FILE)
-    helper = pair(helper_folder, leader_folder / CARD_FILE)
+    leader = pair(leader_folder, helper_folder / PAIRING_FILE)
+    helper = pair(helper_folder, leader_folder / PAIRING_FILE)
 
-    assert leader.paired == helper.card
-    assert helper.paired == leader.card
+    assert leader.other_aggregator == helper.pairing_document
+    assert helper.other_aggregator == leader.pairing_document
     assert leader.public_keys() == helper.public_keys()
-    assert stat.S_IMODE((leader_folder / PEER_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((leader_folder / OTHER_PAIRING_FILE).stat().st_mode) == 0o600
 
 
 def test_before_pairing_the_other_half_is_asked_for(folders) -> None:
-    with pytest.raises(InvalidInput, match=r"^peer: .*pair --dir"):
-        _ = load(folders[0]).paired
+    with pytest.raises(InvalidInput, match=r"^pairing: .*pair --dir"):
+        _ = load(folders[0]).other_aggregator
 
 
 def test_a_half_is_not_paired_with_its_own_role(folders, tmp_path) -> None:
@@ -182,19 +194,21 @@ def test_a_half_is_not_paired_with_its_own_role(folders, tmp_path) -> None:
         AggregatorSettings(role="leader", url="https://other.example"),
     )
 
-    with pytest.raises(InvalidInput, match="both are leader"):
-        pair(folders[0], tmp_path / "other" / CARD_FILE)
-    assert load(folders[0]).peer is None
+    with pytest.raises(InvalidInput, match="both aggregators have the role leader"):
+        pair(folders[0], tmp_path / "other" / PAIRING_FILE)
+    assert load(folders[0]).other_pairing is None
 
 
 @pytest.mark.parametrize("name", ["url", "signing_key"])
 def test_a_half_is_not_paired_with_itself_in_disguise(folders, name: str) -> None:
-    card = asdict(load(folders[1]).card)
-    card[name] = asdict(load(folders[0]).card)[name]
-    (folders[1] / CARD_FILE).write_text(json.dumps(card))
+    pairing_document = asdict(load(folders[1]).pairing_document)
+    pairing_document[name] = asdict(load(folders[0]).pairing_document)[name]
+    (folders[1] / PAIRING_FILE).write_text(json.dumps(pairing_document))
 
-    with pytest.raises(InvalidInput, match="both halves are the same"):
-        pair(folders[0], folders[1] / CARD_FILE)
+    with pytest.raises(
+        InvalidInput, match="both aggregators have the same address or signing key"
+    ):
+        pair(folders[0], folders[1] / PAIRING_FILE)
 
 
 CARDS = {
@@ -213,12 +227,12 @@ CARDS = {
 
 @pytest.mark.parametrize("text", CARDS.values(), ids=CARDS)
 def test_what_is_no_card_is_refused(folders, tmp_path, text: str | None) -> None:
-    card = tmp_path / "card.json"
+    pairing_document = tmp_path / "card.json"
     if text is not None:
-        card.write_text(text)
+        pairing_document.write_text(text)
 
     with pytest.raises(InvalidInput, match="card"):
-        pair(folders[0], card)
+        pair(folders[0], pairing_document)
 
 
 @pytest.mark.parametrize(
@@ -236,12 +250,14 @@ def test_what_is_no_card_is_refused(folders, tmp_path, text: str | None) -> None
 def test_a_card_whose_field_cannot_be_is_refused_by_its_name(
     folders, name, wrong
 ) -> None:
-    card = asdict(load(folders[1]).card)
-    (folders[1] / CARD_FILE).write_text(json.dumps({**card, name: wrong}))
+    pairing_document = asdict(load(folders[1]).pairing_document)
+    (folders[1] / PAIRING_FILE).write_text(
+        json.dumps({**pairing_document, name: wrong})
+    )
 
     with pytest.raises(InvalidInput, match=rf"^card\.json: {name}: "):
-        pair(folders[0], folders[1] / CARD_FILE)
-    assert load(folders[0]).peer is None
+        pair(folders[0], folders[1] / PAIRING_FILE)
+    assert load(folders[0]).other_pairing is None
 
 
 def test_a_card_of_bytes_is_refused(folders, tmp_path) -> None:
@@ -259,14 +275,14 @@ def test_a_half_whose_token_anybody_could_show_is_not_loaded(
     keys = json.loads((folders[0] / KEYS_FILE).read_text())
     (folders[0] / KEYS_FILE).write_text(json.dumps({**keys, name: token}))
 
-    with pytest.raises(InvalidInput, match="holds no keys"):
+    with pytest.raises(InvalidInput, match="keys or tokens are missing or damaged"):
         load(folders[0])
 
 
 def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
     folders, monkeypatch
 ) -> None:
-    pair(folders[0], folders[1] / CARD_FILE)
+    pair(folders[0], folders[1] / PAIRING_FILE)
     before = {path.name: path.read_bytes() for path in folders[0].iterdir()}
 
     def full(_: int) -> None:
@@ -274,7 +290,7 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        pair(folders[0], folders[1] / CARD_FILE)
+        pair(folders[0], folders[1] / PAIRING_FILE)
 
     assert {path.name: path.read_bytes() for path in folders[0].iterdir()} == before
 
@@ -304,13 +320,21 @@ def test_a_floor_or_a_limit_of_nothing_is_refused(name: str) -> None:
 
 
 DAMAGES = {
-    "no settings": (SETTINGS_FILE, None, "holds no aggregator"),
-    "no keys": (KEYS_FILE, None, "holds no aggregator"),
+    "no settings": (SETTINGS_FILE, None, "has no aggregator"),
+    "no keys": (KEYS_FILE, None, "has no aggregator"),
     "settings that are no TOML": (SETTINGS_FILE, "role =", "damaged"),
     "keys that are no JSON": (KEYS_FILE, "{", "damaged"),
-    "keys that are missing": (KEYS_FILE, "{}", "holds no keys"),
-    "keys cut short": (KEYS_FILE, '{"signing": "00", "hpke": "00"}', "holds no keys"),
-    "keys not in hex": (KEYS_FILE, '{"signing": "x", "hpke": "00"}', "holds no keys"),
+    "keys that are missing": (KEYS_FILE, "{}", "keys or tokens are missing or damaged"),
+    "keys cut short": (
+        KEYS_FILE,
+        '{"signing": "00", "hpke": "00"}',
+        "keys or tokens are missing or damaged",
+    ),
+    "keys not in hex": (
+        KEYS_FILE,
+        '{"signing": "x", "hpke": "00"}',
+        "keys or tokens are missing or damaged",
+    ),
     "an unknown setting": (
         SETTINGS_FILE,
         'role="leader"\nurl="https://x"\nfloor=1',
@@ -322,7 +346,7 @@ DAMAGES = {
         'role="leader"\nurl="https://x"\nmin_batch_floor="1"',
         "min_batch_floor",
     ),
-    "a peer that is none": (PEER_FILE, "{}", "peer.json"),
+    "a peer that is none": (OTHER_PAIRING_FILE, "{}", "peer.json"),
 }
 
 
@@ -343,5 +367,5 @@ def test_a_damaged_folder_is_named(
 def test_keys_of_another_type_are_named(folders, text: str) -> None:
     (folders[0] / KEYS_FILE).write_text(text)
 
-    with pytest.raises(InvalidInput, match="holds no keys"):
+    with pytest.raises(InvalidInput, match="keys or tokens are missing or damaged"):
         load(folders[0])

@@ -14,7 +14,7 @@ from tactful.device.settings import Aggregators, Settings
 from tactful.protocol.transport import HttpTransport, Request, Response, Transport
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful_aggregator.testing import RunningPair, running_pair
-from tactful_aggregator.training.steps import Training
+from tactful_aggregator.training.state import Training
 
 CATALOG = small_catalog()
 SHARING = LOCAL.grant("share_dp_updates")

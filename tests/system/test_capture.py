@@ -30,7 +30,7 @@ from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.serve import operator_socket
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.testing import _free_ports, made_pair
+from tactful_aggregator.testing import _free_ports, create_pair
 
 CATALOG, MODEL, DEVICES = (
     small_catalog(3000),
@@ -101,7 +101,7 @@ class Watched:
 
     def operate(self, path: str, body: object = None) -> dict[str, object]:
         content = b"" if body is None else json.dumps(body).encode()
-        answer = operator_socket.ask(self.leader, "POST", path, content)
+        answer = operator_socket.request(self.leader, "POST", path, content)
         assert answer.ok, answer.body
         found: dict[str, object] = json.loads(answer.body)
         return found
@@ -126,7 +126,7 @@ class Watched:
 
 @contextmanager
 def watched(folder: Path) -> Iterator[Watched]:
-    leader, helper = made_pair(folder, min_batch_floor=DEVICES)
+    leader, helper = create_pair(folder, min_batch_floor=DEVICES)
     processes, relays = [], []
     for half, behind in zip((leader, helper), _free_ports(2), strict=True):
         command = [sys.executable, "-m", "tactful_aggregator.cli", "serve", "--dir"]

@@ -21,7 +21,7 @@ from tactful.device.device_key import KeyFile
 from tactful.device.personalizer import Personalizer
 from tactful.device.settings import Settings
 from tactful.testing import small_catalog
-from tactful_aggregator.testing import made_pair
+from tactful_aggregator.testing import create_pair
 
 
 def run(folder: Path, line: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
     events = '{"at": 0, "kind": "offer", "item": "a"}\n'
     (tmp_path / "log.jsonl").write_text(events * 20_000)
     (tmp_path / "rules.json").write_text('{"schema": 1}')
-    made_pair(tmp_path, min_batch_floor=4)
+    create_pair(tmp_path, min_batch_floor=4)
     return tmp_path
 
 
@@ -89,19 +89,19 @@ WRONG = {
     "tactful-lab simulate ml-1m-diffrec --epsilon 1 --data .": "ml-1m-diffrec",
     "tactful-lab simulate msweb --epsilon 1 --data none": "none",
     "tactful-aggregator init --dir new --role boss --url https://x": "role: 'boss'",
-    "tactful-aggregator init --dir new --role leader --url x": "url: 'x' is no base address",
-    "tactful-aggregator init --dir leader --role leader --url https://x": "holds a half already",
+    "tactful-aggregator init --dir new --role leader --url x": "url: 'x' is not a base address",
+    "tactful-aggregator init --dir leader --role leader --url https://x": "already has an aggregator",
     "tactful-aggregator init --dir letter.txt/a --role leader --url https://x": "letter.txt",
-    "tactful-aggregator pair --dir leader --card leader/card.json": "both are leader",
+    "tactful-aggregator pair --dir leader --card leader/card.json": "both aggregators have the role leader",
     "tactful-aggregator pair --dir leader --card broken.json": "broken.json: document",
-    "tactful-aggregator serve --dir none": "none holds no aggregator",
-    "tactful-aggregator status --dir leader": "nobody serves leader",
-    "tactful-aggregator status --dir helper": "trainings are led by the leader",
+    "tactful-aggregator serve --dir none": "none has no aggregator",
+    "tactful-aggregator status --dir leader": "no process serves leader",
+    "tactful-aggregator status --dir helper": "name the leader's folder",
     "tactful-aggregator pair --dir leader --card wrong.key": "card: wrong.key cannot be read",
     "tactful-aggregator serve --dir leader --port 70000": "--host, --port: 127.0.0.1:70000",
     "tactful-aggregator serve --dir leader --host nowhere.invalid": "--host, --port: nowhere",
-    "tactful-aggregator refresh --dir leader a/../b?c": "model: 'a/../b?c' is no name",
-    "tactful-aggregator experiment --dir leader --read a/b": "--read: 'a/b' is no name",
+    "tactful-aggregator refresh --dir leader a/../b?c": "model: 'a/../b?c' is not a valid name",
+    "tactful-aggregator experiment --dir leader --read a/b": "--read: 'a/b' is not a valid name",
     "tactful-aggregator start --dir leader --training none": "training: none cannot be read",
 }
 
@@ -127,7 +127,7 @@ def test_a_half_that_is_not_paired_does_not_serve(folder: Path) -> None:
 
     assert (done.returncode, done.stderr.split(";")[0]) == (
         2,
-        "tactful-aggregator: peer: this half knows no other",
+        "tactful-aggregator: pairing: this aggregator is not paired yet",
     )
 
 
@@ -192,7 +192,7 @@ def test_an_address_of_another_program_is_named(
 
     assert done.returncode == 2
     assert (
-        "is a Tactful leader there?" in done.stderr
+        "check that a Tactful leader serves" in done.stderr
         or "not a signed checkpoint" in done.stderr
     )
     assert len(done.stderr.splitlines()) == 1

@@ -110,7 +110,7 @@ def test_an_unknown_or_open_experiment_is_named(town, trial) -> None:
     with pytest.raises(TactfulError, match="unknown"):
         town.pair.read_experiment("nothing")
     town.pair.open_experiment(opening(trial))
-    with pytest.raises(TactfulError, match="is open"):
+    with pytest.raises(TactfulError, match="has an open period"):
         town.pair.open_experiment(opening(trial))
     with pytest.raises(TactfulError, match="at least 4"):
         town.pair.read_experiment(trial.id)

@@ -172,7 +172,7 @@ def opened(town: Town, task, report: Report) -> list[bytes]:
         (town.pair.leader_service, LEADER, report.leader),
         (town.pair.helper_service, HELPER, report.helper),
     ):
-        key = service.bench.keyring.current().openers[sealed.config_id]
+        key = service.dependencies.keyring.current().openers[sealed.config_id]
         info = task.dap.dap.input_share_info(role)
         parts.append(hpke.open_(key, sealed.enc, info, aad, sealed.payload))
     return parts

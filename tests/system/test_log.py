@@ -66,7 +66,7 @@ def test_a_release_that_is_not_logged_is_refused(trained) -> None:
 
 def test_a_log_that_forgot_what_this_device_saw_is_refused(trained) -> None:
     town, device, seen = trained
-    signer = town.pair.leader.half.keys.signer
+    signer = town.pair.leader.aggregator.keys.signer
 
     def another_history(request: Request, response: Response) -> Response:
         """The same release, honestly signed, at the end of a log made for this device alone."""
@@ -145,7 +145,9 @@ def test_an_operator_shows_what_was_published_from_the_leaders_folder(trained) -
     device.sharing.refresh()
     ledgers = [json.dumps(device.sharing.ledger_evidence())]
 
-    shown = published_evidence(town.pair.leader.half, town.model, ledgers, eligible=12)
+    shown = published_evidence(
+        town.pair.leader.aggregator, town.model, ledgers, eligible=12
+    )
 
     case = AuditCase(shown)
     for check in CHECKS:

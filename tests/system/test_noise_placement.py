@@ -89,16 +89,16 @@ def test_the_sum_carries_the_noise_of_devices_and_none_of_the_halves(
 ) -> None:
     """A task's own halves say so: each stored what it summed, nothing was drawn."""
     from tactful_aggregator.datastore import Datastore
-    from tactful_aggregator.task_registry import of_round
+    from tactful_aggregator.task_registry import provisioned_round
 
     town.pair.start(town.training(**MODES[placement]))
     town.pair.refresh(town.model)
     for running in (town.pair.leader, town.pair.helper):
-        store = Datastore(running.half.database, running.half.settings.role)
+        store = Datastore(running.aggregator.database, running.aggregator.settings.role)
         with store.transaction() as tx:
-            task = tx.tasks(town.model)[-1]
+            task = tx.tasks.of_model(town.model)[-1]
         store.close()
-        assert of_round(task, running.half).noise is None
+        assert provisioned_round(task, running.aggregator).noise is None
         assert task.release.placement == placement
 
 
@@ -118,7 +118,7 @@ def test_two_alike_trainings_in_one_second_have_tasks_of_their_own(town) -> None
     """Each has its own batch: nothing of the first is counted in the second."""
     from tactful_aggregator.datastore import Datastore
 
-    half = town.pair.leader.half
+    half = town.pair.leader.aggregator
     for _ in range(2):
         changed = town.training(users=1, epsilon=0.01, words=())
         town.pair.start(changed)
@@ -129,8 +129,8 @@ def test_two_alike_trainings_in_one_second_have_tasks_of_their_own(town) -> None
         assert town.pair.refresh(town.model)["state"] == "released"
     store = Datastore(half.database, "leader")
     with store.transaction() as tx:
-        tasks = tx.tasks(town.model)
-        counts = [tx.released(task.id, 0, 1).count for task in tasks]
+        tasks = tx.tasks.of_model(town.model)
+        counts = [tx.batches.released_share(task.id, 0, 1).count for task in tasks]
     store.close()
 
     assert len({task.id for task in tasks}) == 2
@@ -160,7 +160,7 @@ def test_aggregators_that_know_nothing_of_noise_sum_what_devices_made_noisy(
         assert (
             "noise in shares" in next(iter(device.status.disclosures.values())).meaning
         )
-    collector = Collector(task.dap, 5, key, pair.leader.half.keys.collector_token)
+    collector = Collector(task.dap, 5, key, pair.leader.aggregator.keys.collector_token)
     found = collector.collect(HttpTransport(), collector.everything(), time.sleep)
 
     total = np.array(task.dap.vdaf.field.signed(found.total))

@@ -32,7 +32,7 @@ from tactful.protocol.documents.evidence import write
 from tactful.protocol.documents.model_release import ModelRelease
 from tactful.testing import NewDeviceSettings
 from tactful_aggregator.testing import RunningPair, running_pair
-from tactful_aggregator.training.steps import Training
+from tactful_aggregator.training.state import Training
 from tactful_lab.data_sets import loading
 from tactful_lab.demo.figures import DemoResult, Shop, report_content
 from tactful_lab.demo.report_page import (
@@ -150,8 +150,8 @@ def _aggregators(pair: RunningPair) -> Aggregators:
         model=MODEL,
         leader=leader.url,
         helper=helper.url,
-        leader_key=leader.half.card.signing_key,
-        helper_key=helper.half.card.signing_key,
+        leader_key=leader.aggregator.pairing_document.signing_key,
+        helper_key=helper.aggregator.pairing_document.signing_key,
     )
 
 
@@ -372,7 +372,7 @@ def _write_evidence(
     if folder is None:
         return
     ledgers = [json.dumps(device.sharing.ledger_evidence()) for device in devices[:2]]
-    leader = pair.leader.half
+    leader = pair.leader.aggregator
     published = published_evidence(leader, MODEL, ledgers, eligible=people)
     evidence = merge(published, staging_evidence(options.epsilon, DELTA))
     write(folder, evidence, secrets.token_bytes(32))

@@ -113,8 +113,8 @@ def published_evidence(
 def _published(
     tx: StoreTransaction, leader: Aggregator, model: str, eligible: int
 ) -> tuple[Documents, dict[str, Numbers]]:
-    lines = tx.transcript()
-    newest = tx.newest_release(model)
+    lines = tx.published.entries()
+    newest = tx.published.newest_release(model)
     if newest is None:
         raise InvalidInput(
             "model", f"{model!r} is not released", "release the model first"
@@ -134,7 +134,7 @@ def _published(
             helper=base64.b64encode(helper_key).decode(),
         ),
         tasks=tuple(task.encode().decode() for task in tasks),
-        releases=tuple(body.decode() for body in tx.releases()),
+        releases=tuple(body.decode() for body in tx.published.releases()),
         log=tuple(lines),
         heads=(SeenCheckpoint(seen_by="whoever made this", checkpoint=checkpoint),),
         records=tuple(content.decode() for content in record_files),
@@ -152,7 +152,7 @@ def _logged_tasks(
     tasks = []
     for entry in entries:
         if entry.kind == "task":
-            task = tx.task(bytes.fromhex(entry.sha256))
+            task = tx.tasks.get(bytes.fromhex(entry.sha256))
             if task is not None:
                 tasks.append(task)
     return tasks
@@ -181,7 +181,7 @@ def _claim(
 
 
 def _file(tx: StoreTransaction, digest: str) -> bytes:
-    content = tx.file(digest)
+    content = tx.published.file(digest)
     if content is None:
         raise TactfulError(
             f"evidence: the file {digest} is in the publication log, but not in the "

@@ -51,8 +51,8 @@ from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import aggregation
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.task_registry import of_round
-from tactful_aggregator.testing import made_pair
+from tactful_aggregator.task_registry import provisioned_round
+from tactful_aggregator.testing import create_pair
 from tactful_aggregator.training import countersign
 from tactful_aggregator.training.coordinator import Coordinator
 from tactful_aggregator.training.noise_policy import BOX, LEVELS
@@ -98,14 +98,14 @@ class StagingPair:
             model="staging",
             leader=self.leader.settings.url,
             helper=self.helper.settings.url,
-            leader_key=self.leader.card.signing_key,
-            helper_key=self.helper.card.signing_key,
+            leader_key=self.leader.pairing_document.signing_key,
+            helper_key=self.helper.pairing_document.signing_key,
         )
 
     @property
     def peer(self) -> HelperClient:
         """The leader's client for the helper."""
-        return HelperClient(self.leader.paired, self.carrier)
+        return HelperClient(self.leader.other_aggregator, self.carrier)
 
     def task(
         self, name: str, length: int, epsilon: float, delta: float, **changes: object
@@ -158,19 +158,19 @@ class StagingPair:
     def open_task(self, task: Task) -> Task:
         """Have both aggregators check, sign and store the task; return it."""
         with self.stores[0].transaction() as tx:
-            countersign.check(task, tx.tasks(task.model), self.leader)
+            countersign.check_task(task, tx.tasks.of_model(task.model), self.leader)
         leader_signature = self._sign(task)
         helper_signature = self.peer.sign_task(task, leader_signature)
         signed = SignedTask(
             task, {"leader": leader_signature, "helper": helper_signature}
         )
         with self.stores[0].transaction() as tx:
-            tx.add_task(signed)
+            tx.tasks.add(signed)
         return task
 
     def request_signature(self, task: Task) -> Response:
         """Return the helper's answer to a task that the leader did not check."""
-        headers = {"Authorization": f"Bearer {self.leader.paired.token}"}
+        headers = {"Authorization": f"Bearer {self.leader.other_aggregator.token}"}
         body = encode_signed(task.document, {"leader": self._sign(task)})
         url = self.helper.settings.url + "/tasks"
         return self.carrier.send(Request("POST", url, body, headers))
@@ -180,12 +180,14 @@ class StagingPair:
 
     def aggregate(self, task: Task) -> None:
         """Verify and sum the reports received so far, without noise."""
-        aggregation.drive(self.service.bench, self.peer, of_round(task, self.leader))
+        aggregation.drive(
+            self.service.dependencies, self.peer, provisioned_round(task, self.leader)
+        )
 
     @property
     def coordinator(self) -> Coordinator:
         """The leader's coordinator of this pair."""
-        return Coordinator(self.service.bench, self.leader, self.peer)
+        return Coordinator(self.service.dependencies, self.leader, self.peer)
 
     def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
         """Return the released sum and the number of reports in it."""
@@ -197,7 +199,7 @@ class StagingPair:
         for store in self.stores:
             total = FIELD64.zeros(task.encoding.padded)
             with store.transaction() as tx:
-                parts = tx.parts(task.id, 0, 1)
+                parts = tx.sums.shards(task.id, 0, 1)
             for part in parts:
                 total = FIELD64.add(total, FIELD64.decode(part.total, len(total)))
             totals.append(total)
@@ -213,7 +215,7 @@ class StagingPair:
 
     def _open_share(self, store: Datastore, task: Task, role: int) -> bytes:
         with store.transaction() as tx:
-            released = tx.released(task.id, 0, 1)
+            released = tx.batches.released_share(task.id, 0, 1)
         if released is None:
             raise TactfulError(
                 "staging: the task has no released sum; collect the task first"
@@ -279,7 +281,7 @@ def staging_pair(
 
     `placement` determines who adds the noise of its tasks.
     """
-    leader, helper = made_pair(folder, min_batch_floor=floor)
+    leader, helper = create_pair(folder, min_batch_floor=floor)
     stores = Datastore(leader.database, "leader"), Datastore(helper.database, "helper")
     carrier = InProcess({})
     services = [
@@ -288,7 +290,7 @@ def staging_pair(
     ]
     # A service needs the carrier, so the applications are registered afterwards.
     for service in services:
-        carrier._apps[service.half.settings.url] = app.build(service)
+        carrier._apps[service.aggregator.settings.url] = app.build(service)
     try:
         yield StagingPair(leader, helper, stores, carrier, services[0], placement)
     finally:

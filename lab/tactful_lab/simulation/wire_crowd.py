@@ -38,7 +38,7 @@ def open_round(pair: RunningPair, model: str) -> OpenRound:
     """Fetch and verify the open round of `model`."""
     body = _fetch(pair.transport, f"{pair.leader.url}/models/{model}/task")
     task = SignedTask.decode(body).verify(
-        *pair.leader.half.public_keys(), now=int(time.time())
+        *pair.leader.aggregator.public_keys(), now=int(time.time())
     )
     if task.guide is None:
         return OpenRound(task, None)

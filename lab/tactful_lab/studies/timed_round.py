@@ -133,7 +133,7 @@ def _measure_round(
 ) -> _RoundMeasurement:
     """Run and time one round; raise TactfulError if its sum is wrong."""
     key, operator_task = _serve_task(pair, clients, length, vdaf)
-    task = operator_task.provision.task
+    task = operator_task.provisioned.task
     encoding = Encoding(length, LEVELS, BOX, task.id)
     vectors = np.random.default_rng(clients).standard_normal((clients, length))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -219,7 +219,7 @@ def _run_collector(
     order = {
         "task": operator_task.document.decode(),
         "key": key.private_bytes_raw().hex(),
-        "token": pair.leader.half.keys.collector_token,
+        "token": pair.leader.aggregator.keys.collector_token,
         "out": str(folder / "sum.npy"),
     }
     command = [sys.executable, "-m", "tactful_lab.studies.timed_round", COLLECTOR]
@@ -238,7 +238,7 @@ def collect(order: Mapping[str, str]) -> None:
 
     `order` has the task, the collector's key and token, and the path `out`.
     """
-    task = OperatorTask.parse(order["task"].encode()).provision.task
+    task = OperatorTask.parse(order["task"].encode()).provisioned.task
     key = X25519PrivateKey.from_private_bytes(bytes.fromhex(order["key"]))
     collector = Collector(task, CONFIG_ID, key, order["token"])
     result = collector.collect(HttpTransport(), collector.everything(), _short_sleep)

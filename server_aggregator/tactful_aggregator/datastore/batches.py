@@ -1,32 +1,25 @@
-"""Sums: in shards while they grow, as one noisy share once they are released."""
+"""Batches: sums without noise in shards, then one noisy share once they are released."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from tactful.errors import BatchCollected
-from tactful_aggregator.datastore.rows import Rows
 from tactful_aggregator.datastore.schema import (
     CLOSING,
     COLLECTED,
-    DELETED,
-    FAILED,
-    FINISHED,
-    PENDING,
     batch,
-    collection,
-    job,
     partial_sum,
-    report,
 )
+from tactful_aggregator.datastore.statements import Statements
 
 
 @dataclass(frozen=True)
 class BatchShard:
-    """Some reports of one bucket, added up: how many, which (as a checksum), and their total."""
+    """The sum of some reports of one bucket, with their number and checksum."""
 
     bucket: int
     count: int
@@ -36,7 +29,7 @@ class BatchShard:
 
 @dataclass(frozen=True)
 class ReleasedShare:
-    """A batch whose noise is drawn: what both halves compare, and this half's sealed share."""
+    """A released batch: values that both aggregators compare, and the sealed noisy share."""
 
     count: int
     checksum: bytes
@@ -45,95 +38,115 @@ class ReleasedShare:
     share: bytes
 
 
-class BatchRows(Rows):
-    """What is summed."""
+class SumQueries:
+    """Statements on sums without noise, in up to `shard_count` shards per bucket."""
 
-    def part(
+    def __init__(self, statements: Statements, shard_count: int) -> None:
+        self._statements = statements
+        self._run = statements.run
+        self._shard_count = shard_count
+
+    def lock_shard(
         self, task_id: bytes, bucket: int, empty: BatchShard
     ) -> tuple[int, BatchShard]:
-        """(shard, sum so far) of a bucket, held until the commit; `empty` if there is none."""
-        shard = secrets.randbelow(self._shards)
+        """Lock a random shard of a bucket; return (shard number, sum so far).
+
+        The shard starts as `empty` and stays locked until the commit.
+        """
+        shard = secrets.randbelow(self._shard_count)
         row = {"task_id": task_id, "shard": shard, **vars(empty)}
-        self._add(partial_sum, row)
-        mine = (partial_sum.c.task_id == task_id) & (partial_sum.c.bucket == bucket)
+        # The row must exist before it can be locked.
+        self._statements.insert_if_absent(partial_sum, row)
         columns = select(
             partial_sum.c.count, partial_sum.c.checksum, partial_sum.c.total
         )
-        found = self._run(
-            columns.where(mine & (partial_sum.c.shard == shard)).with_for_update()
-        )
-        count, checksum, total = found.one()
+        locked = columns.where(_is_shard(task_id, bucket, shard)).with_for_update()
+        count, checksum, total = self._run(locked).one()
         return shard, BatchShard(bucket, count, checksum, total)
 
-    def keep_part(self, task_id: bytes, shard: int, part: BatchShard) -> None:
-        """Replace one shard of a bucket's sum."""
-        mine = (partial_sum.c.task_id == task_id) & (
-            partial_sum.c.bucket == part.bucket
-        )
-        here = mine & (partial_sum.c.shard == shard)
-        values = {"count": part.count, "checksum": part.checksum, "total": part.total}
-        self._run(update(partial_sum).where(here).values(values))
+    def replace_shard(self, task_id: bytes, shard: int, content: BatchShard) -> None:
+        """Replace the sum of one shard of a bucket."""
+        values = {
+            "count": content.count,
+            "checksum": content.checksum,
+            "total": content.total,
+        }
+        is_shard = _is_shard(task_id, content.bucket, shard)
+        self._run(update(partial_sum).where(is_shard).values(values))
 
-    def parts(self, task_id: bytes, first: int, last: int) -> list[BatchShard]:
-        """All shards of these buckets."""
-        mine = (partial_sum.c.task_id == task_id) & (partial_sum.c.bucket >= first)
+    def shards(self, task_id: bytes, first: int, last: int) -> list[BatchShard]:
+        """Return all shards of the buckets [first, last)."""
         columns = select(
             partial_sum.c.bucket,
             partial_sum.c.count,
             partial_sum.c.checksum,
             partial_sum.c.total,
         )
-        rows = self._run(columns.where(mine & (partial_sum.c.bucket < last)))
+        rows = self._run(columns.where(_in_buckets(task_id, first, last)))
         return [BatchShard(*row) for row in rows]
 
-    def drop_parts(self, task_id: bytes, first: int, last: int) -> None:
-        """Forget sums without noise."""
-        mine = (partial_sum.c.task_id == task_id) & (partial_sum.c.bucket >= first)
-        self._run(delete(partial_sum).where(mine & (partial_sum.c.bucket < last)))
+    def delete(self, task_id: bytes, first: int, last: int) -> None:
+        """Delete the sums without noise of the buckets [first, last)."""
+        self._run(delete(partial_sum).where(_in_buckets(task_id, first, last)))
 
-    # batches
+    def delete_of_task(self, task_id: bytes) -> None:
+        """Delete all sums without noise of a task."""
+        self._run(delete(partial_sum).where(partial_sum.c.task_id == task_id))
 
-    def close_batch(self, task_id: bytes, first: int, last: int) -> None:
-        """Take no more reports for these buckets; the same again changes nothing."""
-        row = {"task_id": task_id, "first": first, "last": last, "state": CLOSING}
-        self._add(batch, row)
 
-    def open_batch(self, task_id: bytes, first: int, last: int) -> None:
-        """Take reports again, unless the batch was released."""
-        mine = (
-            (batch.c.task_id == task_id)
-            & (batch.c.first == first)
-            & (batch.c.last == last)
-        )
-        self._run(delete(batch).where(mine & (batch.c.state == CLOSING)))
+class BatchQueries:
+    """Statements on batches, each of the buckets [first, last) of a task."""
+
+    def __init__(self, statements: Statements, sums: SumQueries) -> None:
+        self._statements = statements
+        self._run = statements.run
+        self._sums = sums
+
+    def close(self, task_id: bytes, first: int, last: int) -> None:
+        """Accept no more reports for these buckets; a repeated call changes nothing."""
+        row: dict[str, object] = {
+            "task_id": task_id,
+            "first": first,
+            "last": last,
+            "state": CLOSING,
+        }
+        self._statements.insert_if_absent(batch, row)
+
+    def reopen(self, task_id: bytes, first: int, last: int) -> None:
+        """Accept reports for a closed batch again, unless it was released."""
+        is_closing = _is_batch(task_id, first, last) & (batch.c.state == CLOSING)
+        self._run(delete(batch).where(is_closing))
 
     def overlapping(
         self, task_id: bytes, first: int, last: int
     ) -> list[tuple[int, int, str]]:
-        """(first, last, state) of the batches that share a bucket with these."""
-        mine = (
-            (batch.c.task_id == task_id)
-            & (batch.c.first < last)
-            & (batch.c.last > first)
-        )
-        rows = self._run(select(batch.c.first, batch.c.last, batch.c.state).where(mine))
+        """Return (first, last, state) of batches that share a bucket with [first, last)."""
+        overlaps = (batch.c.first < last) & (batch.c.last > first)
+        columns = select(batch.c.first, batch.c.last, batch.c.state)
+        rows = self._run(columns.where((batch.c.task_id == task_id) & overlaps))
         return [(row[0], row[1], row[2]) for row in rows]
 
-    def release_batch(
+    def release(
         self, task_id: bytes, first: int, last: int, released: ReleasedShare
     ) -> None:
-        """Keep the noisy share, and forget the sum without noise."""
-        row = {"task_id": task_id, "first": first, "last": last, "state": COLLECTED}
-        self._put(batch, ("task_id", "first", "last"), {**row, **vars(released)})
-        self.drop_parts(task_id, first, last)
+        """Store the noisy share, and delete the sum without noise."""
+        row = {
+            "task_id": task_id,
+            "first": first,
+            "last": last,
+            "state": COLLECTED,
+            **vars(released),
+        }
+        self._statements.upsert(batch, ("task_id", "first", "last"), row)
+        self._sums.delete(task_id, first, last)
 
-    def released(self, task_id: bytes, first: int, last: int) -> ReleasedShare | None:
-        """What was released of exactly these buckets."""
-        mine = (
-            (batch.c.task_id == task_id)
-            & (batch.c.first == first)
-            & (batch.c.last == last)
-        )
+    def released_share(
+        self, task_id: bytes, first: int, last: int
+    ) -> ReleasedShare | None:
+        """Return the released share of exactly these buckets, or None.
+
+        Raises BatchCollected if the share was deleted after it was fetched.
+        """
         columns = select(
             batch.c.count,
             batch.c.checksum,
@@ -141,82 +154,33 @@ class BatchRows(Rows):
             batch.c.latest,
             batch.c.share,
         )
-        row = self._run(
-            columns.where(mine & (batch.c.state == COLLECTED))
-        ).one_or_none()
-        if row is not None and row[4] is None:
+        is_collected = _is_batch(task_id, first, last) & (batch.c.state == COLLECTED)
+        row = self._run(columns.where(is_collected)).one_or_none()
+        if row is None:
+            return None
+        if row[4] is None:
             raise BatchCollected(
-                "batchOverlap: it was collected, and its share deleted"
+                "batchOverlap: this batch was collected and its share was deleted; "
+                "request a batch that was not collected yet"
             )
-        return None if row is None else ReleasedShare(*row)
+        return ReleasedShare(*row)
 
     def delete_share(self, task_id: bytes, first: int, last: int) -> None:
-        """Forget a share that was fetched; its batch stays collected."""
-        mine = (
-            (batch.c.task_id == task_id)
-            & (batch.c.first == first)
-            & (batch.c.last == last)
-        )
-        self._run(update(batch).where(mine).values(share=None))
+        """Delete a share that was fetched; its batch stays collected."""
+        is_batch = _is_batch(task_id, first, last)
+        self._run(update(batch).where(is_batch).values(share=None))
 
-    # what collectors asked for
 
-    def add_collection(self, task_id: bytes, job_id: bytes, request: bytes) -> bytes:
-        """Begin a collection; the request of the one that has this id, perhaps an earlier one.
+def _is_shard(task_id: bytes, bucket: int, shard: int) -> ColumnElement[bool]:
+    in_bucket = (partial_sum.c.task_id == task_id) & (partial_sum.c.bucket == bucket)
+    return in_bucket & (partial_sum.c.shard == shard)
 
-        One that was deleted or has failed begins anew: the batch does not depend on it.
-        """
-        row = {"id": job_id, "task_id": task_id, "request": request, "state": PENDING}
-        self._add(collection, {**row, "leased_until": 0, "attempts": 0})
-        mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
-        ended = (
-            mine
-            & (collection.c.request == request)
-            & collection.c.state.in_([DELETED, FAILED])
-        )
-        self._run(update(collection).where(ended).values(state=PENDING, body=None))
-        return bytes(self._run(select(collection.c.request).where(mine)).scalar_one())
 
-    def collection(
-        self, task_id: bytes, job_id: bytes
-    ) -> tuple[bytes, str, bytes | None] | None:
-        """(request, state, answer) of a collection."""
-        mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
-        columns = select(collection.c.request, collection.c.state, collection.c.body)
-        row = self._run(columns.where(mine)).one_or_none()
-        return None if row is None else (row[0], row[1], row[2])
+def _in_buckets(task_id: bytes, first: int, last: int) -> ColumnElement[bool]:
+    in_range = (partial_sum.c.bucket >= first) & (partial_sum.c.bucket < last)
+    return (partial_sum.c.task_id == task_id) & in_range
 
-    def pending_collections(self) -> list[tuple[bytes, bytes, bytes]]:
-        """(task, id, request) of what is not answered yet."""
-        columns = select(collection.c.task_id, collection.c.id, collection.c.request)
-        rows = self._run(columns.where(collection.c.state == PENDING))
-        return [(row[0], row[1], row[2]) for row in rows]
 
-    def answer_collection(self, task_id: bytes, job_id: bytes, body: bytes) -> None:
-        """Keep the answer, unless the job was deleted meanwhile: each poll gets the same bytes."""
-        mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
-        waits = mine & (collection.c.state == PENDING)
-        self._run(update(collection).where(waits).values(state=FINISHED, body=body))
-
-    def fail_collection(
-        self, task_id: bytes, job_id: bytes, code: str, detail: str
-    ) -> None:
-        """Keep why a collection was not answered, unless the job was deleted meanwhile."""
-        mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
-        waits = mine & (collection.c.state == PENDING)
-        body = f"{code} {detail}".encode()
-        self._run(update(collection).where(waits).values(state=FAILED, body=body))
-
-    def delete_collection(self, task_id: bytes, job_id: bytes) -> bool:
-        """Forget the job and its answer, not the batch. False if there is none."""
-        mine = (collection.c.id == job_id) & (collection.c.task_id == task_id)
-        done = update(collection).where(mine & (collection.c.state != DELETED))
-        return self._run(done.values(state=DELETED, body=None)).rowcount == 1
-
-    # what is over
-
-    def forget_reports(self, task_id: bytes) -> int:
-        """Forget the ids, jobs and unreleased sums of a task that is over; how many ids."""
-        self._run(delete(job).where(job.c.task_id == task_id))
-        self._run(delete(partial_sum).where(partial_sum.c.task_id == task_id))
-        return self._run(delete(report).where(report.c.task_id == task_id)).rowcount
+def _is_batch(task_id: bytes, first: int, last: int) -> ColumnElement[bool]:
+    has_range = (batch.c.first == first) & (batch.c.last == last)
+    return (batch.c.task_id == task_id) & has_range

@@ -1,4 +1,4 @@
-"""The tables of one half; each begins with the reason it exists."""
+"""The tables of one aggregator; a comment above each table gives its purpose."""
 
 from __future__ import annotations
 
@@ -15,57 +15,69 @@ from sqlalchemy import (
 )
 
 SCHEMA = 2
-OPEN, CLOSING, COLLECTED = (
-    "open",
-    "closing",
-    "collected",
-)  # states of a task and a batch
-WAITING, TAKEN, COUNTED, REFUSED = 0, 1, 2, 3  # states of a report
-PENDING, FINISHED, ABANDONED, FAILED = (
-    "pending",
-    "finished",
-    "abandoned",
-    "failed",
-)  # of a job
-PARKED = "parked"  # of a job that waits for the operator
-DELETED = "deleted"  # of a collection
+
+# States of a task and of a batch.
+OPEN, CLOSING, COLLECTED = "open", "closing", "collected"
+# States of a report.
+WAITING, TAKEN, COUNTED, REFUSED = 0, 1, 2, 3
+# States of a job and of a collection; an abandoned training also abandons its tasks.
+PENDING, FINISHED = "pending", "finished"
+ABANDONED, FAILED = "abandoned", "failed"
+# State of a job that the operator must resume.
+PARKED = "parked"
+# State of a collection that its collector deleted.
+DELETED = "deleted"
 
 tables = MetaData()
-# so that a newer program's file is not misread, and a leader's not served by a helper
+
+# Schema version and role, so that an older program does not misread a newer database
+# and a helper does not serve the database of a leader.
 meta = Table(
-    "meta", tables, Column("name", String, primary_key=True), Column("value", String)
+    "meta",
+    tables,
+    Column("name", String, primary_key=True),
+    Column("value", String),
 )
-# keys that shares were sealed to; an old one opens until nobody can hold its config any more
+
+# HPKE private keys. A retired key still opens shares until no device can have its
+# configuration in a cache.
 hpke_key = Table(
     "hpke_key",
     tables,
     Column("config_id", Integer, primary_key=True),
-    Column("number", Integer, unique=True),  # its epoch: devices refuse a lower one
+    # The epoch: devices refuse a configuration with a lower epoch.
+    Column("number", Integer, unique=True),
     Column("private", LargeBinary),
-    Column("expires", BigInteger),  # unix seconds; null for the one that is handed out
+    # Unix seconds; null for the key that is published now.
+    Column("expires", BigInteger),
 )
-# what was agreed; a task is never changed
+
+# Tasks that this aggregator serves. A task document never changes.
 task = Table(
     "task",
     tables,
     Column("id", LargeBinary, primary_key=True),
     Column("number", Integer, unique=True),
-    Column("model", String),  # empty for a task that no training made
-    Column("body", LargeBinary),  # the signed document, or the operator's file
+    # Empty for a task of the operator, which belongs to no training.
+    Column("model", String),
+    # The signed task, or the operator's task document.
+    Column("body", LargeBinary),
     Column("state", String),
     Column("expires", BigInteger),
 )
-# each report once: an id is kept after its body is gone, so that a replay is known
+
+# Uploaded reports, each only once. The id stays after the body is deleted, so that a
+# replay is detected.
 report = Table(
     "report",
     tables,
     Column("task_id", LargeBinary, primary_key=True),
     Column("report_id", LargeBinary, primary_key=True),
-    Column(
-        "bucket", BigInteger
-    ),  # its time in units of the precision; 0 if there is one batch
+    # The report's time in units of the time precision; 0 if the task has one batch.
+    Column("bucket", BigInteger),
     Column("sha256", LargeBinary),
-    Column("body", LargeBinary),  # or where it stands in a segment
+    # The report itself, or its position in a segment file.
+    Column("body", LargeBinary),
     Column("state", Integer),
     Column("job_id", LargeBinary),
     sqlite_with_rowid=True,
@@ -73,28 +85,35 @@ report = Table(
 Index("report_waiting", report.c.task_id, report.c.state, report.c.bucket)
 Index("report_job", report.c.job_id)
 Index("report_state", report.c.state, report.c.task_id)
-# who takes a step that only one process may take at a time, and until when
+
+# Leases on steps of trainings and experiments, which only one process may run at a time.
 step_lock = Table(
     "step_lock",
     tables,
     Column("name", String, primary_key=True),
-    Column("holder", LargeBinary),  # the holder's token: only who shows it may write
+    # A random token; only the process that knows it may write.
+    Column("holder", LargeBinary),
     Column("leased_until", BigInteger),
 )
-# which reports the halves take together: leased by one worker, the same answer on every repeat
+
+# Aggregation jobs: reports that both aggregators verify together. At the leader a job is
+# leased by one worker; at the helper it stores the response for repeated requests.
 job = Table(
     "job",
     tables,
     Column("id", LargeBinary, primary_key=True),
     Column("task_id", LargeBinary, index=True),
     Column("state", String),
-    Column("lease", LargeBinary),  # the holder's token: only who shows it may finish
+    # A random token; only the worker that knows it may finish the job.
+    Column("lease", LargeBinary),
     Column("leased_until", BigInteger),
     Column("attempts", Integer),
     Column("request_sha256", LargeBinary),
     Column("response", LargeBinary),
 )
-# sums without noise, in shards so that workers do not wait for each other; gone once released
+
+# Sums without noise, in shards so that workers do not wait for each other. They are
+# deleted when the batch is released.
 partial_sum = Table(
     "partial_sum",
     tables,
@@ -105,21 +124,26 @@ partial_sum = Table(
     Column("checksum", LargeBinary),
     Column("total", LargeBinary),
 )
-# what takes no more reports, and this half's noisy share once drawn: the same bytes each time
+
+# Batches that accept no more reports, with this aggregator's noisy share. The share is
+# stored so that a repeated request gets the same noise.
 batch = Table(
     "batch",
     tables,
     Column("task_id", LargeBinary, primary_key=True),
     Column("first", BigInteger, primary_key=True),
-    Column("last", BigInteger, primary_key=True),  # the bucket after the last one
+    # The bucket after the last bucket of the batch.
+    Column("last", BigInteger, primary_key=True),
     Column("state", String),
     Column("count", BigInteger),
     Column("checksum", LargeBinary),
     Column("earliest", BigInteger),
     Column("latest", BigInteger),
-    Column("share", LargeBinary),  # sealed to the collector
+    # Sealed to the collector.
+    Column("share", LargeBinary),
 )
-# what a collector asked for, and what it got
+
+# Requests of collectors and their responses.
 collection = Table(
     "collection",
     tables,
@@ -132,7 +156,8 @@ collection = Table(
     Column("attempts", Integer),
     Column("body", LargeBinary),
 )
-# what each period of an experiment summed to, noise and all
+
+# Noisy sums of the periods of experiments, for their combined results.
 period = Table(
     "period",
     tables,
@@ -143,21 +168,24 @@ period = Table(
     Column("tau", Float),
     Column("vector", LargeBinary),
 )
-# guides and models, named by their hash
+
+# Published files (round parameters, models, batch records) under their SHA-256.
 file = Table(
     "file",
     tables,
     Column("sha256", String, primary_key=True),
     Column("content", LargeBinary),
 )
-# where the training of each model stands
+
+# The state of each training, so that it continues after a restart.
 training = Table(
     "training",
     tables,
     Column("model", String, primary_key=True),
     Column("state", String),
 )
-# what was published of each model
+
+# Signed releases of each model.
 release = Table(
     "release",
     tables,
@@ -165,7 +193,8 @@ release = Table(
     Column("version", Integer, primary_key=True),
     Column("body", LargeBinary),
 )
-# everything published, in order, each entry holding the hash of the one before
+
+# The publication log: every published document in order.
 transcript = Table(
     "transcript",
     tables,

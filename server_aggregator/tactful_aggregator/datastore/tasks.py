@@ -1,132 +1,103 @@
-"""Tasks and keys."""
+"""Tasks that an aggregator serves."""
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from tactful.protocol.documents.task import SignedTask, Task
-from tactful_aggregator.datastore.rows import Rows
-from tactful_aggregator.datastore.schema import OPEN, hpke_key, period, task
+from tactful_aggregator.datastore.schema import OPEN, period, task
+from tactful_aggregator.datastore.statements import Statements
 
 
-class TaskRows(Rows):
-    """What was agreed, and what shares were sealed to."""
+class TaskQueries:
+    """Statements on tasks of trainings and of operators."""
 
-    def add_task(self, signed: SignedTask) -> None:
-        """Keep a round of a training; the same one again changes nothing."""
-        own = signed.task
-        self._add_task(own.id, own.model, signed.encode(), own.expires)
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._run = statements.run
 
-    def add_provision(self, task_id: bytes, document: bytes, expires: int) -> bool:
-        """Keep a task that the operator wrote; False if its id is known."""
-        return self._add_task(task_id, "", document, expires)
+    def add(self, signed: SignedTask) -> None:
+        """Store a round of a training, unless it is stored already."""
+        document = signed.task
+        self._add(document.id, document.model, signed.encode(), document.expires)
 
-    def _add_task(self, task_id: bytes, model: str, body: bytes, expires: int) -> bool:
-        self.hold_order()
-        number = self._run(
-            select(func.coalesce(func.max(task.c.number), -1) + 1)
-        ).scalar_one()
-        row = {"id": task_id, "number": number, "model": model, "body": body}
-        return self._add(task, {**row, "state": OPEN, "expires": expires})
+    def add_provisioned(self, task_id: bytes, document: bytes, expires: int) -> bool:
+        """Store an operator's task; return False if its id exists."""
+        return self._add(task_id, "", document, expires)
 
-    def task(self, task_id: bytes) -> SignedTask | None:
-        """The round of a training with this id."""
-        found = self.task_body(task_id)
-        return SignedTask.decode(found[1]) if found is not None and found[0] else None
+    def _add(self, task_id: bytes, model: str, body: bytes, expires: int) -> bool:
+        self._statements.lock_numbering()
+        next_number = func.coalesce(func.max(task.c.number), -1) + 1
+        number = self._run(select(next_number)).scalar_one()
+        row = {
+            "id": task_id,
+            "number": number,
+            "model": model,
+            "body": body,
+            "state": OPEN,
+            "expires": expires,
+        }
+        return self._statements.insert_if_absent(task, row)
 
-    def task_body(self, task_id: bytes) -> tuple[str, bytes] | None:
-        """(model, document) of a task; the model is empty for an operator's own."""
-        row = self._run(
-            select(task.c.model, task.c.body).where(task.c.id == task_id)
-        ).one_or_none()
+    def get(self, task_id: bytes) -> SignedTask | None:
+        """Return the round of a training with this id, or None."""
+        stored = self.document(task_id)
+        if stored is None:
+            return None
+        model, body = stored
+        return SignedTask.decode(body) if model else None
+
+    def document(self, task_id: bytes) -> tuple[str, bytes] | None:
+        """Return (model, document) of a task; the model of an operator's task is empty."""
+        rows = select(task.c.model, task.c.body).where(task.c.id == task_id)
+        row = self._run(rows).one_or_none()
         return None if row is None else (row[0], row[1])
 
-    def task_ids(self) -> list[bytes]:
-        """All tasks, oldest first."""
+    def ids(self) -> list[bytes]:
+        """Return the ids of all tasks, oldest first."""
         return list(self._run(select(task.c.id).order_by(task.c.number)).scalars())
 
-    def tasks_over(self, before: int) -> list[bytes]:
-        """The tasks that took reports until some time before `before`."""
-        return list(
-            self._run(select(task.c.id).where(task.c.expires < before)).scalars()
-        )
+    def expired_before(self, before: int) -> list[bytes]:
+        """Return the ids of tasks that expired before `before` (unix seconds)."""
+        rows = select(task.c.id).where(task.c.expires < before)
+        return list(self._run(rows).scalars())
 
-    def tasks(self, model: str) -> list[Task]:
-        """The tasks of a model, oldest first."""
-        rows = self._run(
-            select(task.c.body).where(task.c.model == model).order_by(task.c.number)
-        )
-        return [SignedTask.decode(body).task for body in rows.scalars()]
+    def of_model(self, model: str) -> list[Task]:
+        """Return the tasks of a model, oldest first."""
+        rows = select(task.c.body).where(task.c.model == model)
+        bodies = self._run(rows.order_by(task.c.number)).scalars()
+        return [SignedTask.decode(body).task for body in bodies]
 
-    def open_task(self, model: str) -> SignedTask | None:
-        """The task of a model that takes reports now."""
-        return self._newest_task(task.c.model == model, task.c.state == OPEN)
+    def newest_open(self, model: str) -> SignedTask | None:
+        """Return the task of a model that accepts reports now, or None."""
+        return self._newest(task.c.model == model, task.c.state == OPEN)
 
-    def unread_task(self, model: str) -> SignedTask | None:
-        """The task of an experiment whose period was not kept yet, collected or not."""
-        read = select(period.c.task_id)
-        return self._newest_task(task.c.model == model, task.c.id.not_in(read))
+    def newest_without_period(self, model: str) -> SignedTask | None:
+        """Return the newest task of an experiment whose period is not stored, or None.
 
-    def _newest_task(self, *conditions: ColumnElement[bool]) -> SignedTask | None:
+        Its batch may be collected already, if a crash came before the period was stored.
+        """
+        with_period = select(period.c.task_id)
+        return self._newest(task.c.model == model, task.c.id.not_in(with_period))
+
+    def _newest(self, *conditions: ColumnElement[bool]) -> SignedTask | None:
         rows = select(task.c.body).where(*conditions)
-        body = self._run(rows.order_by(task.c.number.desc()).limit(1)).scalar()
+        newest = rows.order_by(task.c.number.desc()).limit(1)
+        body = self._run(newest).scalar()
         return None if body is None else SignedTask.decode(body)
 
-    def task_state(self, task_id: bytes) -> str | None:
-        """Whether a task is open, closing or collected; None if it is unknown."""
+    def state(self, task_id: bytes) -> str | None:
+        """Return the state of a task, or None if the task is unknown."""
         return self._run(select(task.c.state).where(task.c.id == task_id)).scalar()
 
-    def set_task_state(self, task_id: bytes, state: str) -> None:
-        """Move a task on."""
+    def set_state(self, task_id: bytes, state: str) -> None:
+        """Change the state of a task."""
         self._run(update(task).where(task.c.id == task_id).values(state=state))
 
-    def hold_task(self, task_id: bytes, *, alone: bool) -> None:
-        """Keep others from closing the task's batches, or from adding to them, until the commit.
+    def lock(self, task_id: bytes, *, exclusive: bool) -> None:
+        """Lock a task until the commit: shared to add reports, exclusive to close a batch.
 
-        SQLite has one writer at a time anyway.
+        On SQLite this has no effect, because a database has only one writer at a time.
         """
         row = select(task.c.id).where(task.c.id == task_id)
-        self._run(row.with_for_update(read=not alone))
-
-    # keys
-
-    def add_hpke_key(
-        self, config_id: int, private: bytes, least_epoch: int = 0
-    ) -> bool:
-        """Begin to hand out a key; False if the number is taken.
-
-        Its epoch is above that of every key before, and at least `least_epoch`.
-        """
-        self.hold_order()
-        number = self._run(
-            select(func.coalesce(func.max(hpke_key.c.number), -1) + 1)
-        ).scalar_one()
-        number = max(number, least_epoch)
-        row: dict[str, object] = {
-            "config_id": config_id,
-            "number": number,
-            "private": private,
-        }
-        return self._add(hpke_key, row)
-
-    def retire_hpke_keys(self, expires: int) -> None:
-        """Hand out none of the keys so far; they open until `expires`."""
-        current = hpke_key.c.expires.is_(None)
-        self._run(update(hpke_key).where(current).values(expires=expires))
-
-    def hpke_keys(self) -> list[tuple[int, bytes, int | None]]:
-        """(config id, private key, when it ends) of each, the one handed out first."""
-        columns = select(hpke_key.c.config_id, hpke_key.c.private, hpke_key.c.expires)
-        rows = self._run(columns.order_by(hpke_key.c.number.desc()))
-        return [(row[0], row[1], row[2]) for row in rows]
-
-    def hpke_epoch(self) -> int:
-        """Return the epoch of the key that is handed out now."""
-        current = hpke_key.c.expires.is_(None)
-        return int(
-            self._run(select(func.max(hpke_key.c.number)).where(current)).scalar_one()
-        )
-
-    def drop_hpke_keys(self, now: int) -> int:
-        """Forget what has ended; how many."""
-        return self._run(delete(hpke_key).where(hpke_key.c.expires <= now)).rowcount
+        self._run(row.with_for_update(read=not exclusive))

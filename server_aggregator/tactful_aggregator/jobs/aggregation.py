@@ -76,7 +76,7 @@ Verified = tuple[VerifyState, bytes] | ReportError
 """A report's state and verifier share, or why it is not counted."""
 
 
-class JobPeer(Protocol):
+class AggregationHelper(Protocol):
     """The helper, as far as the leader's jobs need it."""
 
     def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
@@ -124,9 +124,9 @@ class Counted:
 
 
 def drive(
-    bench: Dependencies,
-    peer: JobPeer,
-    provision: ProvisionedTask,
+    dependencies: Dependencies,
+    helper_client: AggregationHelper,
+    provisioned: ProvisionedTask,
     buckets: tuple[int, int] = ALL,
 ) -> None:
     """Settle every report of these buckets that was kept so far; waits for other workers.
@@ -135,12 +135,14 @@ def drive(
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        if work(bench, peer, provision):
+        if work(dependencies, helper_client, provisioned):
             continue
-        with bench.store.transaction() as tx:
-            now = bench.clock()
-            busy, put_off = tx.unsettled(provision.task.id, *buckets, now)
-            busy += tx.pending_jobs(provision.task.id, now)
+        with dependencies.store.transaction() as tx:
+            now = dependencies.clock()
+            busy, put_off = tx.reports.count_unsettled(
+                provisioned.task.id, *buckets, now
+            )
+            busy += tx.jobs.count_pending(provisioned.task.id, now)
         if put_off:
             raise TransportError(
                 f"helper: it did not take {put_off} reports, which wait; see its log, then "
@@ -155,22 +157,30 @@ def drive(
         time.sleep(PAUSE_SECONDS)
 
 
-def work(bench: Dependencies, peer: JobPeer, provision: ProvisionedTask) -> bool:
+def work(
+    dependencies: Dependencies,
+    helper_client: AggregationHelper,
+    provisioned: ProvisionedTask,
+) -> bool:
     """Take one job, an old one or a new one, and settle it; False if there is none to take."""
-    bench.beat()
-    _give_back(bench)
-    token, now, task_id = secrets.token_bytes(16), bench.clock(), provision.task.id
-    with bench.store.transaction() as tx:
-        leased = tx.lease_job(task_id, token, now, now + LEASE_SECONDS)
-        if leased is None and _begin(tx, provision):
-            leased = tx.lease_job(task_id, token, now, now + LEASE_SECONDS)
+    dependencies.beat()
+    _give_back(dependencies)
+    token, now, task_id = (
+        secrets.token_bytes(16),
+        dependencies.clock(),
+        provisioned.task.id,
+    )
+    with dependencies.store.transaction() as tx:
+        leased = tx.jobs.lease(task_id, token, now, now + LEASE_SECONDS)
+        if leased is None and _begin(tx, provisioned):
+            leased = tx.jobs.lease(task_id, token, now, now + LEASE_SECONDS)
     if leased is None:
         return False
     job_id, attempts = leased
     try:
-        _settle(bench, peer, provision, job_id, token)
+        _settle(dependencies, helper_client, provisioned, job_id, token)
     except Exception as failed:
-        _put_off(bench, job_id, token, attempts, failed)
+        _put_off(dependencies, job_id, token, attempts, failed)
         raise
     return True
 
@@ -181,17 +191,21 @@ def most_per_job(task: DapTask) -> int:
     return max(1, min(MOST_PER_JOB, JOB_BYTES // (4 * leader_share)))
 
 
-def _begin(tx: StoreTransaction, provision: ProvisionedTask) -> bool:
+def _begin(tx: StoreTransaction, provisioned: ProvisionedTask) -> bool:
     """Put waiting reports into a new job; False if none waits."""
-    task, job_id = provision.task, secrets.token_bytes(16)
-    if not tx.take_reports(task.id, job_id, most_per_job(task)):
+    task, job_id = provisioned.task, secrets.token_bytes(16)
+    if not tx.reports.assign_to_job(task.id, job_id, most_per_job(task)):
         return False
-    tx.add_job(job_id, task.id)
+    tx.jobs.add(job_id, task.id)
     return True
 
 
 def _put_off(
-    bench: Dependencies, job_id: bytes, token: bytes, attempts: int, failed: Exception
+    dependencies: Dependencies,
+    job_id: bytes,
+    token: bytes,
+    attempts: int,
+    failed: Exception,
 ) -> None:
     """Let the job be tried again later; park it, never drop it, once that does not help.
 
@@ -201,12 +215,14 @@ def _put_off(
     counts = answered or not isinstance(failed, (TransportError, VaultError, OSError))
     attempts += counts
     is_parked = isinstance(failed, HelperRefused) or attempts >= MOST_ATTEMPTS
-    due = bench.clock() + _delay(attempts) if counts else 0
-    bench.late.append(PutOff(job_id, token, attempts, None if is_parked else due))
+    due = dependencies.clock() + _delay(attempts) if counts else 0
+    dependencies.late.append(
+        PutOff(job_id, token, attempts, None if is_parked else due)
+    )
     with suppress(
         TactfulError
     ):  # a database that is away now is asked again before the next job
-        _give_back(bench)
+        _give_back(dependencies)
     if counts:
         then = (
             "it is parked: tactful-aggregator jobs resume"
@@ -216,17 +232,17 @@ def _put_off(
         logger.warning("job %s failed: %s; %s", job_id.hex(), reason_of(failed), then)
 
 
-def _give_back(bench: Dependencies) -> None:
+def _give_back(dependencies: Dependencies) -> None:
     """Give back every job that failed, unless its lease ended and another worker took it."""
-    for one in tuple(bench.late):
-        with bench.store.transaction() as tx:
-            if tx.holds_job(one.job_id, one.token):
+    for one in tuple(dependencies.late):
+        with dependencies.store.transaction() as tx:
+            if tx.jobs.is_leased_to(one.job_id, one.token):
                 if one.due is None:
-                    tx.park_job(one.job_id, one.attempts)
+                    tx.jobs.park(one.job_id, one.attempts)
                 else:
-                    tx.return_job(one.job_id, one.attempts, one.due)
+                    tx.jobs.reschedule(one.job_id, one.attempts, one.due)
         with suppress(ValueError):  # another thread may have given it back meanwhile
-            bench.late.remove(one)
+            dependencies.late.remove(one)
 
 
 def _delay(attempts: int) -> int:
@@ -236,19 +252,21 @@ def _delay(attempts: int) -> int:
 
 
 def _settle(
-    bench: Dependencies,
-    peer: JobPeer,
-    provision: ProvisionedTask,
+    dependencies: Dependencies,
+    helper_client: AggregationHelper,
+    provisioned: ProvisionedTask,
     job_id: bytes,
     token: bytes,
 ) -> None:
     """Ask the helper, then count what it took: until the last commit all of it can be repeated."""
-    task = provision.task
-    with bench.store.transaction() as tx:
-        rows = tx.reports_of(job_id)
-    reports = [Report.decode(bench.bodies.get(body), task.dap) for _, body in rows]
+    task = provisioned.task
+    with dependencies.store.transaction() as tx:
+        rows = tx.reports.of_job(job_id)
+    reports = [
+        Report.decode(dependencies.bodies.get(body), task.dap) for _, body in rows
+    ]
     verified = _verified(
-        bench, provision, LEADER, [_leader_part(report) for report in reports]
+        dependencies, provisioned, LEADER, [_leader_part(report) for report in reports]
     )
     offered = [
         (report, bucket, *one)
@@ -256,7 +274,10 @@ def _settle(
         if not isinstance(one, ReportError)
     ]
     answers = _asked(
-        peer, task, job_id, [(report, share) for report, _, _, share in offered]
+        helper_client,
+        task,
+        job_id,
+        [(report, share) for report, _, _, share in offered],
     )
     counted = [
         Counted(report.metadata.report_id, bucket, share)
@@ -266,14 +287,14 @@ def _settle(
     taken = {one.report_id for one in counted}
     early = {one.report_id for one in answers if one.outcome in EARLY}
     refused = {report.metadata.report_id for report in reports} - taken - early
-    with bench.store.transaction() as tx:
-        tx.hold_task(task.id, alone=False)
-        if tx.holds_job(job_id, token):
-            count(tx, provision, counted)
-            tx.settle_reports(task.id, taken, COUNTED)
-            tx.settle_reports(task.id, refused, REFUSED)
-            tx.put_back(task.id, early)
-            tx.finish_job(job_id)
+    with dependencies.store.transaction() as tx:
+        tx.tasks.lock(task.id, exclusive=False)
+        if tx.jobs.is_leased_to(job_id, token):
+            count(tx, provisioned, counted)
+            tx.reports.settle(task.id, taken, COUNTED)
+            tx.reports.settle(task.id, refused, REFUSED)
+            tx.reports.return_to_waiting(task.id, early)
+            tx.jobs.finish(job_id)
     if early:
         raise TransportError(
             "helper: its clock is behind; set the clocks of both halves right"
@@ -281,14 +302,17 @@ def _settle(
 
 
 def _asked(
-    peer: JobPeer, task: DapTask, job_id: bytes, offered: Sequence[tuple[Report, bytes]]
+    helper_client: AggregationHelper,
+    task: DapTask,
+    job_id: bytes,
+    offered: Sequence[tuple[Report, bytes]],
 ) -> list[VerifyResp]:
     if not offered:
         return []
     entries = [
         VerifyInit(one.metadata, one.public_share, one.helper, v) for one, v in offered
     ]
-    response = peer.aggregate(task, job_id, encode_job(task, entries))
+    response = helper_client.aggregate(task, job_id, encode_job(task, entries))
     answers = decode_job_answer(response, task.dap)
     if [one.report_id for one in answers] != [
         one.metadata.report_id for one in entries
@@ -314,32 +338,35 @@ def _finished(
 
 
 def answer(
-    bench: Dependencies, provision: ProvisionedTask, job_id: bytes, request: bytes
+    dependencies: Dependencies,
+    provisioned: ProvisionedTask,
+    job_id: bytes,
+    request: bytes,
 ) -> bytes:
     """Count the reports of a job whose proofs hold; the same job again gets the same answer.
 
     Raises ProtocolError if the job's id was used for another request, or a report stands twice.
     """
-    digest, task = hashlib.sha256(request).digest(), provision.task
-    with bench.store.transaction() as tx:
-        known = tx.answered_job(job_id)
+    digest, task = hashlib.sha256(request).digest(), provisioned.task
+    with dependencies.store.transaction() as tx:
+        known = tx.jobs.response(job_id)
     if known is None:
         entries = decode_job(task, request)
         _distinct(entries)
-        outcomes = _helper_outcomes(bench, provision, entries)
+        outcomes = _helper_outcomes(dependencies, provisioned, entries)
         if entries and all(outcome in EARLY for outcome in outcomes):
             return _refusals(
                 task, entries, outcomes
             )  # asked again later, it may be another answer
-        with bench.store.transaction() as tx:
-            tx.hold_task(task.id, alone=False)
+        with dependencies.store.transaction() as tx:
+            tx.tasks.lock(task.id, exclusive=False)
             # before any report is noted: of two requests for one job the later must not find
             # the earlier one's reports, and take them for replays
-            begun = tx.begin_answer(job_id, task.id, digest)
-            known = None if begun else tx.answered_job(job_id)
+            begun = tx.jobs.begin_response(job_id, task.id, digest)
+            known = None if begun else tx.jobs.response(job_id)
             if known is None:
-                known = digest, _counted(tx, provision, entries, outcomes)
-                tx.keep_answer(job_id, known[1])
+                known = digest, _counted(tx, provisioned, entries, outcomes)
+                tx.jobs.store_response(job_id, known[1])
     if known[0] != digest:
         raise problems.invalid("this job was another one before")
     return known[1]
@@ -361,15 +388,17 @@ def _refusals(
 
 
 def _helper_outcomes(
-    bench: Dependencies, provision: ProvisionedTask, entries: Sequence[VerifyInit]
+    dependencies: Dependencies,
+    provisioned: ProvisionedTask,
+    entries: Sequence[VerifyInit],
 ) -> list[Outcome]:
-    task, now = provision.task, bench.clock()
+    task, now = provisioned.task, dependencies.clock()
     late = [
         untimely(task, one.metadata.time, min(now, task.expires - 1)) for one in entries
     ]
     timely = [one for one, reason in zip(entries, late, strict=True) if reason is None]
     parts = [(one.metadata, one.public_share, one.helper) for one in timely]
-    verified = iter(_verified(bench, provision, HELPER, parts))
+    verified = iter(_verified(dependencies, provisioned, HELPER, parts))
     return [
         reason if reason is not None else _ended(task, entry, next(verified))
         for entry, reason in zip(entries, late, strict=True)
@@ -397,16 +426,18 @@ def _ended(task: DapTask, entry: VerifyInit, verified: Verified) -> Outcome:
 
 def _counted(
     tx: StoreTransaction,
-    provision: ProvisionedTask,
+    provisioned: ProvisionedTask,
     entries: Sequence[VerifyInit],
     outcomes: Sequence[Outcome],
 ) -> bytes:
-    task, counted, answers = provision.task, [], []
-    closed = [(first, last) for first, last, _ in tx.overlapping(task.id, 0, 1 << 62)]
+    task, counted, answers = provisioned.task, [], []
+    closed = [
+        (first, last) for first, last, _ in tx.batches.overlapping(task.id, 0, 1 << 62)
+    ]
     for entry, outcome in zip(entries, outcomes, strict=True):
         report_id, bucket = (
             entry.metadata.report_id,
-            provision.bucket(entry.metadata.time),
+            provisioned.bucket(entry.metadata.time),
         )
         if not isinstance(outcome, ReportError):
             outcome = _unfit(tx, task, report_id, bucket, closed) or outcome
@@ -414,7 +445,7 @@ def _counted(
             counted.append(Counted(report_id, bucket, outcome[0]))
         shown = outcome if isinstance(outcome, ReportError) else outcome[1]
         answers.append(VerifyResp(report_id, shown))
-    count(tx, provision, counted)
+    count(tx, provisioned, counted)
     return encode_job_answer(answers, task.dap)
 
 
@@ -427,7 +458,7 @@ def _unfit(
 ) -> ReportError | None:
     if any(first <= bucket < last for first, last in closed):
         return ReportError.BATCH_COLLECTED
-    is_new = tx.add_report_id(task.id, report_id, bucket)
+    is_new = tx.reports.add_id(task.id, report_id, bucket)
     return None if is_new else ReportError.REPORT_REPLAYED
 
 
@@ -440,16 +471,18 @@ def _distinct(entries: Sequence[VerifyInit]) -> None:
 
 
 def count(
-    tx: StoreTransaction, provision: ProvisionedTask, counted: Sequence[Counted]
+    tx: StoreTransaction, provisioned: ProvisionedTask, counted: Sequence[Counted]
 ) -> None:
     """Add reports to the task's sums, in the transaction that settles them."""
-    task, field = provision.task, provision.task.vdaf.field
+    task, field = provisioned.task, provisioned.task.vdaf.field
     length = task.vdaf.output_length
     by_bucket: dict[int, list[Counted]] = defaultdict(list)
     for one in counted:
         by_bucket[one.bucket].append(one)
     for bucket, some in sorted(by_bucket.items()):
-        shard, kept = tx.part(task.id, bucket, BatchShard(bucket, 0, bytes(32), b""))
+        shard, kept = tx.sums.lock_shard(
+            task.id, bucket, BatchShard(bucket, 0, bytes(32), b"")
+        )
         total = field.decode(kept.total, length) if kept.count else field.zeros(length)
         checksum = int.from_bytes(kept.checksum, "big")
         for one in some:
@@ -461,7 +494,7 @@ def count(
             checksum.to_bytes(32, "big"),
             field.encode(total),
         )
-        tx.keep_part(task.id, shard, added)
+        tx.sums.replace_shard(task.id, shard, added)
 
 
 Sealed = tuple[ReportMetadata, bytes, HpkeCiphertext]
@@ -473,16 +506,19 @@ def _leader_part(report: Report) -> Sealed:
 
 
 def _verified(
-    bench: Dependencies, provision: ProvisionedTask, role: int, parts: Sequence[Sealed]
+    dependencies: Dependencies,
+    provisioned: ProvisionedTask,
+    role: int,
+    parts: Sequence[Sealed],
 ) -> list[Verified]:
     """Each report opened and its proof queried; what is wrong with one is its own matter."""
-    task = provision.task
-    openers = bench.keyring.current().openers
+    task = provisioned.task
+    openers = dependencies.keyring.current().openers
     opened = [_opened(openers, task, role, *part) for part in parts]
     received = [one for one in opened if isinstance(one, Received)]
     agg = 0 if role == LEADER else 1
     prepared = iter(
-        task.vdaf.verify_init(provision.verify_key, agg, received, task.context)
+        task.vdaf.verify_init(provisioned.verify_key, agg, received, task.context)
     )
     verified: list[Verified] = []
     for one in opened:

@@ -27,12 +27,12 @@ from tactful_aggregator.datastore import (
     ReleasedShare,
     StoreTransaction,
 )
-from tactful_aggregator.jobs.aggregation import Dependencies, JobPeer, drive
+from tactful_aggregator.jobs.aggregation import AggregationHelper, Dependencies, drive
 from tactful_aggregator.problems import Problem
 from tactful_aggregator.task_registry import ProvisionedTask
 
 
-class SumPeer(JobPeer, Protocol):
+class CollectionHelper(AggregationHelper, Protocol):
     """The helper, as far as a collection needs it."""
 
     def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
@@ -48,12 +48,12 @@ class Batch:
     last: int
 
     @classmethod
-    def of(cls, provision: ProvisionedTask, query: Query) -> Batch:
+    def of(cls, provisioned: ProvisionedTask, query: Query) -> Batch:
         """The buckets that a query names; raises Problem for an interval that cannot be."""
         if query.interval is None:
             return cls(query, 0, 1)
         task, start, length = (
-            provision.task,
+            provisioned.task,
             query.interval.start,
             query.interval.duration,
         )
@@ -73,47 +73,54 @@ class Batch:
 
 
 def collect(
-    bench: Dependencies, peer: SumPeer, provision: ProvisionedTask, query: Query
+    dependencies: Dependencies,
+    helper_client: CollectionHelper,
+    provisioned: ProvisionedTask,
+    query: Query,
 ) -> Collection:
     """Both halves' sealed sums of a batch; asked again, the same bytes.
 
     Uploads to the batch end here. Below the minimum nothing is released and it stays open. Raises
     BatchTooSmall, BatchMismatch, BatchCollected.
     """
-    batch = Batch.of(provision, query)
-    _close(bench, provision, batch)
-    drive(bench, peer, provision, (batch.first, batch.last))
-    mine = _mine_or_open_again(bench, provision, batch)
+    batch = Batch.of(provisioned, query)
+    _close(dependencies, provisioned, batch)
+    drive(dependencies, helper_client, provisioned, (batch.first, batch.last))
+    mine = _mine_or_open_again(dependencies, provisioned, batch)
     request = AggregateShareReq(query, mine.count, mine.checksum)
-    theirs = peer.aggregate_share(provision.task, request.encode(provision.task))
+    theirs = helper_client.aggregate_share(
+        provisioned.task, request.encode(provisioned.task)
+    )
     helper = decode_aggregate_share(theirs)
-    with bench.store.transaction() as tx:
-        tx.hold_task(provision.task.id, alone=True)
-        released = _released(tx, provision, batch, LEADER)
+    with dependencies.store.transaction() as tx:
+        tx.tasks.lock(provisioned.task.id, exclusive=True)
+        released = _released(tx, provisioned, batch, LEADER)
     leader = HpkeCiphertext.read(Reader(released.share, "AggregateShare"))
     return Collection(
-        released.count, _interval(provision, batch, released), leader, helper
+        released.count, _interval(provisioned, batch, released), leader, helper
     )
 
 
-def _close(bench: Dependencies, provision: ProvisionedTask, batch: Batch) -> None:
+def _close(
+    dependencies: Dependencies, provisioned: ProvisionedTask, batch: Batch
+) -> None:
     """Take no more reports, unless there are too few: then the batch stays open."""
-    task = provision.task
-    with bench.store.transaction() as tx:
-        tx.hold_task(task.id, alone=True)
+    task = provisioned.task
+    with dependencies.store.transaction() as tx:
+        tx.tasks.lock(task.id, exclusive=True)
         if _is_known(tx, task, batch):
             return
-        kept = tx.count_reports(task.id, batch.first, batch.last)
+        kept = tx.reports.count_not_refused(task.id, batch.first, batch.last)
         if not _large_enough(kept, task):
             raise BatchTooSmall(_too_small(kept, task))
-        tx.close_batch(task.id, batch.first, batch.last)
+        tx.batches.close(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
-            tx.set_task_state(task.id, CLOSING)
+            tx.tasks.set_state(task.id, CLOSING)
 
 
 def _is_known(tx: StoreTransaction, task: DapTask, batch: Batch) -> bool:
     """Whether just this batch was closed before; raises BatchCollected if another overlaps it."""
-    others = tx.overlapping(task.id, batch.first, batch.last)
+    others = tx.batches.overlapping(task.id, batch.first, batch.last)
     if any((first, last) != (batch.first, batch.last) for first, last, _ in others):
         raise BatchCollected(
             "batchOverlap: some of these reports were collected in another batch"
@@ -122,27 +129,27 @@ def _is_known(tx: StoreTransaction, task: DapTask, batch: Batch) -> bool:
 
 
 def _mine_or_open_again(
-    bench: Dependencies, provision: ProvisionedTask, batch: Batch
+    dependencies: Dependencies, provisioned: ProvisionedTask, batch: Batch
 ) -> ReleasedShare:
     """The sum to release; if refusals made the batch too small, it takes reports again."""
-    task = provision.task
-    with bench.store.transaction() as tx:
-        tx.hold_task(task.id, alone=True)
-        released = tx.released(task.id, batch.first, batch.last)
-        mine = released or _merged(tx, provision, batch)[0]
+    task = provisioned.task
+    with dependencies.store.transaction() as tx:
+        tx.tasks.lock(task.id, exclusive=True)
+        released = tx.batches.released_share(task.id, batch.first, batch.last)
+        mine = released or _merged(tx, provisioned, batch)[0]
         if _large_enough(mine.count, task):
             return mine
-        tx.open_batch(task.id, batch.first, batch.last)
+        tx.batches.reopen(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
-            tx.set_task_state(task.id, OPEN)
+            tx.tasks.set_state(task.id, OPEN)
     raise BatchTooSmall(_too_small(mine.count, task))
 
 
 def _interval(
-    provision: ProvisionedTask, batch: Batch, released: ReleasedShare
+    provisioned: ProvisionedTask, batch: Batch, released: ReleasedShare
 ) -> Interval:
     """The time that a batch spans, no finer than it must be said."""
-    task = provision.task
+    task = provisioned.task
     if batch.query.interval is not None:
         first, last = released.earliest, released.latest + 1
     else:
@@ -158,19 +165,19 @@ def _interval(
 
 
 def share(
-    bench: Dependencies, provision: ProvisionedTask, request: AggregateShareReq
+    dependencies: Dependencies, provisioned: ProvisionedTask, request: AggregateShareReq
 ) -> bytes:
     """The helper's sealed noisy share, once the leader names the same reports; each time the same.
 
     Raises BatchTooSmall, BatchMismatch, BatchCollected.
     """
-    batch, task = Batch.of(provision, request.query), provision.task
-    with bench.store.transaction() as tx:
-        tx.hold_task(task.id, alone=True)
+    batch, task = Batch.of(provisioned, request.query), provisioned.task
+    with dependencies.store.transaction() as tx:
+        tx.tasks.lock(task.id, exclusive=True)
         _is_known(tx, task, batch)
         mine = (
-            tx.released(task.id, batch.first, batch.last)
-            or _merged(tx, provision, batch)[0]
+            tx.batches.released_share(task.id, batch.first, batch.last)
+            or _merged(tx, provisioned, batch)[0]
         )
         if not _large_enough(mine.count, task):
             raise BatchTooSmall(_too_small(mine.count, task))
@@ -179,18 +186,20 @@ def share(
                 f"batchMismatch: the halves hold {request.count} and {mine.count} reports, "
                 "or others; nothing is released"
             )
-        return _released(tx, provision, batch, HELPER).share
+        return _released(tx, provisioned, batch, HELPER).share
 
 
 # both
 
 
 def _merged(
-    tx: StoreTransaction, provision: ProvisionedTask, batch: Batch
+    tx: StoreTransaction, provisioned: ProvisionedTask, batch: Batch
 ) -> tuple[ReleasedShare, bytes]:
     """What both halves compare of a batch, and its sum without noise."""
-    task, field = provision.task, provision.task.vdaf.field
-    parts = [one for one in tx.parts(task.id, batch.first, batch.last) if one.count]
+    task, field = provisioned.task, provisioned.task.vdaf.field
+    parts = [
+        one for one in tx.sums.shards(task.id, batch.first, batch.last) if one.count
+    ]
     total, checksum = field.zeros(task.vdaf.output_length), 0
     for one in parts:
         total = field.add(total, field.decode(one.total, task.vdaf.output_length))
@@ -207,17 +216,17 @@ def _merged(
 
 
 def _released(
-    tx: StoreTransaction, provision: ProvisionedTask, batch: Batch, role: int
+    tx: StoreTransaction, provisioned: ProvisionedTask, batch: Batch, role: int
 ) -> ReleasedShare:
     """This half's sum with its own full noise, drawn once and kept before anyone sees it."""
-    task = provision.task
-    known = tx.released(task.id, batch.first, batch.last)
+    task = provisioned.task
+    known = tx.batches.released_share(task.id, batch.first, batch.last)
     if known is not None:
         return known
-    counted, total = _merged(tx, provision, batch)
+    counted, total = _merged(tx, provisioned, batch)
     if not _large_enough(counted.count, task):
         raise BatchTooSmall(_too_small(counted.count, task))
-    sealed = _sealed(provision, batch, role, _noisy(provision, total))
+    sealed = _sealed(provisioned, batch, role, _noisy(provisioned, total))
     released = ReleasedShare(
         counted.count,
         counted.checksum,
@@ -225,24 +234,24 @@ def _released(
         counted.latest,
         sealed.encode(),
     )
-    tx.release_batch(task.id, batch.first, batch.last, released)
+    tx.batches.release(task.id, batch.first, batch.last, released)
     if task.mode == LEADER_SELECTED:
-        tx.set_task_state(task.id, COLLECTED)
+        tx.tasks.set_state(task.id, COLLECTED)
     return released
 
 
-def _noisy(provision: ProvisionedTask, total: bytes) -> bytes:
-    if provision.noise is None:
+def _noisy(provisioned: ProvisionedTask, total: bytes) -> bytes:
+    if provisioned.noise is None:
         return total
-    field, length = provision.task.vdaf.field, provision.task.vdaf.output_length
-    noise = field.from_integers(draw(provision.noise.table, length))
+    field, length = provisioned.task.vdaf.field, provisioned.task.vdaf.output_length
+    noise = field.from_integers(draw(provisioned.noise.table, length))
     return field.encode(field.add(field.decode(total, length), noise))
 
 
 def _sealed(
-    provision: ProvisionedTask, batch: Batch, role: int, noisy: bytes
+    provisioned: ProvisionedTask, batch: Batch, role: int, noisy: bytes
 ) -> HpkeCiphertext:
-    task, collector = provision.task, provision.collector
+    task, collector = provisioned.task, provisioned.collector
     info, aad = (
         task.dap.aggregate_share_info(role),
         aggregate_share_aad(task, batch.query),

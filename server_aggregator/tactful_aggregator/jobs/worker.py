@@ -25,7 +25,7 @@ from tactful_aggregator.jobs.aggregation import (
     most_per_job,
     work,
 )
-from tactful_aggregator.jobs.collection import SumPeer
+from tactful_aggregator.jobs.collection import CollectionHelper
 from tactful_aggregator.problems import reason_of
 from tactful_aggregator.task_registry import TaskRegistry
 
@@ -44,17 +44,17 @@ logger = logging.getLogger(__name__)
 
 
 def answer_collections(
-    bench: Dependencies, peer: SumPeer, provisions: TaskRegistry
+    dependencies: Dependencies, helper_client: CollectionHelper, registry: TaskRegistry
 ) -> bool:
     """Answer what can be answered now; the rest stays pending. False if the helper failed."""
     answered = True
-    with bench.store.transaction() as tx:
-        pending = tx.pending_collections()
+    with dependencies.store.transaction() as tx:
+        pending = tx.collections.pending()
     for task_id, job_id, request in pending:
-        provision = provisions.of(task_id)
-        query = CollectionReq.decode(request, provision.task).query
+        provisioned = registry.of(task_id)
+        query = CollectionReq.decode(request, provisioned.task).query
         try:
-            found = collection.collect(bench, peer, provision, query)
+            found = collection.collect(dependencies, helper_client, provisioned, query)
         except BatchTooSmall:
             continue
         except (TransportError, ProtocolError):
@@ -62,18 +62,18 @@ def answer_collections(
             continue  # of this batch; others must not wait for it
         except (BatchMismatch, BatchCollected) as refused:
             code, _, _ = described(refused)
-            with bench.store.transaction() as tx:
-                tx.fail_collection(task_id, job_id, code, str(refused))
+            with dependencies.store.transaction() as tx:
+                tx.collections.fail(task_id, job_id, code, str(refused))
             continue
-        with bench.store.transaction() as tx:
-            tx.answer_collection(task_id, job_id, found.encode(provision.task))
+        with dependencies.store.transaction() as tx:
+            tx.collections.finish(task_id, job_id, found.encode(provisioned.task))
     return answered
 
 
 def settle_jobs(
-    bench: Dependencies,
-    peer: SumPeer,
-    provisions: TaskRegistry,
+    dependencies: Dependencies,
+    helper_client: CollectionHelper,
+    registry: TaskRegistry,
     *,
     only_full: bool = True,
 ) -> None:
@@ -82,50 +82,53 @@ def settle_jobs(
     Long reports are worth a job of a few; one that was begun and not finished is taken up again.
     Raises the last of what went wrong, once every task had its turn.
     """
-    with bench.store.transaction() as tx:
-        waiting, begun = dict(tx.tasks_waiting()), tx.tasks_begun(bench.clock())
+    with dependencies.store.transaction() as tx:
+        waiting, begun = (
+            dict(tx.reports.waiting_per_task()),
+            tx.jobs.tasks_with_free_jobs(dependencies.clock()),
+        )
     wrong: TactfulError | None = None
     for task_id in dict.fromkeys((*begun, *waiting)):
         try:
-            provision = provisions.of(task_id)
-            most = most_per_job(provision.task) if only_full else 1
+            provisioned = registry.of(task_id)
+            most = most_per_job(provisioned.task) if only_full else 1
             least = most if most == MOST_PER_JOB else 1
             if task_id in begun or waiting[task_id] >= least:
-                work(bench, peer, provision)
+                work(dependencies, helper_client, provisioned)
         except (TransportError, ProtocolError) as lost:
             wrong = lost
     if wrong is not None:
         raise wrong
 
 
-def collect_garbage(bench: Dependencies) -> None:
+def collect_garbage(dependencies: Dependencies) -> None:
     """Forget ended keys, the ids of tasks long over, and the bodies that nothing waits for.
 
     What was released stays: a sum is never computed twice.
     """
-    now = bench.clock()
-    with bench.store.transaction() as tx:
-        for task_id in tx.tasks_over(now - KEEP_SECONDS):
-            unsettled = sum(tx.unsettled(task_id, *ALL, now))
-            if tx.forget_reports(task_id) and unsettled:
+    now = dependencies.clock()
+    with dependencies.store.transaction() as tx:
+        for task_id in tx.tasks.expired_before(now - KEEP_SECONDS):
+            unsettled = sum(tx.reports.count_unsettled(task_id, *ALL, now))
+            if tx.delete_expired_task(task_id) and unsettled:
                 logger.warning(
                     "task %s: %d reports were never settled", task_id.hex(), unsettled
                 )
-        if not tx.bodies(b""):
-            tx.drop_hpke_keys(now)
-        waiting = tx.bodies(b"\1")
+        if not tx.reports.unsettled_bodies(b""):
+            tx.hpke_keys.delete_expired(now)
+        waiting = tx.reports.unsettled_bodies(b"\1")
         if not waiting:
-            bench.bodies.finish_segment()
-        bench.bodies.sweep(waiting)
+            dependencies.bodies.finish_segment()
+        dependencies.bodies.sweep(waiting)
 
 
 @dataclass
 class Worker:
     """Threads that do all of it until they are stopped; there may be more in other processes."""
 
-    bench: Dependencies
-    peer: SumPeer
-    provisions: TaskRegistry
+    dependencies: Dependencies
+    helper_client: CollectionHelper
+    registry: TaskRegistry
     _stopped: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _beats: dict[str, float] = field(
@@ -136,7 +139,7 @@ class Worker:
     )
 
     def __post_init__(self) -> None:
-        self.bench = replace(self.bench, beat=self._beat)
+        self.dependencies = replace(self.dependencies, beat=self._beat)
 
     def start(self) -> None:
         """Begin."""
@@ -194,10 +197,12 @@ class Worker:
 
     def _settle(self) -> bool:
         all_due = time.monotonic() >= self._all_due
-        settle_jobs(self.bench, self.peer, self.provisions, only_full=not all_due)
+        settle_jobs(
+            self.dependencies, self.helper_client, self.registry, only_full=not all_due
+        )
         if all_due:
             self._all_due = time.monotonic() + SETTLE_SECONDS
         return True
 
     def _answer(self) -> bool:
-        return answer_collections(self.bench, self.peer, self.provisions)
+        return answer_collections(self.dependencies, self.helper_client, self.registry)

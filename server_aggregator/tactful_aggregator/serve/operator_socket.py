@@ -1,6 +1,6 @@
-"""The operator's own way in: a Unix socket in the half's folder, never the public address.
+"""The operator's listener: a Unix socket in the folder, never on the public address.
 
-Where there are no Unix sockets, or the folder's path is too long for one, it is a port on loopback.
+Without Unix sockets, or if the folder's path is too long for one, it is a loopback port.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from tactful_aggregator.settings import (
     write_private,
 )
 
-LONGEST = 100  # bytes of a Unix socket's path, on every system
-ANSWER_SECONDS = 600.0  # a step may collect a whole round
+# Longest path of a Unix socket that every system supports, in bytes.
+MAX_SOCKET_PATH = 100
+# A step may collect a whole round.
+RESPONSE_SECONDS = 600.0
 LOOPBACK = "127.0.0.1"
 
 
@@ -29,44 +31,51 @@ def listen(folder: Path) -> socket.socket:
     """Listen for the operator; raises InvalidInput if another process serves this folder."""
     path = folder / SOCKET_FILE
     (folder / PORT_FILE).unlink(missing_ok=True)
-    if not _fits(path):
-        return _on_loopback(folder)
-    if _answers(path):
-        fix = "end it first, or use a folder of its own for each"
+    if not _supports_socket(path):
+        return _listen_on_loopback(folder)
+    if _accepts_connections(path):
+        fix = "stop that process first, or use another folder"
         raise InvalidInput("dir", f"another process serves {folder}", fix)
-    path.unlink(missing_ok=True)  # a process that was killed left it
-    listening = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
+    # A killed process leaves its socket file.
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    # The socket must be private from its creation on.
+    former_umask = os.umask(0o177)
     try:
-        listening.bind(str(path))
+        listener.bind(str(path))
     finally:
-        os.umask(before)
-    listening.listen()
-    return listening
+        os.umask(former_umask)
+    listener.listen()
+    return listener
 
 
-def ask(half: Aggregator, method: Method, path: str, body: bytes = b"") -> Response:
-    """What the running half answers its operator; raises TransportError if it does not run."""
-    connection = _connection(half.folder)
-    headers = {"Authorization": f"Bearer {half.keys.admin_token}"}
+def request(
+    aggregator: Aggregator, method: Method, path: str, body: bytes = b""
+) -> Response:
+    """Return the response of the running aggregator to its operator.
+
+    Raises TransportError if the aggregator does not run.
+    """
+    connection = _connection(aggregator.folder)
+    headers = {"Authorization": f"Bearer {aggregator.keys.admin_token}"}
     try:
         connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return Response(answer.status, answer.read())
-    except (OSError, http.client.HTTPException) as lost:
+        response = connection.getresponse()
+        return Response(response.status, response.read())
+    except (OSError, http.client.HTTPException) as error:
         raise TransportError(
-            f"dir: nobody serves {half.folder} ({type(lost).__name__}); "
-            "tactful-aggregator serve --dir DIR, on this machine"
-        ) from lost
+            f"dir: no process serves {aggregator.folder} ({type(error).__name__}); start "
+            "it on this machine with: tactful-aggregator serve --dir DIR"
+        ) from error
     finally:
         connection.close()
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
+    """An HTTP connection over a Unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        super().__init__("localhost", timeout=RESPONSE_SECONDS)
         self._path = path
 
     def connect(self) -> None:
@@ -81,24 +90,25 @@ def _connection(folder: Path) -> http.client.HTTPConnection:
         port = int(json.loads((folder / PORT_FILE).read_text())["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return _UnixConnection(folder / SOCKET_FILE)
-    return http.client.HTTPConnection(LOOPBACK, port, timeout=ANSWER_SECONDS)
+    return http.client.HTTPConnection(LOOPBACK, port, timeout=RESPONSE_SECONDS)
 
 
-def _fits(path: Path) -> bool:
-    return hasattr(socket, "AF_UNIX") and len(os.fsencode(path)) <= LONGEST
+def _supports_socket(path: Path) -> bool:
+    has_unix_sockets = hasattr(socket, "AF_UNIX")
+    return has_unix_sockets and len(os.fsencode(path)) <= MAX_SOCKET_PATH
 
 
-def _on_loopback(folder: Path) -> socket.socket:
-    listening = socket.create_server((LOOPBACK, 0))
-    port = listening.getsockname()[1]
+def _listen_on_loopback(folder: Path) -> socket.socket:
+    listener = socket.create_server((LOOPBACK, 0))
+    port = listener.getsockname()[1]
     write_private(folder / PORT_FILE, json.dumps({"port": port}))
-    return listening
+    return listener
 
 
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as asking:
+def _accepts_connections(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
         try:
-            asking.connect(str(path))
+            client.connect(str(path))
         except OSError:
             return False
     return True

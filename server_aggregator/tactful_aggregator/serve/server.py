@@ -1,4 +1,4 @@
-"""One process serves a half at two addresses: the public one, and the operator's own."""
+"""One process that serves an aggregator's public listener and its operator's listener."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from tactful_aggregator.serve.connection_limits import BoundedHttpProtocol
 
 
 class OperatorServer(uvicorn.Server):
-    """Ends when the public server does, which hears the signals."""
+    """The server of the operator's listener; the public server receives the signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
+        """Install no signal handlers."""
         yield
 
 
 class PublicServer(uvicorn.Server):
-    """Lets the operator's requests end before it ends."""
+    """The server of the public listener; it stops after the operator's server stopped."""
 
     def __init__(self, application: Starlette, operator: OperatorServer) -> None:
         super().__init__(_config(application))
         self._operator = operator
-        self._ended = asyncio.Event()
+        self._operator_ended = asyncio.Event()
 
-    async def serve_operator(self, listening: socket.socket) -> None:
-        """Serve the operator's address."""
+    async def serve_operator(self, listener: socket.socket) -> None:
+        """Serve the operator's listener."""
         try:
-            await self._operator.serve([listening])
+            await self._operator.serve([listener])
         finally:
-            self._ended.set()
+            self._operator_ended.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End both."""
+        """Stop both servers, after the operator's requests are finished."""
         self._operator.should_exit = True
-        await self._ended.wait()
+        await self._operator_ended.wait()
         await super().shutdown(sockets)
 
 
 def run(service: Service, public: socket.socket, operator: socket.socket) -> None:
-    """Serve a half until the process is told to stop."""
+    """Serve an aggregator until the process is stopped."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_served(service, public, operator))
+        runner.run(_serve_both(service, public, operator))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The faster event loop, where it is installed."""
+    """Return the faster event loop of uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:
@@ -60,15 +60,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-async def _served(
+async def _serve_both(
     service: Service, public: socket.socket, operator: socket.socket
 ) -> None:
-    server = PublicServer(
-        build(service), OperatorServer(_config(build_operator(service)))
-    )
-    beside = asyncio.create_task(server.serve_operator(operator))
-    await server.serve([public])
-    await beside
+    operator_server = OperatorServer(_config(build_operator(service)))
+    public_server = PublicServer(build(service), operator_server)
+    operator_task = asyncio.create_task(public_server.serve_operator(operator))
+    await public_server.serve([public])
+    await operator_task
 
 
 def _config(application: Starlette) -> uvicorn.Config:

@@ -1,1 +1,1 @@
-"""Trainings and experiments at the leader, and the helper's countersignature."""
+"""Trainings and experiments at the leader, and the helper's countersignatures."""

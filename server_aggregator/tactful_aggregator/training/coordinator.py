@@ -1,8 +1,9 @@
-"""What the leader's operator works with: both halves together, and the key that opens sums."""
+"""The leader's access to both aggregators and to the key that opens sums."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,35 +17,50 @@ from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import collection
 from tactful_aggregator.jobs.aggregation import Dependencies
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.task_registry import COLLECTOR_CONFIG_ID, of_round
+from tactful_aggregator.task_registry import COLLECTOR_CONFIG_ID, provisioned_round
+
+
+class RoundCoordinator(Protocol):
+    """Collection and countersignatures, as trainings and experiments need them."""
+
+    def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
+        """Return (signed noisy sum, number of reports); the same for each repeated call.
+
+        The task accepts no uploads after this call. Raises BatchTooSmall, BatchMismatch.
+        """
+
+    def sign_task(self, task: Task, signature: bytes) -> bytes:
+        """Return the helper's signature over a task; raises TaskRejected if it refuses."""
+
+    def sign_release(self, release: ModelRelease, signature: bytes) -> bytes:
+        """Return the helper's signature over a release; raises ProtocolError."""
 
 
 @dataclass(frozen=True)
 class Coordinator:
-    """The leader as it leads trainings."""
+    """The coordinator of a leader, with its own database and a client of the helper."""
 
-    bench: Dependencies
-    half: Aggregator
+    dependencies: Dependencies
+    aggregator: Aggregator
     helper: HelperClient
 
     def collect(self, task: Task) -> tuple[NDArray[np.int64], int]:
-        """(signed noisy sum, number of reports) of a round; asked again, the same.
+        """Return (signed noisy sum, number of reports); the same for each repeated call.
 
         Raises BatchTooSmall, BatchMismatch.
         """
         query = Query(None)
-        provision = of_round(task, self.half)
-        sealed = collection.collect(self.bench, self.helper, provision, query)
-        collector = Collector(
-            task.dap, COLLECTOR_CONFIG_ID, self.half.keys.collecting, ""
-        )
-        found = collector.open(query, sealed)
-        return FIELD64.to_integers(found.total), found.count
+        provisioned = provisioned_round(task, self.aggregator)
+        sealed = collection.collect(self.dependencies, self.helper, provisioned, query)
+        private_key = self.aggregator.keys.collecting
+        collector = Collector(task.dap, COLLECTOR_CONFIG_ID, private_key, "")
+        opened = collector.open(query, sealed)
+        return FIELD64.to_integers(opened.total), opened.count
 
     def sign_task(self, task: Task, signature: bytes) -> bytes:
-        """The helper's signature over a task; raises TaskRejected."""
+        """Return the helper's signature over a task; raises TaskRejected if it refuses."""
         return self.helper.sign_task(task, signature)
 
     def sign_release(self, release: ModelRelease, signature: bytes) -> bytes:
-        """The helper's signature over a release; raises ProtocolError."""
+        """Return the helper's signature over a release; raises ProtocolError."""
         return self.helper.sign_release(release, signature)

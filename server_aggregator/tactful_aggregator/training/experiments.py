@@ -1,7 +1,7 @@
-"""Experiments at the leader: open a period, collect its sums, read what they say.
+"""Experiments at the leader: open a period, collect its sums, report the results.
 
-A device takes part in one period only, the first that is open once it was measured, so periods
-add up, and each is charged to other devices.
+A device takes part in one period only, the first that is open after its measurement ended.
+Periods can therefore be added up, and each is charged to other devices.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from tactful.protocol.documents.experiment import Experiment, Metric
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful_aggregator.datastore import Datastore, Period
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.training import countersign
+from tactful_aggregator.training.coordinator import RoundCoordinator
+from tactful_aggregator.training.countersign import check_task
 from tactful_aggregator.training.noise_policy import (
     BOX,
     LEVELS,
@@ -35,15 +36,19 @@ from tactful_aggregator.training.noise_policy import (
     fresh_nonce,
     round_noise,
 )
+from tactful_aggregator.training.publication import append_to_log, record_batch
+from tactful_aggregator.training.rounds import ended_too_small
 from tactful_aggregator.training.step_lock import exclusive
-from tactful_aggregator.training.steps import Peer, log, record_batch, too_few_came
+
+# Fields of an opening that its task repeats.
+TASK_FIELDS = ("epsilon", "delta", "min_batch_size", "placement", "honest")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opening:
-    """What the operator asks for: each period is (`epsilon`, `delta`)-private for its devices.
+    """A period as the operator requests it: (`epsilon`, `delta`)-private for its devices.
 
-    `placement` and `honest` are as in a Training.
+    `placement` and `honest` have the same meaning as in a Training.
     """
 
     experiment: Experiment
@@ -59,19 +64,23 @@ class Opening:
     }
 
     def __post_init__(self) -> None:
-        mu_for(self.epsilon, self.delta)  # raises InvalidInput naming epsilon or delta
+        # Raises InvalidInput, which names epsilon or delta.
+        mu_for(self.epsilon, self.delta)
         for name in ("min_batch_size", "period_seconds"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(name, "it is below 1", "use a positive number")
+            value = getattr(self, name)
+            if value < 1:
+                raise InvalidInput(
+                    name, f"{value} is below 1", "use a positive integer"
+                )
         check_honest(self.placement, self.honest, self.min_batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricResult:
-    """One metric of one arm against the control, in the metric's own unit.
+    """The result of one metric of one arm against the control, in the metric's own unit.
 
-    `interval` is 95 % for one planned look, `p_always` may be read at any time. `guardrail` is
-    held, broken or unclear, or empty where there is none.
+    `interval` is the 95 % confidence interval for one planned analysis; `p_always` is valid
+    at any time. `guardrail` is "held", "broken" or "unclear", or empty if the metric has none.
     """
 
     metric: str
@@ -85,7 +94,11 @@ class MetricResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """All periods so far; below 0.001 `ratio_p` says that arms lost people: distrust the rest."""
+    """The results of all periods so far.
+
+    A `ratio_p` below 0.001 means a sample ratio mismatch: arms lost people, so do not trust
+    the other results.
+    """
 
     experiment: str
     people: int
@@ -97,98 +110,136 @@ class Result:
     delta: float
 
     def json(self) -> dict[str, object]:
-        """As it is shown."""
+        """Return the results as the operator's API returns them."""
         return asdict(self)
 
 
 def model_of(experiment: Experiment) -> str:
-    """The name under which a task of the experiment is published."""
-    return f"experiment-{experiment.id}"
+    """Return the model name under which tasks of the experiment are published."""
+    return _model_name(experiment.id)
 
 
-def start(
-    store: Datastore, half: Aggregator, peer: Peer, opening: Opening, now: int
+def _model_name(experiment_id: str) -> str:
+    return f"experiment-{experiment_id}"
+
+
+def open_period(
+    store: Datastore,
+    aggregator: Aggregator,
+    coordinator: RoundCoordinator,
+    opening: Opening,
+    now: int,
 ) -> Task:
-    """Open a period; raises InvalidInput while one is open, TaskRejected if a half refuses.
+    """Open a period of an experiment and return its task.
 
-    If another caller opened just this period meanwhile, return its task and open none.
+    If another caller opened the same period meanwhile, returns its task. Raises InvalidInput
+    while a period is open, TaskRejected if an aggregator refuses the task.
     """
     model = model_of(opening.experiment)
-    before = _unread(store, model)
-    with exclusive(store, model) as held:
-        unread = _unread(held, model)
-        if unread is not None and unread != before and _is_same(unread, opening):
-            return unread
-        return _opened(held, half, peer, opening, now)
+    before = _task_without_period(store, model)
+    with exclusive(store, model) as locked_store:
+        current = _task_without_period(locked_store, model)
+        is_new = current is not None and current != before
+        if is_new and current is not None and _matches(current, opening):
+            return current
+        return _open_task(locked_store, aggregator, coordinator, opening, now)
 
 
-def _unread(store: Datastore, model: str) -> Task | None:
+def _task_without_period(store: Datastore, model: str) -> Task | None:
     with store.transaction() as tx:
-        signed = tx.unread_task(model)
+        signed = tx.tasks.newest_without_period(model)
     return None if signed is None else signed.task
 
 
-def _is_same(task: Task, opening: Opening) -> bool:
-    """Whether the task is of a period that was asked for with this opening."""
+def _matches(task: Task, opening: Opening) -> bool:
+    """Return True if the task is of a period that was requested with this opening."""
     seconds = task.expires - task.opens
-    promised = ("epsilon", "delta", "min_batch_size", "placement", "honest")
-    alike = all(getattr(task, name) == getattr(opening, name) for name in promised)
-    return alike and (task.guide, seconds) == (
-        opening.experiment.sha256,
-        opening.period_seconds,
+    has_experiment = task.guide == opening.experiment.sha256
+    has_duration = seconds == opening.period_seconds
+    has_policy = all(
+        getattr(task, name) == getattr(opening, name) for name in TASK_FIELDS
     )
+    return has_experiment and has_duration and has_policy
 
 
-def _opened(
-    store: Datastore, half: Aggregator, peer: Peer, opening: Opening, now: int
+def _open_task(
+    store: Datastore,
+    aggregator: Aggregator,
+    coordinator: RoundCoordinator,
+    opening: Opening,
+    now: int,
 ) -> Task:
-    task = _task(half, opening, now)
+    experiment = opening.experiment
+    task = _task(aggregator, opening, now)
     with store.transaction() as tx:
-        unread = tx.unread_task(task.model)
-        if unread is not None and not too_few_came(tx, unread.task, now):
+        current = tx.tasks.newest_without_period(task.model)
+        if current is not None and not ended_too_small(tx, current.task, now):
             raise InvalidInput(
-                "experiment", f"{opening.experiment.id!r} is open", "read it first"
+                "experiment",
+                f"{experiment.id!r} has an open period",
+                "collect it first with: tactful-aggregator experiment --dir DIR "
+                f"--read {experiment.id}",
             )
-        countersign.check(task, tx.tasks(task.model), half)
-    mine = half.keys.signer.sign(SIGNED_AS + task.document)
-    signed = SignedTask(task, {"leader": mine, "helper": peer.sign_task(task, mine)})
-    signed.verify(*half.public_keys(), now=now)
+        check_task(task, tx.tasks.of_model(task.model), aggregator)
+    signature = aggregator.keys.signer.sign(SIGNED_AS + task.document)
+    helper_signature = coordinator.sign_task(task, signature)
+    signed = SignedTask(task, {"leader": signature, "helper": helper_signature})
+    signed.verify(*aggregator.public_keys(), now=now)
     with store.transaction() as tx:
-        tx.add_file(opening.experiment.sha256, opening.experiment.document)
-        tx.add_task(signed)
-        log(tx, "task", task.document, now)
+        tx.published.add_file(experiment.sha256, experiment.document)
+        tx.tasks.add(signed)
+        append_to_log(tx, "task", task.document, now)
     return task
 
 
-def read(
-    store: Datastore, half: Aggregator, peer: Peer, experiment_id: str, now: int
+def read_results(
+    store: Datastore,
+    aggregator: Aggregator,
+    coordinator: RoundCoordinator,
+    experiment_id: str,
+    now: int,
 ) -> Result:
-    """Collect the open period, if there is one, and read all of them together.
+    """Collect the open period, if there is one, and return the results of all periods.
 
-    Raises BatchTooSmall while too few reports have come, InvalidInput for an unknown experiment. A
-    period that ended with too few is left out.
+    A period that ended with too few reports is left out. Raises BatchTooSmall while too few
+    reports have arrived, InvalidInput for an unknown experiment.
     """
-    with exclusive(store, f"experiment-{experiment_id}") as held:
-        return _read(held, half, peer, experiment_id, now)
+    with exclusive(store, _model_name(experiment_id)) as locked_store:
+        _collect_open_period(locked_store, coordinator, experiment_id, now)
+        return _results(locked_store, experiment_id)
 
 
-def _read(
-    store: Datastore, half: Aggregator, peer: Peer, experiment_id: str, now: int
-) -> Result:
-    model = f"experiment-{experiment_id}"
+def _collect_open_period(
+    store: Datastore, coordinator: RoundCoordinator, experiment_id: str, now: int
+) -> None:
     with store.transaction() as tx:
-        pending = tx.unread_task(model)
-        waits = pending is not None and not too_few_came(tx, pending.task, now)
-    if pending is not None and waits:
-        _collected(store, half, peer, pending.task, now)
+        current = tx.tasks.newest_without_period(_model_name(experiment_id))
+        if current is None or ended_too_small(tx, current.task, now):
+            return
+    task = current.task
+    total, count = coordinator.collect(task)
+    record_batch(store, task, total, count, now)
+    vector = task.decode(total, count)
+    # The standard deviation of all noise in the sum, in units of the decoded vector.
+    tau = math.sqrt(task.noise_variance(count)) / task.encoding.levels_per_unit
+    period = Period(task.id, count, tau, vector.tobytes())
     with store.transaction() as tx:
-        periods = tx.periods(model)
-        tasks = tx.tasks(model)
+        tx.periods.add(task.model, period)
+
+
+def _results(store: Datastore, experiment_id: str) -> Result:
+    model = _model_name(experiment_id)
+    with store.transaction() as tx:
+        periods = tx.periods.of_model(model)
+        tasks = tx.tasks.of_model(model)
         if not periods:
             raise InvalidInput(
-                "experiment", f"{experiment_id!r} is unknown", "start it first"
+                "experiment",
+                f"{experiment_id!r} is unknown or has no collected period",
+                "open a period first with: tactful-aggregator experiment --dir DIR "
+                "--open FILE",
             )
-        document = tx.file(str(tasks[-1].guide))
+        document = tx.published.file(str(tasks[-1].guide))
     experiment = Experiment.parse(document or b"")
     sums = _sums(periods[0], len(experiment.arms))
     for period in periods[1:]:
@@ -196,37 +247,26 @@ def _read(
     return result_of(experiment, sums, tasks[-1].epsilon, tasks[-1].delta)
 
 
-def _collected(
-    store: Datastore, half: Aggregator, peer: Peer, task: Task, now: int
-) -> None:
-    total, count = peer.collect(task)
-    record_batch(store, task, total, count, now)
-    vector = task.decode(total, count)
-    tau = math.sqrt(task.noise_variance(count)) / task.encoding.levels_per_unit
-    period = Period(task.id, count, tau, vector.tobytes())
-    with store.transaction() as tx:
-        tx.add_period(task.model, period)
-
-
 def result_of(
     experiment: Experiment, sums: Sums, epsilon: float, delta: float
 ) -> Result:
-    """What noisy sums say; raises InvalidInput where they are of too few people."""
+    """Return the results of noisy sums; raises InvalidInput if they have too few people."""
     shares = np.array([float(arm.part) for arm in experiment.arms])
-    fits, counts = ratio_p(sums, shares), sums.arms[:, 0]
-    readings = (
-        _reading(experiment, sums, arm, place)
+    ratio_p_value = ratio_p(sums, shares)
+    counts = sums.arms[:, 0].tolist()
+    arm_names = [arm.name for arm in experiment.arms]
+    # Arm 0 is the control.
+    readings = [
+        _metric_result(experiment, sums, arm, metric)
         for arm in range(1, len(experiment.arms))
-        for place in range(len(experiment.metrics))
-    )
+        for metric in range(len(experiment.metrics))
+    ]
     return Result(
         experiment=experiment.id,
         people=sums.people,
-        arms=dict(
-            zip((arm.name for arm in experiment.arms), counts.tolist(), strict=True)
-        ),
-        ratio_p=fits,
-        trusted=fits >= SUSPICIOUS,
+        arms=dict(zip(arm_names, counts, strict=True)),
+        ratio_p=ratio_p_value,
+        trusted=ratio_p_value >= SUSPICIOUS,
         readings=tuple(readings),
         epsilon=epsilon,
         delta=delta,
@@ -237,31 +277,36 @@ def _sums(period: Period, arms: int) -> Sums:
     return Sums.of(np.frombuffer(period.vector), period.people, period.tau, arms)
 
 
-def _reading(experiment: Experiment, sums: Sums, arm: int, place: int) -> MetricResult:
-    metric = experiment.metrics[place]
+def _metric_result(
+    experiment: Experiment, sums: Sums, arm: int, metric_index: int
+) -> MetricResult:
+    metric = experiment.metrics[metric_index]
+    # Devices scale a metric to [0, 1]; results are scaled back to its own unit.
     scale = metric.high - metric.low
-    found = difference(sums, arm, place, metric.effect / scale)
-    low, high = found.interval
+    estimate = difference(sums, arm, metric_index, metric.effect / scale)
+    low, high = estimate.interval
     return MetricResult(
         metric=metric.name,
         arm=experiment.arms[arm].name,
-        control=metric.low + scale * found.control,
-        difference=scale * found.value,
+        control=metric.low + scale * estimate.control,
+        difference=scale * estimate.value,
         interval=(scale * low, scale * high),
-        p_always=found.p_always,
-        guardrail=_guardrail(metric, found),
+        p_always=estimate.p_always,
+        guardrail=_guardrail(metric, estimate),
     )
 
 
-def _guardrail(metric: Metric, found: Difference) -> str:
+def _guardrail(metric: Metric, estimate: Difference) -> str:
     if metric.may_fall is None:
         return ""
     floor = -metric.may_fall / (metric.high - metric.low)
-    low, high = found.interval
-    return "held" if low >= floor else "broken" if high < floor else "unclear"
+    low, high = estimate.interval
+    if low >= floor:
+        return "held"
+    return "broken" if high < floor else "unclear"
 
 
-def _task(half: Aggregator, opening: Opening, now: int) -> Task:
+def _task(aggregator: Aggregator, opening: Opening, now: int) -> Task:
     experiment = opening.experiment
     length = len(experiment.arms) * width(len(experiment.metrics))
     family, sigma2 = round_noise(opening, length, 1.0)
@@ -283,8 +328,8 @@ def _task(half: Aggregator, opening: Opening, now: int) -> Task:
         epsilon=opening.epsilon,
         delta=opening.delta,
         min_batch_size=opening.min_batch_size,
-        leader=half.settings.url,
-        helper=half.paired.url,
+        leader=aggregator.settings.url,
+        helper=aggregator.other_aggregator.url,
         opens=now,
         expires=now + opening.period_seconds,
         guide=experiment.sha256,

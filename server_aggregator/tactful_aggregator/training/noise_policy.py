@@ -1,4 +1,4 @@
-"""What an operator promises of noise, and what keeps it: for trainings and experiments alike."""
+"""The noise that an operator requests, for trainings and experiments alike."""
 
 from __future__ import annotations
 
@@ -11,59 +11,65 @@ from tactful.privacy.calibration import noise_for
 from tactful.privacy.mechanism import Family, Placement
 from tactful.protocol.vector_encoding import Encoding
 
-LEVELS, BOX = (
-    14,
-    3,
-)  # 4 bits a coordinate; zero is a level (design: secure aggregation, 6)
+# 14 levels and a box of 3 levels fit in 4 bits per coordinate, and zero is a level
+# (docs/spec/aggregation.md 6).
+LEVELS, BOX = 14, 3
 
 
 class NoisePolicy(Protocol):
-    """What an operator promises of noise, whatever it is for."""
+    """The privacy parameters and the placement of noise that an operator requests."""
 
     @property
     def epsilon(self) -> float:
-        """At `delta`."""
+        """The epsilon of the claim, at `delta`."""
 
     @property
     def delta(self) -> float:
-        """One, everywhere."""
+        """The delta of the claim; the same for every task."""
 
     @property
     def placement(self) -> Literal["aggregator", "devices", "local"]:
-        """Who adds it."""
+        """The party that adds the noise."""
 
     @property
     def honest(self) -> int:
-        """How many honest devices the promise rests on, if they add it in shares."""
+        """The number of honest devices that the claim assumes if devices add the noise."""
 
 
 def round_noise(
-    promise: NoisePolicy, length: int, share: float
+    policy: NoisePolicy, length: int, share: float
 ) -> tuple[Family, Fraction]:
-    """The least noise with which a round of `length` entries costs `share` of what is promised."""
+    """Return (family, variance) of the least noise that keeps a round within its budget.
+
+    The round sums vectors of `length` entries and may spend `share` of the policy's rho. The
+    variance is in squared levels.
+    """
     encoding = Encoding(length, LEVELS, BOX, b"")
     return noise_for(
-        Placement(promise.placement),
+        Placement(policy.placement),
         norm_bound=encoding.norm_bound,
         dimension=encoding.padded,
-        epsilon=promise.epsilon,
-        delta=promise.delta,
+        epsilon=policy.epsilon,
+        delta=policy.delta,
         share=share,
-        honest=promise.honest,
+        honest=policy.honest,
     )
 
 
 def fresh_nonce() -> str:
-    """What makes a task another than all before it, however alike."""
+    """Return a random nonce, so that two tasks with equal parameters get different ids."""
     return secrets.token_hex(16)
 
 
 def check_honest(placement: str, honest: int, min_batch_size: int) -> None:
-    """Raise InvalidInput unless the number of honest devices goes with the placement."""
-    least, most = (1, min_batch_size) if placement == "devices" else (0, 0)
-    if not least <= honest <= most:
+    """Raise InvalidInput unless the number of honest devices fits the placement."""
+    if placement == "devices":
+        lowest, highest = 1, min_batch_size
+    else:
+        lowest, highest = 0, 0
+    if not lowest <= honest <= highest:
         raise InvalidInput(
             "honest",
-            f"{honest} with placement {placement!r}",
-            "say how many of the smallest batch are honest, if devices add noise in shares; else 0",
+            f"{honest} does not fit placement {placement!r}",
+            "with placement 'devices' give a number from 1 to min_batch_size, else 0",
         )

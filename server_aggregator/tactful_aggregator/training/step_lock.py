@@ -1,4 +1,4 @@
-"""One step of a model at a time, in however many processes: a lease in the database."""
+"""A lock on the steps of one model, as a lease in the database that all processes share."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from tactful.errors import TactfulError
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.problems import Problem
 
-LEASE_SECONDS = 60  # a process that is killed blocks the next step no longer than this
-WAIT_SECONDS, PAUSE_SECONDS = 50.0, 0.1  # for the step of another caller
+# After its process is killed, a lock blocks the next step no longer than this.
+LEASE_SECONDS = 60
+# Longest wait for the step of another caller, and the pause between two attempts.
+WAIT_SECONDS, PAUSE_SECONDS = 50.0, 0.1
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def exclusive(store: Datastore, model: str) -> Iterator[Datastore]:
-    """Hold the lock of a model's steps; the store that is yielded writes only while it is held.
+    """Hold the lock on a model's steps; yield a store that writes only while it is held.
 
-    Wait for another caller's step. Raises Problem if it takes too long. A step whose lease expired
-    raises LockLost instead of writing.
+    Waits for the step of another caller, and raises Problem if that takes too long. A step
+    whose lease expired raises LockLost instead of writing.
     """
     name, holder = f"step {model}", secrets.token_bytes(16)
     _acquire(store, name, holder, model)
@@ -38,11 +40,9 @@ def exclusive(store: Datastore, model: str) -> Iterator[Datastore]:
     finally:
         ended.set()
         renewal.join()
-        with (
-            suppress(TactfulError),
-            store.transaction() as tx,
-        ):  # else the lease expires
-            tx.drop_lock(name, holder)
+        # If the release fails, the lease expires by itself.
+        with suppress(TactfulError), store.transaction() as tx:
+            tx.locks.release(name, holder)
 
 
 def _acquire(store: Datastore, name: str, holder: bytes, model: str) -> None:
@@ -50,22 +50,24 @@ def _acquire(store: Datastore, name: str, holder: bytes, model: str) -> None:
     while True:
         now = int(time.time())
         with store.transaction() as tx:
-            if tx.take_lock(name, holder, now, now + LEASE_SECONDS):
+            if tx.locks.acquire(name, holder, now, now + LEASE_SECONDS):
                 return
         if time.monotonic() > deadline:
             raise Problem(
                 "stepInProgress",
                 409,
-                f"model: a step of {model!r} runs; ask again later",
+                f"model: a step of {model!r} is running; repeat the request later",
             )
         time.sleep(PAUSE_SECONDS)
 
 
 def _renew(store: Datastore, name: str, holder: bytes, ended: threading.Event) -> None:
+    # Three attempts per lease, so that one failure does not lose the lock.
     while not ended.wait(LEASE_SECONDS / 3):
         try:
             with store.transaction() as tx:
-                if not tx.renew_lock(name, holder, int(time.time()) + LEASE_SECONDS):
+                until = int(time.time()) + LEASE_SECONDS
+                if not tx.locks.renew(name, holder, until):
                     return
-        except TactfulError as failed:
-            logger.warning("%s: its lease was not renewed: %s", name, failed)
+        except TactfulError as error:
+            logger.warning("%s: the lease was not renewed: %s", name, error)

@@ -26,7 +26,7 @@ Refusals = list[tuple[bytes, ReportError]]
 class Arrival:
     """One report as it came, and was read."""
 
-    provision: ProvisionedTask
+    provisioned: ProvisionedTask
     report: Report
     encoded: bytes
     now: int
@@ -34,14 +34,14 @@ class Arrival:
     @classmethod
     def of(
         cls,
-        provision: ProvisionedTask,
+        provisioned: ProvisionedTask,
         report: Report,
         now: int,
         encoded: bytes | None = None,
     ) -> Arrival:
         """A report that was just read, from `encoded` if it came alone."""
-        encoded = report.encode(provision.task.dap) if encoded is None else encoded
-        return cls(provision, report, encoded, now)
+        encoded = report.encode(provisioned.task.dap) if encoded is None else encoded
+        return cls(provisioned, report, encoded, now)
 
     @cached_property
     def sha256(self) -> bytes:
@@ -51,7 +51,7 @@ class Arrival:
     @property
     def key(self) -> tuple[bytes, bytes]:
         """What tells it from every other."""
-        return self.provision.task.id, self.report.metadata.report_id
+        return self.provisioned.task.id, self.report.metadata.report_id
 
 
 def receive(
@@ -80,15 +80,17 @@ def _kept(
     arrivals: Sequence[Arrival],
 ) -> list[ReportError | None]:
     """The same for reports of one task."""
-    provision = arrivals[0].provision
-    task_id = provision.task.id
-    tx.hold_task(task_id, alone=False)
-    known = tx.kept_reports(task_id, {one.key[1] for one in arrivals})
-    closed = [(first, last) for first, last, _ in tx.overlapping(task_id, 0, 1 << 62)]
+    provisioned = arrivals[0].provisioned
+    task_id = provisioned.task.id
+    tx.tasks.lock(task_id, exclusive=False)
+    known = tx.reports.stored_hashes(task_id, {one.key[1] for one in arrivals})
+    closed = [
+        (first, last) for first, last, _ in tx.batches.overlapping(task_id, 0, 1 << 62)
+    ]
     outcomes: list[ReportError | None] = []
     kept = []
     for one in arrivals:
-        report_id, bucket = one.key[1], provision.bucket(one.report.metadata.time)
+        report_id, bucket = one.key[1], provisioned.bucket(one.report.metadata.time)
         if report_id in known:
             same = known[report_id] == one.sha256
             outcomes.append(None if same else ReportError.REPORT_REPLAYED)
@@ -102,16 +104,16 @@ def _kept(
             kept.append(
                 StoredReport(report_id, bucket, one.sha256, bodies.put(one.encoded))
             )
-    tx.add_reports(task_id, kept)
+    tx.reports.add_all(task_id, kept)
     return outcomes
 
 
 def _refusal(
     one: Arrival, configs: Collection[int], is_closed: bool
 ) -> ReportError | None:
-    if len(one.encoded) != one.provision.report_bytes:
+    if len(one.encoded) != one.provisioned.report_bytes:
         return ReportError.INVALID_MESSAGE  # nobody keeps what nobody could open
-    reason = untimely(one.provision.task, one.report.metadata.time, one.now)
+    reason = untimely(one.provisioned.task, one.report.metadata.time, one.now)
     if reason is not None:
         return reason
     if is_closed:

@@ -28,10 +28,10 @@ class Uploads(Protocol):
     async def look_up(self, task: str) -> ProvisionedTask:
         """Return the task with this id in base64url; raise Problem if there is none."""
 
-    def longest(self, provision: ProvisionedTask) -> int:
+    def longest(self, provisioned: ProvisionedTask) -> int:
         """Return how many bytes of reports one request may carry."""
 
-    async def receive(self, call: ApiRequest, provision: ProvisionedTask) -> Response:
+    async def receive(self, call: ApiRequest, provisioned: ProvisionedTask) -> Response:
         """Store the reports, and answer once they are on the disk."""
 
 
@@ -60,11 +60,13 @@ class UploadFastPath:
 
     async def _answer(self, scope: Scope, task: str, receive: Receive) -> Response:
         """Look up the task before any of the body is read, so that a stranger costs no memory."""
-        provision = await self._uploads.look_up(task)
+        provisioned = await self._uploads.look_up(task)
         with self._memory.reservation() as reservation:
-            body = await body_of(receive, self._uploads.longest(provision), reservation)
+            body = await body_of(
+                receive, self._uploads.longest(provisioned), reservation
+            )
             call = ApiRequest({"task": task}, body, scope["method"], _media(scope))
-            return await self._uploads.receive(call, provision)
+            return await self._uploads.receive(call, provisioned)
 
 
 def _task(scope: Scope) -> str | None:

@@ -50,4 +50,4 @@ def sent(pair: RunningPair, task: DapTask, count: int) -> None:
 
 def collector_of(pair: RunningPair, task: DapTask, key: X25519PrivateKey) -> Collector:
     """Who may collect the task."""
-    return Collector(task, CONFIG_ID, key, pair.leader.half.keys.collector_token)
+    return Collector(task, CONFIG_ID, key, pair.leader.aggregator.keys.collector_token)

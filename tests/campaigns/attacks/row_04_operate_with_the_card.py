@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tactful.protocol.transport import HttpTransport, Method, Request
-from tactful_aggregator.settings import CARD_FILE, KEYS_FILE, PEER_FILE
+from tactful_aggregator.settings import KEYS_FILE, OTHER_PAIRING_FILE, PAIRING_FILE
 from tactful_aggregator.testing import RunningPair, running_pair
 
 TITLE = "The other operator's card opens the leader"
@@ -33,9 +33,9 @@ ASKED: list[tuple[Method, str, bytes]] = [
 def attack(folder: Path) -> str | None:
     """Show every text that the helper's folder holds to every address of the leader."""
     with running_pair(folder, min_batch_floor=4) as pair:
-        shown = {"", *_texts(pair.leader.half.folder / CARD_FILE)}
-        for name in (PEER_FILE, CARD_FILE, KEYS_FILE):
-            shown.update(_texts(pair.helper.half.folder / name))
+        shown = {"", *_texts(pair.leader.aggregator.folder / PAIRING_FILE)}
+        for name in (OTHER_PAIRING_FILE, PAIRING_FILE, KEYS_FILE):
+            shown.update(_texts(pair.helper.aggregator.folder / name))
         obtained = [
             f"{method} {path}"
             for method, path, body in ASKED

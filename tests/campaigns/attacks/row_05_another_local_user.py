@@ -20,8 +20,8 @@ def attack(folder: Path) -> str | None:
     try:
         with running_pair(folder, min_batch_floor=1, min_count_floor=1) as pair:
             written, _ = count_task(pair)
-            sent(pair, written.provision.task, 1)
-            halves = (pair.leader.half, pair.helper.half)
+            sent(pair, written.provisioned.task, 1)
+            halves = (pair.leader.aggregator, pair.helper.aggregator)
             read = [path for half in halves for path in _readable(half.folder)]
     finally:
         os.umask(before)

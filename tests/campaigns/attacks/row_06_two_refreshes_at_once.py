@@ -8,7 +8,7 @@ from tactful.errors import TactfulError
 from tactful.protocol.log.transcript import parse
 from tactful.protocol.transport import Request
 from tactful_aggregator.testing import RunningPair, running_pair
-from tactful_aggregator.training.steps import Training
+from tactful_aggregator.training.state import Training
 
 TITLE = "Overlapping refreshes publish two tasks for one round"
 CALLERS = 6

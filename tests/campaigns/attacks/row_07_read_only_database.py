@@ -21,9 +21,9 @@ def attack(folder: Path) -> str | None:
     """Break the database while a batch is collected, repair it, and wait for the sum."""
     with running_pair(folder, min_batch_floor=1, min_count_floor=1) as pair:
         written, key = count_task(pair)
-        collector = collector_of(pair, written.provision.task, key)
+        collector = collector_of(pair, written.provisioned.task, key)
         sent(pair, collector.task, REPORTS)
-        with _read_only(pair.leader.half.folder / "aggregator.db"):
+        with _read_only(pair.leader.aggregator.folder / "aggregator.db"):
             job = collector.create(pair.transport, collector.everything())
             time.sleep(BROKEN_SECONDS)
             unready = _status(pair, "/readyz")

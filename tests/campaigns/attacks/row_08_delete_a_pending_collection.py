@@ -21,7 +21,7 @@ def attack(folder: Path) -> str | None:
     """Delete a collection that is pending, then ask for the same batch under a new name."""
     with running_pair(folder, min_batch_floor=1, min_count_floor=1) as pair:
         written, key = count_task(pair, min_batch_size=2)
-        task = written.provision.task
+        task = written.provisioned.task
         collector = collector_of(pair, task, key)
         sent(pair, task, 1)
         job = collector.create(pair.transport, collector.everything())

@@ -23,7 +23,7 @@ def attack(folder: Path) -> str | None:
     """Answer in the helper's place for some seconds while its batch is collected."""
     with running_pair(folder, min_batch_floor=1, min_count_floor=1) as pair:
         written, key = count_task(pair)
-        collector = collector_of(pair, written.provision.task, key)
+        collector = collector_of(pair, written.provisioned.task, key)
         sent(pair, collector.task, REPORTS)
         pair.helper.stop()
         with _refusing(pair.helper.url) as answered:

@@ -19,11 +19,11 @@ CPU_SECONDS = 0.005  # for one proof
 def attack(folder: Path) -> str | None:
     """Ask for many proofs and compare the leader's CPU time with the limit."""
     with running_pair(folder, min_batch_floor=1) as pair:
-        store = Datastore(pair.leader.half.database, "leader")
+        store = Datastore(pair.leader.aggregator.database, "leader")
         with store.transaction() as tx:
             for number in range(ENTRIES):
                 entry = follow(number, "task", b"%d" % number, number)
-                tx.append_transcript(number, entry.encode())
+                tx.published.append_entry(number, entry.encode())
         store.close()
         digest = hashlib.sha256(b"77").hexdigest()
         proof = Request("GET", f"{pair.leader.url}/transcript/proofs/{digest}/100")

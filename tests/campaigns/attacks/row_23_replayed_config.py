@@ -53,7 +53,7 @@ def attack(folder: Path) -> str | None:
 
 def _rotate(town: SharingTown) -> None:
     command = [sys.executable, "-m", "tactful_aggregator.cli", "rotate-key"]
-    folder = str(town.pair.leader.half.folder)
+    folder = str(town.pair.leader.aggregator.folder)
     subprocess.run([*command, "--dir", folder], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -68,7 +68,7 @@ def _sent(town: SharingTown, model: str) -> bool:
 
 def _personal(town: SharingTown) -> Response:
     """A config for one device under the epoch of everybody's, signed by the leader itself."""
-    half = town.pair.leader.half
+    half = town.pair.leader.aggregator
     url = f"{town.pair.leader.url}/hpke_config/signed"
     public = half.keys.signer.public_key().public_bytes_raw()
     body = town.relay.honest(Request("GET", url)).body

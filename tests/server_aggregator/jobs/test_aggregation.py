@@ -13,7 +13,7 @@ from tactful.vdaf.version import VDAF_18
 from tactful_aggregator.datastore import REFUSED
 from tactful_aggregator.jobs import aggregation
 from tactful_aggregator.jobs.aggregation import MOST_PER_JOB
-from tactful_aggregator.task_registry import of_round
+from tactful_aggregator.task_registry import provisioned_round
 
 JOB, OTHER_JOB = b"a job's id: 16 b", b"another job's id"
 
@@ -100,8 +100,8 @@ def test_a_refused_report_is_kept_as_refused(pair) -> None:
     pair.drive(task)
 
     with pair.leader_store.transaction() as tx:
-        assert tx.count_reports(task.id) == 0
-        assert tx.take_reports(task.id, JOB, 10) == 0
+        assert tx.reports.count_not_refused(task.id) == 0
+        assert tx.reports.assign_to_job(task.id, JOB, 10) == 0
     assert REFUSED == 3
 
 
@@ -114,7 +114,7 @@ def test_a_report_in_a_second_job_is_a_replay(pair) -> None:
 
     assert answer == [ReportError.REPORT_REPLAYED, None]
     with pair.helper_store.transaction() as tx:
-        assert tx.parts(task.id, 0, 1)[0].count == 2
+        assert tx.sums.shards(task.id, 0, 1)[0].count == 2
 
 
 def test_a_report_twice_in_one_job_is_refused_with_the_job(pair) -> None:
@@ -134,7 +134,7 @@ def test_the_same_job_again_has_the_same_answer_and_counts_once(pair) -> None:
 
     assert pair.aggregate(task.dap, JOB, request) == first
     with pair.helper_store.transaction() as tx:
-        assert tx.parts(task.id, 0, 1)[0].count == 3
+        assert tx.sums.shards(task.id, 0, 1)[0].count == 3
 
 
 def test_a_job_that_was_another_one_before_is_refused(pair) -> None:
@@ -193,7 +193,7 @@ def test_the_helper_refuses_each_report_once_it_has_summed(pair) -> None:
 def test_nothing_is_counted_once_the_helper_has_closed(pair) -> None:
     task = pair.agreed()
     with pair.helper_store.transaction() as tx:
-        tx.close_batch(task.id, 0, 1)
+        tx.batches.close(task.id, 0, 1)
 
     answer = pair.answered(task, JOB, pair.job(task, pair.report(task, np.arange(8))))
 
@@ -225,10 +225,12 @@ def test_answers_for_other_reports_count_nothing(pair) -> None:
     pair.receive(task, *pair.reports(task, np.tile(np.arange(8), (2, 1))))
 
     with pytest.raises(ProtocolError, match="other reports"):
-        aggregation.drive(pair.leader_bench, Liar(pair), of_round(task, pair.leader))
+        aggregation.drive(
+            pair.leader_dependencies, Liar(pair), provisioned_round(task, pair.leader)
+        )
 
     with pair.leader_store.transaction() as tx:
-        assert tx.parts(task.id, 0, 1) == []
+        assert tx.sums.shards(task.id, 0, 1) == []
     pair.now += aggregation.MOST_DELAY_SECONDS
     pair.drive(task)
     assert pair.total(task)[1] == 2

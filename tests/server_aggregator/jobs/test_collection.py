@@ -17,22 +17,22 @@ from tactful.protocol.dap.versions import HELPER, LEADER, ReportError
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.datastore import CLOSING, COLLECTED, OPEN
 from tactful_aggregator.jobs import collection
-from tactful_aggregator.task_registry import of_round
+from tactful_aggregator.task_registry import provisioned_round
 
 ROWS = np.eye(8, dtype=int) * 14
 
 
 def states(pair, task) -> tuple[object, object]:
-    return pair.asked(lambda tx: tx.task_state(task.id))
+    return pair.asked(lambda tx: tx.tasks.state(task.id))
 
 
 def parts(pair, task) -> list[object]:
     """The one part of the sum that each half holds."""
-    return [found[0] for found in pair.asked(lambda tx: tx.parts(task.id, 0, 1))]
+    return [found[0] for found in pair.asked(lambda tx: tx.sums.shards(task.id, 0, 1))]
 
 
 def released(pair, task) -> tuple[object, object]:
-    return pair.asked(lambda tx: tx.released(task.id, 0, 1))
+    return pair.asked(lambda tx: tx.batches.released_share(task.id, 0, 1))
 
 
 def opened(pair, task) -> list[object]:
@@ -75,7 +75,7 @@ def test_below_the_minimum_nothing_is_released_and_the_task_stays_open(pair) -> 
         pair.collect(task)
 
     assert states(pair, task) == (OPEN, OPEN)
-    assert pair.asked(lambda tx: tx.parts(task.id, 0, 1)) == ([], [])
+    assert pair.asked(lambda tx: tx.sums.shards(task.id, 0, 1)) == ([], [])
     pair.receive(task, pair.report(task, ROWS[0]))
     assert pair.collect(task)[1] == 9
 
@@ -113,7 +113,7 @@ def test_the_sum_without_noise_is_gone_once_noise_is_drawn(pair) -> None:
     pair.receive(task, *pair.reports(task, ROWS))
     pair.collect(task)
 
-    assert pair.asked(lambda tx: tx.parts(task.id, 0, 1)) == ([], [])
+    assert pair.asked(lambda tx: tx.sums.shards(task.id, 0, 1)) == ([], [])
     assert None not in released(pair, task)
 
 
@@ -156,7 +156,7 @@ def test_a_leader_that_lost_a_report_releases_nothing(pair) -> None:
     pair.drive(task)
     kept = parts(pair, task)[0]
     with pair.leader_store.transaction() as tx:
-        tx.keep_part(task.id, 0, replace(kept, count=kept.count - 1))
+        tx.sums.replace_shard(task.id, 0, replace(kept, count=kept.count - 1))
 
     with pytest.raises(BatchMismatch):
         pair.collect(task)
@@ -179,10 +179,10 @@ def test_a_batch_of_nobody_is_not_released(pair) -> None:
 
     with pytest.raises(BatchTooSmall):
         pair.share(task, 0, bytes(32))
-    provision = of_round(task, pair.helper)
-    batch = collection.Batch.of(provision, Query(None))
+    provisioned = provisioned_round(task, pair.helper)
+    batch = collection.Batch.of(provisioned, Query(None))
     with pytest.raises(BatchTooSmall), pair.helper_store.transaction() as tx:
-        collection._released(tx, provision, batch, HELPER)
+        collection._released(tx, provisioned, batch, HELPER)
 
 
 class Unreachable:
@@ -265,8 +265,8 @@ def test_a_settled_report_leaves_no_body_in_either_file(pair) -> None:
     pair.close()
     files = b"".join(
         path.read_bytes()
-        for half in pair.halves
-        for path in half.folder.glob("aggregator.db*")
+        for aggregator in pair.aggregators
+        for path in aggregator.folder.glob("aggregator.db*")
     )
     pair.open()
 
@@ -290,23 +290,23 @@ def test_the_leaders_file_does_not_open_the_helpers_shares(pair) -> None:
 
 def test_a_release_is_published_only_with_its_log_entry(pair, monkeypatch) -> None:
     """The removal test: where the entry cannot be written, nothing is published either."""
-    from tactful_aggregator.training import steps
+    from tactful_aggregator.training import publication
 
     def full(*_: object) -> None:
         raise OSError("no room")
 
     task = pair.agreed()
     total = np.zeros(8, dtype=np.int64)
-    monkeypatch.setattr(steps, "log", full)
+    monkeypatch.setattr(publication, "append_to_log", full)
     with pytest.raises(OSError, match="no room"):
-        steps.record_batch(pair.leader_store, task, total, 4, 0)
+        publication.record_batch(pair.leader_store, task, total, 4, 0)
 
     digest = hashlib.sha256(total.tobytes()).hexdigest()
     with pair.leader_store.transaction() as tx:
-        assert tx.file(digest) is None
+        assert tx.published.file(digest) is None
     monkeypatch.undo()
     for _ in range(2):
-        steps.record_batch(pair.leader_store, task, total, 4, 0)
+        publication.record_batch(pair.leader_store, task, total, 4, 0)
     with pair.leader_store.transaction() as tx:
-        assert tx.file(digest) == total.tobytes()
-        assert len(tx.transcript()) == 1
+        assert tx.published.file(digest) == total.tobytes()
+        assert len(tx.published.entries()) == 1

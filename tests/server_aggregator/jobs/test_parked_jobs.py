@@ -16,11 +16,11 @@ from tactful.protocol.dap.dap_task import DapTask
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request, Response
 from tactful_aggregator import keyring
-from tactful_aggregator.datastore import PARKED, Unfinished
+from tactful_aggregator.datastore import PARKED, DeferredJob
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import aggregation, worker
 from tactful_aggregator.jobs.aggregation import MOST_ATTEMPTS, MOST_DELAY_SECONDS
-from tactful_aggregator.jobs.collection import SumPeer
+from tactful_aggregator.jobs.collection import CollectionHelper
 from tactful_aggregator.jobs.worker import (
     Worker,
     answer_collections,
@@ -44,30 +44,33 @@ def sent(pair: DapPair, task: DapTask, count: int = 3) -> None:
         client.contribute(pair.network, task, 1, pair.now)
 
 
-def settle(pair: DapPair, peer: SumPeer | None = None) -> None:
+def settle(pair: DapPair, helper_client: CollectionHelper | None = None) -> None:
     service = pair.leader_service
-    asked = peer or service.worker.peer
-    settle_jobs(service.bench, asked, service.provisions, only_full=False)
+    asked = helper_client or service.worker.helper_client
+    settle_jobs(service.dependencies, asked, service.registry, only_full=False)
 
 
-def put_off(pair: DapPair) -> list[Unfinished]:
+def put_off(pair: DapPair) -> list[DeferredJob]:
     with pair.leader_service.store.transaction() as tx:
-        return tx.jobs_put_off(pair.now)
+        return tx.jobs.deferred(pair.now)
 
 
 def resume(pair: DapPair) -> None:
     with pair.leader_service.store.transaction() as tx:
-        assert tx.resume_jobs(pair.now) == 1
+        assert tx.jobs.resume_deferred(pair.now) == 1
 
 
 def failed(
-    pair: DapPair, peer: SumPeer, match: str, times: int = MOST_ATTEMPTS
+    pair: DapPair,
+    helper_client: CollectionHelper,
+    match: str,
+    times: int = MOST_ATTEMPTS,
 ) -> None:
     """Settle in vain so often, each time as late as a job may be put off."""
     for _ in range(times):
         pair.now += MOST_DELAY_SECONDS
         with pytest.raises((TransportError, ProtocolError), match=match):
-            settle(pair, peer)
+            settle(pair, helper_client)
 
 
 def counted(pair: DapPair, task: DapTask) -> tuple[int, int]:
@@ -102,15 +105,15 @@ def test_an_answer_of_something_in_front_of_the_helper_loses_no_report(
     pair: DapPair, protocol: str, status: int, answering: type[Refusing]
 ) -> None:
     """Whether the helper had counted the reports or not, both halves agree in the end."""
-    task = pair.task(protocol, COUNT).provision.task
+    task = pair.task(protocol, COUNT).provisioned.task
     sent(pair, task)
-    peer = HelperClient(pair.leader.paired, answering(pair, status))
+    helper_client = HelperClient(pair.leader.other_aggregator, answering(pair, status))
 
-    failed(pair, peer, r"^helper: status \d+ and no DAP problem")
+    failed(pair, helper_client, r"^helper: status \d+ and no DAP problem")
     [parked] = put_off(pair)
     assert (parked.state, parked.attempts) == (PARKED, MOST_ATTEMPTS)
     pair.now += 24 * HOUR
-    settle(pair, peer)  # nothing is tried any more
+    settle(pair, helper_client)  # nothing is tried any more
     resume(pair)
 
     assert counted(pair, task) == (3, 3)
@@ -119,16 +122,16 @@ def test_an_answer_of_something_in_front_of_the_helper_loses_no_report(
 def test_the_pauses_between_attempts_double_up_to_an_hour_and_outlast_a_restart(
     pair: DapPair,
 ) -> None:
-    task = pair.task("dap-18", COUNT).provision.task
+    task = pair.task("dap-18", COUNT).provisioned.task
     sent(pair, task)
-    peer = HelperClient(pair.leader.paired, Refusing(pair, 400))
+    helper_client = HelperClient(pair.leader.other_aggregator, Refusing(pair, 400))
     for attempt in range(1, MOST_ATTEMPTS):
         with pytest.raises(TransportError):
-            settle(pair, peer)
+            settle(pair, helper_client)
         [waiting] = put_off(pair)
         longest = min(2**attempt, MOST_DELAY_SECONDS)
         assert longest / 2 <= waiting.due - pair.now <= longest
-        settle(pair, peer)  # it is not due
+        settle(pair, helper_client)  # it is not due
         pair.restart()
         assert put_off(pair) == [waiting]
         pair.now = waiting.due
@@ -140,14 +143,17 @@ def test_the_pauses_between_attempts_double_up_to_an_hour_and_outlast_a_restart(
 def test_a_batch_waits_for_the_reports_that_are_put_off_and_others_do_not(
     pair: DapPair, protocol: str
 ) -> None:
-    task = pair.task(protocol, COUNT).provision.task
+    task = pair.task(protocol, COUNT).provisioned.task
     unit, collector = task.dap.unit(HOUR), pair.collector(task)
     queries = [
         Query(Interval((START + h * HOUR) // unit, HOUR // unit)) for h in (0, 1)
     ]
     sent(pair, task)
     failed(
-        pair, HelperClient(pair.leader.paired, Refusing(pair, 400)), "no DAP problem", 1
+        pair,
+        HelperClient(pair.leader.other_aggregator, Refusing(pair, 400)),
+        "no DAP problem",
+        1,
     )
     sent(pair, task, 2)
     jobs = [collector.create(pair.network, query) for query in queries]
@@ -168,7 +174,7 @@ def test_a_batch_waits_for_the_reports_that_are_put_off_and_others_do_not(
 def test_a_job_that_the_helper_itself_refuses_is_parked_at_once(
     pair: DapPair, protocol: str
 ) -> None:
-    task = pair.task(protocol, COUNT).provision.task
+    task = pair.task(protocol, COUNT).provisioned.task
     sent(pair, task)
 
     class Other(HelperClient):
@@ -177,13 +183,13 @@ def test_a_job_that_the_helper_itself_refuses_is_parked_at_once(
         def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
             return super().aggregate(task, job_id, request + b"odd")
 
-    failed(pair, Other(pair.leader.paired, pair.network), "^helper: ", 1)
+    failed(pair, Other(pair.leader.other_aggregator, pair.network), "^helper: ", 1)
     assert [one.state for one in put_off(pair)] == [PARKED]
     with pytest.raises(TransportError, match=r"did not take 3 reports.*jobs resume"):
         aggregation.drive(
-            pair.leader_service.bench,
-            pair.leader_service.worker.peer,
-            pair.leader_service.provisions.of(task.id),
+            pair.leader_service.dependencies,
+            pair.leader_service.worker.helper_client,
+            pair.leader_service.registry.of(task.id),
         )
     resume(pair)
 
@@ -192,10 +198,13 @@ def test_a_job_that_the_helper_itself_refuses_is_parked_at_once(
 
 @versions
 def test_a_token_of_yesterday_loses_no_report(pair: DapPair, protocol: str) -> None:
-    task = pair.task(protocol, COUNT).provision.task
+    task = pair.task(protocol, COUNT).provisioned.task
     sent(pair, task)
     old = HelperClient(
-        replace(pair.leader.paired, token="the token of yesterday!".replace(" ", "-")),
+        replace(
+            pair.leader.other_aggregator,
+            token="the token of yesterday!".replace(" ", "-"),
+        ),
         pair.network,
     )
 
@@ -213,13 +222,20 @@ def test_a_task_that_the_helper_learns_of_later_loses_no_report(
     with monkeypatch.context() as patched:
         patched.setattr(
             "dap_pair._keep",
-            lambda half, *rest: half.settings.role == "leader" and keep(half, *rest),
+            lambda aggregator, *rest: (
+                aggregator.settings.role == "leader" and keep(aggregator, *rest)
+            ),
         )
         written = pair.task(protocol, COUNT)
-    task = written.provision.task
+    task = written.provisioned.task
     sent(pair, task)
 
-    failed(pair, pair.leader_service.worker.peer, "does its operator know the task", 5)
+    failed(
+        pair,
+        pair.leader_service.worker.helper_client,
+        "does its operator know the task",
+        5,
+    )
     pair.now += MOST_DELAY_SECONDS
     keep(pair.helper, pair.helper.database, written, pair.now)
 
@@ -227,7 +243,7 @@ def test_a_task_that_the_helper_learns_of_later_loses_no_report(
 
 
 def test_a_job_that_always_fails_is_parked_and_holds_up_no_other(pair: DapPair) -> None:
-    task = pair.task("dap-18", COUNT, expires=START + 100 * HOUR).provision.task
+    task = pair.task("dap-18", COUNT, expires=START + 100 * HOUR).provisioned.task
     sent(pair, task, 1)
 
     class Odd(HelperClient):
@@ -235,7 +251,9 @@ def test_a_job_that_always_fails_is_parked_and_holds_up_no_other(pair: DapPair) 
             return b"nonsense"
 
     failed(
-        pair, Odd(pair.leader.paired, pair.network), "AggregationJobResp|other reports"
+        pair,
+        Odd(pair.leader.other_aggregator, pair.network),
+        "AggregationJobResp|other reports",
     )
     assert [one.state for one in put_off(pair)] == [PARKED]
     sent(pair, task, 2)
@@ -247,7 +265,7 @@ def test_a_job_that_always_fails_is_parked_and_holds_up_no_other(pair: DapPair) 
 
 
 def test_one_batch_that_cannot_be_collected_holds_up_no_other(pair: DapPair) -> None:
-    tasks = [pair.task("dap-18", COUNT).provision.task for _ in range(2)]
+    tasks = [pair.task("dap-18", COUNT).provisioned.task for _ in range(2)]
     jobs = []
     for task in tasks:
         sent(pair, task)
@@ -262,8 +280,8 @@ def test_one_batch_that_cannot_be_collected_holds_up_no_other(pair: DapPair) -> 
             return super().aggregate_share(task, request)
 
     service = pair.leader_service
-    peer = Picky(pair.leader.paired, pair.network)
-    answer_collections(service.bench, peer, service.provisions)
+    helper_client = Picky(pair.leader.other_aggregator, pair.network)
+    answer_collections(service.dependencies, helper_client, service.registry)
 
     found = [pair.collector(t).poll(pair.network, job, query) for t, query, job in jobs]
     assert [isinstance(one, AggregateResult) for one in found] == [False, True]
@@ -273,7 +291,7 @@ def test_one_batch_that_cannot_be_collected_holds_up_no_other(pair: DapPair) -> 
 def test_reports_wait_for_a_helper_whose_clock_is_behind(
     pair: DapPair, protocol: str
 ) -> None:
-    task = pair.task(protocol, COUNT).provision.task
+    task = pair.task(protocol, COUNT).provisioned.task
     sent(pair, task)
     pair.behind = 2 * HOUR
 
@@ -289,7 +307,7 @@ def test_reports_wait_for_a_helper_whose_clock_is_behind(
 def test_a_helper_some_seconds_behind_takes_the_first_reports_of_a_task(
     pair: DapPair, protocol: str
 ) -> None:
-    task = pair.task(protocol, COUNT, opens=START).provision.task
+    task = pair.task(protocol, COUNT, opens=START).provisioned.task
     pair.behind = 20
     sent(pair, task)
 
@@ -302,32 +320,36 @@ def test_a_helper_some_seconds_behind_takes_the_first_reports_of_a_task(
 def test_what_was_acknowledged_opens_after_its_key_has_ended(
     pair: DapPair, protocol: str
 ) -> None:
-    task = pair.task(protocol, COUNT, expires=START + 100 * 24 * HOUR).provision.task
+    task = pair.task(protocol, COUNT, expires=START + 100 * 24 * HOUR).provisioned.task
     sent(pair, task)
     pair.rotate()
     pair.now += 2 * keyring.CACHE_SECONDS + HOUR
-    collect_garbage(pair.leader_service.bench)
+    collect_garbage(pair.leader_service.dependencies)
 
     assert counted(pair, task) == (3, 3)
-    collect_garbage(pair.leader_service.bench)
-    assert len(pair.leader_service.bench.keyring.current().openers) == 2
+    collect_garbage(pair.leader_service.dependencies)
+    assert len(pair.leader_service.dependencies.keyring.current().openers) == 2
     pair.now += keyring.REFRESH_SECONDS
-    assert len(pair.leader_service.bench.keyring.current().openers) == 1
+    assert len(pair.leader_service.dependencies.keyring.current().openers) == 1
 
 
 def test_reports_that_fill_no_job_are_settled_all_the_same(pair: DapPair) -> None:
     """Else a key that a timer ends could end before they are opened."""
-    task = pair.task("dap-18", COUNT).provision.task
+    task = pair.task("dap-18", COUNT).provisioned.task
     sent(pair, task)
     service = pair.leader_service
-    settle_jobs(service.bench, service.worker.peer, service.provisions)
+    settle_jobs(service.dependencies, service.worker.helper_client, service.registry)
     with service.store.transaction() as tx:
-        assert tx.waiting_reports(task.id) == 3
+        assert tx.reports.count_waiting(task.id) == 3
 
     service.worker._stepped()
 
     with service.store.transaction() as tx:
-        assert tx.waiting_reports(task.id) == tx.pending_jobs(task.id, pair.now) == 0
+        assert (
+            tx.reports.count_waiting(task.id)
+            == tx.jobs.count_pending(task.id, pair.now)
+            == 0
+        )
 
 
 @pytest.mark.parametrize(
@@ -337,7 +359,7 @@ def test_a_worker_outlives_a_full_disk(
     pair: DapPair, broken: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.001)
-    task = pair.task("dap-18", COUNT).provision.task
+    task = pair.task("dap-18", COUNT).provisioned.task
     sent(pair, task)
     service, times = pair.leader_service, iter([broken] * 3)
 
@@ -348,7 +370,9 @@ def test_a_worker_outlives_a_full_disk(
             return super().aggregate(task, job_id, request)
 
     alive = Worker(
-        service.bench, Full(pair.leader.paired, pair.network), service.provisions
+        service.dependencies,
+        Full(pair.leader.other_aggregator, pair.network),
+        service.registry,
     )
     alive.start()
     deadline = time.monotonic() + 20
@@ -362,7 +386,7 @@ def test_a_worker_outlives_a_full_disk(
 
 def _unsettled(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return sum(tx.unsettled(task.id, *aggregation.ALL, pair.now))
+        return sum(tx.reports.count_unsettled(task.id, *aggregation.ALL, pair.now))
 
 
 def test_a_strangers_file_among_the_segments_stops_no_garbage(pair: DapPair) -> None:

@@ -100,7 +100,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 def unsettled(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return sum(tx.unsettled(task.id, *ALL, pair.now))
+        return sum(tx.reports.count_unsettled(task.id, *ALL, pair.now))
 
 
 def ready(pair: DapPair, base: str) -> tuple[int, str]:
@@ -113,7 +113,7 @@ def test_workers_and_readiness_outlive_a_database_that_is_read_only_for_a_time(
 ) -> None:
     pair, broken = served
     monkeypatch.setattr(readiness, "CHECK_SECONDS", 0.0)
-    task, url = pair.task("dap-18", COUNT).provision.task, pair.leader.settings.url
+    task, url = pair.task("dap-18", COUNT).provisioned.task, pair.leader.settings.url
     service = pair.leader_service
 
     def settled() -> bool:
@@ -215,19 +215,19 @@ def test_the_log_tells_where_a_worker_failed_and_nothing_of_what_it_read(
     pair: DapPair, caplog: pytest.LogCaptureFixture
 ) -> None:
     service: Service = pair.leader_service
-    task = pair.task("dap-18", COUNT).provision.task
+    task = pair.task("dap-18", COUNT).provisioned.task
     client.contribute(pair.network, task, 1, pair.now)
 
     class Odd:
         def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
             raise KeyError("what a report holds")
 
-    broken = Worker(service.bench, Odd(), service.provisions)
+    broken = Worker(service.dependencies, Odd(), service.registry)
     with caplog.at_level(logging.WARNING):
         assert not broken._stepped()
 
     assert "KeyError at test_worker.py" in caplog.text
     assert "what a report holds" not in caplog.text
     with service.store.transaction() as tx:
-        assert len(tx.jobs_put_off(pair.now)) == 1  # it blocks no other job
-    assert replace(service.bench).beat is not broken.bench.beat
+        assert len(tx.jobs.deferred(pair.now)) == 1  # it blocks no other job
+    assert replace(service.dependencies).beat is not broken.dependencies.beat

@@ -14,7 +14,7 @@ from tactful.errors import InvalidInput, TransportError
 from tactful.protocol.transport import HttpTransport, Request
 from tactful_aggregator.serve import operator_socket
 from tactful_aggregator.settings import PORT_FILE, SOCKET_FILE, Aggregator
-from tactful_aggregator.testing import RunningAggregator, made_pair
+from tactful_aggregator.testing import RunningAggregator, create_pair
 
 ROUTES = [
     ("POST", "/operator/keys"),
@@ -26,13 +26,13 @@ ROUTES = [
 
 
 @pytest.fixture
-def halves(tmp_path: Path) -> tuple[Aggregator, Aggregator]:
-    return made_pair(tmp_path, min_batch_floor=4)
+def aggregators(tmp_path: Path) -> tuple[Aggregator, Aggregator]:
+    return create_pair(tmp_path, min_batch_floor=4)
 
 
 @pytest.fixture
-def leader(halves: tuple[Aggregator, Aggregator]) -> Iterator[RunningAggregator]:
-    running = RunningAggregator(halves[0])
+def leader(aggregators: tuple[Aggregator, Aggregator]) -> Iterator[RunningAggregator]:
+    running = RunningAggregator(aggregators[0])
     running.start()
     yield running
     running.stop()
@@ -47,11 +47,13 @@ def test_the_operator_is_heard_at_the_socket_and_nowhere_else(
 ) -> None:
     """Whatever is shown, the public address knows no such route; after a kill it starts again."""
     assert (
-        json.loads(operator_socket.ask(leader.half, "GET", "/operator/status").body)
+        json.loads(
+            operator_socket.request(leader.aggregator, "GET", "/operator/status").body
+        )
         == []
     )
-    assert mode(leader.half.folder / SOCKET_FILE) == 0o600
-    keys = leader.half.keys
+    assert mode(leader.aggregator.folder / SOCKET_FILE) == 0o600
+    keys = leader.aggregator.keys
     for method, path in ROUTES:
         for token in (keys.token, keys.admin_token, keys.collector_token):
             headers = {"Authorization": f"Bearer {token}"}
@@ -61,20 +63,22 @@ def test_the_operator_is_heard_at_the_socket_and_nowhere_else(
             assert (path, answer.status) == (path, 404)
 
     with pytest.raises(InvalidInput, match="another process serves"):
-        operator_socket.listen(leader.half.folder)
+        operator_socket.listen(leader.aggregator.folder)
     leader.restart(signal.SIGKILL)
-    assert operator_socket.ask(leader.half, "POST", "/operator/keys").ok
+    assert operator_socket.request(leader.aggregator, "POST", "/operator/keys").ok
 
 
 @pytest.mark.parametrize("name", ["token", "collector_token"])
 def test_the_socket_asks_for_the_operators_own_token(
     leader: RunningAggregator, name: str
 ) -> None:
-    half, keys = leader.half, leader.half.keys
+    aggregator, keys = leader.aggregator, leader.aggregator.keys
     shown = type(keys)(**{**vars(keys), "admin_token": getattr(keys, name)})
 
-    answer = operator_socket.ask(
-        Aggregator(half.folder, half.settings, shown, half.peer),
+    answer = operator_socket.request(
+        Aggregator(
+            aggregator.folder, aggregator.settings, shown, aggregator.other_pairing
+        ),
         "GET",
         "/operator/status",
     )
@@ -83,10 +87,10 @@ def test_the_socket_asks_for_the_operators_own_token(
 
 
 def test_where_a_path_is_too_long_a_port_on_loopback_is_used(
-    halves: tuple[Aggregator, Aggregator], monkeypatch: pytest.MonkeyPatch
+    aggregators: tuple[Aggregator, Aggregator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = halves[0].folder
-    monkeypatch.setattr(operator_socket, "LONGEST", 0)
+    folder = aggregators[0].folder
+    monkeypatch.setattr(operator_socket, "MAX_SOCKET_PATH", 0)
 
     with operator_socket.listen(folder) as listening:
         assert listening.family == socket.AF_INET
@@ -94,8 +98,8 @@ def test_where_a_path_is_too_long_a_port_on_loopback_is_used(
         said = json.loads((folder / PORT_FILE).read_text())
         assert said == {"port": listening.getsockname()[1]}
     assert mode(folder / PORT_FILE) == 0o600
-    with pytest.raises(TransportError, match=f"nobody serves {folder}"):
-        operator_socket.ask(halves[0], "GET", "/operator/status")
+    with pytest.raises(TransportError, match=f"no process serves {folder}"):
+        operator_socket.request(aggregators[0], "GET", "/operator/status")
 
     monkeypatch.undo()
     with operator_socket.listen(folder) as listening:
@@ -104,22 +108,22 @@ def test_where_a_path_is_too_long_a_port_on_loopback_is_used(
 
 
 def test_the_socket_is_private_whatever_the_umask(
-    halves: tuple[Aggregator, Aggregator],
+    aggregators: tuple[Aggregator, Aggregator],
 ) -> None:
     before = os.umask(0)
     try:
-        operator_socket.listen(halves[0].folder).close()
+        operator_socket.listen(aggregators[0].folder).close()
         assert os.umask(0) == 0
     finally:
         os.umask(before)
 
-    assert mode(halves[0].folder / SOCKET_FILE) == 0o600
+    assert mode(aggregators[0].folder / SOCKET_FILE) == 0o600
 
 
 def test_a_half_that_does_not_run_is_named(
-    halves: tuple[Aggregator, Aggregator],
+    aggregators: tuple[Aggregator, Aggregator],
 ) -> None:
     with pytest.raises(
-        TransportError, match=r"nobody serves .*tactful-aggregator serve"
+        TransportError, match=r"no process serves .*tactful-aggregator serve"
     ):
-        operator_socket.ask(halves[0], "GET", "/operator/status")
+        operator_socket.request(aggregators[0], "GET", "/operator/status")

@@ -11,7 +11,7 @@ from tactful.protocol.documents.model_release import SIGNED_AS as RELEASE_SIGNED
 from tactful.protocol.documents.model_release import ModelRelease
 from tactful.protocol.documents.task import SIGNED_AS as TASK_SIGNED_AS
 from tactful.protocol.documents.task import Task
-from tactful_aggregator.training import countersign as preflight
+from tactful_aggregator.training import countersign
 
 
 def noise(task: Task, share: float) -> str:
@@ -46,7 +46,7 @@ def test_a_safe_task_is_signed_and_kept(pair, safe: Task) -> None:
 
     assert signature == pair.helper.keys.signer.sign(TASK_SIGNED_AS + safe.document)
     with pair.helper_store.transaction() as tx:
-        assert tx.tasks(safe.model) == [safe]
+        assert tx.tasks.of_model(safe.model) == [safe]
 
 
 def test_the_same_task_again_has_the_same_signature(
@@ -66,7 +66,7 @@ def test_one_discrete_round_prices_the_whole_training_by_rho(
     mixed = replace(safe, family="discrete_gaussian", sigma2=noise(safe, 0.5))
     sign(pair, mixed)
 
-    with pytest.raises(TaskRejected, match=r"task\.sigma2: too little noise"):
+    with pytest.raises(TaskRejected, match=r"task\.sigma2: .*too little noise"):
         sign(pair, following)
 
 
@@ -88,25 +88,25 @@ def test_an_unsafe_task_is_refused_by_the_name_of_its_field(
 ) -> None:
     task = replace(safe, **changes)
 
-    for half in pair.halves:
+    for aggregator in pair.aggregators:
         with pytest.raises(TaskRejected, match=rf"^task\.{field}"):
-            preflight.check(task, [], half)
+            countersign.check_task(task, [], aggregator)
     with pytest.raises(TaskRejected):
         sign(pair, task)
     with pair.helper_store.transaction() as tx:
-        assert tx.tasks(task.model) == []
+        assert tx.tasks.of_model(task.model) == []
 
 
 def test_the_addresses_swapped_are_another_pair(pair, safe: Task) -> None:
     with pytest.raises(TaskRejected, match="not this pair"):
-        preflight.check(
+        countersign.check_task(
             replace(safe, leader=safe.helper, helper=safe.leader), [], pair.helper
         )
 
 
 def test_a_sum_that_could_wrap_is_refused(pair, safe: Task) -> None:
     with pytest.raises(TaskRejected, match="wrap around"):
-        preflight.check(replace(safe, sigma2=f"{10**39}/1"), [], pair.helper)
+        countersign.check_task(replace(safe, sigma2=f"{10**39}/1"), [], pair.helper)
 
 
 def test_rounds_that_together_keep_the_claim_are_signed(
@@ -116,7 +116,7 @@ def test_rounds_that_together_keep_the_claim_are_signed(
     sign(pair, following)
 
     with pair.helper_store.transaction() as tx:
-        assert tx.tasks(safe.model) == [safe, following]
+        assert tx.tasks.of_model(safe.model) == [safe, following]
 
 
 def test_rounds_that_together_break_the_claim_are_refused(
@@ -124,11 +124,11 @@ def test_rounds_that_together_break_the_claim_are_refused(
 ) -> None:
     sign(pair, safe)
     greedy = replace(following, sigma2=noise(following, 0.6))
-    preflight.check_noise(
+    countersign.check_noise(
         replace(greedy, round=0, kind="popularity", guide=None, items=16), []
     )
 
-    with pytest.raises(TaskRejected, match=r"^task\.sigma2: too little noise"):
+    with pytest.raises(TaskRejected, match=r"^task\.sigma2: .*too little noise"):
         sign(pair, greedy)
 
 
@@ -162,7 +162,7 @@ def test_a_task_that_is_not_the_leaders_is_refused(pair, safe: Task) -> None:
     with pytest.raises(TaskRejected, match=r"^task\.signatures\.leader: "):
         pair.sign_task(safe, foreign)
     with pair.helper_store.transaction() as tx:
-        assert tx.tasks(safe.model) == []
+        assert tx.tasks.of_model(safe.model) == []
 
 
 # releases
@@ -196,24 +196,24 @@ def true(pair) -> ModelRelease:
     )
 
 
-def countersign(pair, release: ModelRelease) -> bytes:
+def signed_by_helper(pair, release: ModelRelease) -> bytes:
     """The helper's answer to a release that its leader signs."""
     signature = pair.leader.keys.signer.sign(RELEASE_SIGNED_AS + release.document)
     return pair.sign_release(release, signature)
 
 
 def test_a_true_release_is_signed_and_kept(pair, true: ModelRelease) -> None:
-    signature = countersign(pair, true)
+    signature = signed_by_helper(pair, true)
 
     assert signature == pair.helper.keys.signer.sign(RELEASE_SIGNED_AS + true.document)
     with pair.helper_store.transaction() as tx:
-        assert tx.newest_release(true.model)[0] == 1
+        assert tx.published.newest_release(true.model)[0] == 1
 
 
 def test_the_same_release_again_has_the_same_signature(
     pair, true: ModelRelease
 ) -> None:
-    assert countersign(pair, true) == countersign(pair, true)
+    assert signed_by_helper(pair, true) == signed_by_helper(pair, true)
 
 
 FALSE = {
@@ -236,9 +236,9 @@ def test_a_false_release_is_not_signed(
     pair, true: ModelRelease, changes: dict[str, object]
 ) -> None:
     with pytest.raises((TaskRejected, ModelRejected)):
-        countersign(pair, replace(true, **changes))
+        signed_by_helper(pair, replace(true, **changes))
     with pair.helper_store.transaction() as tx:
-        assert tx.newest_release(true.model) is None
+        assert tx.published.newest_release(true.model) is None
 
 
 NOT_CONFIRMED = {
@@ -256,7 +256,7 @@ def test_a_release_at_odds_with_its_tasks_is_not_signed(
     pair, true: ModelRelease, changes: dict[str, object]
 ) -> None:
     with pytest.raises(TactfulError):
-        countersign(pair, replace(true, **changes))
+        signed_by_helper(pair, replace(true, **changes))
 
 
 def test_a_release_that_leaves_out_a_round_is_not_signed(pair) -> None:
@@ -288,7 +288,7 @@ def test_a_release_that_leaves_out_a_round_is_not_signed(pair) -> None:
     )
 
     with pytest.raises(TactfulError):
-        countersign(pair, cheap)
+        signed_by_helper(pair, cheap)
 
 
 def test_a_release_before_its_batch_is_collected_is_not_signed(
@@ -298,20 +298,20 @@ def test_a_release_before_its_batch_is_collected_is_not_signed(
     pair.receive(task, *pair.reports(task, np.tile(np.arange(8), (5, 1))))
     pair.drive(task)
 
-    with pytest.raises(TaskRejected, match="this half counted 0"):
-        countersign(pair, replace(true, model="books", tasks=(task.id.hex(),)))
+    with pytest.raises(TaskRejected, match="the helper counted 0"):
+        signed_by_helper(pair, replace(true, model="books", tasks=(task.id.hex(),)))
 
 
 def test_a_version_once_signed_is_not_signed_for_anything_else(
     pair, true: ModelRelease
 ) -> None:
-    countersign(pair, true)
+    signed_by_helper(pair, true)
 
     with pytest.raises(ModelRejected, match=r"^release\.version: "):
-        countersign(pair, replace(true, file="e" * 64))
-    countersign(pair, replace(true, version=2, file="e" * 64))
+        signed_by_helper(pair, replace(true, file="e" * 64))
+    signed_by_helper(pair, replace(true, version=2, file="e" * 64))
     with pytest.raises(ModelRejected, match=r"^release\.version: "):
-        countersign(pair, true)
+        signed_by_helper(pair, true)
 
 
 def test_a_release_that_is_not_the_leaders_is_refused(pair, true: ModelRelease) -> None:

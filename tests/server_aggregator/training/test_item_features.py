@@ -7,8 +7,8 @@ import pytest
 
 from tactful.device.catalog import Catalog
 from tactful.errors import InvalidInput
-from tactful_aggregator.cli import described
-from tactful_aggregator.training.steps import Training
+from tactful_aggregator.cli import with_item_words
+from tactful_aggregator.training.state import Training
 
 ITEMS = [
     {"id": f"i{n}", "title": f"cup {'red' if n % 2 else 'blue'}"} for n in range(6)
@@ -25,7 +25,7 @@ def test_the_words_are_those_of_the_items_of_the_training(tmp_path: Path) -> Non
     file.write_text(json.dumps(ITEMS))
     catalog = Catalog.from_file(file)
 
-    body = described(
+    body = with_item_words(
         json.dumps(asked(catalog=catalog.sha256)).encode(), file.read_bytes()
     )
 
@@ -48,7 +48,7 @@ def test_another_catalog_or_no_catalog_is_refused(
     training: object, items: object, field: str
 ) -> None:
     with pytest.raises(InvalidInput, match=f"^{field}: "):
-        described(json.dumps(training).encode(), json.dumps(items).encode())
+        with_item_words(json.dumps(training).encode(), json.dumps(items).encode())
 
 
 def test_words_describe_every_item_or_none() -> None:

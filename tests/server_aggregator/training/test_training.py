@@ -16,7 +16,7 @@ from tactful_aggregator.datastore import Datastore, LockLost
 from tactful_aggregator.problems import Problem
 from tactful_aggregator.training import experiments, step_lock, steps
 from tactful_aggregator.training.experiments import Opening
-from tactful_aggregator.training.steps import Training
+from tactful_aggregator.training.state import Training, load_state
 
 ROUNDS = {"users": 10_000, "epsilon": 8.0}  # enough for more rounds than one
 
@@ -68,7 +68,7 @@ def training(**changes: object) -> Training:
 
 def newest(pair) -> Task:
     with pair.leader_store.transaction() as tx:
-        return tx.tasks("films")[-1]
+        return tx.tasks.of_model("films")[-1]
 
 
 def contributed(pair, task: Task) -> None:
@@ -80,30 +80,35 @@ def test_a_round_whose_signature_was_lost_is_asked_for_again_as_it_was(
     pair, now: int
 ) -> None:
     """In every round: another document for it would be one round too many at the helper."""
-    store, peer = pair.leader_store, Losing(pair, 0)
+    store, coordinator = pair.leader_store, Losing(pair, 0)
     steps.start(store, pair.leader, training(), now)
-    standing, number = steps.standing_of(store, "films"), 0
-    while number < standing.plan.rounds:  # as the first round has settled it
-        peer.times = 2
+    training_state, number = load_state(store, "films"), 0
+    while number < training_state.plan.rounds:  # as the first round has settled it
+        coordinator.times = 2
         for later in (0, 5):
             try:
-                steps.step(store, pair.leader, peer, "films", now + later)
+                steps.step(store, pair.leader, coordinator, "films", now + later)
             except TransportError:
                 pass
             else:
                 raise AssertionError("nothing was lost")
-        standing = steps.step(store, pair.leader, peer, "films", now + 9)
+        training_state = steps.step(store, pair.leader, coordinator, "films", now + 9)
 
-        assert standing.state == "open"
-        assert standing.proposed is None
-        mine, theirs = pair.asked(lambda tx: [task.id for task in tx.tasks("films")])
+        assert training_state.state == "open"
+        assert training_state.proposed is None
+        mine, theirs = pair.asked(
+            lambda tx: [task.id for task in tx.tasks.of_model("films")]
+        )
         assert mine == theirs
         number += 1
         assert len(theirs) == number
         contributed(pair, newest(pair))
 
-    assert steps.step(store, pair.leader, peer, "films", now + 60).state == "released"
-    assert standing.plan.rounds > 1
+    assert (
+        steps.step(store, pair.leader, coordinator, "films", now + 60).state
+        == "released"
+    )
+    assert training_state.plan.rounds > 1
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_a_training_whose_rounds_nobody_would_sign_never_begins(
         steps.start(pair.leader_store, pair.leader, asked, now)
 
     with pytest.raises(InvalidInput, match="is not in training"):
-        steps.standing_of(pair.leader_store, asked.model)
+        load_state(pair.leader_store, asked.model)
 
 
 def test_a_training_can_be_corrected_until_a_round_is_open_and_not_after(
@@ -136,7 +141,7 @@ def test_a_training_can_be_corrected_until_a_round_is_open_and_not_after(
 
     with pytest.raises(InvalidInput, match="in training already"):
         steps.start(store, pair.leader, training(), now)
-    assert steps.standing_of(store, "films").training.users == 10_000
+    assert load_state(store, "films").training.users == 10_000
 
 
 def test_a_round_that_ended_with_too_few_is_not_the_end_of_its_model(
@@ -179,11 +184,14 @@ def test_two_alike_trainings_at_one_moment_have_two_tasks(pair, now: int) -> Non
         steps.start(store, pair.leader, training(epsilon=0.01), now)
         steps.step(store, pair.leader, pair, "films", now)
         contributed(pair, newest(pair))
-        standing = steps.step(store, pair.leader, pair, "films", now)
-        assert standing.state == "released", number
+        training_state = steps.step(store, pair.leader, pair, "films", now)
+        assert training_state.state == "released", number
 
     with store.transaction() as tx:
-        assert [tx.released(task.id, 0, 1).count for task in tx.tasks("films")] == [
+        assert [
+            tx.batches.released_share(task.id, 0, 1).count
+            for task in tx.tasks.of_model("films")
+        ] == [
             4,
             4,
         ]
@@ -195,14 +203,14 @@ def test_a_period_that_ended_with_too_few_is_left_out_and_not_the_end(
     trial = TRIAL
     opening = Opening(experiment=trial, epsilon=1000.0, delta=1e-6, min_batch_size=4)
     both = (pair.leader_store, pair.leader, pair)
-    experiments.start(*both, opening, now)
-    with pytest.raises(InvalidInput, match="read it first"):
-        experiments.start(*both, opening, now)
+    experiments.open_period(*both, opening, now)
+    with pytest.raises(InvalidInput, match="has an open period; collect it first"):
+        experiments.open_period(*both, opening, now)
     with pytest.raises(BatchTooSmall):
-        experiments.read(*both, trial.id, now)
+        experiments.read_results(*both, trial.id, now)
     pair.now = over = now + 7 * 86_400
 
-    task = experiments.start(*both, opening, over)
+    task = experiments.open_period(*both, opening, over)
     rows = np.full((4, task.encoding.padded), 7)
     assert pair.receive(task, *(pair.report(task, row, over) for row in rows)) == []
 
@@ -210,9 +218,9 @@ def test_a_period_that_ended_with_too_few_is_left_out_and_not_the_end(
         with pytest.raises(
             InvalidInput, match="people"
         ):  # nobody of them was in an arm
-            experiments.read(*both, trial.id, over)
+            experiments.read_results(*both, trial.id, over)
     with pair.leader_store.transaction() as tx:
-        assert [one.people for one in tx.periods(task.model)] == [4]
+        assert [one.people for one in tx.periods.of_model(task.model)] == [4]
 
 
 def at_once(*calls: Callable[[], object]) -> list[object]:
@@ -235,19 +243,23 @@ class Slow(Losing):
 def test_the_same_step_requested_at_once_is_taken_once_with_one_answer(
     pair, now: int
 ) -> None:
-    store, peer = pair.leader_store, Slow(pair)
+    store, coordinator = pair.leader_store, Slow(pair)
     steps.start(store, pair.leader, training(), now)
 
-    answers = at_once(*[lambda: steps.step(store, pair.leader, peer, "films", now)] * 4)
+    answers = at_once(
+        *[lambda: steps.step(store, pair.leader, coordinator, "films", now)] * 4
+    )
 
-    assert answers == [steps.standing_of(store, "films")] * 4
-    for published in pair.asked(lambda tx: len(tx.tasks("films"))):
+    assert answers == [load_state(store, "films")] * 4
+    for published in pair.asked(lambda tx: len(tx.tasks.of_model("films"))):
         assert published == 1
     contributed(pair, newest(pair))
-    answers = at_once(*[lambda: steps.step(store, pair.leader, peer, "films", now)] * 4)
+    answers = at_once(
+        *[lambda: steps.step(store, pair.leader, coordinator, "films", now)] * 4
+    )
     assert {answer.step for answer in answers} == {3}
     with store.transaction() as tx:
-        assert [task.round for task in tx.tasks("films")] == [0, 1]
+        assert [task.round for task in tx.tasks.of_model("films")] == [0, 1]
 
 
 def test_a_step_that_is_named_is_taken_once_however_often_it_is_requested(
@@ -272,18 +284,20 @@ def test_a_step_whose_lease_was_taken_over_writes_nothing(pair, now: int) -> Non
         def sign_task(self, task: Task, signature: bytes) -> bytes:
             with store.transaction() as tx:
                 late = int(time.time()) + step_lock.LEASE_SECONDS + 1
-                assert tx.take_lock("step films", b"other", late, late + 1)
+                assert tx.locks.acquire("step films", b"other", late, late + 1)
             return super().sign_task(task, signature)
 
     with pytest.raises(LockLost):
         steps.step(store, pair.leader, Frozen(pair, 0), "films", now)
 
     with store.transaction() as tx:
-        assert tx.tasks("films") == []
-        assert tx.transcript() == []
-        tx.drop_locks()
+        assert tx.tasks.of_model("films") == []
+        assert tx.published.entries() == []
+        tx.locks.release_all()
     assert steps.step(store, pair.leader, pair, "films", now).state == "open"
-    mine, theirs = pair.asked(lambda tx: [task.id for task in tx.tasks("films")])
+    mine, theirs = pair.asked(
+        lambda tx: [task.id for task in tx.tasks.of_model("films")]
+    )
     assert mine == theirs
 
 
@@ -296,7 +310,7 @@ def test_a_step_that_takes_too_long_is_named_to_who_waits(
 
     with (
         step_lock.exclusive(store, "films"),
-        pytest.raises(Problem, match="a step of 'films' runs"),
+        pytest.raises(Problem, match="a step of 'films' is running"),
     ):
         steps.step(store, pair.leader, pair, "films", now)
 
@@ -318,7 +332,7 @@ def test_an_abandoned_training_can_be_begun_again_and_refunds_nothing(
     ):
         steps.step(store, pair.leader, pair, "films", now)
     with store.transaction() as tx:
-        assert tx.open_task("films") is None
+        assert tx.tasks.newest_open("films") is None
     rows = np.full((4, late.encoding.padded), 7)
     assert len(pair.receive(late, *pair.reports(late, rows))) == 4
     assert (
@@ -336,35 +350,35 @@ def test_an_abandoned_training_can_be_begun_again_and_refunds_nothing(
 
 def published(store: Datastore) -> list[str]:
     with store.transaction() as tx:
-        return tx.transcript()
+        return tx.published.entries()
 
 
 def test_two_openings_of_a_period_at_once_are_one(pair, now: int) -> None:
     opening = Opening(experiment=TRIAL, epsilon=1000.0, delta=1e-6, min_batch_size=4)
     both = (pair.leader_store, pair.leader, Slow(pair))
 
-    tasks = at_once(*[lambda: experiments.start(*both, opening, now)] * 3)
+    tasks = at_once(*[lambda: experiments.open_period(*both, opening, now)] * 3)
 
     assert len({task.id for task in tasks}) == 1
     with pair.leader_store.transaction() as tx:
-        assert [task.id for task in tx.tasks(tasks[0].model)] == [tasks[0].id]
+        assert [task.id for task in tx.tasks.of_model(tasks[0].model)] == [tasks[0].id]
 
 
 def test_two_readings_of_a_period_at_once_collect_it_once(pair, now: int) -> None:
     opening = Opening(experiment=TRIAL, epsilon=1000.0, delta=1e-6, min_batch_size=4)
     both = (pair.leader_store, pair.leader, pair)
-    task = experiments.start(*both, opening, now)
+    task = experiments.open_period(*both, opening, now)
     contributed(pair, task)
 
     def read() -> str:
         with pytest.raises(
             InvalidInput, match="people"
         ) as refused:  # nobody was in an arm
-            experiments.read(*both, TRIAL.id, now)
+            experiments.read_results(*both, TRIAL.id, now)
         return str(refused.value)
 
     assert len(set(at_once(read, read, read))) == 1
     with pair.leader_store.transaction() as tx:
-        assert [one.people for one in tx.periods(task.model)] == [4]
-        kinds = [json.loads(line)["kind"] for line in tx.transcript()]
+        assert [one.people for one in tx.periods.of_model(task.model)] == [4]
+        kinds = [json.loads(line)["kind"] for line in tx.published.entries()]
     assert kinds == ["task", "result"]

@@ -31,7 +31,7 @@ def pair(tmp_path: Path) -> Iterator[DapPair]:
 
 @pytest.fixture
 def task(pair: DapPair, protocol: str) -> DapTask:
-    return pair.task(protocol, VdafConfig(kind="count")).provision.task
+    return pair.task(protocol, VdafConfig(kind="count")).provisioned.task
 
 
 def made(pair: DapPair, task: DapTask) -> Report:
@@ -52,7 +52,7 @@ def uploaded(pair: DapPair, task: DapTask, body: bytes, name: str = "") -> Respo
 
 def kept(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return tx.count_reports(task.id)
+        return tx.reports.count_not_refused(task.id)
 
 
 @versions

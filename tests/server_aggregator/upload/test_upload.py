@@ -14,7 +14,7 @@ ONE = np.arange(8)
 
 def kept(pair, task) -> int:
     with pair.leader_store.transaction() as tx:
-        return tx.count_reports(task.id)
+        return tx.reports.count_not_refused(task.id)
 
 
 def reason(pair, task, report) -> ReportError | None:
@@ -112,7 +112,7 @@ def test_a_report_to_a_closed_batch_is_refused_and_an_old_one_is_not(pair) -> No
     old, new = pair.reports(task, np.tile(ONE, (2, 1)))
     pair.receive(task, old)
     with pair.leader_store.transaction() as tx:
-        tx.close_batch(task.id, 0, 1)
+        tx.batches.close(task.id, 0, 1)
 
     assert reason(pair, task, new) == ReportError.BATCH_COLLECTED
     assert reason(pair, task, old) is None

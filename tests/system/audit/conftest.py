@@ -21,7 +21,7 @@ from tactful.privacy.budget import chain
 from tactful.protocol.documents.evidence import Evidence
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful_aggregator.training import steps
-from tactful_aggregator.training.steps import Training
+from tactful_aggregator.training.state import Training
 from tactful_lab.evidence.bundle import merge, published_evidence
 from tactful_lab.evidence.staging import StagingPair, staging_pair
 from tactful_lab.evidence.staging_run import staging_evidence

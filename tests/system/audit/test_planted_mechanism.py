@@ -20,6 +20,7 @@ from tactful.protocol.documents.evidence import Documents, Evidence
 from tactful.protocol.vector_encoding import Encoding
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.datastore import ReleasedShare, StoreTransaction
+from tactful_aggregator.datastore.batches import SumQueries
 from tactful_aggregator.jobs import collection
 from tactful_aggregator.task_registry import ProvisionedTask
 from tactful_aggregator.training import countersign
@@ -324,7 +325,7 @@ def renoised(
         provision, batch, role, collection._noisy(provision, total)
     )
     released = replace(counted, share=sealed.encode())
-    tx.release_batch(provision.task.id, batch.first, batch.last, released)
+    tx.batches.release(provision.task.id, batch.first, batch.last, released)
     return released
 
 
@@ -332,7 +333,7 @@ REFUSALS: dict[str, tuple[str, object, str, object]] = {
     "a repeat is noised again": ("H3", collection, "_released", renoised),
     "too little noise is signed": ("H2", countersign, "check_noise", lambda task, earlier: None),
     "a head before any noisy batch is signed": (
-        "H5", countersign, "training_of", lambda task, earlier: []
+        "H5", countersign, "earlier_rounds", lambda task, earlier: []
     ),
     "overlapping cohorts: a late report is taken": ("H4", accept, "_refusal", None),
     "NaN is sent as zero": ("H6", Encoding, "encode", _nan_is_zero),
@@ -351,7 +352,7 @@ def test_what_must_be_refused_and_is_not_is_caught(
         )
         attribute = "_refusal"
     if fault.startswith("a repeat"):
-        monkeypatch.setattr(StoreTransaction, "drop_parts", lambda *_: None)
+        monkeypatch.setattr(SumQueries, "delete", lambda *_: None)
     monkeypatch.setattr(owner, attribute, replacement)
 
     shown = tuple(observe_refusals(pair, EPSILON, DELTA))

@@ -26,7 +26,7 @@ CAPTURED = json.loads(FILE.read_text())
 @pytest.mark.parametrize("name", CAPTURED)
 def test_captured_reports_add_up_to_their_measurements(name: str) -> None:
     captured = CAPTURED[name]
-    provision = OperatorTask.parse(json.dumps(captured["task"]).encode()).provision
+    provision = OperatorTask.parse(json.dumps(captured["task"]).encode()).provisioned
     task = provision.task
     keys = [
         X25519PrivateKey.from_private_bytes(bytes.fromhex(captured[f"{role}_key"]))
@@ -61,7 +61,7 @@ def test_a_captured_report_is_written_as_it_was_read_and_is_no_other_version(
     body = bytes.fromhex(CAPTURED[name]["reports"][0])
     task = OperatorTask.parse(
         json.dumps(CAPTURED[name]["task"]).encode()
-    ).provision.task
+    ).provisioned.task
 
     assert Report.decode(body, task.dap).encode(task.dap) == body
     with pytest.raises(DecodeError):
