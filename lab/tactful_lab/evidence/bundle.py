@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tactful.errors import InvalidInput, TactfulError
 from tactful.learning.client.contribution import contribution
 from tactful.privacy.accountant import claim
-from tactful.privacy.mechanism import Placement, written
+from tactful.privacy.mechanism import Placement, format_fraction
 from tactful.protocol.dap import hpke
 from tactful.protocol.dap.messages import (
     Report,
@@ -140,7 +140,7 @@ def _published(
             model=model,
             epsilon=max(cost.headline, release.epsilon),
             delta=release.delta,
-            rho=written(cost.rho),
+            rho=format_fraction(cost.rho),
             unit=release.unit,
             adjacency=release.adjacency,
             eligible=eligible,
@@ -285,7 +285,7 @@ def flown(
         task.decode(exact + noise, kept)[:count]
         for noise in _noises(pair, task, before)
     )
-    rho = written(task.release.rho)
+    rho = format_fraction(task.release.rho)
     return (
         replace(blank, rho=rho, scores=tuple(float(score) for score in leader)),
         replace(blank, rho=rho, scores=tuple(float(score) for score in helper)),
@@ -364,7 +364,7 @@ def refused(
     )
     weak = pair.task("weak", length, epsilon, delta)
     halved = Fraction(weak.sigma2) / 4
-    weak = replace(weak, sigma2=written(halved))
+    weak = replace(weak, sigma2=format_fraction(halved))
     yield ObservedRefusal(
         check="H2", tried="noise halved", answers=(_problem(pair, weak),)
     )

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.privacy.accountant import epsilon_for, mu_from_rho
-from tactful.privacy.calibration import epsilon_missing
+from tactful.privacy.calibration import epsilon_with_missing_noise
 from tactful.privacy.mechanism import Placement
 
 Row = tuple[str, str, str]  # who misbehaves, epsilon, verdict
@@ -70,7 +70,9 @@ def _of_aggregators(case: AuditCase, rho: Fraction, claimed: str) -> list[Row]:
     delta = case.claim.delta
     both = f"{epsilon_for(mu_from_rho(rho / 2), delta):.3f}"
     parts = (Fraction(1, 10), Fraction(1, 2))
-    missing = ", ".join(f"{epsilon_missing(rho, delta, part):.2f}" for part in parts)
+    missing = ", ".join(
+        f"{epsilon_with_missing_noise(rho, delta, part):.2f}" for part in parts
+    )
     return [
         ("nobody: both halves add noise", both, "holds with room"),
         ("one half adds no noise, or tells it", claimed, "holds: one is counted"),
@@ -86,7 +88,7 @@ def _of_devices(case: AuditCase, rho: Fraction, claimed: str) -> list[Row]:
     honest = min(task.honest for task in case.tasks)
     everyone = rho * honest / size
     all_there, half = (
-        f"{epsilon_missing(everyone, delta, part):.3f}"
+        f"{epsilon_with_missing_noise(everyone, delta, part):.3f}"
         for part in (Fraction(0), Fraction(1, 2))
     )
     return [

@@ -22,8 +22,8 @@ from tactful.learning.round_parameters import RoundParameters, lead_of
 from tactful.learning.server.rounds import NoisySum, learn
 from tactful.learning.training_plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan
 from tactful.privacy.accountant import claim, mu_for
-from tactful.privacy.calibration import rho_within
-from tactful.privacy.mechanism import Family, written
+from tactful.privacy.calibration import largest_rho
+from tactful.privacy.mechanism import Family, format_fraction
 from tactful.protocol.documents.model_release import SIGNED_AS as RELEASE_SIGNED_AS
 from tactful.protocol.documents.model_release import (
     ModelRelease,
@@ -159,7 +159,7 @@ def start(
 
     Raises InvalidInput or TaskRejected for one whose first round `half` would not sign.
     """
-    mu = math.sqrt(2 * rho_within(training.epsilon, training.delta, _family(training)))
+    mu = math.sqrt(2 * largest_rho(training.epsilon, training.delta, _family(training)))
     plan = choose_plan(
         training.items,
         training.users,
@@ -325,7 +325,7 @@ def _task(half: Aggregator, standing: TrainingState, now: int) -> Task:
         levels=LEVELS,
         box=BOX,
         family=family,
-        sigma2=written(sigma2),
+        sigma2=format_fraction(sigma2),
         adjacency="zero_out",
         unit="device",
         epsilon=training.epsilon,
@@ -442,7 +442,7 @@ def _release(
         batch_size=min(done.counts),
         epsilon=promised.headline,
         delta=done.training.delta,
-        rho=written(promised.rho),
+        rho=format_fraction(promised.rho),
         adjacency="zero_out",
         unit="device",
         created=now,

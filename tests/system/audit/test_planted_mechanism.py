@@ -185,13 +185,16 @@ def _off_by_one(masses: list) -> list:
     return HONEST_TAILS([masses[0], *masses[:-1]])
 
 
-HONEST_TAILS, HONEST_LIMBS = discrete_gaussian._upper_tails, discrete_gaussian._limbs
+HONEST_TAILS, HONEST_NOISE_TABLE = (
+    discrete_gaussian._upper_tails,
+    discrete_gaussian._noise_table,
+)
 
 
 def _64_bits(
     law: str, spread: Fraction, lowest: int, thresholds: list[int]
 ) -> NoiseTable:
-    return HONEST_LIMBS(law, spread, lowest, [t >> 64 << 64 for t in thresholds])
+    return HONEST_NOISE_TABLE(law, spread, lowest, [t >> 64 << 64 for t in thresholds])
 
 
 @pytest.mark.usefixtures("fresh_tables")
@@ -203,7 +206,7 @@ def test_thresholds_off_by_one_are_caught(monkeypatch: Patch) -> None:
 
 @pytest.mark.usefixtures("fresh_tables")
 def test_thresholds_of_64_bits_are_caught(honest: Evidence, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(discrete_gaussian, "_limbs", _64_bits)
+    monkeypatch.setattr(discrete_gaussian, "_noise_table", _64_bits)
 
     status, measured = judged("A3", honest)
 

@@ -10,7 +10,7 @@ import pytest
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
 from tactful.audit.run import CHECKS, judge
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 from tactful.protocol.documents.evidence import Evidence, parse
 from tactful.protocol.documents.model_release import SignedRelease
 from tactful.protocol.documents.task import SignedTask
@@ -121,7 +121,7 @@ def swapped(kept: list[str]) -> list[str]:
 
 TAMPERED: dict[str, Tamper] = {
     "a smaller epsilon": claim(lambda told: {"epsilon": told.epsilon * 0.999}),
-    "a smaller rho": claim(lambda told: {"rho": written(Fraction(told.rho) * Fraction(999, 1000))}),
+    "a smaller rho": claim(lambda told: {"rho": format_fraction(Fraction(told.rho) * Fraction(999, 1000))}),
     "another delta": claim(lambda told: {"delta": told.delta / 2}),
     "more devices than any": claim(lambda told: {"eligible": 10**12}),
     "no device": claim(lambda told: {"eligible": 0}),
@@ -320,7 +320,7 @@ def test_two_trainings_of_a_model_are_claimed_together(honest: Evidence) -> None
         tasks=(*honest.documents.tasks, *(one.encode().decode() for one in again)),
         log=tuple(log),
     )
-    twice = written(2 * Fraction(honest.documents.claim.rho))
+    twice = format_fraction(2 * Fraction(honest.documents.claim.rho))
 
     assert judged("A8", shown)[0] is Status.PASSED
     assert judged("B3", shown)[0] is Status.REFUTED

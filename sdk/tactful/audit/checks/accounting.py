@@ -16,7 +16,7 @@ from tactful.audit.evidence.audit_case import (
 from tactful.audit.finding import EvidenceClass
 from tactful.privacy import accountant, pairs, rdp
 from tactful.privacy.discrete_gaussian import NoiseTable
-from tactful.privacy.mechanism import GaussianRelease, written
+from tactful.privacy.mechanism import GaussianRelease, format_fraction
 
 # (noise multiplier, steps, delta, epsilon) by get_epsilon_gaussian of dp-accounting 0.6.0
 GAUSSIANS = (
@@ -52,7 +52,7 @@ def references(case: AuditCase) -> CheckOutcome:
         )
     for sigma, shift, steps, delta, epsilon in DISCRETE:
         table = NoiseTable.of("discrete_gaussian", Fraction(sigma) ** 2)
-        found = pairs.noise(table, shift).epsilon(delta, steps)
+        found = pairs.additive_noise(table, shift).epsilon(delta, steps)
         require(
             abs(found - epsilon) < GRID, f"discrete Gaussian: {found} for {epsilon}"
         )
@@ -95,7 +95,7 @@ def stored_rho(case: AuditCase) -> CheckOutcome:
     rho = sum((event.rho for event in case.events), Fraction(0))
     require(
         case.rho == rho,
-        f"{case.claim.rho[:40]} is claimed, {written(rho)[:40]} follows",
+        f"{case.claim.rho[:40]} is claimed, {format_fraction(rho)[:40]} follows",
     )
     costs = {task.id.hex(): task.release for task in case.tasks}
     for release in case.releases if case.evidence.documents.releases else ():
@@ -103,7 +103,7 @@ def stored_rho(case: AuditCase) -> CheckOutcome:
             paid = [costs[task] for task in release.tasks]
             due = sum((event.rho for event in paid), Fraction(0))
             require(
-                release.rho == written(due),
+                release.rho == format_fraction(due),
                 "a release states another rho than its tasks cost",
             )
             least = accountant.claim(paid, release.delta).headline
@@ -121,7 +121,9 @@ def stored_rho(case: AuditCase) -> CheckOutcome:
                     "a ledger charged another rho than its event costs",
                 )
                 count += 1
-    return CheckOutcome(True, f"rho {written(rho)[:32]}, and {count} charges, exact")
+    return CheckOutcome(
+        True, f"rho {format_fraction(rho)[:32]}, and {count} charges, exact"
+    )
 
 
 def second_opinion(case: AuditCase) -> CheckOutcome:

@@ -17,7 +17,7 @@ from tactful.audit.evidence.audit_case import (
 from tactful.audit.finding import EvidenceClass
 from tactful.errors import BudgetExhausted
 from tactful.privacy.budget import CARRIED, Charge, Ledger, chain, total
-from tactful.privacy.lifetime import lifetime
+from tactful.privacy.lifetime import lifetime_spending
 from tactful.privacy.mechanism import read_fraction
 from tactful.protocol.signed_json import is_signed
 
@@ -176,7 +176,7 @@ def lifetimes(case: AuditCase) -> CheckOutcome:
     worst = 0.0
     for ledger in case.ledgers:
         filled = Ledger(_cap(ledger), ledger.entries)
-        seen = lifetime(
+        seen = lifetime_spending(
             filled, case.claim.delta, max((c.time for c in filled.charges), default=0)
         )
         by_purpose = sum((part.rho for part in seen.purposes.values()), Fraction(0))

@@ -230,11 +230,11 @@ def shares_of_devices(case: AuditCase) -> CheckOutcome:
         law: Floats = np.ones(1)
         for _ in range(honest):
             law = np.convolve(law, masses)
-        exact = pairs.moved(law, 1).epsilon(case.claim.delta)
+        exact = pairs.shifted(law, 1).epsilon(case.claim.delta)
         shares = NoiseShares(
             norm_bound=1, sigma2=Fraction(1), dimension=1, honest=honest
         )
-        ceiling = epsilon_from_rho(shares.checked().rho, case.claim.delta)
+        ceiling = epsilon_from_rho(shares.require_valid().rho, case.claim.delta)
         require(
             exact <= ceiling,
             f"{honest} shares give {exact:.4f}, {ceiling:.4f} is accounted",

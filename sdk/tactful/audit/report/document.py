@@ -19,7 +19,7 @@ from tactful.audit.run import Audit, printable
 from tactful.audit.trust_assumptions import AGAINST, VOID, scenarios, trusted
 from tactful.errors import InvalidInput, TactfulError
 from tactful.privacy.accountant import epsilon_for, mu_from_rho
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 
 SIGNED_AS = b"tactful-1 audit"
 SCHEMA = 1
@@ -140,7 +140,7 @@ def _claim(case: AuditCase) -> dict[str, object] | None:
     return {
         **{name: value for name, value in asdict(claim).items() if name != "class_"},
         "class": claim.class_,
-        "recomputed_rho": written(rho),
+        "recomputed_rho": format_fraction(rho),
         "mu": mu,
         "epsilon_at_1e-5": epsilon_for(mu, 1e-5),
         "epsilon_replace_one": epsilon_for(2 * mu, claim.delta),

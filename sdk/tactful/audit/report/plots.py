@@ -18,7 +18,7 @@ from tactful.audit.statistics.distributions import NORMAL, quantile
 from tactful.errors import TactfulError
 from tactful.privacy import rdp
 from tactful.privacy.accountant import epsilon_for, epsilon_from_rho, mu_from_rho
-from tactful.privacy.calibration import epsilon_missing
+from tactful.privacy.calibration import epsilon_with_missing_noise
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.lifetime import spent_epsilons
 from tactful.privacy.mechanism import read_fraction
@@ -200,7 +200,9 @@ def _neighbours(audit: Audit, axes: Axes) -> None:
 def _missing(audit: Audit, axes: Axes) -> None:
     rho = sum((event.rho for event in audit.case.events), Fraction(0))
     parts = [Fraction(n, 20) for n in range(19)]
-    values = [epsilon_missing(rho, audit.case.claim.delta, part) for part in parts]
+    values = [
+        epsilon_with_missing_noise(rho, audit.case.claim.delta, part) for part in parts
+    ]
     axes.plot([100 * float(part) for part in parts], values, color=OURS)
     for part in (0, 10, 18):
         axes.annotate(

@@ -20,13 +20,13 @@ def require_kept(task: Task, earlier: Sequence[Task] = ()) -> None:
 
     A device knows one round; whoever signs knows them all.
     """
-    from tactful.privacy.calibration import rho_within
+    from tactful.privacy.calibration import largest_rho
 
     try:
         asked = (
             sum((one.release.rho for one in earlier), Fraction(0)) + task.release.rho
         )
-        allowed = rho_within(task.epsilon, task.delta, _weakest(task, earlier))
+        allowed = largest_rho(task.epsilon, task.delta, _weakest(task, earlier))
     except InvalidInput as wrong:
         raise TaskRejected(f"task.{wrong}") from wrong
     if float(asked) > allowed * GRACE:

@@ -207,9 +207,9 @@ class Task:
     @cached_property
     def reach(self) -> int:
         """The most that a device's noise moves an entry, either way; 0 if the halves add it."""
-        from tactful.privacy.discrete_gaussian import reach
+        from tactful.privacy.discrete_gaussian import largest_draw
 
-        return reach(Fraction(self.sigma2)) if self.where.on_device else 0
+        return largest_draw(Fraction(self.sigma2)) if self.where.on_device else 0
 
     @property
     def most(self) -> int:
