@@ -11,7 +11,7 @@ import numpy as np
 
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
-from tactful.audit.run import CHECKS, judge
+from tactful.audit.run import CHECKS, run_check
 from tactful.privacy.accountant import mu_for, sigma2_for
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.privacy.mechanism import format_fraction
@@ -71,7 +71,7 @@ def alarms(audits: int, names: tuple[str, ...] = STATISTICAL) -> dict[str, int]:
         case = AuditCase(evidence())
         for check in CHECKS:
             if check.id in names:
-                status, outcome = judge(check, case)
+                status, outcome = run_check(check, case)
                 if status is Status.REFUTED:
                     found[check.id] += 1
                     print(f"audit {number}: {check.id}: {outcome.measured}", flush=True)

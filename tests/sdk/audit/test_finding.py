@@ -12,7 +12,7 @@ def finding(check: str, status: Status) -> Finding:
     return Finding(
         id=check,
         status=status,
-        ground=EvidenceClass.PROVED,
+        evidence_class=EvidenceClass.PROVED,
         claim="holds",
         measured="equal",
     )

@@ -44,8 +44,8 @@ def test_more_residuals_see_a_smaller_deficit() -> None:
     assert 0.011 < found[2] < 0.014
 
 
-def test_every_check_has_a_name_of_its_own_and_a_ground() -> None:
+def test_every_check_has_a_unique_id_and_an_evidence_class() -> None:
     names = [check.id for check in CHECKS]
 
     assert len(set(names)) == len(names) == 47
-    assert {check.ground for check in CHECKS} == set(EvidenceClass)
+    assert {check.evidence_class for check in CHECKS} == set(EvidenceClass)

@@ -18,7 +18,7 @@ from tactful.protocol.documents.evidence import Evidence
 from tactful_lab.evidence.bundle import joined, published, residuals, staged
 from tactful_lab.evidence.staging import staging_pair
 
-from .conftest import DEVICES, MODEL, _device, _train, documented, judged
+from .conftest import DEVICES, MODEL, _device, _train, check_result, documented
 
 MODES = {
     Placement.DEVICES: {"placement": "devices", "honest": 3},
@@ -69,16 +69,16 @@ def test_an_honest_deployment_passes_and_is_labelled(shown: Evidence) -> None:
 def test_noise_claimed_of_another_place_is_refuted(shown: Evidence) -> None:
     claim = replace(shown.documents.claim, placement="aggregator")
 
-    status, told = judged("A1", documented(shown, claim=claim))
+    status, told = check_result("A1", documented(shown, claim=claim))
 
     assert status is Status.REFUTED
-    assert "side by side" in told
+    assert "the documents disagree" in told
 
 
 def test_a_claim_smaller_than_the_counted_noise_is_refuted(shown: Evidence) -> None:
     claim = shown.documents.claim
 
-    status, told = judged(
+    status, told = check_result(
         "A3", documented(shown, claim=replace(claim, epsilon=claim.epsilon / 2))
     )
 
@@ -94,7 +94,7 @@ def test_a_device_that_adds_half_the_noise_is_seen(tmp_path, monkeypatch) -> Non
     with staging_pair(tmp_path, placement=Placement.LOCAL) as pair:
         found = residuals(pair, 3.0, 1e-6, length=4096)
 
-    status, told = judged("C2", Evidence(residuals=found))
+    status, told = check_result("C2", Evidence(residuals=found))
 
     assert status is Status.REFUTED
     assert "variance" in told

@@ -16,7 +16,7 @@ from tactful.protocol.documents.task import SignedTask
 from tactful.protocol.log import transcript
 from tactful.protocol.log.transcript import BatchRecord, SignedCheckpoint
 
-from .conftest import documented, exported, judged
+from .conftest import check_result, documented, exported
 
 Plant = Callable[[Evidence], Evidence]
 
@@ -247,10 +247,10 @@ def test_each_planted_fault_is_caught_by_its_check(
 ) -> None:
     name, plant = FAULTS[fault]
     if name not in PASSED:
-        PASSED[name] = judged(name, honest)[0]
+        PASSED[name] = check_result(name, honest)[0]
     assert PASSED[name] is Status.PASSED
 
-    status, measured = judged(name, plant(honest))
+    status, measured = check_result(name, plant(honest))
 
     assert status is Status.REFUTED, measured
     assert measured
@@ -274,7 +274,7 @@ def test_a_head_by_a_foreign_key_is_no_head(honest: Evidence) -> None:
     foreign = replace(checkpoint, signature=bytes(64)).encode()
     heads = (SeenCheckpoint(seen_by="somebody", checkpoint=foreign),)
 
-    status, measured = judged("G2", documented(honest, heads=heads))
+    status, measured = check_result("G2", documented(honest, heads=heads))
 
     assert status is Status.REFUTED
     assert "signature" in measured

@@ -16,7 +16,7 @@ from tactful.audit.cli import main
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
 from tactful.audit.report import document
-from tactful.audit.run import CHECKS, audit, judge
+from tactful.audit.run import CHECKS, audit, run_check
 from tactful.errors import InvalidInput
 from tactful.protocol.documents import evidence as shown
 from tactful.protocol.documents.evidence import (
@@ -241,7 +241,7 @@ def test_fields_that_are_missing_or_too_many_are_named(wrong: str, field: str) -
 
 def verdicts(documents: Documents, **more: object) -> dict[str, Status]:
     case = AuditCase(Evidence(documents=documents, **more))
-    return {one.id: judge(one, case)[0] for one in CHECKS if one.id not in LIVE}
+    return {one.id: run_check(one, case)[0] for one in CHECKS if one.id not in LIVE}
 
 
 @pytest.mark.parametrize(
