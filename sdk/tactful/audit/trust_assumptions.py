@@ -74,7 +74,7 @@ def scenarios(case: AuditCase) -> list[Row]:
             replaced,
             "the claim holds at this epsilon",
         ),
-        ("sybil devices join", claimed, "the claim holds; the model may be wrong"),
+        ("sybil devices join", claimed, "the claim holds; the model may be poisoned"),
         (
             "one aggregator changes the item table",
             "-",

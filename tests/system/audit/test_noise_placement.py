@@ -45,7 +45,7 @@ def shown(request, tmp_path_factory) -> Evidence:
     return joined(told, staged(3.0, 1e-6, canaries=100, placement=request.param))
 
 
-def test_an_honest_deployment_passes_and_is_labelled(shown: Evidence) -> None:
+def test_an_honest_deployment_passes_and_names_its_placement(shown: Evidence) -> None:
     done = audit(shown, full=False)
     placement = done.case.placement
 
@@ -66,7 +66,7 @@ def test_an_honest_deployment_passes_and_is_labelled(shown: Evidence) -> None:
         assert any("devices add none" in row["scenario"] for row in report["scenarios"])
 
 
-def test_noise_claimed_of_another_place_is_refuted(shown: Evidence) -> None:
+def test_a_claim_with_another_placement_is_refuted(shown: Evidence) -> None:
     claim = replace(shown.documents.claim, placement="aggregator")
 
     status, told = check_result("A1", documented(shown, claim=claim))
@@ -86,7 +86,9 @@ def test_a_claim_smaller_than_the_counted_noise_is_refuted(shown: Evidence) -> N
     assert "is claimed" in told
 
 
-def test_a_device_that_adds_half_the_noise_is_seen(tmp_path, monkeypatch) -> None:
+def test_a_device_that_adds_half_of_the_noise_is_detected(
+    tmp_path, monkeypatch
+) -> None:
     def weak(table: NoiseTable, count: int) -> np.ndarray:
         return draw(NoiseTable.of(table.law, table.spread * Fraction(1, 4)), count)
 

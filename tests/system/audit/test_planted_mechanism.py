@@ -90,7 +90,7 @@ NOISE: dict[str, Draw] = {
 
 
 @pytest.mark.parametrize("fault", NOISE)
-def test_noise_that_is_not_what_was_declared_is_caught(
+def test_noise_that_differs_from_its_declaration_is_detected(
     pair: StagingPair, monkeypatch: Patch, fault: str
 ) -> None:
     monkeypatch.setattr(collection, "draw", NOISE[fault])
@@ -222,7 +222,9 @@ def test_a_table_with_cut_tails_is_caught_though_its_variance_is_right(
     assert check_result("C3", Evidence())[0] is Status.REFUTED
 
 
-def test_time_that_follows_the_noise_is_caught(monkeypatch: Patch) -> None:
+def test_sampling_time_that_depends_on_the_noise_is_detected(
+    monkeypatch: Patch,
+) -> None:
     def leaking(table: NoiseTable, count: int) -> np.ndarray:
         drawn = draw(table, count)
         until = time.perf_counter_ns() + 200 * abs(int(drawn[0]))
@@ -235,7 +237,7 @@ def test_time_that_follows_the_noise_is_caught(monkeypatch: Patch) -> None:
     assert check_result("C5", Evidence())[0] is Status.REFUTED
 
 
-def test_a_stream_that_a_fork_copies_is_caught(monkeypatch: Patch) -> None:
+def test_a_random_stream_that_a_fork_copies_is_detected(monkeypatch: Patch) -> None:
     stream = random.Random(7)
 
     def forked(table: NoiseTable, count: int) -> np.ndarray:
@@ -301,7 +303,7 @@ def test_a_bound_that_accounts_the_clip_norm_is_caught(
     assert check_result("A2", honest)[0] is Status.REFUTED
 
 
-def test_shares_priced_as_if_they_were_one_gaussian_are_caught(
+def test_shares_accounted_as_one_gaussian_are_detected(
     honest: Evidence, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(
@@ -339,7 +341,7 @@ REFUSALS: dict[str, tuple[str, object, str, object]] = {
 
 
 @pytest.mark.parametrize("fault", REFUSALS)
-def test_what_must_be_refused_and_is_not_is_caught(
+def test_a_request_that_is_wrongly_accepted_is_detected(
     pair: StagingPair, monkeypatch: Patch, fault: str
 ) -> None:
     name, owner, attribute, replacement = REFUSALS[fault]
@@ -372,7 +374,7 @@ def test_a_batch_below_its_minimum_that_is_released_is_caught(
     )
 
 
-def test_the_pair_refuses_all_of_it_without_a_fault(pair: StagingPair) -> None:
+def test_a_correct_pair_refuses_all_forbidden_requests(pair: StagingPair) -> None:
     evidence = Evidence(
         documents=Documents(refusals=tuple(refused(pair, EPSILON, DELTA)))
     )

@@ -218,7 +218,7 @@ TAMPERED: dict[str, Tamper] = {
 
 
 @pytest.mark.parametrize("name", TAMPERED)
-def test_no_tampered_evidence_passes_and_none_breaks_the_audit(
+def test_tampered_evidence_never_passes_and_never_breaks_the_audit(
     honest: Evidence, name: str
 ) -> None:
     case = AuditCase(TAMPERED[name](honest))
@@ -231,7 +231,7 @@ def test_no_tampered_evidence_passes_and_none_breaks_the_audit(
     assert ended != {Status.PASSED} or any(one is not Status.PASSED for one in dear)
 
 
-def test_without_a_change_all_of_these_checks_pass(honest: Evidence) -> None:
+def test_all_checks_pass_without_tampering(honest: Evidence) -> None:
     case = AuditCase(honest)
     ended = {check.id: run_check(check, case) for check in (*CHEAP, *REST)}
 
@@ -240,7 +240,9 @@ def test_without_a_change_all_of_these_checks_pass(honest: Evidence) -> None:
     } == {}
 
 
-def test_what_is_logged_and_not_shown_leaves_the_claim_open(honest: Evidence) -> None:
+def test_a_logged_document_that_is_not_in_the_evidence_leaves_the_claim_open(
+    honest: Evidence,
+) -> None:
     """The removal test: the exact checks of the rest pass, so G1 alone stands in the way."""
     shown = part("records", lambda kept: kept)(honest)
     extra = transcript.follow(len(honest.documents.log), "task", b"{}", 1 << 40)
@@ -254,7 +256,7 @@ def test_what_is_logged_and_not_shown_leaves_the_claim_open(honest: Evidence) ->
     )
 
 
-def test_values_of_every_other_type_are_refused_or_judged(honest: Evidence) -> None:
+def test_values_of_other_types_are_refused_or_get_a_verdict(honest: Evidence) -> None:
     """Each field of each document in turn is something else; whatever is read is judged."""
     from pydantic import TypeAdapter
 
@@ -306,7 +308,7 @@ def _others(text: object) -> list[object]:
     return found
 
 
-def test_two_trainings_of_a_model_are_claimed_together(honest: Evidence) -> None:
+def test_the_claim_covers_all_trainings_of_a_model(honest: Evidence) -> None:
     signed = [SignedTask.decode(text.encode()) for text in honest.documents.tasks]
     mine = [one for one in signed if one.task.model == honest.documents.claim.model]
     again = [

@@ -165,6 +165,7 @@ def compare_with_other_libraries(case: AuditCase) -> CheckOutcome:
         raise EvidenceMissing(
             "dp-accounting and opendp",
             "install one of them with `pip install tactful[crosscheck]`",
+            problem="not installed",
         )
     if "dp-accounting" in epsilons:
         epsilon = epsilons["dp-accounting"]

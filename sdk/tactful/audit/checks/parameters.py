@@ -339,7 +339,9 @@ def sources(packages: tuple[str, ...]) -> Iterator[tuple[str, ast.Module]]:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise EvidenceMissing(
-                f"source of {package}", "install the package with its source files"
+                f"source of {package}",
+                "install the package with its source files",
+                problem="not installed",
             )
         for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
             yield f"{package}.{path.stem}", ast.parse(path.read_text())

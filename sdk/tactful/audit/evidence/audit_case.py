@@ -24,8 +24,14 @@ LEDGER_SCHEMA = 2
 class EvidenceMissing(TactfulError):
     """The evidence lacks a part that a check needs: the check is NOT-RUN, not passed."""
 
-    def __init__(self, part: str, fix: str = "ask the operator for it") -> None:
-        super().__init__(f"{part}: not in the evidence; {fix}")
+    def __init__(
+        self,
+        part: str,
+        fix: str = "ask the operator for it",
+        problem: str = "not in the evidence",
+    ) -> None:
+        """Set the message to `part`, `problem` and `fix`."""
+        super().__init__(f"{part}: {problem}; {fix}")
 
 
 @dataclass(frozen=True)
