@@ -65,7 +65,7 @@ def scenarios(case: AuditCase) -> list[Row]:
     rho, delta = case.events_rho, case.claim.delta
     mu = mu_from_rho(rho)
     claimed = f"{epsilon_for(mu, delta):.3f}"
-    # Replacing a report moves the sum up to twice as far as zeroing it, which doubles mu.
+    # Replacing a report moves the sum twice as far as zeroing it, which doubles mu.
     replaced = f"{epsilon_for(2 * mu, delta):.3f}"
     return [
         *_PLACEMENT_ROWS[case.placement](case, rho, claimed),

@@ -37,8 +37,8 @@ MEANINGFUL = 40.0
 class PrivacyClaim:
     """Privacy guarantee of a training.
 
-    `rho` is the exact sum of all releases, `mu` the Gaussian parameter that follows from
-    it. `epsilon` is read from the curve of the Gaussian mechanism at `delta`, and
+    `rho` is the exact sum of all releases, `mu` the Gaussian parameter that follows
+    from it. `epsilon` is read from the curve of the Gaussian mechanism at `delta`, and
     `class_` says how well that is established. `epsilon_rho` follows from rho alone and
     is proved for both families. `epsilon_replace_one` is for adjacency replace-one.
     """
@@ -108,7 +108,7 @@ def sigma2_for(norm_bound2: int, mu: float, share: float) -> Fraction:
 
 
 def delta_for(mu: float, epsilon: float) -> float:
-    """Return the delta of a mechanism with Gaussian parameter `mu` at `epsilon` >= 0."""
+    """Return the delta of Gaussian parameter `mu` at `epsilon` >= 0."""
     _require_positive("mu", mu)
     if not (math.isfinite(epsilon) and epsilon >= 0):
         raise InvalidInput(

@@ -57,7 +57,7 @@ class Charge:
         return self.event.get("family") == "rounded_gaussian"
 
     def body(self) -> dict[str, object]:
-        """Return the charge as plain values for JSON, with rho as "numerator/denominator"."""
+        """Return the charge as plain values; rho is "numerator/denominator"."""
         return {
             "state": "charged",
             "task_id": self.task_id,
@@ -70,7 +70,7 @@ class Charge:
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> Charge:
-        """Return the charge that `body` describes; raise VaultDamaged if it is invalid."""
+        """Return the charge of `body`; raise VaultDamaged if it is invalid."""
         try:
             event = body["event"]
             return cls(
@@ -100,7 +100,7 @@ class Step:
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> Step:
-        """Return the step that `body` describes; raise VaultDamaged if it is invalid."""
+        """Return the step of `body`; raise VaultDamaged if it is invalid."""
         time = body.get("time")
         for state in STEP_STATES:
             if body.get("state") == state and isinstance(time, int):
@@ -255,7 +255,7 @@ def chain(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def parse(text: str) -> Entry:
-    """Return the entry of a line; raise VaultDamaged unless it is valid and canonical."""
+    """Return the entry of a canonical line; raise VaultDamaged for any other."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as wrong:

@@ -56,8 +56,8 @@ def noise_for(
 ) -> tuple[Family, Fraction]:
     """Return family and variance of the least noise for one round of a training.
 
-    The round costs `share` of the rho that (`epsilon`, `delta`) allows. The variance, in
-    squared levels, is that of each party that adds noise. `honest` is the number of
+    The round costs `share` of the rho that (`epsilon`, `delta`) allows. The variance,
+    in squared levels, is that of each party that adds noise. `honest` is the number of
     honest devices that the claim relies on, for noise in shares. Raise InvalidInput if
     no noise suffices.
     """

@@ -76,7 +76,8 @@ class NoiseTable:
         if not LEAST_SIGMA2 <= sigma2 <= MOST_SIGMA**2:
             raise InvalidInput(
                 "sigma2",
-                f"sigma is {float(sigma2) ** 0.5:.6g}, not in [0.25, {MOST_SIGMA}] levels",
+                f"it is {float(sigma2):.6g}, but sigma must be in [0.25, {MOST_SIGMA}] "
+                "levels",
                 "raise epsilon or this release's share of it, or use fewer levels",
             )
         return _table(law, Fraction(sigma2))
@@ -222,8 +223,8 @@ def _laplace_weights(scale: Fraction) -> Iterator[Decimal]:
 def _upper_tails(masses: list[Decimal]) -> list[int]:
     """Return floor(2^128 P(X > k)) for k from the last but one down to 0.
 
-    `masses` are those of k >= 0, up to a common factor. The smallest are added first, so
-    that no digits are lost.
+    `masses` are those of k >= 0, up to a common factor. The smallest are added first,
+    so that no digits are lost.
     """
     total = 2 * sum(masses[:0:-1], Decimal(0)) + masses[0]
     unit = Decimal(1 << 128) / total
@@ -237,8 +238,8 @@ def _upper_tails(masses: list[Decimal]) -> list[int]:
 def _gaussian_weights(law: Law, sigma2: Fraction) -> Iterator[Decimal]:
     """Yield the probabilities of 0, 1, ..., up to one common factor."""
     inverse = Decimal(sigma2.denominator) / Decimal(sigma2.numerator)
-    # e^(-(k+1)^2/2s^2) = e^(-k^2/2s^2) * ratio, where each ratio is e^(-1/s^2) times the
-    # last one. So two exponentials serve for the complete table.
+    # e^(-(k+1)^2/2s^2) = e^(-k^2/2s^2) * ratio, where each ratio is e^(-1/s^2) times
+    # the last one. So two exponentials serve for the complete table.
     ratio, ratio_step = (-inverse / 2).exp(), (-inverse).exp()
     weight = Decimal(1)
     for number in integers_from_zero():
@@ -252,9 +253,9 @@ def _gaussian_weights(law: Law, sigma2: Fraction) -> Iterator[Decimal]:
 def _interval_mass(product: Decimal, square: Decimal) -> Decimal:
     """Return the Gaussian mass of [x-t, x+t], divided by 2t times the density at x.
 
-    t is half a level. The result is the Taylor series sum over even m of
-    He_m(x) t^m / (m+1)!, with Hermite polynomials He_m by their recurrence. `product` is
-    x t and `square` t^2, in units of sigma.
+    t is half a level. The result is the Taylor series sum over even m of He_m(x) t^m /
+    (m+1)!, with Hermite polynomials He_m by their recurrence. `product` is x t and
+    `square` t^2, in units of sigma.
     """
     before, term, total, order = Decimal(0), Decimal(1), Decimal(1), 0
     while True:

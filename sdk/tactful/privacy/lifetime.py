@@ -25,8 +25,8 @@ class Spending:
 class LifetimeSpending:
     """Spending since the SDK was installed; it never leaves the device.
 
-    `whole` is the total, `year` the last 365 days; `purposes` and `tasks` are its parts.
-    `cap` is the lifetime cap as an epsilon at `delta`.
+    `whole` is the total, `year` the last 365 days; `purposes` and `tasks` are its
+    parts. `cap` is the lifetime cap as an epsilon at `delta`.
     """
 
     whole: Spending
@@ -38,7 +38,7 @@ class LifetimeSpending:
 
 
 def lifetime_spending(ledger: Ledger, delta: float, now: int) -> LifetimeSpending:
-    """Return the spending of `ledger` at `now`, in unix seconds of the ledger's time."""
+    """Return the spending of `ledger` at `now`, unix seconds of the ledger's time."""
     charges = ledger.charges
     year = (charge for charge in charges if charge.time > now - YEAR_SECONDS)
     charges_by_purpose: dict[str, list[Charge]] = {}

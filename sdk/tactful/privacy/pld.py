@@ -1,8 +1,9 @@
-"""Privacy loss distributions (PLD) on a grid, composed by FFT and rounded pessimistically.
+"""Privacy loss distributions (PLD) on a grid, rounded up and composed by FFT.
 
 Discretization is connect-the-dots (Doroshenko, Ghazi, Kamath, Kumar, Manurangsi 2022):
-the grid masses have a hockey-stick curve that equals the true curve at every grid point.
-The true curve is convex in e^epsilon, so it lies below the chord between grid points.
+the grid masses have a hockey-stick curve that equals the true curve at every grid
+point. The true curve is convex in e^epsilon, so it lies below the chord between grid
+points.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class PrivacyLoss:
         return epsilon_of([(self, count)], delta)
 
     def delta(self, epsilon: float) -> float:
-        """Return the delta of this step at `epsilon`: E[max(0, 1 - e^(epsilon - loss))]."""
+        """Return the delta of this step: E[max(0, 1 - e^(epsilon - loss))]."""
         first = max(math.floor(epsilon / self.interval) + 1 - self.lowest, 0)
         losses = self.interval * (self.lowest + np.arange(first, len(self.masses)))
         weighted = self.masses[first:] * -np.expm1(np.minimum(epsilon - losses, 0.0))

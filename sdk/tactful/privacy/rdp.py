@@ -1,4 +1,4 @@
-"""Renyi divergences of Gaussian steps at integer orders, as an upper bound on epsilon."""
+"""Renyi divergences of Gaussian steps at integer orders: upper bounds on epsilon."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from tactful.privacy.mechanism import Adjacency, Sampling
 class SampledRounds:
     """Gaussian rounds in which only a part of the devices takes part.
 
-    `mu2` is sensitivity^2 / sigma^2 of a full round under `adjacency`, `rate` the chance
-    to take part. `aggregator_sees` is True if an aggregator receives the reports: it
-    then knows who takes part, and sampling hides nothing from it.
+    `mu2` is sensitivity^2 / sigma^2 of a full round under `adjacency`, `rate` the
+    chance to take part. `aggregator_sees` is True if an aggregator receives the
+    reports: it then knows who takes part, and sampling hides nothing from it.
     """
 
     sampling: Sampling

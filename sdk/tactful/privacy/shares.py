@@ -15,7 +15,7 @@ from tactful.errors import InvalidInput
 # The terms of tau that are summed one by one. Terms decrease, so the first term left
 # out is a bound for each later one.
 MOST_TERMS = 1 << 16
-# Of the noise of one device, in squared levels. Below it tau grows too fast for a claim.
+# Of the noise of one device, in squared levels. Below it, tau grows rapidly.
 LEAST_SIGMA2 = Fraction(1)
 
 

@@ -22,7 +22,7 @@ from tactful.privacy import accountant, pairs, rdp
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import GaussianRelease, format_fraction
 
-# (noise multiplier, steps, delta, epsilon) by get_epsilon_gaussian of dp-accounting 0.6.0
+# (noise multiplier, steps, delta, epsilon) by dp-accounting 0.6.0: get_epsilon_gaussian
 GAUSSIANS = (
     (0.5, 1, 1e-05, 9.997256146434315),
     (1.0, 1, 1e-05, 4.377178095681137),
@@ -70,7 +70,7 @@ def _require_close(quantity: str, value: float, expected: float) -> None:
 
 
 def check_order_of_epsilons(case: AuditCase) -> CheckOutcome:
-    """B2: exact <= grid <= conversion from rho <= Renyi bound, and the claim is no less.
+    """B2: exact <= grid <= conversion from rho <= Renyi bound; the claim is no less.
 
     The claim must be at least the smallest epsilon that is proved for its noise family.
     """

@@ -1,4 +1,4 @@
-"""Checks F: ledgers of devices are complete, within their caps and charged before use."""
+"""Checks F: ledgers are complete, within their caps, and charged before reports."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def replay_budget_caps(case: AuditCase) -> CheckOutcome:
 
 
 def check_one_charge_per_report(case: AuditCase) -> CheckOutcome:
-    """F5: each report has one charge of its own, recorded before the report was sent."""
+    """F5: each report has its own charge, recorded before the report was sent."""
     reports = 0
     for ledger in case.ledgers:
         own_charges = [charge for charge in ledger.charges if charge.purpose != CARRIED]

@@ -34,7 +34,7 @@ from tactful.protocol.documents.evidence import Canaries
 
 # Three estimators share the false-alarm rate of D1.
 ALPHA = 0.001 / 3
-# The wealth at which a bet refutes the claim: the inverse of the false-alarm rate 0.0005.
+# The wealth at which a bet refutes the claim: 1 / false-alarm rate.
 REFUTING_WEALTH = 1 / 0.0005
 # The part of the wealth that is bet on each coin.
 BET = 0.5
@@ -140,8 +140,8 @@ def check_membership_inference(case: AuditCase) -> CheckOutcome:
         p = _hits_p(hits, len(inside), len(outside), mu_from_rho(_rho(run)))
         require(
             p >= MEMBERSHIP_ALPHA,
-            f"epsilon: {hits} of {len(inside)} canaries were recognized without a false "
-            f"positive, more than the claim allows (p {p:.1e})",
+            f"epsilon: {hits} of {len(inside)} canaries were recognized without a "
+            f"false positive, more than the claim allows (p {p:.1e})",
         )
         highest_rate = max(highest_rate, hits / len(inside))
         least_p = min(least_p, p)

@@ -1,4 +1,4 @@
-"""Checks C: the mechanism as it runs: bounds of measurements, and the law of the noise."""
+"""Checks C: the mechanism as it runs: norm bounds and the law of the noise."""
 
 from __future__ import annotations
 
@@ -159,7 +159,8 @@ def check_sampler_law(case: AuditCase) -> CheckOutcome:
         )
     return CheckOutcome(
         True,
-        f"{threshold_count} thresholds equal to 128 bits, 400,000 draws follow their law",
+        f"{threshold_count} thresholds equal to 128 bits, 400,000 draws follow their "
+        "law",
     )
 
 
@@ -226,7 +227,7 @@ def check_released_values_are_integers(case: AuditCase) -> CheckOutcome:
 
 
 def check_sampling_time(case: AuditCase) -> CheckOutcome:
-    """C5: the time of a draw does not depend on its value, in one of three runs at least.
+    """C5: the time of a draw does not depend on its value, in at least 1 of 3 runs.
 
     Code that waits in proportion to its noise shows in every run, while other work on
     the machine shows in some. The cache is not tested here: releases draw complete
@@ -239,8 +240,8 @@ def check_sampling_time(case: AuditCase) -> CheckOutcome:
             break
     require(
         abs(weakest) < TIMING_LIMIT,
-        f"sampler: its time depends on the size of the noise (Spearman {weakest:+.3f}); "
-        "run the audit again on an idle machine",
+        f"sampler: its time depends on the size of the noise (Spearman "
+        f"{weakest:+.3f}); run the audit again on an idle machine",
     )
     return CheckOutcome(
         True, f"Spearman {weakest:+.4f} over {TIMED:,} draws", {"spearman": weakest}
@@ -278,8 +279,8 @@ def check_cost_of_noise_shares(case: AuditCase) -> CheckOutcome:
         accounted = epsilon_from_rho(shares.require_valid().rho, delta)
         require(
             exact <= accounted,
-            f"noise of {honest} devices: its epsilon is {exact:.4f}, but {accounted:.4f} "
-            "is accounted",
+            f"noise of {honest} devices: its epsilon is {exact:.4f}, but "
+            f"{accounted:.4f} is accounted",
         )
         comparisons.append(f"{honest} honest devices: {exact:.3f} <= {accounted:.3f}")
     return CheckOutcome(True, "; ".join(comparisons))

@@ -109,7 +109,7 @@ def check_privacy_terms_agree(case: AuditCase) -> CheckOutcome:
 
 
 def check_sensitivity_bounds(case: AuditCase) -> CheckOutcome:
-    """A2: the accounted norm bound is that of rounded vectors, not the clipping norm."""
+    """A2: the accounted norm bound is that of rounded vectors, not of clipping."""
     bounds = {task.id.hex(): _exact_bound(task) for task in case.tasks}
     for task in case.tasks:
         accounted, exact = task.release.norm_bound, bounds[task.id.hex()]
@@ -184,8 +184,8 @@ def _has_low_bits(table: NoiseTable, number: int) -> bool:
 def check_no_sum_wraps_around(case: AuditCase) -> CheckOutcome:
     """A4: the largest sum, with noise of both aggregators, is below half the modulus.
 
-    Their noise is counted at 12 sigma. Noise of devices is inside the range of a report,
-    which its proof covers.
+    Their noise is counted at 12 sigma. Noise of devices is inside the range of a
+    report, which its proof covers.
     """
     largest_part = 0.0
     for task in case.tasks:
@@ -238,7 +238,8 @@ def check_sampling_is_as_claimed(case: AuditCase) -> CheckOutcome:
         ).epsilon(claim.delta)
     require(
         not claim.hidden_from,
-        "claim.hidden_from: aggregators receive the reports, so they see who takes part",
+        "claim.hidden_from: aggregators receive the reports, so they see who takes "
+        "part",
     )
     return CheckOutcome(
         True, "a batch has all devices that reported; no amplification is claimed"
@@ -251,8 +252,8 @@ def check_only_large_batches_are_published(case: AuditCase) -> CheckOutcome:
         least = LEAST_BATCH[task.kind]
         require(
             task.min_batch_size >= least,
-            f"round {task.round}: a {task.kind} batch of {task.min_batch_size} is below "
-            f"the minimum of {least}",
+            f"round {task.round}: a {task.kind} batch of {task.min_batch_size} is "
+            f"below the minimum of {least}",
         )
     for record in case.records:
         length = len(case.evidence.sums.get(record.sum, ()))
@@ -324,7 +325,7 @@ def _draw_in_a_fork() -> bytes:
 
 
 def _used_names(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yield (module, name) for each attribute and import in the modules of `packages`."""
+    """Yield (module, name) of each attribute and import in `packages`."""
     for module, tree in sources(packages):
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):

@@ -1,4 +1,4 @@
-"""Checks G: the publication log is complete, append-only and the same for all readers."""
+"""Checks G: the publication log is complete, append-only, and one for all readers."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _require_answers_start(refusal: ObservedRefusal, expected: str) -> None:
 
 
 def list_trust_assumptions(case: AuditCase) -> CheckOutcome:
-    """I: the assumption without which there is no claim; the report has all scenarios."""
+    """I: the assumption that the claim needs; the report lists all scenarios."""
     return CheckOutcome(
         True, f"{len(scenarios(case))} scenarios. {VOID[case.placement]}"
     )

@@ -1,4 +1,4 @@
-"""Checks E: bytes that leave a device are all specified, and only shares depend on events.
+"""Checks E: all bytes that leave a device are specified; only shares depend on events.
 
 The evidence has uploads of devices with different histories of events.
 """
@@ -135,7 +135,7 @@ def check_shares_look_random(case: AuditCase) -> CheckOutcome:
 
 
 def _uniform_p(content: bytes) -> float:
-    """Return the p-value of a chi-square test that all byte values are equally likely."""
+    """Return the chi-square p-value that all byte values are equally likely."""
     counts = np.bincount(np.frombuffer(content, dtype=np.uint8), minlength=256)
     expected = len(content) / 256
     return chi2_upper(float((np.square(counts - expected) / expected).sum()), 255)
@@ -181,7 +181,7 @@ def _task_id(upload: Upload) -> str:
 
 
 def _visible_fields(report: Report) -> tuple[int, int, int, int]:
-    """Return the fields of a report that are not shares, and the length of the public one."""
+    """Return the fields that are not shares, and the length of the public share."""
     return (
         report.metadata.time,
         len(report.public_share),
@@ -241,8 +241,9 @@ def list_visible_metadata(case: AuditCase) -> CheckOutcome:
     """E5: the metadata that the schema cannot hide."""
     return CheckOutcome(
         True,
-        "the leader sees the address and the time of an upload, unless a proxy is used; "
-        "TLS shows its size; a report shows that a device takes part, and in which hour",
+        "the leader sees the address and the time of an upload, unless a proxy is "
+        "used; TLS shows its size; a report shows that a device takes part, and in "
+        "which hour",
     )
 
 

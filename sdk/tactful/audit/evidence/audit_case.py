@@ -22,7 +22,7 @@ LEDGER_SCHEMA = 2
 
 
 class EvidenceMissing(TactfulError):
-    """The evidence lacks a part that a check needs: the check is NOT-RUN, not passed."""
+    """The evidence lacks a part that a check needs: the check is NOT-RUN."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class EvidenceMissing(TactfulError):
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """Outcome of a check; `holds` is None if the evidence does not suffice to decide."""
+    """Outcome of a check; `holds` is None if the evidence is not sufficient."""
 
     holds: bool | None
     measured: str
@@ -99,8 +99,8 @@ class LedgerExport:
 class AuditCase:
     """Evidence as the checks read it.
 
-    A property raises EvidenceMissing if its part is missing, and another TactfulError if
-    it is wrong.
+    A property raises EvidenceMissing if its part is missing, and another TactfulError
+    if it is wrong.
     """
 
     evidence: Evidence

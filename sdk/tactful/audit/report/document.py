@@ -27,13 +27,13 @@ MEANINGFUL = 1.0
 LIMITS = (
     "It is assumed that devices and the kernel's randomness are sound, and that the "
     "installed code is the published code.",
-    "Devices are not authenticated. Sybil devices can add bounded reports, but they do not "
-    "weaken the guarantee of any other device.",
+    "Devices are not authenticated. Sybil devices can add bounded reports, but they do "
+    "not weaken the guarantee of any other device.",
     "A person with k devices is a group of k, and has k times the rho.",
-    "Canaries and residuals come from a staging pair. It is assumed that production runs "
-    "the same code.",
-    "The audit covers the evidence only. It cannot detect a log or a ledger that is not in "
-    "the evidence.",
+    "Canaries and residuals come from a staging pair. It is assumed that production "
+    "runs the same code.",
+    "The audit covers the evidence only. It cannot detect a log or a ledger that is "
+    "not in the evidence.",
     "Attribute inference, LiRA and manipulated item tables (RAIFLE) are not tested.",
 )
 
@@ -69,8 +69,8 @@ def document(audit: Audit) -> dict[str, object]:
 def write(audit: Audit, out: Path, key: Path) -> dict[str, object]:
     """Write report.json (signed), report.md and report.html; return the document.
 
-    The files go to the folder `out`. `key` is the file of the signing key; it is created
-    if it does not exist.
+    The files go to the folder `out`. `key` is the file of the signing key; it is
+    created if it does not exist.
     """
     from tactful.audit.report import html, markdown
 

@@ -43,7 +43,7 @@ def figures(audit: Audit) -> Iterator[tuple[str, str]]:
         return
     matplotlib.use("svg")
     for caption, draw in FIGURES:
-        # A figure whose evidence is missing or wrong is left out; its check reports why.
+        # Without valid evidence a figure is left out; the check reports why.
         with suppress(TactfulError, ValueError, LookupError):
             yield caption, _svg(audit, draw)
 

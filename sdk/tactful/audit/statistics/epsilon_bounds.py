@@ -4,8 +4,8 @@ A bound inverts a test: it is the largest epsilon (or mu) that the outcome of an
 refutes at level alpha. If the true epsilon is not refuted with probability 1 - alpha,
 the bound is below it with that probability.
 
-Sources: Steinke, Nasr, Jagielski 2023 (Theorem 5.2); Mahloujifar, Melis, Chaudhuri 2024;
-the Gaussian bound inverts a noncentral t (docs/spec/privacy.md 4.2).
+Sources: Steinke, Nasr, Jagielski 2023 (Theorem 5.2); Mahloujifar, Melis, Chaudhuri
+2024; the Gaussian bound inverts a noncentral t (docs/spec/privacy.md 4.2).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tactful.audit.statistics.distributions import (
 from tactful.errors import InvalidInput
 from tactful.privacy.accountant import epsilon_for
 
-# Parts of the canaries for which the attacker guesses; fixed before the scores are seen.
+# Parts of the canaries for which the attacker guesses; fixed before the scores.
 GUESS_PARTS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 MOST_EPSILON, MOST_MU = 100.0, 40.0
 
@@ -207,6 +207,6 @@ def _require_possible(canaries: int, guesses: int, right: int) -> None:
     if not 0 <= right <= guesses <= canaries or canaries < 1:
         raise InvalidInput(
             "guesses",
-            f"{right} right of {guesses} guesses about {canaries} canaries is impossible",
+            f"{right} right of {guesses} about {canaries} canaries is impossible",
             "count each canary once",
         )

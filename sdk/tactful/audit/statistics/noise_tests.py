@@ -1,4 +1,4 @@
-"""Ten tests of noise whose law is known exactly, each with a false-alarm rate of 5e-5."""
+"""Ten tests of noise with a known law, each with a false-alarm rate of 5e-5."""
 
 from __future__ import annotations
 
