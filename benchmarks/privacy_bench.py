@@ -71,7 +71,7 @@ def accountant() -> None:
     rho = sum((release.rho for release in releases), Fraction(0))
     grid = best(lambda: pairs.gaussian(math.sqrt(2 * rho)).epsilon(1e-6), 3) * 1e3
     table = NoiseTable.of("discrete_gaussian", Fraction(25))
-    discrete = best(lambda: pairs.noise(table, 1).epsilon(1e-6, 10), 3) * 1e3
+    discrete = best(lambda: pairs.additive_noise(table, 1).epsilon(1e-6, 10), 3) * 1e3
     print(
         f"claim of four releases: {exact:.2f} ms (goal 50); "
         f"as privacy loss distribution on a grid: {grid:.0f} ms"

@@ -196,7 +196,7 @@ def serve_task(pair: RunningPair, length: int) -> DapTask:
         noise="none",
     )
     pair.serve(operator_task)
-    return operator_task.provision.task
+    return operator_task.provisioned.task
 
 
 def sum_vec_for(length: int) -> VdafConfig:

@@ -203,10 +203,10 @@ def _decode_report(body: bytes) -> tuple[Report, int]:
 
 def _print_lifetime(state: DeviceState) -> None:
     """Print the cost by purpose, in the last year, and since installation."""
-    from tactful.privacy.lifetime import lifetime
+    from tactful.privacy.lifetime import lifetime_spending
 
     latest = max((charge.time for charge in state.ledger.charges), default=0)
-    spending = lifetime(state.ledger, 1e-6, latest)
+    spending = lifetime_spending(state.ledger, 1e-6, latest)
     rows = {
         **spending.purposes,
         "in the year before the last charge": spending.year,

@@ -38,9 +38,11 @@ def ours(history: list[tuple[str, float, float, int]], delta: float) -> float:
             both = (pairs.gaussian(1 / sigma),) * 2
         elif kind == "discrete":
             table = NoiseTable.of("discrete_gaussian", Fraction(str(sigma)) ** 2)
-            both = (pairs.noise(table, 1),) * 2
+            both = (pairs.additive_noise(table, 1),) * 2
         elif kind == "laplace":
-            both = (pairs.noise(NoiseTable.laplace(Fraction(str(sigma))), 1),) * 2
+            both = (
+                pairs.additive_noise(NoiseTable.laplace(Fraction(str(sigma))), 1),
+            ) * 2
         else:
             both = pairs.sampled_gaussian(1 / sigma, rate)
         for way in (0, 1):

@@ -11,10 +11,10 @@ import numpy as np
 
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
-from tactful.audit.run import CHECKS, judge
+from tactful.audit.run import CHECKS, run_check
 from tactful.privacy.accountant import mu_for, sigma2_for
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 from tactful.protocol.documents.evidence import Canaries, Documents, Evidence, Residuals
 from tactful.protocol.vector_encoding import Encoding
 from tactful.vdaf.field64 import FIELD64
@@ -32,7 +32,7 @@ def evidence(residuals: tuple[int, int, int] = (4, 2, 16_384)) -> Evidence:
     rho = Fraction(encoding.norm_bound) / (2 * sigma2)
     opened = secrets.token_bytes(32)
     blank = Canaries(
-        rho=written(rho),
+        rho=format_fraction(rho),
         delta=DELTA,
         commitment=hashlib.sha256(opened).hexdigest(),
         opened=opened.hex(),
@@ -44,7 +44,7 @@ def evidence(residuals: tuple[int, int, int] = (4, 2, 16_384)) -> Evidence:
         documents=Documents(canaries=flown),
         sums={hashlib.sha256(total.tobytes()).hexdigest(): total},
         residuals=Residuals(
-            family="rounded_gaussian", sigma2=written(sigma2), values=noise
+            family="rounded_gaussian", sigma2=format_fraction(sigma2), values=noise
         ),
     )
 
@@ -71,7 +71,7 @@ def alarms(audits: int, names: tuple[str, ...] = STATISTICAL) -> dict[str, int]:
         case = AuditCase(evidence())
         for check in CHECKS:
             if check.id in names:
-                status, outcome = judge(check, case)
+                status, outcome = run_check(check, case)
                 if status is Status.REFUTED:
                     found[check.id] += 1
                     print(f"audit {number}: {check.id}: {outcome.measured}", flush=True)

@@ -8,7 +8,7 @@ import pytest
 
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
-from tactful.audit.run import CHECKS, judge
+from tactful.audit.run import CHECKS, run_check
 from tactful.errors import ModelRejected
 from tactful.protocol.log import transcript
 from tactful.protocol.transport import HttpTransport, Request, Response
@@ -152,5 +152,5 @@ def test_an_operator_shows_what_was_published_from_the_leaders_folder(trained) -
     case = AuditCase(shown)
     for check in CHECKS:
         if check.id in {"A1", "A2", "A8", "F1", "G1", "G2", "G3", "G4", "G5", "G6"}:
-            status, outcome = judge(check, case)
+            status, outcome = run_check(check, case)
             assert status is Status.PASSED, (check.id, outcome.measured)

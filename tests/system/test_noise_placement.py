@@ -18,7 +18,7 @@ from tactful.errors import TactfulError, TaskRejected
 from tactful.person.page_content import page_content
 from tactful.person.render import LANGUAGES, render
 from tactful.privacy.calibration import noise_for
-from tactful.privacy.mechanism import Placement, written
+from tactful.privacy.mechanism import Placement, format_fraction
 from tactful.protocol.dap.collector import Collector
 from tactful.protocol.dap.dap_task import encoded
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
@@ -211,7 +211,7 @@ class Publisher:
             levels=14,
             box=3,
             family=family,
-            sigma2=written(sigma2),
+            sigma2=format_fraction(sigma2),
             adjacency="zero_out",
             unit="device",
             epsilon=4.0,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput, TactfulError
 from tactful.privacy.accountant import claim
-from tactful.privacy.mechanism import Placement, written
+from tactful.privacy.mechanism import Placement, format_fraction
 from tactful.protocol.documents import evidence as evidence_files
 from tactful.protocol.documents.evidence import (
     Documents,
@@ -172,7 +172,7 @@ def _claim(
         model=model,
         epsilon=max(cost.headline, release.epsilon),
         delta=release.delta,
-        rho=written(cost.rho),
+        rho=format_fraction(cost.rho),
         unit=release.unit,
         adjacency=release.adjacency,
         eligible=eligible,

@@ -34,7 +34,7 @@ from tactful.device.vault import Vault
 from tactful.errors import TactfulError
 from tactful.privacy.budget import Ledger
 from tactful.privacy.calibration import noise_for
-from tactful.privacy.mechanism import Placement, written
+from tactful.privacy.mechanism import Placement, format_fraction
 from tactful.privacy.rounding import norm_bound
 from tactful.protocol.dap import hpke
 from tactful.protocol.dap.codec import Reader
@@ -138,7 +138,7 @@ class StagingPair:
             "levels": LEVELS,
             "box": BOX,
             "family": family,
-            "sigma2": written(sigma2),
+            "sigma2": format_fraction(sigma2),
             "adjacency": "zero_out",
             "unit": "device",
             "epsilon": epsilon,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput, TactfulError
 from tactful.learning.client.contribution import contribution
-from tactful.privacy.mechanism import Placement, written
+from tactful.privacy.mechanism import Placement, format_fraction
 from tactful.protocol.dap import hpke
 from tactful.protocol.dap.messages import (
     Report,
@@ -170,7 +170,7 @@ def send_canaries(
     leader_noise, helper_noise = _aggregator_noise(pair, task, before_noise)
     leader_scores = task.decode(exact + leader_noise, report_count)[:count]
     helper_scores = task.decode(exact + helper_noise, report_count)[:count]
-    rho = written(task.release.rho)
+    rho = format_fraction(task.release.rho)
     return (
         replace(unscored, rho=rho, scores=tuple(map(float, leader_scores))),
         replace(unscored, rho=rho, scores=tuple(map(float, helper_scores))),
@@ -244,7 +244,7 @@ def observe_refusals(
         check="H1", tried="collecting 3 reports of 4", answers=(too_small,)
     )
     strong = pair.task("weak", length, epsilon, delta)
-    weak = replace(strong, sigma2=written(Fraction(strong.sigma2) / 4))
+    weak = replace(strong, sigma2=format_fraction(Fraction(strong.sigma2) / 4))
     yield ObservedRefusal(
         check="H2", tried="noise halved", answers=(_signing_answer(pair, weak),)
     )

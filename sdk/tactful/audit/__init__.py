@@ -1,1 +1,1 @@
-"""How anyone can check the guarantee, from evidence alone."""
+"""Audit of a privacy claim from published evidence alone."""

@@ -1,4 +1,4 @@
-"""`python -m tactful.audit`: for whoever has evidence and nothing else."""
+"""`python -m tactful.audit`: the audit for someone who has the evidence only."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What one check of an audit says, and what all of them together say to a shell."""
+"""Findings of single checks, and the exit status of an audit."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from tactful.errors import InvalidInput
 
 
 class EvidenceClass(StrEnum):
-    """How strong the ground under a passed check is (privacy.md 4)."""
+    """Strength of the evidence behind a passed check (docs/spec/privacy.md 4)."""
 
     PROVED = "PROVED"
     CROSS_CHECKED = "CROSS-CHECKED"
@@ -17,7 +17,7 @@ class EvidenceClass(StrEnum):
 
 
 class Status(StrEnum):
-    """How a check ended; only `PASSED` speaks for the claim."""
+    """Outcome of a check; only `PASSED` supports the claim."""
 
     PASSED = "PASS"
     REFUTED = "REFUTED"
@@ -27,11 +27,15 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line of an audit: how a check ended, on what ground, for which claim, by what measure."""
+    """Result of one check of an audit.
+
+    `claim` is the statement that was checked, `measured` the result in words, `figures`
+    the results as numbers. `hazards` are numbers of NIST SP 800-226.
+    """
 
     id: str
     status: Status
-    ground: EvidenceClass
+    evidence_class: EvidenceClass
     claim: str
     measured: str
     seconds: float = 0.0
@@ -40,20 +44,26 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """The one word a reader sees: the ground when the check passed, otherwise how it ended."""
-        return self.ground if self.status is Status.PASSED else self.status
+        """The evidence class of a passed check, and the status of any other."""
+        return self.evidence_class if self.status is Status.PASSED else self.status
 
 
 def exit_status(findings: Sequence[Finding], required: Collection[str]) -> int:
-    """0: each required check passed; 1: a claim is refuted; 2: a required check is open."""
-    _refuse_repeats(findings)
+    """Return the exit status of an audit.
+
+    0: every required check passed. 1: a claim is refuted. 2: a required check is open.
+    """
+    _require_unique_ids(findings)
     if any(finding.status is Status.REFUTED for finding in findings):
         return 1
     passed = {finding.id for finding in findings if finding.status is Status.PASSED}
     return 0 if passed.issuperset(required) else 2
 
 
-def _refuse_repeats(findings: Sequence[Finding]) -> None:
+def _require_unique_ids(findings: Sequence[Finding]) -> None:
+    """Raise InvalidInput for a repeated id: a pass could hide an open check."""
     ids = [finding.id for finding in findings]
     if len(set(ids)) < len(ids):
-        raise InvalidInput("findings", "hold one check twice", "report each check once")
+        raise InvalidInput(
+            "findings", "a check appears twice", "report each check once"
+        )

@@ -1,4 +1,4 @@
-"""One audit from evidence to findings; a check that cannot run says so, and none is skipped."""
+"""One audit, from evidence to findings; a check that cannot run is reported as such."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from tactful.audit.checks import (
     refusals,
     wire_format,
 )
-from tactful.audit.evidence.audit_case import AuditCase, Check, CheckOutcome, NotShown
+from tactful.audit.evidence.audit_case import (
+    AuditCase,
+    Check,
+    CheckOutcome,
+    EvidenceMissing,
+)
 from tactful.audit.finding import EvidenceClass, Finding, Status, exit_status
 from tactful.errors import TactfulError
 from tactful.protocol.documents.evidence import Evidence
@@ -35,7 +40,7 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True)
 class Audit:
-    """What was audited, how deeply, and what came out."""
+    """Result of an audit; `full` is True if the slow checks ran as well."""
 
     case: AuditCase
     full: bool
@@ -43,57 +48,72 @@ class Audit:
 
     @property
     def status(self) -> int:
-        """0 all required checks passed, 1 something is refuted, 2 something stays open."""
+        """The exit status: 0 all required checks passed, 1 refuted, 2 open.
+
+        A check that rests on an assumption, or is optional, is not required.
+        """
         required = {
             check.id
-            for check in asked(self.full)
-            if check.ground is not EvidenceClass.ASSUMED and not check.optional
+            for check in selected_checks(self.full)
+            if check.evidence_class is not EvidenceClass.ASSUMED and not check.optional
         }
         return exit_status(self.findings, required)
 
-    def finding(self, name: str) -> Finding | None:
-        """The finding of one check."""
-        return next((one for one in self.findings if one.id == name), None)
+    def finding(self, check_id: str) -> Finding | None:
+        """Return the finding of one check, or None if the check was not selected."""
+        matching = (finding for finding in self.findings if finding.id == check_id)
+        return next(matching, None)
 
 
 def audit(evidence: Evidence, *, full: bool) -> Audit:
-    """Run every check that a quick or a full audit asks for."""
+    """Run every check of a quick or a full audit."""
     case = AuditCase(evidence)
-    return Audit(case, full, tuple(_findings(case, asked(full))))
+    return Audit(case, full, tuple(_findings(case, selected_checks(full))))
 
 
-def asked(full: bool) -> list[Check]:
-    """The checks of an audit; the slow ones only if it is full."""
+def selected_checks(full: bool) -> list[Check]:
+    """Return the checks of an audit; slow checks only if it is full."""
     return [check for check in CHECKS if full or not check.slow]
 
 
 def _findings(case: AuditCase, checks: Sequence[Check]) -> Iterator[Finding]:
     for check in checks:
-        began = time.monotonic()
-        status, outcome = judge(check, case)
+        start = time.monotonic()
+        status, outcome = run_check(check, case)
         yield Finding(
             id=check.id,
             status=status,
-            ground=check.ground,
+            evidence_class=check.evidence_class,
             claim=check.claim,
             measured=printable(outcome.measured),
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - start,
             hazards=check.hazards,
             figures=outcome.figures,
         )
 
 
 def printable(text: str) -> str:
-    """What evidence says, unable to end a line, hide a word or steer a terminal."""
-    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    """Return `text` with every unprintable character escaped.
+
+    Text from evidence could otherwise forge a line of the report, hide words or control
+    a terminal.
+    """
+    return "".join(
+        character if character.isprintable() else f"\\x{ord(character):02x}"
+        for character in text
+    )
 
 
-def judge(check: Check, case: AuditCase) -> tuple[Status, CheckOutcome]:
-    """How one check ends; what contradicts itself or cannot be read is refuted, never passed."""
+def run_check(check: Check, case: AuditCase) -> tuple[Status, CheckOutcome]:
+    """Return status and outcome of one check.
+
+    Missing evidence gives NOT_RUN. Evidence that contradicts itself or cannot be read
+    gives REFUTED, never PASSED.
+    """
     try:
         outcome = check.run(case)
-    except NotShown as absent:
-        return Status.NOT_RUN, CheckOutcome(None, str(absent))
+    except EvidenceMissing as missing:
+        return Status.NOT_RUN, CheckOutcome(None, str(missing))
     except (TactfulError, ValueError, ArithmeticError, LookupError) as wrong:
         return Status.REFUTED, CheckOutcome(False, str(wrong) or type(wrong).__name__)
     if outcome.holds is None:

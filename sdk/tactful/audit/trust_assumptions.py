@@ -1,4 +1,8 @@
-"""What is said of a claim by who adds the noise: whom it holds against, and what voids it."""
+"""Trust assumptions of a claim, by the placement of the noise.
+
+They say against whom the claim holds, what voids it, and what remains of it if a party
+misbehaves.
+"""
 
 from __future__ import annotations
 
@@ -7,120 +11,171 @@ from fractions import Fraction
 
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.privacy.accountant import epsilon_for, mu_from_rho
-from tactful.privacy.calibration import epsilon_missing
+from tactful.privacy.calibration import epsilon_with_missing_noise
 from tactful.privacy.mechanism import Placement
 
-Row = tuple[str, str, str]  # who misbehaves, epsilon, verdict
+Row = tuple[str, str, str]  # (what happens, epsilon, verdict)
 
 AGAINST: Mapping[Placement, str] = {
-    Placement.AGGREGATOR: "anyone who sees all that is published, and all but one aggregator",
-    Placement.DEVICES: (
-        "anyone who sees all that is published, and all but one aggregator, while as many devices "
-        "are honest as the claim counts on"
+    Placement.AGGREGATOR: (
+        "anyone who sees all published data, and all but one aggregator"
     ),
-    Placement.LOCAL: "anyone, both aggregators together among them: local, each report by itself",
+    Placement.DEVICES: (
+        "anyone who sees all published data, and all but one aggregator, as long as "
+        "the claimed number of devices is honest"
+    ),
+    Placement.LOCAL: (
+        "anyone, including both aggregators together: local, each report is protected "
+        "by its own noise"
+    ),
 }
 VOID: Mapping[Placement, str] = {
     Placement.AGGREGATOR: (
-        "The two aggregators do not collude; if they do there is no claim at all."
+        "The two aggregators do not collude. If they do, there is no claim."
     ),
     Placement.DEVICES: (
-        "The two aggregators do not collude, and enough devices are honest; if not there is no "
-        "claim at all."
+        "The two aggregators do not collude, and enough devices are honest. Otherwise "
+        "there is no claim."
     ),
     Placement.LOCAL: (
-        "local: a report is protected by its own noise alone; it is not claimed that it stays "
-        "hidden from any one party."
+        "local: a report is protected by its own noise alone. It is not claimed that "
+        "any party cannot see it."
     ),
 }
 
 
-def trusted(case: AuditCase) -> list[str]:
-    """Whose word the evidence is, for the auditor to compare with what its owners say."""
-    keys, by = case.evidence.documents.keys, case.evidence.made_by
-    said = [f"evidence signed by {by}"] if by else []
+def signer_lines(case: AuditCase) -> list[str]:
+    """Return lines that name the signers of the evidence.
+
+    The auditor compares their keys with those that the owners publish.
+    """
+    keys, made_by = case.evidence.documents.keys, case.evidence.made_by
+    lines = [f"evidence signed by {made_by}"] if made_by else []
     if keys is not None:
-        said.append(f"signing keys: leader {keys.leader}, helper {keys.helper}")
-        said.append("compare them with what each operator says; nothing here can")
-    return said
+        lines.append(f"signing keys: leader {keys.leader}, helper {keys.helper}")
+        lines.append(
+            "compare these keys with those that each operator publishes; the audit "
+            "cannot do this"
+        )
+    return lines
 
 
 def scenarios(case: AuditCase) -> list[Row]:
-    """(who misbehaves, epsilon, verdict) for the claimed releases."""
-    rho = sum((event.rho for event in case.events), Fraction(0))
-    mu, delta = mu_from_rho(rho), case.claim.delta
-    claimed, twice = (
-        f"{epsilon_for(mu, delta):.3f}",
-        f"{epsilon_for(2 * mu, delta):.3f}",
-    )
+    """Return (what happens, epsilon, verdict) of the claimed releases by scenario."""
+    rho, delta = case.events_rho, case.claim.delta
+    mu = mu_from_rho(rho)
+    claimed = f"{epsilon_for(mu, delta):.3f}"
+    # Replacing a report moves the sum twice as far as zeroing it, which doubles mu.
+    replaced = f"{epsilon_for(2 * mu, delta):.3f}"
     return [
-        *_SPECIFIC[case.placement](case, rho, claimed),
-        ("a device's reports are replaced, not zeroed", twice, "holds at that epsilon"),
-        ("sybils join", claimed, "holds; the model may be spoilt"),
-        ("one half alters the item table", "-", "refused: both sign the task (A8)"),
+        *_PLACEMENT_ROWS[case.placement](case, rho, claimed),
+        (
+            "a device's reports are replaced instead of zeroed",
+            replaced,
+            "the claim holds at this epsilon",
+        ),
+        ("sybil devices join", claimed, "the claim holds; the model may be poisoned"),
+        (
+            "one aggregator changes the item table",
+            "-",
+            "refused: both aggregators sign the task (A8)",
+        ),
         (
             "a device's storage is reset",
             f"{claimed} again",
-            "after the trust period (F2)",
+            "the device may spend again after the trust period (F2)",
         ),
     ]
 
 
-def _of_aggregators(case: AuditCase, rho: Fraction, claimed: str) -> list[Row]:
+def _aggregator_rows(case: AuditCase, rho: Fraction, claimed: str) -> list[Row]:
     delta = case.claim.delta
+    # Two independent noises of equal variance halve rho.
     both = f"{epsilon_for(mu_from_rho(rho / 2), delta):.3f}"
-    parts = (Fraction(1, 10), Fraction(1, 2))
-    missing = ", ".join(f"{epsilon_missing(rho, delta, part):.2f}" for part in parts)
+    missing = ", ".join(
+        f"{epsilon_with_missing_noise(rho, delta, part):.2f}"
+        for part in (Fraction(1, 10), Fraction(1, 2))
+    )
     return [
-        ("nobody: both halves add noise", both, "holds with room"),
-        ("one half adds no noise, or tells it", claimed, "holds: one is counted"),
-        ("devices drop out", claimed, "holds: no device adds noise that is counted"),
-        ("any number of devices are malicious", claimed, "holds for the others"),
-        ("10 % or half of one half's variance is missing", missing, "C2 would see it"),
+        ("both aggregators add noise", both, "the claim holds with a margin"),
+        (
+            "one aggregator adds no noise, or reveals it",
+            claimed,
+            "the claim holds: it counts one aggregator's noise",
+        ),
+        (
+            "devices drop out",
+            claimed,
+            "the claim holds: it counts no noise of devices",
+        ),
+        (
+            "any number of devices are malicious",
+            claimed,
+            "the claim holds for all other devices",
+        ),
+        (
+            "10 % or 50 % of one aggregator's noise variance is missing",
+            missing,
+            "C2 would detect it",
+        ),
         ("leader and helper collude", "none", "no claim: they see every report"),
     ]
 
 
-def _of_devices(case: AuditCase, rho: Fraction, claimed: str) -> list[Row]:
-    delta, size = case.claim.delta, min(task.min_batch_size for task in case.tasks)
+def _device_rows(case: AuditCase, rho: Fraction, claimed: str) -> list[Row]:
+    delta = case.claim.delta
+    batch_size = min(task.min_batch_size for task in case.tasks)
     honest = min(task.honest for task in case.tasks)
-    everyone = rho * honest / size
-    all_there, half = (
-        f"{epsilon_missing(everyone, delta, part):.3f}"
+    # The variance grows with the number of devices that add noise, and rho falls.
+    rho_of_all = rho * honest / batch_size
+    all_devices, half_of_devices = (
+        f"{epsilon_with_missing_noise(rho_of_all, delta, part):.3f}"
         for part in (Fraction(0), Fraction(1, 2))
     )
     return [
-        (f"nobody: all {size:,} devices add noise", all_there, "holds with room"),
         (
-            f"{size - honest:,} of {size:,} devices add none",
-            claimed,
-            "holds: they are not counted",
+            f"all {batch_size:,} devices add noise",
+            all_devices,
+            "the claim holds with a margin",
         ),
-        (f"half of {size:,} devices add none", half, "holds at that epsilon"),
+        (
+            f"{batch_size - honest:,} of {batch_size:,} devices add none",
+            claimed,
+            "the claim holds: it does not count their noise",
+        ),
+        (
+            f"half of {batch_size:,} devices add none",
+            half_of_devices,
+            "the claim holds at this epsilon",
+        ),
         ("all devices but one add none", "none", "no claim"),
-        ("both halves add no noise", claimed, "holds: none of theirs is counted"),
+        (
+            "both aggregators add no noise",
+            claimed,
+            "the claim holds: it counts no noise of aggregators",
+        ),
         ("leader and helper collude", "none", "no claim: they see every report"),
     ]
 
 
-def _of_one(case: AuditCase, rho: Fraction, claimed: str) -> list[Row]:
+def _local_rows(case: AuditCase, rho: Fraction, claimed: str) -> list[Row]:
     return [
         (
             "leader and helper are one operator, or collude",
             claimed,
-            "holds: local, by itself",
+            "the claim holds: local, each report has its own noise",
         ),
         (
             "any number of other devices are malicious",
             claimed,
-            "holds: none is counted",
+            "the claim holds: it does not count their noise",
         ),
-        ("a device's own noise is missing", "none", "no claim for that device"),
+        ("a device's own noise is missing", "none", "no claim for this device"),
     ]
 
 
-_SPECIFIC = {
-    Placement.AGGREGATOR: _of_aggregators,
-    Placement.DEVICES: _of_devices,
-    Placement.LOCAL: _of_one,
+_PLACEMENT_ROWS = {
+    Placement.AGGREGATOR: _aggregator_rows,
+    Placement.DEVICES: _device_rows,
+    Placement.LOCAL: _local_rows,
 }

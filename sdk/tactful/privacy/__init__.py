@@ -1,1 +1,1 @@
-"""How much a released sum may reveal: mechanism, noise, accounting, budget."""
+"""Differential privacy of released sums: mechanisms, noise, accounting and budgets."""

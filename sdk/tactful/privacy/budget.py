@@ -1,4 +1,4 @@
-"""The device's ledger: what was charged, in exact fractions, as a hash chain that only grows."""
+"""The device's ledger: exact charges against caps, as an append-only hash chain."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from functools import cached_property
 from typing import Literal
 
 from tactful.errors import BudgetExhausted, InvalidInput, VaultDamaged
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 
-GENESIS = "0" * 64  # what the first entry calls its predecessor
-Later = Literal["sent", "acknowledged", "abandoned"]
-LATER: tuple[Later, ...] = ("sent", "acknowledged", "abandoned")
-CARRIED = "carried"  # the purpose of what an earlier ledger of this device had spent
+GENESIS = "0" * 64  # the previous hash of the first entry
+StepState = Literal["sent", "acknowledged", "abandoned"]
+STEP_STATES: tuple[StepState, ...] = ("sent", "acknowledged", "abandoned")
+CARRIED = "carried"  # the purpose of spending carried over from an earlier ledger
 
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """The declared cost of one report: `rho` is the task's, never the realised norm's.
+    """The declared cost of one report.
 
-    `task_id` and `report_id` are in hex, `time` in unix seconds, `event` the release it pays for
-    as stored values (empty for what was carried over). Raises InvalidInput unless rho is an exact
-    fraction above 0: a charge can neither be free nor give anything back.
+    `rho` is the cost that the task declares; it does not depend on the norm of the
+    vector. `task_id` and `report_id` are in hex, `time` in unix seconds. `event` is the
+    release that is paid for, as stored values; it is empty for carried spending.
     """
 
     task_id: str
@@ -36,6 +36,10 @@ class Charge:
     event: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Raise InvalidInput unless rho is an exact fraction above 0.
+
+        A charge can neither be free nor refund anything.
+        """
         if not isinstance(self.rho, Fraction) or self.rho <= 0:
             raise InvalidInput(
                 "charge.rho",
@@ -45,20 +49,20 @@ class Charge:
 
     @property
     def is_gaussian(self) -> bool:
-        """Whether the Gaussian's own curve is proved for the release; else only its rho is.
+        """True if the curve of the Gaussian mechanism is proved for the release.
 
-        Rounding a Gaussian costs nothing. Of discrete Gaussians, of their sums, and of what an
-        earlier ledger spent, rho is all that is known.
+        Rounding a Gaussian is post-processing and costs nothing. For discrete
+        Gaussians, for their sums and for carried spending, only rho is known.
         """
         return self.event.get("family") == "rounded_gaussian"
 
     def body(self) -> dict[str, object]:
-        """The charge as plain values for JSON; rho is written \"numerator/denominator\"."""
+        """Return the charge as plain values; rho is "numerator/denominator"."""
         return {
             "state": "charged",
             "task_id": self.task_id,
             "purpose": self.purpose,
-            "rho": written(self.rho),
+            "rho": format_fraction(self.rho),
             "time": self.time,
             "report_id": self.report_id,
             "event": dict(self.event),
@@ -66,7 +70,7 @@ class Charge:
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> Charge:
-        """The charge that `body` describes; raises VaultDamaged if it describes none."""
+        """Return the charge of `body`; raise VaultDamaged if it is invalid."""
         try:
             event = body["event"]
             return cls(
@@ -83,31 +87,29 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What became of a charged report later; it costs nothing, and gives nothing back."""
+    """A later state of a charged report; it costs nothing and refunds nothing."""
 
-    state: Later
+    state: StepState
     task_id: str
     time: int
     report_id: str = ""
 
     def body(self) -> dict[str, object]:
-        """The step as plain values for JSON."""
+        """Return the step as plain values for JSON."""
         return dict(vars(self))
 
     @classmethod
     def from_body(cls, body: Mapping[str, object]) -> Step:
-        """The step that `body` describes; raises VaultDamaged if it describes none."""
-        for state in LATER:
-            if body.get("state") == state:
-                task_id, report_id = (
-                    str(body.get("task_id")),
-                    str(body.get("report_id")),
+        """Return the step of `body`; raise VaultDamaged if it is invalid."""
+        time = body.get("time")
+        for state in STEP_STATES:
+            if body.get("state") == state and isinstance(time, int):
+                return cls(
+                    state=state,
+                    task_id=str(body.get("task_id")),
+                    time=time,
+                    report_id=str(body.get("report_id")),
                 )
-                time = body.get("time")
-                if isinstance(time, int):
-                    return cls(
-                        state=state, task_id=task_id, time=time, report_id=report_id
-                    )
         raise VaultDamaged("ledger: a recorded step cannot be read")
 
 
@@ -116,11 +118,12 @@ Entry = Charge | Step
 
 @dataclass(frozen=True)
 class Ledger:
-    """All charges against one cap in rho; whatever happens later, nothing is refunded.
+    """All charges of a device against a lifetime cap; nothing is ever refunded.
 
-    `caps` are what each purpose may spend of it; a purpose without one has only the whole.
-    The same epsilon allows less rho where the Gaussian's own curve is not proved for every charge:
-    `zcdp_cap` and `zcdp_caps` are the most then, None and absent for the same as `cap` and `caps`.
+    `cap` is the most rho that may be spent, `caps` the most for single purposes. The
+    same epsilon allows less rho if the Gaussian curve is not proved for every charge.
+    `zcdp_cap` and `zcdp_caps` apply in that case; where they are missing, `cap` and
+    `caps` do.
     """
 
     cap: Fraction
@@ -130,8 +133,9 @@ class Ledger:
     zcdp_caps: Mapping[str, Fraction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        whole = [("cap", self.cap), ("zcdp_cap", self.zcdp_cap or Fraction(0))]
-        for name, cap in (*whole, *self.caps.items(), *self.zcdp_caps.items()):
+        """Raise InvalidInput for a cap below 0."""
+        total_caps = [("cap", self.cap), ("zcdp_cap", self.zcdp_cap or Fraction(0))]
+        for name, cap in (*total_caps, *self.caps.items(), *self.zcdp_caps.items()):
             if not isinstance(cap, Fraction | int) or cap < 0:
                 raise InvalidInput(
                     f"budget.{name}", f"{cap!r} is below 0", "use a fraction >= 0"
@@ -139,7 +143,7 @@ class Ledger:
 
     @cached_property
     def charges(self) -> tuple[Charge, ...]:
-        """What was charged, oldest first."""
+        """All charges, oldest first."""
         return tuple(entry for entry in self.entries if isinstance(entry, Charge))
 
     @cached_property
@@ -148,55 +152,66 @@ class Ledger:
         return total(self.charges)
 
     def spent_on(self, purpose: str) -> Fraction:
-        """The rho of all charges for one purpose."""
+        """Return the rho of all charges for `purpose`."""
         return total(charge for charge in self.charges if charge.purpose == purpose)
 
     @property
-    def left(self) -> Fraction:
-        """The rho that may still be charged for noise of the kinds so far, never below 0."""
-        return max(self._most(self.charges) - self.spent, Fraction(0))
+    def remaining(self) -> Fraction:
+        """The rho that noise of the families so far may still cost; never below 0."""
+        return max(self._cap_for(self.charges) - self.spent, Fraction(0))
 
     def spend(self, charge: Charge) -> Ledger:
-        """The ledger with `charge` in it; raises BudgetExhausted if a cap would be passed.
+        """Return the ledger with `charge`; raise BudgetExhausted if it exceeds a cap.
 
-        The comparison sees public numbers only, so neither ledger nor refusal depends on data.
+        The comparison uses public numbers only, so neither the ledger nor a refusal
+        depends on the person's events.
         """
-        most = self._most((*self.charges, charge))
-        if self.spent + charge.rho > most:
-            raise BudgetExhausted(_refusal("privacy budget", charge, self.spent, most))
-        purpose, spent = charge.purpose, self.spent_on(charge.purpose)
-        most_on = self._most_on(purpose, charge)
-        if most_on is not None and spent + charge.rho > most_on:
+        cap = self._cap_for((*self.charges, charge))
+        if self.spent + charge.rho > cap:
+            raise BudgetExhausted(_refusal("privacy budget", charge, self.spent, cap))
+        purpose = charge.purpose
+        spent = self.spent_on(purpose)
+        purpose_cap = self._purpose_cap_for(charge)
+        if purpose_cap is not None and spent + charge.rho > purpose_cap:
             raise BudgetExhausted(
-                _refusal(f"budget for {purpose}", charge, spent, most_on)
+                _refusal(f"privacy budget for {purpose}", charge, spent, purpose_cap)
             )
         return self.recorded(charge)
 
-    def _most(self, charges: Iterable[Charge]) -> Fraction:
-        """Return the most rho of these charges together, by what is proved of their noise."""
+    def _cap_for(self, charges: Iterable[Charge]) -> Fraction:
+        """Return the cap in rho on `charges`, by what is proved of their noise."""
         if self.zcdp_cap is None or all(charge.is_gaussian for charge in charges):
             return self.cap
         return min(self.cap, self.zcdp_cap)
 
-    def _most_on(self, purpose: str, charge: Charge) -> Fraction | None:
-        """Return the same for one purpose with `charge`; None if it has no cap of its own."""
+    def _purpose_cap_for(self, charge: Charge) -> Fraction | None:
+        """Return the cap on the purpose of `charge`; None if the purpose has none."""
+        purpose = charge.purpose
         cap = self.caps.get(purpose)
-        earlier = (one for one in self.charges if one.purpose == purpose)
-        if cap is None or all(one.is_gaussian for one in (*earlier, charge)):
+        if cap is None:
+            return None
+        earlier = (old for old in self.charges if old.purpose == purpose)
+        if all(purpose_charge.is_gaussian for purpose_charge in (*earlier, charge)):
             return cap
         return min(cap, self.zcdp_caps.get(purpose, cap))
 
     def recorded(self, entry: Entry) -> Ledger:
-        """The ledger with an `entry` that was committed before: read back, not asked again."""
+        """Return the ledger with an `entry` that was committed before, without a check.
+
+        Spending that happened is recorded even if the cap is lower now.
+        """
         return replace(self, entries=(*self.entries, entry))
 
     def with_cap(self, cap: Fraction) -> Ledger:
-        """The same charges under another cap; lowering it below `spent` only stops spending."""
+        """Return the same charges under another cap.
+
+        A cap below `spent` refuses all further charges; it refunds nothing.
+        """
         return replace(self, cap=cap)
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
-        """Every entry in its one form, as it is hashed and shown to an auditor."""
+        """Every entry in canonical form, as it is hashed and shown to an auditor."""
         return tuple(line(entry) for entry in self.entries)
 
     @cached_property
@@ -206,11 +221,11 @@ class Ledger:
 
     @property
     def head(self) -> str:
-        """The last hash of the chain: whoever holds it can tell if an entry was changed or cut."""
+        """The last hash of the chain; it reveals a changed or missing entry."""
         return self.hashes[-1] if self.hashes else GENESIS
 
     def verify(self, head: str) -> None:
-        """Check that `head` is a hash of this chain's history; raises VaultDamaged."""
+        """Raise VaultDamaged unless `head` is a hash of this chain."""
         if head not in (GENESIS, *self.hashes):
             raise VaultDamaged(
                 "ledger: a charge was changed or is missing; restore the newest vault"
@@ -218,17 +233,20 @@ class Ledger:
 
 
 def total(charges: Iterable[Charge]) -> Fraction:
-    """The rho of `charges` together, exact."""
+    """Return the exact rho of `charges` together."""
     return sum((charge.rho for charge in charges), Fraction(0))
 
 
 def line(entry: Entry) -> str:
-    """An entry as one line of JSON, always the same."""
+    """Return an entry as one line of canonical JSON."""
     return json.dumps(entry.body(), sort_keys=True, separators=(",", ":"))
 
 
 def chain(lines: Iterable[str]) -> tuple[str, ...]:
-    """For each line the sha256 of the hash before it and of the line, in hex."""
+    """Return the hash chain over `lines`, in hex.
+
+    Each hash is the SHA-256 of the previous hash followed by the line.
+    """
     hashes, previous = [], bytes.fromhex(GENESIS)
     for text in lines:
         previous = hashlib.sha256(previous + text.encode()).digest()
@@ -237,31 +255,33 @@ def chain(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def parse(text: str) -> Entry:
-    """The entry of a line; raises VaultDamaged if it is none, or not in its one form."""
+    """Return the entry of a canonical line; raise VaultDamaged for any other."""
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as wrong:
         raise VaultDamaged("ledger: a line is not JSON") from wrong
     if not isinstance(body, dict):
-        raise VaultDamaged("ledger: a line is no entry")
+        raise VaultDamaged("ledger: a line is not a JSON object")
+    entry_type = Charge if body.get("state") == "charged" else Step
     try:
-        entry = (Charge if body.get("state") == "charged" else Step).from_body(body)
+        entry = entry_type.from_body(body)
     except InvalidInput as wrong:
         raise VaultDamaged(f"ledger: {wrong}") from wrong
+    # Two texts of one entry would have two hashes, so only the canonical one is valid.
     if line(entry) != text:
-        raise VaultDamaged("ledger: a line is not in its one form")
+        raise VaultDamaged("ledger: a line is not in canonical form")
     return entry
 
 
-def _refusal(what: str, charge: Charge, spent: Fraction, cap: Fraction) -> str:
-    asked, so_far, most = (float(rho) for rho in (charge.rho, spent, cap))
+def _refusal(budget: str, charge: Charge, spent: Fraction, cap: Fraction) -> str:
     return (
-        f"{what}: rho {asked:.6g} asked, {so_far:.6g} spent of a cap of {most:.6g}; "
-        "decline the task, or let the person agree to a higher cap"
+        f"{budget}: a charge of rho {float(charge.rho):.6g} exceeds the cap of "
+        f"{float(cap):.6g}, of which {float(spent):.6g} is spent; decline the task, or "
+        "ask the person to raise the cap"
     )
 
 
 def _int(value: object) -> int:
     if not isinstance(value, int):
-        raise ValueError("not a whole number")
+        raise ValueError("not an integer")
     return value

@@ -1,4 +1,4 @@
-"""How much noise a claim needs, and what is left of the claim when noise is missing."""
+"""Calibration of noise to a claim, and the claim that holds if noise is missing."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tactful.privacy.accountant import (
 from tactful.privacy.mechanism import RHO_GRID, Family, GaussianRelease, Placement
 from tactful.privacy.shares import LEAST_SIGMA2
 
+# Parts of the noise variance for which docs/spec/privacy.md 1.4 states an epsilon.
 MISSING = (
     Fraction(0),
     Fraction(1, 10),
@@ -26,17 +27,17 @@ MISSING = (
     Fraction(1, 2),
     Fraction(9, 10),
 )
-STEP, STEPS = (
-    Fraction(1, 16),
-    256,
-)  # squared levels; after 16 of them tau is below 10^-60
+# Steps of the search for noise in shares, in squared levels. All steps together are at
+# least 16 squared levels, where tau is below 10^-60.
+STEP, STEPS = Fraction(1, 16), 256
 
 
-def rho_within(epsilon: float, delta: float, family: Family) -> float:
-    """The most rho that a training may cost which claims (`epsilon`, `delta`), rounded down.
+def largest_rho(epsilon: float, delta: float, family: Family) -> float:
+    """Return the largest rho of a training that claims (`epsilon`, `delta`).
 
-    Rounded Gaussian noise has the Gaussian's own curve; of the discrete Gaussian only the
-    conversion from rho is proved in more than one dimension.
+    Rounded down. Rounded Gaussian noise has the curve of the Gaussian mechanism. For
+    the discrete Gaussian in more than one dimension, only the conversion from rho is
+    proved.
     """
     if family == "rounded_gaussian":
         return mu_for(epsilon, delta) ** 2 / 2
@@ -53,50 +54,59 @@ def noise_for(
     share: float,
     honest: int,
 ) -> tuple[Family, Fraction]:
-    """The least noise of whoever adds it, with which one round costs `share` of a training's rho.
+    """Return family and variance of the least noise for one round of a training.
 
-    `honest` is how many honest devices the claim rests on, for noise in shares. The variance is in
-    squared levels. Raises InvalidInput.
+    The round costs `share` of the rho that (`epsilon`, `delta`) allows. The variance,
+    in squared levels, is that of each party that adds noise. `honest` is the number of
+    honest devices that the claim relies on, for noise in shares. Raise InvalidInput if
+    no noise suffices.
     """
     if placement == Placement.AGGREGATOR:
         return "rounded_gaussian", sigma2_for(norm_bound, mu_for(epsilon, delta), share)
-    allowed = Fraction(rho_within(epsilon, delta, "discrete_gaussian")) * Fraction(
-        share
-    )
-    adders = honest if placement == Placement.DEVICES else 1
-    exact = _up(Fraction(norm_bound) / (2 * allowed * adders))
+    rho = Fraction(largest_rho(epsilon, delta, "discrete_gaussian")) * Fraction(share)
+    counted_devices = honest if placement == Placement.DEVICES else 1
+    # rho = norm_bound / (2 * total variance), solved for the variance of one device.
+    ideal_sigma2 = _rounded_up(Fraction(norm_bound) / (2 * rho * counted_devices))
     if placement == Placement.LOCAL:
-        return "discrete_gaussian", exact
-    priced = GaussianRelease(
+        return "discrete_gaussian", ideal_sigma2
+    # The sum of shares costs a little more than that of one Gaussian. The search adds
+    # noise until the cost, which is rounded up to RHO_GRID, fits as well.
+    ideal = GaussianRelease(
         norm_bound=norm_bound,
-        sigma2=max(exact, LEAST_SIGMA2),
+        sigma2=max(ideal_sigma2, LEAST_SIGMA2),
         family="discrete_gaussian",
         dimension=dimension,
         placement=placement,
         n_min=honest,
     )
-    allowed = Fraction(math.floor(allowed * RHO_GRID), RHO_GRID)
-    for sigma2 in _growing(priced.sigma2):
-        if replace(priced, sigma2=sigma2).rho <= allowed:
+    allowed_rho = Fraction(math.floor(rho * RHO_GRID), RHO_GRID)
+    for sigma2 in _increasing(ideal.sigma2):
+        if replace(ideal, sigma2=sigma2).rho <= allowed_rho:
             return "discrete_gaussian", sigma2
     raise InvalidInput(
-        "epsilon", f"{epsilon} costs less than is resolved", "claim a larger one"
+        "epsilon",
+        f"{epsilon} is too small for noise in shares",
+        "use a larger epsilon, or another placement of the noise",
     )
 
 
-def epsilon_missing(rho: Fraction, delta: float, missing: Fraction) -> float:
-    """The Gaussian epsilon when this part of the noise's variance is not there."""
+def epsilon_with_missing_noise(rho: Fraction, delta: float, missing: Fraction) -> float:
+    """Return the Gaussian epsilon if the part `missing` of the variance is missing."""
     if not 0 <= missing < 1:
         raise InvalidInput(
-            "missing", f"{missing} is not in [0, 1)", "some noise must be left"
+            "missing", f"{missing} is not in [0, 1)", "use a part of the variance"
         )
     return epsilon_for(mu_from_rho(rho / (1 - missing)), delta)
 
 
-def _growing(sigma2: Fraction) -> Iterator[Fraction]:
-    """From `sigma2` up, by a sixteenth of a squared level or a 4,096th of it."""
-    return (_up(sigma2 + step * max(STEP, sigma2 / 4096)) for step in range(STEPS))
+def _increasing(sigma2: Fraction) -> Iterator[Fraction]:
+    """Yield variances from `sigma2` up.
+
+    They grow by the larger of a sixteenth of a squared level and 1/4096 of `sigma2`.
+    """
+    step = max(STEP, sigma2 / 4096)
+    return (_rounded_up(sigma2 + number * step) for number in range(STEPS))
 
 
-def _up(sigma2: Fraction) -> Fraction:
+def _rounded_up(sigma2: Fraction) -> Fraction:
     return Fraction(math.ceil(sigma2 * SIGMA2_DENOMINATOR), SIGMA2_DENOMINATOR)

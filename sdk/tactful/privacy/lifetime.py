@@ -1,4 +1,4 @@
-"""What a device has spent, for a person to read: by purpose, last year, and since install."""
+"""Privacy spending of a device, for the person: in total, by year, purpose and task."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ YEAR_SECONDS = 365 * 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
-    """How many charges, their exact `rho`, and the epsilon that it reads as."""
+class Spending:
+    """Number of charges, their exact `rho`, and the epsilon that follows from it."""
 
     charges: int
     rho: Fraction
@@ -23,63 +23,73 @@ class Spent:
 
 @dataclass(frozen=True, kw_only=True)
 class LifetimeSpending:
-    """The whole cost so far, its parts, and the cap as epsilon; nothing here ever leaves."""
+    """Spending since the SDK was installed; it never leaves the device.
 
-    whole: Spent
-    year: Spent
-    purposes: dict[str, Spent]
-    tasks: dict[str, Spent]
+    `whole` is the total, `year` the last 365 days; `purposes` and `tasks` are its
+    parts. `cap` is the lifetime cap as an epsilon at `delta`.
+    """
+
+    whole: Spending
+    year: Spending
+    purposes: dict[str, Spending]
+    tasks: dict[str, Spending]
     cap: float
     delta: float
 
 
-def lifetime(ledger: Ledger, delta: float, now: int) -> LifetimeSpending:
-    """What `ledger` says at `now`, unix seconds of the ledger's own time."""
+def lifetime_spending(ledger: Ledger, delta: float, now: int) -> LifetimeSpending:
+    """Return the spending of `ledger` at `now`, unix seconds of the ledger's time."""
     charges = ledger.charges
+    year = (charge for charge in charges if charge.time > now - YEAR_SECONDS)
+    charges_by_purpose: dict[str, list[Charge]] = {}
+    for charge in charges:
+        charges_by_purpose.setdefault(charge.purpose, []).append(charge)
     return LifetimeSpending(
-        whole=_spent(charges, delta),
-        year=_spent((one for one in charges if one.time > now - YEAR_SECONDS), delta),
+        whole=_spending(charges, delta),
+        year=_spending(year, delta),
         purposes={
-            purpose: _spent((one for one in charges if one.purpose == purpose), delta)
-            for purpose in sorted({charge.purpose for charge in charges})
+            purpose: _spending(purpose_charges, delta)
+            for purpose, purpose_charges in sorted(charges_by_purpose.items())
         },
-        tasks={charge.task_id: _spent([charge], delta) for charge in charges},
+        tasks={charge.task_id: _spending([charge], delta) for charge in charges},
         cap=epsilon_of(ledger.cap, delta, gaussian=True),
         delta=delta,
     )
 
 
 def epsilon_of(rho: Fraction, delta: float, *, gaussian: bool) -> float:
-    """Return the epsilon that `rho` proves at `delta`; 0 for nothing.
+    """Return the epsilon that `rho` proves at `delta`; 0 for no spending.
 
-    Only where all of it is `gaussian` is that the Gaussian's own curve; a Gaussian satisfies its
-    rho too, so a mixture is converted from the sum.
+    `gaussian` is True if the Gaussian curve is proved for all of the spending. A
+    Gaussian satisfies its rho as well, so a mixture is converted from the sum of rho.
     """
     if not rho:
         return 0.0
-    return (
-        epsilon_for(mu_from_rho(rho), delta)
-        if gaussian
-        else epsilon_from_rho(rho, delta)
-    )
+    if gaussian:
+        return epsilon_for(mu_from_rho(rho), delta)
+    return epsilon_from_rho(rho, delta)
 
 
 def spent_epsilons(charges: Iterable[Charge], delta: float) -> Iterator[float]:
     """Yield, after each charge, the epsilon of all charges so far."""
     rho, gaussian = Fraction(0), True
     for charge in charges:
-        rho, gaussian = rho + charge.rho, gaussian and charge.is_gaussian
+        rho += charge.rho
+        gaussian = gaussian and charge.is_gaussian
         yield epsilon_of(rho, delta, gaussian=gaussian)
 
 
 def spent_epsilon(charges: Iterable[Charge], delta: float) -> float:
     """Return the epsilon of all `charges` together; 0 for none."""
-    listed = list(charges)
-    gaussian = all(charge.is_gaussian for charge in listed)
-    return epsilon_of(total(listed), delta, gaussian=gaussian)
+    charge_list = list(charges)
+    gaussian = all(charge.is_gaussian for charge in charge_list)
+    return epsilon_of(total(charge_list), delta, gaussian=gaussian)
 
 
-def _spent(charges: Iterable[Charge], delta: float) -> Spent:
-    listed = list(charges)
-    epsilon = spent_epsilon(listed, delta)
-    return Spent(charges=len(listed), rho=total(listed), epsilon=epsilon)
+def _spending(charges: Iterable[Charge], delta: float) -> Spending:
+    charge_list = list(charges)
+    return Spending(
+        charges=len(charge_list),
+        rho=total(charge_list),
+        epsilon=spent_epsilon(charge_list, delta),
+    )

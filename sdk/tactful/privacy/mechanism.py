@@ -1,4 +1,4 @@
-"""What one noisy release is, in whole numbers: everything the accountant needs and nothing else."""
+"""One noisy release, described by exact numbers: all that the accountant needs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tactful.privacy.shares import NoiseShares
 
 Family = Literal["rounded_gaussian", "discrete_gaussian"]
 FAMILIES: tuple[Family, ...] = ("rounded_gaussian", "discrete_gaussian")
-RHO_GRID = (
-    1 << 24
-)  # a ceiling is rounded up to it, so that every machine stores the same fraction
+# Upper bounds on rho that are computed as floats are rounded up to this denominator, so
+# that every machine stores the same fraction.
+RHO_GRID = 1 << 24
 
 
 class Adjacency(StrEnum):
-    """Which two worlds must look alike (design/privacy.md 1.5).
+    """Definition of neighbouring inputs (docs/spec/privacy.md 1.5).
 
-    Adding or removing a device is not offered: the count of reports is always public.
+    Adding or removing a device is not offered, because the number of reports is public.
     """
 
     ZERO_OUT = "zero_out"  # one device's contribution becomes the zero vector
@@ -33,39 +33,54 @@ class Adjacency(StrEnum):
 
 
 class Placement(StrEnum):
-    """Who adds the noise (design/privacy.md 1.4)."""
+    """Parties that add the noise (docs/spec/privacy.md 1.4)."""
 
-    AGGREGATOR = "aggregator"  # each half the whole of it; one of them is counted
-    DEVICES = "devices"  # each device a share; it takes enough honest ones
-    LOCAL = "local"  # each device the whole of it
+    # Each aggregator adds all the noise; the claim counts that of one.
+    AGGREGATOR = "aggregator"
+    # Each device adds a share; the claim counts those of enough honest devices.
+    DEVICES = "devices"
+    # Each device adds all the noise to its own report.
+    LOCAL = "local"
 
     @property
     def on_device(self) -> bool:
-        """Whether a report carries noise before it is shared out."""
+        """True if a report has noise before it is split into shares."""
         return self != Placement.AGGREGATOR
 
     def label(self, honest: int = 0) -> str:
-        """What the person, the operator and the auditor are told, the same everywhere."""
+        """Return the placement in words, as the person, operator and auditor read it.
+
+        `honest` is the number of devices that must be honest, for noise in shares.
+        """
         match self:
             case Placement.LOCAL:
-                return "local: each device adds all the noise for itself; one party may see reports"
+                return (
+                    "local: each device adds all the noise for itself; one party may "
+                    "see reports"
+                )
             case Placement.DEVICES:
-                return f"noise in shares by devices, of which at least {honest:,} must be honest"
+                return (
+                    f"noise in shares by devices, of which at least {honest:,} must be "
+                    "honest"
+                )
             case _:
                 return "noise by each aggregator, of which one must be honest"
 
 
 class Sampling(StrEnum):
-    """How a batch was chosen (design/privacy.md 2.1); only the first is ever charged."""
+    """Sampling scheme of a batch (docs/spec/privacy.md 2.1).
 
-    ALL = "all"  # whoever reported; q = 1, no amplification
-    DEVICE_COIN = "device_coin"  # each device by its own secret coin: Poisson
-    FIXED_SIZE = "fixed_size"  # exactly so many, drawn without replacement
-    SHUFFLED = "shuffled"  # everybody, in an order nobody knows
+    A ledger charges `ALL` only; the others are for the study of claims.
+    """
+
+    ALL = "all"  # every device that reported; rate 1, no amplification
+    DEVICE_COIN = "device_coin"  # Poisson sampling by a secret coin of each device
+    FIXED_SIZE = "fixed_size"  # a fixed number, drawn without replacement
+    SHUFFLED = "shuffled"  # all devices, in a secret order
 
 
 class PrivacyUnit(StrEnum):
-    """Whose contributions are protected together."""
+    """Unit of privacy: the contributions that are protected together."""
 
     DEVICE = "device"  # all events of one device, at most one report per batch
 
@@ -74,11 +89,14 @@ class PrivacyUnit(StrEnum):
 class GaussianRelease:
     """One sum of bounded integer vectors plus integer Gaussian noise.
 
-    `norm_bound` is Delta2, the most that the squares of one contribution can sum to, and
-    `sigma2` the noise variance of whoever adds it, one half or one device, both in squared levels;
-    `dimension` counts the coordinates, `gamma2` is the square of a level's width, `n_min` the
-    smallest batch, or how many honest devices the claim rests on if they add noise in shares.
-    Raises InvalidInput for a value that no proof covers.
+    - `norm_bound`: Delta2, the largest sum of squares of one contribution, in squared
+      levels (a level is one step of the quantization grid).
+    - `sigma2`: the variance of the noise of one party that adds it (one aggregator or
+      one device), in squared levels.
+    - `dimension`: the number of coordinates.
+    - `gamma2`: the squared width of a level.
+    - `n_min`: the smallest batch; for noise in shares, the number of honest devices
+      that the claim relies on.
     """
 
     norm_bound: int
@@ -93,39 +111,42 @@ class GaussianRelease:
     sampling: Sampling = Sampling.ALL
 
     def __post_init__(self) -> None:
-        _positive("norm_bound", self.norm_bound)
-        _positive("dimension", self.dimension)
-        _positive("sigma2", self.sigma2)
-        _positive("gamma2", self.gamma2)
-        _positive("n_min", self.n_min)
-        if self.family not in FAMILIES:
-            raise InvalidInput(
-                "family", f"{self.family!r} is unknown", f"use one of {FAMILIES}"
-            )
-        _member("adjacency", self.adjacency, Adjacency)
-        _member("unit", self.unit, PrivacyUnit)
-        _member("placement", self.placement, Placement)
+        """Raise InvalidInput for a value that no proof covers."""
+        for name in ("norm_bound", "dimension", "sigma2", "gamma2", "n_min"):
+            _require_positive(name, getattr(self, name))
+        _ = read_family(self.family)
+        _require_member("adjacency", self.adjacency, Adjacency)
+        _require_member("unit", self.unit, PrivacyUnit)
+        _require_member("placement", self.placement, Placement)
         if self.sampling != Sampling.ALL:
             raise InvalidInput(
                 "sampling",
                 f"{self.sampling} has no exact rho",
-                "count everybody who reports",
+                f"use {Sampling.ALL}, which counts every device that reports",
             )
         if self.placement == Placement.DEVICES:
             if self.family != "discrete_gaussian":
                 raise InvalidInput(
-                    "family", f"no sum of {self.family} is priced", FAMILIES[1]
+                    "family",
+                    f"the cost of a sum of {self.family} noise is not known",
+                    f"use {FAMILIES[1]}",
                 )
-            _ = self._shares.checked()
+            _ = self._shares.require_valid()
 
     @property
     def sensitivity2(self) -> int:
-        """The squared L2 distance between the sums of two adjacent worlds, in squared levels."""
+        """The squared L2 sensitivity of the sum, in squared levels.
+
+        Replacing a contribution moves the sum by up to two norms, zeroing it by one.
+        """
         return self.norm_bound * (4 if self.adjacency == Adjacency.REPLACE_ONE else 1)
 
     @property
     def rho(self) -> Fraction:
-        """The zCDP cost, exact: sensitivity^2 / (2 sigma^2); of noise in shares a ceiling."""
+        """The zCDP cost: sensitivity^2 / (2 sigma^2), exact.
+
+        For noise in shares it is an upper bound, rounded up to RHO_GRID.
+        """
         if self.placement == Placement.DEVICES:
             return Fraction(math.ceil(self._shares.rho * RHO_GRID), RHO_GRID)
         return Fraction(self.sensitivity2) / (2 * self.sigma2)
@@ -140,11 +161,11 @@ class GaussianRelease:
         )
 
     def event(self) -> dict[str, str | int]:
-        """The release as plain values: what a ledger stores, and all a cost is computed from."""
+        """Return the release as plain values: the form that a ledger stores."""
         return {
             "norm_bound": self.norm_bound,
-            "sigma2": written(self.sigma2),
-            "gamma2": written(self.gamma2),
+            "sigma2": format_fraction(self.sigma2),
+            "gamma2": format_fraction(self.gamma2),
             "dimension": self.dimension,
             "family": self.family,
             "placement": str(self.placement),
@@ -156,31 +177,38 @@ class GaussianRelease:
 
     @classmethod
     def from_event(cls, event: Mapping[str, object]) -> GaussianRelease:
-        """The release of stored values; raises InvalidInput naming the first that is wrong."""
-        if set(event) != set(cls.__dataclass_fields__):
+        """Return the release of stored values.
+
+        Raise InvalidInput, naming the first field that is wrong.
+        """
+        expected = set(cls.__dataclass_fields__)
+        if set(event) != expected:
             raise InvalidInput(
-                "event", f"its fields are {sorted(event)}", "store a whole event"
+                "event",
+                f"its fields are {sorted(event)}",
+                f"store exactly the fields {sorted(expected)}",
             )
         return cls(
-            norm_bound=_whole("norm_bound", event["norm_bound"]),
+            norm_bound=_read_int("norm_bound", event["norm_bound"]),
             sigma2=read_fraction("sigma2", event["sigma2"]),
             gamma2=read_fraction("gamma2", event["gamma2"]),
-            dimension=_whole("dimension", event["dimension"]),
+            dimension=_read_int("dimension", event["dimension"]),
             family=read_family(event["family"]),
-            placement=_one_of("placement", event["placement"], Placement),
-            n_min=_whole("n_min", event["n_min"]),
-            sampling=_one_of("sampling", event["sampling"], Sampling),
-            adjacency=_one_of("adjacency", event["adjacency"], Adjacency),
-            unit=_one_of("unit", event["unit"], PrivacyUnit),
+            placement=_read_member("placement", event["placement"], Placement),
+            n_min=_read_int("n_min", event["n_min"]),
+            sampling=_read_member("sampling", event["sampling"], Sampling),
+            adjacency=_read_member("adjacency", event["adjacency"], Adjacency),
+            unit=_read_member("unit", event["unit"], PrivacyUnit),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LaplaceRelease:
-    """One count or histogram with discrete Laplace noise: pure epsilon, up to the sampler.
+    """One count or histogram with discrete Laplace noise.
 
-    `sensitivity1` is the most, in levels, that one device can move all entries together, and
-    `scale` the noise's; `dimension` counts the entries.
+    It satisfies pure epsilon-DP, up to the inaccuracy of the sampler. `sensitivity1` is
+    the L1 sensitivity to one device and `scale` that of the noise, both in levels;
+    `dimension` is the number of entries.
     """
 
     sensitivity1: int
@@ -190,79 +218,89 @@ class LaplaceRelease:
     unit: PrivacyUnit = PrivacyUnit.DEVICE
 
     def __post_init__(self) -> None:
-        _positive("sensitivity1", self.sensitivity1)
-        _positive("scale", self.scale)
-        _positive("dimension", self.dimension)
-        _member("adjacency", self.adjacency, Adjacency)
-        _member("unit", self.unit, PrivacyUnit)
+        """Raise InvalidInput for a value that no proof covers."""
+        for name in ("sensitivity1", "scale", "dimension"):
+            _require_positive(name, getattr(self, name))
+        _require_member("adjacency", self.adjacency, Adjacency)
+        _require_member("unit", self.unit, PrivacyUnit)
 
     @property
     def epsilon(self) -> Fraction:
-        """The pure epsilon, exact; replacing one moves twice as much as zeroing it out."""
-        twice = 2 if self.adjacency == Adjacency.REPLACE_ONE else 1
-        return Fraction(twice * self.sensitivity1) / self.scale
+        """The pure epsilon, exact.
+
+        Replacing a contribution moves the sum twice as far as zeroing it out.
+        """
+        factor = 2 if self.adjacency == Adjacency.REPLACE_ONE else 1
+        return Fraction(factor * self.sensitivity1) / self.scale
 
     @property
     def rho(self) -> Fraction:
-        """What it costs in zCDP: epsilon^2 / 2 (Bun, Steinke 2016, Proposition 1.4)."""
+        """The zCDP cost: epsilon^2 / 2 (Bun, Steinke 2016, Proposition 1.4)."""
         return self.epsilon**2 / 2
 
 
 def digest(event: Mapping[str, object]) -> str:
-    """The SHA-256 of a stored event in its one form, in hex."""
+    """Return the SHA-256 of a stored event in canonical JSON, in hex."""
     return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()
 
 
-def written(exact: Fraction) -> str:
-    """A fraction as it is stored: "numerator/denominator"."""
+def format_fraction(exact: Fraction) -> str:
+    """Return a fraction as it is stored: "numerator/denominator"."""
     return f"{exact.numerator}/{exact.denominator}"
 
 
 def read_fraction(field: str, value: object) -> Fraction:
-    """A stored fraction; raises InvalidInput for a float, a sign or a zero below the line."""
+    """Return a stored fraction.
+
+    Raise InvalidInput for a float, a sign or a denominator of zero.
+    """
     text = str(value)
     if not re.fullmatch(r"[0-9]{1,400}/[1-9][0-9]{0,400}", text):
         raise InvalidInput(
-            field, f"{text[:40]!r} is no fraction", 'write "numerator/denominator"'
+            field, f"{text[:40]!r} is not a fraction", 'write "numerator/denominator"'
         )
     return Fraction(text)
 
 
-def _whole(field: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInput(field, f"{value!r} is no whole number", "correct the event")
-    return value
-
-
 def read_family(value: object) -> Family:
-    """The family called `value`; raises InvalidInput if there is none."""
+    """Return the noise family called `value`; raise InvalidInput if it is unknown."""
     for family in FAMILIES:
         if value == family:
             return family
     raise InvalidInput("family", f"{value!r} is unknown", f"use one of {FAMILIES}")
 
 
-Kind = TypeVar("Kind", bound=StrEnum)
+def _read_int(field: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInput(
+            field, f"{value!r} is not an integer", "use the event as it was stored"
+        )
+    return value
 
 
-def _one_of(field: str, value: object, kind: type[Kind]) -> Kind:
-    for member in kind:
+Member = TypeVar("Member", bound=StrEnum)
+
+
+def _read_member(field: str, value: object, enum: type[Member]) -> Member:
+    for member in enum:
         if value == str(member):
             return member
-    raise InvalidInput(
-        field, f"{value!r} is unknown", f"use one of {[str(m) for m in kind]}"
-    )
+    raise _unknown_member(field, value, enum)
 
 
-def _positive(field: str, value: Fraction | int) -> None:
-    if not isinstance(value, int | Fraction) or isinstance(value, bool) or value <= 0:
+def _require_member(field: str, value: str, enum: type[StrEnum]) -> None:
+    if not isinstance(value, enum):
+        raise _unknown_member(field, value, enum)
+
+
+def _unknown_member(field: str, value: object, enum: type[StrEnum]) -> InvalidInput:
+    members = [str(member) for member in enum]
+    return InvalidInput(field, f"{value!r} is unknown", f"use one of {members}")
+
+
+def _require_positive(field: str, value: Fraction | int) -> None:
+    is_exact = isinstance(value, int | Fraction) and not isinstance(value, bool)
+    if not is_exact or value <= 0:
         raise InvalidInput(
             field, f"{value!r} is not an exact number above 0", "correct the task"
-        )
-
-
-def _member(field: str, value: str, kind: type[StrEnum]) -> None:
-    if not isinstance(value, kind):
-        raise InvalidInput(
-            field, f"{value!r} is unknown", f"use one of {[str(m) for m in kind]}"
         )

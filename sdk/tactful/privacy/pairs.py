@@ -1,6 +1,7 @@
-"""The worst pair of neighbours of each mechanism, as the privacy loss of one step.
+"""Dominating pairs of mechanisms, as privacy loss distributions of one step.
 
-Sources: Balle, Wang 2018 for Gaussians; Zhu, Dong, Wang 2022 (Theorem 11) for sampled ones.
+Sources: Balle, Wang 2018 for Gaussians; Zhu, Dong, Wang 2022 (Theorem 11) for sampled
+ones.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ Floats = NDArray[np.float64]
 
 
 def gaussian(mu: float, interval: float = INTERVAL) -> PrivacyLoss:
-    """N(0, 1) against N(mu, 1)."""
-    _positive("mu", mu)
+    """Return the loss of N(0, 1) against N(`mu`, 1)."""
+    _require_positive("mu", mu)
 
     def curve(epsilons: Floats) -> Floats:
         return gaussian_delta(mu, epsilons)
@@ -31,22 +32,24 @@ def gaussian(mu: float, interval: float = INTERVAL) -> PrivacyLoss:
 def sampled_gaussian(
     mu: float, rate: float, interval: float = INTERVAL
 ) -> tuple[PrivacyLoss, PrivacyLoss]:
-    """A Gaussian on a batch that each device joined by its own coin: (removed, added).
+    """Return the losses (removed, added) of a Poisson-sampled Gaussian.
 
-    Both directions must be composed on their own; the larger epsilon counts.
+    Each device takes part with probability `rate`. Compose both directions separately
+    and use the larger epsilon.
     """
-    _positive("mu", mu)
-    _rate(rate)
+    _require_positive("mu", mu)
+    _require_rate(rate)
 
     def removed(epsilons: Floats) -> Floats:
         return rate * gaussian_delta(mu, np.log1p(np.expm1(epsilons) / rate))
 
     def added(epsilons: Floats) -> Floats:
-        left = 1 - np.exp(epsilons) * (1 - rate)
-        inside = left > 0
-        scaled = epsilons[inside] + math.log(rate) - np.log(left[inside])
+        # The loss of this direction is at most -log(1 - rate); beyond, delta is 0.
+        factor = 1 - np.exp(epsilons) * (1 - rate)
+        positive = factor > 0
+        scaled = epsilons[positive] + math.log(rate) - np.log(factor[positive])
         deltas = np.zeros_like(epsilons)
-        deltas[inside] = left[inside] * gaussian_delta(mu, scaled)
+        deltas[positive] = factor[positive] * gaussian_delta(mu, scaled)
         return deltas
 
     return (
@@ -58,13 +61,14 @@ def sampled_gaussian(
 def fixed_size_gaussian(
     mu: float, rate: float, interval: float = INTERVAL
 ) -> PrivacyLoss:
-    """A Gaussian on a batch of fixed size, one device replaced; `mu` is of the replacement, 2C/s.
+    """Return the loss of a Gaussian on a batch of fixed size, with one device replaced.
 
-    The realised pair (1-q) N(0, s^2) + q N(2C, s^2) against N(0, s^2), made symmetric: not the
-    pair of Poisson sampling, whose epsilon is smaller (Lebeda et al. 2024).
+    `mu` is that of the replacement, 2C/s. The pair is (1-q) N(0, s^2) + q N(2C, s^2)
+    against N(0, s^2), made symmetric. The pair of Poisson sampling does not apply here:
+    its epsilon is smaller (Lebeda et al. 2024).
     """
-    _positive("mu", mu)
-    _rate(rate)
+    _require_positive("mu", mu)
+    _require_rate(rate)
 
     def curve(epsilons: Floats) -> Floats:
         return rate * gaussian_delta(mu, np.log1p(np.expm1(epsilons) / rate))
@@ -72,95 +76,112 @@ def fixed_size_gaussian(
     return PrivacyLoss.of_curves(curve, curve, interval)
 
 
-def noise(table: NoiseTable, shift: int, interval: float = INTERVAL) -> PrivacyLoss:
-    """The table's law against itself moved by `shift` levels: one dimension."""
-    masses = table.masses()
-    return moved(masses, shift, interval)
+def additive_noise(
+    table: NoiseTable, shift: int, interval: float = INTERVAL
+) -> PrivacyLoss:
+    """Return the loss of a noise table, with a sensitivity of `shift` levels.
+
+    The noise is added to one integer.
+    """
+    return shifted(table.masses(), shift, interval)
 
 
-def moved(masses: Floats, shift: int, interval: float = INTERVAL) -> PrivacyLoss:
-    """A law on neighbouring whole numbers against itself moved by `shift` of them."""
+def shifted(masses: Floats, shift: int, interval: float = INTERVAL) -> PrivacyLoss:
+    """Return the loss of a law on consecutive integers against itself plus `shift`."""
     if shift < 1:
         raise InvalidInput(
             "shift", f"{shift!r} is below 1", "use the sensitivity in levels"
         )
-    here = np.concatenate([masses, np.zeros(shift)])
-    there = np.concatenate([np.zeros(shift), masses])
-    return finite(here, there, interval)
+    first = np.concatenate([masses, np.zeros(shift)])
+    second = np.concatenate([np.zeros(shift), masses])
+    return finite(first, second, interval)
 
 
 def randomized_response(
     epsilon: float, answers: int, interval: float = INTERVAL
 ) -> PrivacyLoss:
-    """The true one of `answers`, e^epsilon times as likely as each other one; replaced."""
-    _positive("epsilon", epsilon)
+    """Return the loss of randomized response, with the true answer replaced.
+
+    The true one of `answers` is e^epsilon times as likely as each other one.
+    """
+    _require_positive("epsilon", epsilon)
     if answers < 2:
         raise InvalidInput(
             "answers", f"{answers!r} is below 2", "offer two answers or more"
         )
     low = 1 / (math.exp(epsilon) + answers - 1)
     high = math.exp(epsilon) * low
-    rest = (answers - 2) * low
-    return finite(np.array([high, low, rest]), np.array([low, high, rest]), interval)
+    # All answers that are true in neither input, joined: they have a loss of 0.
+    other = (answers - 2) * low
+    return finite(np.array([high, low, other]), np.array([low, high, other]), interval)
 
 
-def finite(here: Floats, there: Floats, interval: float = INTERVAL) -> PrivacyLoss:
-    """Two laws on the same finite set, whose hockey stick is a sum."""
-    return PrivacyLoss.of_curves(_Stick(here, there), _Stick(there, here), interval)
+def finite(first: Floats, second: Floats, interval: float = INTERVAL) -> PrivacyLoss:
+    """Return the loss of two laws on the same finite set."""
+    forward, backward = _HockeyStick(first, second), _HockeyStick(second, first)
+    return PrivacyLoss.of_curves(forward, backward, interval)
 
 
-class _Stick:
-    """delta(epsilon) of two finite laws: the sum of what is above e^epsilon times the other."""
+class _HockeyStick:
+    """Hockey-stick divergence of two finite laws P and Q, as a function of epsilon.
 
-    def __init__(self, here: Floats, there: Floats) -> None:
-        kept = here > 0
-        here, there = here[kept], there[kept]
+    delta(epsilon) is the sum of P - e^epsilon Q over the outcomes with a loss
+    log(P/Q) above epsilon. Sorted by loss, these are sums over the end of an array.
+    """
+
+    def __init__(self, first: Floats, second: Floats) -> None:
+        support = first > 0
+        first, second = first[support], second[support]
         with np.errstate(divide="ignore"):
-            losses = np.log(here) - np.log(there)
+            losses = np.log(first) - np.log(second)
         order = np.argsort(losses)
         self._losses = losses[order]
-        self._here = np.append(np.cumsum(here[order][::-1])[::-1], 0.0)
-        self._there = np.append(np.cumsum(there[order][::-1])[::-1], 0.0)
+        self._first_tails = np.append(np.cumsum(first[order][::-1])[::-1], 0.0)
+        self._second_tails = np.append(np.cumsum(second[order][::-1])[::-1], 0.0)
 
     def __call__(self, epsilons: Floats) -> Floats:
-        place = np.searchsorted(self._losses, epsilons, side="right")
+        """Return the delta at each of `epsilons`."""
+        positions = np.searchsorted(self._losses, epsilons, side="right")
+        second_tails = self._second_tails[positions]
         with np.errstate(over="ignore", invalid="ignore"):
-            beyond = np.where(
-                self._there[place] > 0, np.exp(epsilons) * self._there[place], 0.0
-            )
-        deltas: Floats = np.clip(self._here[place] - beyond, 0.0, 1.0)
+            scaled = np.where(second_tails > 0, np.exp(epsilons) * second_tails, 0.0)
+        deltas: Floats = np.clip(self._first_tails[positions] - scaled, 0.0, 1.0)
         return deltas
 
 
 def gaussian_delta(mu: float, epsilons: Floats) -> Floats:
-    """Phi(mu/2 - eps/mu) - e^eps Phi(-mu/2 - eps/mu), for any real epsilon.
+    """Return Phi(mu/2 - eps/mu) - e^eps Phi(-mu/2 - eps/mu), for any real epsilon.
 
-    Written with scaled tails where both terms are small, so that nothing cancels.
+    Both terms share the density at the first point. Where both are small, the result is
+    this density times a difference of Mills ratios, so that nothing cancels.
     """
     near, far = epsilons / mu - mu / 2, epsilons / mu + mu / 2
     density = np.exp(-np.square(near) / 2) / math.sqrt(2 * math.pi)
-    tails = near > -5  # below, the first term is 1 but for 3e-7, and nothing cancels
+    # At -5 and below, the first term is within 3e-7 of 1, and nothing cancels.
+    in_tail = near > -5
     deltas = np.empty_like(epsilons)
-    deltas[tails] = density[tails] * (_mills(near[tails]) - _mills(far[tails]))
-    low = ~tails
-    deltas[low] = _upper(near[low]) - np.exp(np.minimum(epsilons[low], 700)) * _upper(
-        far[low]
-    )
+    mills_difference = _mills(near[in_tail]) - _mills(far[in_tail])
+    deltas[in_tail] = density[in_tail] * mills_difference
+    outside = ~in_tail
+    growth = np.exp(np.minimum(epsilons[outside], 700))
+    deltas[outside] = _upper_tail(near[outside]) - growth * _upper_tail(far[outside])
     clipped: Floats = np.clip(deltas, 0.0, 1.0)
     return clipped
 
 
-def _upper(points: Floats) -> Floats:
-    return (
-        np.fromiter((math.erfc(p) for p in (points / math.sqrt(2)).tolist()), float) / 2
-    )
+def _upper_tail(points: Floats) -> Floats:
+    scaled = (points / math.sqrt(2)).tolist()
+    return np.fromiter((math.erfc(point) for point in scaled), float) / 2
 
 
 def _mills(points: Floats) -> Floats:
-    """(1 - Phi(x)) / phi(x): erfc below 8, Laplace's continued fraction from there on."""
+    """Return the Mills ratio (1 - Phi(x)) / phi(x).
+
+    By erfc below 8, by Laplace's continued fraction from 8 on.
+    """
     ratios = np.empty_like(points)
     near = points < 8
-    ratios[near] = _upper(points[near]) * np.exp(np.square(points[near]) / 2)
+    ratios[near] = _upper_tail(points[near]) * np.exp(np.square(points[near]) / 2)
     ratios[near] *= math.sqrt(2 * math.pi)
     far = points[~near]
     denominator = far.copy()
@@ -170,14 +191,14 @@ def _mills(points: Floats) -> Floats:
     return ratios
 
 
-def _positive(field: str, value: float | Fraction) -> None:
+def _require_positive(field: str, value: float | Fraction) -> None:
     if not (math.isfinite(value) and value > 0):
         raise InvalidInput(
             field, f"{value!r} is not above 0", "use a finite number above 0"
         )
 
 
-def _rate(rate: float) -> None:
+def _require_rate(rate: float) -> None:
     if not 0 < rate < 1:
         raise InvalidInput(
             "rate", f"{rate!r} is not in (0, 1)", "use the chance to take part"

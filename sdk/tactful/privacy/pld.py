@@ -1,7 +1,9 @@
-"""The privacy loss of any mechanism on a grid: composed by FFT, rounded against the claim.
+"""Privacy loss distributions (PLD) on a grid, rounded up and composed by FFT.
 
-Connect-the-dots (Doroshenko, Ghazi, Kamath, Kumar, Manurangsi 2022): masses on the grid whose
-hockey-stick curve goes through the true one at every grid point and lies above it between them.
+Discretization is connect-the-dots (Doroshenko, Ghazi, Kamath, Kumar, Manurangsi 2022):
+the grid masses have a hockey-stick curve that equals the true curve at every grid
+point. The true curve is convex in e^epsilon, so it lies below the chord between grid
+points.
 """
 
 from __future__ import annotations
@@ -16,18 +18,24 @@ from numpy.typing import NDArray
 from tactful.errors import InvalidInput
 
 Floats = NDArray[np.float64]
-Curve = Callable[[Floats], Floats]  # epsilon >= 0 to delta
+Curve = Callable[[Floats], Floats]  # maps epsilons >= 0 to deltas
 
 INTERVAL = 1e-4  # of the grid, in epsilon
-TAIL = 1e-15  # mass that may be cut from an end, and is then counted as lost
-REACH = 1e-17  # delta below which the curve of one step is not followed
+# The mass that may be cut from each end; it is added to the mass of infinite loss.
+TAIL = 1e-15
+# The curve of one step is not followed below this delta.
+LEAST_DELTA = 1e-17
 MOST_POINTS = 1 << 24
 ORDERS = np.geomspace(1e-3, 1e4, 60)  # of the moments that bound the tails
 
 
 @dataclass(frozen=True, eq=False)
 class PrivacyLoss:
-    """Losses of one step: `masses[i]` at (`lowest` + i) * `interval`, `infinite` beyond all."""
+    """Privacy loss distribution of one step.
+
+    `masses[i]` is the probability of the loss (`lowest` + i) * `interval`, `infinite`
+    that of an infinite loss.
+    """
 
     interval: float
     lowest: int
@@ -36,14 +44,16 @@ class PrivacyLoss:
 
     @classmethod
     def of_curves(
-        cls, forth: Curve, back: Curve, interval: float = INTERVAL
+        cls, forward: Curve, backward: Curve, interval: float = INTERVAL
     ) -> PrivacyLoss:
-        """The loss of a pair (P, Q) from delta of (P, Q) and of (Q, P), both at epsilon >= 0.
+        """Return the loss of a pair (P, Q) from its hockey-stick curves.
 
-        Losses below 0 come from `back`, so that no difference of two large numbers is taken.
+        `forward` is the delta of (P, Q) and `backward` that of (Q, P), both for
+        epsilon >= 0. Losses below 0 come from `backward`: P has mass m at loss -x
+        where Q has mass m e^x. This avoids a difference of two large numbers.
         """
-        positive, infinite = _dots(forth, interval)
-        mirrored, _ = _dots(back, interval)
+        positive, infinite = _connect_the_dots(forward, interval)
+        mirrored, _ = _connect_the_dots(backward, interval)
         grid = interval * np.arange(len(mirrored), 0, -1)
         negative = mirrored[::-1] * np.exp(-grid)
         zero = max(1.0 - infinite - positive.sum() - negative.sum(), 0.0)
@@ -51,30 +61,35 @@ class PrivacyLoss:
         return cls(interval, -len(negative), masses, infinite)
 
     def epsilon(self, delta: float, count: int = 1) -> float:
-        """The epsilon at `delta` of `count` such steps, adaptively chosen."""
+        """Return the epsilon at `delta` of `count` such steps, adaptively chosen."""
         return epsilon_of([(self, count)], delta)
 
     def delta(self, epsilon: float) -> float:
-        """The delta of this step alone at `epsilon`."""
+        """Return the delta of this step: E[max(0, 1 - e^(epsilon - loss))]."""
         first = max(math.floor(epsilon / self.interval) + 1 - self.lowest, 0)
         losses = self.interval * (self.lowest + np.arange(first, len(self.masses)))
-        kept = self.masses[first:] * -np.expm1(np.minimum(epsilon - losses, 0.0))
-        return min(float(kept.sum()) + self.infinite, 1.0)
+        weighted = self.masses[first:] * -np.expm1(np.minimum(epsilon - losses, 0.0))
+        return min(float(weighted.sum()) + self.infinite, 1.0)
 
     @property
     def losses(self) -> Floats:
-        """The losses that `masses` belong to."""
+        """The losses of `masses`, in the same order."""
         return _grid(self.interval, self.lowest, len(self.masses))
 
     def log_moments(self, sign: int) -> Floats:
-        """log E[e^(sign order loss)] over the finite losses, for each of ORDERS."""
-        kept = self.masses > 0
-        logs, losses = np.log(self.masses[kept]), sign * self.losses[kept]
-        step = max(1, len(losses) // 4096)
-        ends = np.arange(0, len(losses), step)  # joined, each at its own worst loss
-        joined = np.logaddexp.reduceat(logs, ends)
-        worst = np.maximum.reduceat(losses, ends)
-        moments: Floats = np.logaddexp.reduce(joined + np.outer(ORDERS, worst), axis=1)
+        """Return log E[e^(sign order loss)] of the finite losses, for each of ORDERS.
+
+        The result is an upper bound: neighbouring losses are merged into at most about
+        4,096 groups, each at its largest loss.
+        """
+        positive = self.masses > 0
+        log_masses = np.log(self.masses[positive])
+        losses = sign * self.losses[positive]
+        group_starts = np.arange(0, len(losses), max(1, len(losses) // 4096))
+        group_masses = np.logaddexp.reduceat(log_masses, group_starts)
+        group_losses = np.maximum.reduceat(losses, group_starts)
+        exponents = group_masses + np.outer(ORDERS, group_losses)
+        moments: Floats = np.logaddexp.reduce(exponents, axis=1)
         return moments
 
 
@@ -82,78 +97,92 @@ Steps = Sequence[tuple[PrivacyLoss, int]]
 
 
 def epsilon_of(steps: Steps, delta: float) -> float:
-    """The epsilon at `delta` of all `steps` (a loss and how often), adaptively chosen.
+    """Return the epsilon at `delta` of all `steps`, adaptively chosen.
 
-    Raises InvalidInput if delta is below what cannot be bounded at any epsilon.
+    A step is a loss and the number of its repetitions. Raise InvalidInput if `delta` is
+    below the mass of infinite loss, so that no epsilon is enough.
     """
     if not 0 < delta < 1:
         raise InvalidInput(
             "delta", f"{delta!r} is not in (0, 1)", "use 1e-6, or 1/(10 devices)"
         )
-    whole = composed(steps)
-    epsilon = _quantile(whole, delta)
+    epsilon = _least_epsilon(compose(steps), delta)
     if epsilon is None:
         raise InvalidInput(
-            "delta", f"{delta!r} is below the mass of unbounded loss", "raise delta"
+            "delta", f"{delta!r} is below the mass of infinite loss", "raise delta"
         )
     return epsilon
 
 
 def delta_of(steps: Steps, epsilon: float) -> float:
-    """The delta at `epsilon` >= 0 of all `steps`."""
-    return composed(steps).delta(epsilon)
+    """Return the delta at `epsilon` >= 0 of all `steps`."""
+    return compose(steps).delta(epsilon)
 
 
-def composed(steps: Steps) -> PrivacyLoss:
-    """The loss of all `steps` together; what lies in the tails is counted as lost."""
+def compose(steps: Steps) -> PrivacyLoss:
+    """Return the loss of all `steps` together.
+
+    The losses of independent steps add, so their distributions are convolved, by FFT.
+    The mass of the cut tails is added to that of infinite loss.
+    """
     if not steps or any(count < 1 for _, count in steps):
-        raise InvalidInput("steps", "there are none", "compose one step or more")
+        raise InvalidInput(
+            "steps", "a step has a count below 1, or there are none", "use 1 or more"
+        )
     if len(steps) == 1 and steps[0][1] == 1:
         return steps[0][0]
     if len({loss.interval for loss, _ in steps}) > 1:
         raise InvalidInput("steps", "their grids differ", "use one interval for all")
     first, last = _window(steps)
     size = 1 << (last - first).bit_length()
-    finite, spectrum, lowest = 0.0, np.ones(size // 2 + 1, dtype=np.complex128), 0
+    spectrum = np.ones(size // 2 + 1, dtype=np.complex128)
+    log_finite, lowest = 0.0, 0
     for loss, count in steps:
+        # The convolution is circular. Mass outside the window wraps around into it: at
+        # most TAIL from each side, which `infinite` counts below.
         folded = np.zeros(size)
         np.add.at(folded, np.arange(len(loss.masses)) % size, loss.masses)
         spectrum *= np.fft.rfft(folded) ** count
-        finite += count * math.log1p(-loss.infinite)
+        log_finite += count * math.log1p(-loss.infinite)
         lowest += count * loss.lowest
     masses = np.roll(np.fft.irfft(spectrum, size), lowest - first)
     return PrivacyLoss(
-        steps[0][0].interval,
-        first,
-        np.maximum(masses, 0.0),
-        -math.expm1(finite) + 2 * TAIL,
+        interval=steps[0][0].interval,
+        lowest=first,
+        masses=np.maximum(masses, 0.0),
+        infinite=-math.expm1(log_finite) + 2 * TAIL,
     )
 
 
 def _window(steps: Steps) -> tuple[int, int]:
-    """The grid points between which all but TAIL of the composed mass lies, on each side."""
+    """Return grid points with at most TAIL of the composed mass beyond on each side.
+
+    By Chernoff's bound, P(loss > x) <= e^(-order x) E[e^(order loss)] for every order,
+    and the moments of a sum of independent losses multiply.
+    """
     interval = steps[0][0].interval
     ends = []
     for sign in (-1, 1):
-        moments = sum(
-            (count * loss.log_moments(sign) for loss, count in steps), np.zeros(1)
-        )
+        moments = np.zeros(1)
+        extreme = 0
+        for loss, count in steps:
+            moments = moments + count * loss.log_moments(sign)
+            edge = loss.lowest if sign < 0 else loss.lowest + len(loss.masses) - 1
+            extreme += count * edge
         bound = float(np.min((moments - math.log(TAIL)) / ORDERS))
-        places = (
-            count * (loss.lowest if sign < 0 else loss.lowest + len(loss.masses) - 1)
-            for loss, count in steps
-        )
-        ends.append(min(math.ceil(bound / interval), sign * sum(places)))
+        ends.append(min(math.ceil(bound / interval), sign * extreme))
     first, last = -ends[0], ends[1]
     if last - first > MOST_POINTS:
         raise InvalidInput(
-            "steps", f"epsilon spans {(last - first) * interval:.0f}", "add noise"
+            "steps",
+            f"their losses span {(last - first) * interval:.0f} in epsilon",
+            "add noise, or compose fewer steps",
         )
     return first, max(last, first)
 
 
-def _quantile(loss: PrivacyLoss, delta: float) -> float | None:
-    """The least epsilon >= 0 whose delta is at most `delta`; None if there is none."""
+def _least_epsilon(loss: PrivacyLoss, delta: float) -> float | None:
+    """Return the least epsilon >= 0 whose delta is at most `delta`, or None."""
     if loss.infinite > delta:
         return None
     low, high = -1, max(loss.lowest + len(loss.masses) - 1, 0)  # in grid points
@@ -165,9 +194,12 @@ def _quantile(loss: PrivacyLoss, delta: float) -> float | None:
             low = middle
     if high == 0:
         return 0.0
-    # between two dots the delta is a - b e^epsilon
-    left, right = loss.delta(low * loss.interval), loss.delta(high * loss.interval)
-    part = 1.0 if left <= right else (left - delta) / (left - right)
+    # Between two grid points delta is linear in e^epsilon, so the crossing is exact.
+    low_delta = loss.delta(low * loss.interval)
+    high_delta = loss.delta(high * loss.interval)
+    part = 1.0
+    if low_delta > high_delta:
+        part = (low_delta - delta) / (low_delta - high_delta)
     return low * loss.interval + math.log1p(part * math.expm1(loss.interval))
 
 
@@ -176,9 +208,14 @@ def _grid(interval: float, first: int, count: int) -> Floats:
     return points
 
 
-def _dots(curve: Curve, interval: float) -> tuple[Floats, float]:
-    """Masses at interval, 2 interval, ... of the line through the curve's dots, and its end."""
-    count = _length(curve, interval)
+def _connect_the_dots(curve: Curve, interval: float) -> tuple[Floats, float]:
+    """Return masses at `interval`, 2 `interval`, ..., and the mass of infinite loss.
+
+    The masses are those whose own hockey-stick curve goes through the dots of `curve`.
+    """
+    count = _point_count(curve, interval)
+    # A hockey-stick curve never rises. Errors of rounding that let it rise are removed
+    # upwards, against the claim.
     deltas = np.maximum.accumulate(curve(_grid(interval, 0, count + 1))[::-1])[::-1]
     falls = -np.diff(deltas)
     masses = falls / -math.expm1(-interval)
@@ -186,15 +223,18 @@ def _dots(curve: Curve, interval: float) -> tuple[Floats, float]:
     return np.maximum(masses, 0.0), float(deltas[-1])
 
 
-def _length(curve: Curve, interval: float) -> int:
-    """How many dots it takes until nothing more is to be followed."""
+def _point_count(curve: Curve, interval: float) -> int:
+    """Return the number of grid points until the curve is negligible or constant."""
     count = 1024
     while count < MOST_POINTS:
-        ends = curve(np.array([interval * count / 2, interval * count]))
-        if ends[1] < REACH or ends[0] == ends[1]:
+        deltas = curve(np.array([interval * count / 2, interval * count]))
+        if deltas[1] < LEAST_DELTA or deltas[0] == deltas[1]:
             break
         count *= 2
-    grid = np.arange(0, count + 1, max(1, count // 512))
-    deltas = curve(_grid(interval * max(1, count // 512), 0, len(grid)))
-    settled = int(np.argmax((deltas < REACH) | (deltas == deltas[-1])))
-    return int(grid[settled]) if grid[settled] > 1 else count
+    # The doubling may go too far. A coarse grid of 512 points gives a smaller count.
+    coarse_step = max(1, count // 512)
+    coarse = np.arange(0, count + 1, coarse_step)
+    deltas = curve(_grid(interval * coarse_step, 0, len(coarse)))
+    is_settled = (deltas < LEAST_DELTA) | (deltas == deltas[-1])
+    settled = int(coarse[int(np.argmax(is_settled))])
+    return settled if settled > 1 else count

@@ -22,7 +22,7 @@ from tactful.learning.experiment_statistics import (
     width,
 )
 from tactful.privacy.accountant import mu_for
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 from tactful.protocol.documents.experiment import Experiment, Metric
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful_aggregator.datastore import Datastore, Period
@@ -322,7 +322,7 @@ def _task(aggregator: Aggregator, opening: Opening, now: int) -> Task:
         levels=LEVELS,
         box=BOX,
         family=family,
-        sigma2=written(sigma2),
+        sigma2=format_fraction(sigma2),
         adjacency="zero_out",
         unit="device",
         epsilon=opening.epsilon,

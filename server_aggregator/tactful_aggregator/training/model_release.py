@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tactful.learning.model import Model
 from tactful.privacy.accountant import claim
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 from tactful.protocol.documents.model_release import (
     SIGNED_AS,
     ModelRelease,
@@ -68,7 +68,7 @@ def _release_of(
         batch_size=min(collected.counts),
         epsilon=privacy_claim.headline,
         delta=training.delta,
-        rho=written(privacy_claim.rho),
+        rho=format_fraction(privacy_claim.rho),
         adjacency="zero_out",
         unit="device",
         created=now,

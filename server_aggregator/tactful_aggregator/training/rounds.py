@@ -10,7 +10,7 @@ from tactful.errors import BatchTooSmall
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import RoundParameters, lead_of
 from tactful.learning.server.rounds import NoisySum, learn
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 from tactful.protocol.documents.model_release import pack, unpack
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful_aggregator.datastore import Datastore, StoreTransaction
@@ -89,7 +89,7 @@ def next_task(aggregator: Aggregator, training_state: TrainingState, now: int) -
         levels=LEVELS,
         box=BOX,
         family=family,
-        sigma2=written(sigma2),
+        sigma2=format_fraction(sigma2),
         adjacency="zero_out",
         unit="device",
         epsilon=training.epsilon,

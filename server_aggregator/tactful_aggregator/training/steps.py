@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tactful.errors import InvalidInput
 from tactful.learning.training_plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan
-from tactful.privacy.calibration import rho_within
+from tactful.privacy.calibration import largest_rho
 from tactful.privacy.mechanism import Family
 from tactful.protocol.documents.task import Task
 from tactful_aggregator.datastore import (
@@ -48,7 +48,7 @@ def start(
 
 
 def _plan(training: Training) -> Plan:
-    rho = rho_within(training.epsilon, training.delta, _noise_family(training))
+    rho = largest_rho(training.epsilon, training.delta, _noise_family(training))
     return choose_plan(
         training.items,
         training.users,

@@ -12,7 +12,7 @@ def finding(check: str, status: Status) -> Finding:
     return Finding(
         id=check,
         status=status,
-        ground=EvidenceClass.PROVED,
+        evidence_class=EvidenceClass.PROVED,
         claim="holds",
         measured="equal",
     )
@@ -24,7 +24,7 @@ audits = st.dictionaries(
 
 
 @given(findings=audits)
-def test_one_refuted_claim_fails_the_audit_whatever_else_passed(
+def test_one_refuted_check_fails_the_audit(
     findings: list[Finding],
 ) -> None:
     refuted = [*findings, finding("H3", Status.REFUTED)]
@@ -33,14 +33,14 @@ def test_one_refuted_claim_fails_the_audit_whatever_else_passed(
 
 
 @given(findings=audits)
-def test_a_required_check_that_left_no_finding_is_never_a_pass(
+def test_a_required_check_without_a_finding_is_never_a_pass(
     findings: list[Finding],
 ) -> None:
     assert exit_status(findings, required=("G1",)) != 0
 
 
 @given(findings=audits)
-def test_only_an_audit_whose_required_checks_all_passed_exits_zero(
+def test_only_an_audit_with_all_required_checks_passed_exits_with_0(
     findings: list[Finding],
 ) -> None:
     required = [each.id for each in findings]
@@ -50,7 +50,7 @@ def test_only_an_audit_whose_required_checks_all_passed_exits_zero(
 
 
 @pytest.mark.parametrize("status", [Status.INCONCLUSIVE, Status.NOT_RUN])
-def test_an_open_required_check_exits_two_and_shows_no_evidence_class(
+def test_an_open_required_check_exits_with_2_and_shows_no_evidence_class(
     status: Status,
 ) -> None:
     open_check = finding("D1", status)
@@ -59,9 +59,7 @@ def test_an_open_required_check_exits_two_and_shows_no_evidence_class(
     assert open_check.verdict == status
 
 
-def test_a_check_reported_twice_is_refused_so_that_a_pass_cannot_hide_an_open_one() -> (
-    None
-):
+def test_a_check_reported_twice_is_refused() -> None:
     twice = [finding("C2", Status.PASSED), finding("C2", Status.INCONCLUSIVE)]
 
     with pytest.raises(InvalidInput):

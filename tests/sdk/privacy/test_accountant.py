@@ -75,7 +75,7 @@ def test_the_conversion_from_rho_matches_the_vectors(shared: Path) -> None:
         )
 
 
-def test_the_design_figures_hold() -> None:
+def test_the_figures_of_the_specification_hold() -> None:
     found = [round(mu_for(epsilon, 1e-6), 4) for epsilon in (1, 3, 8)]
 
     assert found == [0.2367, 0.6477, 1.5315]
@@ -98,7 +98,7 @@ def test_mu_and_epsilon_are_inverses_on_the_safe_side(
     share=st.floats(0.001, 1),
     bound=st.integers(100, 10**7),
 )
-def test_noise_is_never_below_what_its_share_of_the_budget_asks(
+def test_the_noise_of_a_share_of_the_budget_is_never_too_small(
     epsilon: float, delta: float, share: float, bound: int
 ) -> None:
     mu = mu_for(epsilon, delta)
@@ -146,18 +146,18 @@ def test_the_discrete_family_proves_only_the_conversion_from_rho() -> None:
     assert claim([release()], 1e-6).headline == claim([release()], 1e-6).epsilon
 
 
-def test_neighbours_of_two_kinds_are_not_mixed_in_one_claim() -> None:
+def test_two_adjacencies_in_one_claim_are_refused() -> None:
     with pytest.raises(InvalidInput, match="releases"):
         claim([release(), release(adjacency=Adjacency.REPLACE_ONE)], 1e-6)
 
 
-def test_no_release_is_no_claim() -> None:
+def test_a_claim_needs_at_least_one_release() -> None:
     with pytest.raises(InvalidInput, match="releases"):
         claim([], 1e-6)
 
 
 @pytest.mark.parametrize("epsilon", NOT_POSITIVE)
-def test_an_impossible_epsilon_is_named(epsilon: float) -> None:
+def test_an_invalid_epsilon_is_refused_by_name(epsilon: float) -> None:
     with pytest.raises(
         InvalidInput, match=r"^epsilon: .*; use a finite number above 0"
     ):
@@ -165,14 +165,14 @@ def test_an_impossible_epsilon_is_named(epsilon: float) -> None:
 
 
 @pytest.mark.parametrize("delta", [0.0, 1.0, -0.1, 2.0, math.nan, math.inf])
-def test_an_impossible_delta_is_named(delta: float) -> None:
+def test_an_invalid_delta_is_refused_by_name(delta: float) -> None:
     for ask in (mu_for, epsilon_for, epsilon_from_rho):
         with pytest.raises(InvalidInput, match=r"^delta: .*; use 1e-6"):
             ask(1.0, delta)
 
 
 @pytest.mark.parametrize("mu", NOT_POSITIVE)
-def test_an_impossible_mu_is_named(mu: float) -> None:
+def test_an_invalid_mu_is_refused_by_name(mu: float) -> None:
     with pytest.raises(InvalidInput, match=r"^mu: "):
         epsilon_for(mu, 1e-6)
 
@@ -218,7 +218,7 @@ def test_a_claim_is_called_rounded_only_if_all_of_its_noise_is(
         ),  # a thousand samplers, each of less noise
     ],
 )
-def test_what_samplers_lack_is_charged_to_delta_for_every_draw_of_each(
+def test_the_sampling_error_of_every_draw_is_charged_to_delta(
     placement: Placement, dimension: int, resolved: float, refused: float
 ) -> None:
     """Entries x draws x 2^-128 x (1 + e^epsilon) at sigma 640; a replaced device is dearer."""

@@ -1,4 +1,4 @@
-"""The ledger only grows, in exact fractions, up to its cap."""
+"""The ledger is append-only and never exceeds its cap, in exact fractions."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tactful.errors import BudgetExhausted, InvalidInput, VaultDamaged
 from tactful.privacy.budget import (
     GENESIS,
-    LATER,
+    STEP_STATES,
     Charge,
     Ledger,
     Step,
@@ -27,7 +27,7 @@ def charge(rho: Fraction = Fraction(1, 3), task: str = "ab" * 32) -> Charge:
 
 
 @given(cap=st.fractions(0, 5), asked=st.lists(rhos, max_size=12))
-def test_spending_never_passes_the_cap_and_never_shrinks(
+def test_spending_never_exceeds_the_cap_and_never_decreases(
     cap: Fraction, asked: list[Fraction]
 ) -> None:
     ledger = Ledger(cap)
@@ -41,7 +41,7 @@ def test_spending_never_passes_the_cap_and_never_shrinks(
         else:
             assert ledger.spent == before + rho
         assert 0 <= ledger.spent <= cap
-        assert ledger.left == cap - ledger.spent >= 0
+        assert ledger.remaining == cap - ledger.spent >= 0
 
 
 def test_thirds_add_to_one_exactly() -> None:
@@ -50,16 +50,17 @@ def test_thirds_add_to_one_exactly() -> None:
     for _ in range(3):
         ledger = ledger.spend(charge(Fraction(1, 3)))
 
-    assert ledger.left == 0
+    assert ledger.remaining == 0
     with pytest.raises(BudgetExhausted):
         ledger.spend(charge(Fraction(1, 10**12)))
 
 
-def test_a_refusal_names_cap_spent_asked_and_the_fix() -> None:
+def test_a_refusal_names_the_charge_the_cap_the_spending_and_the_fix() -> None:
     ledger = Ledger(Fraction(1, 2)).spend(charge(Fraction(2, 5)))
 
     with pytest.raises(
-        BudgetExhausted, match=r"0\.25 asked, 0\.4 spent of a cap of 0\.5; decline"
+        BudgetExhausted,
+        match=r"rho 0\.25 exceeds the cap of 0\.5, of which 0\.4 is spent; decline",
     ):
         ledger.spend(charge(Fraction(1, 4)))
 
@@ -76,19 +77,19 @@ def test_a_cap_below_zero_is_refused() -> None:
 
 
 @given(rho=rhos)
-def test_a_charge_survives_being_written_and_read(rho: Fraction) -> None:
+def test_a_charge_equals_what_is_read_from_its_body(rho: Fraction) -> None:
     assert Charge.from_body(charge(rho).body()) == charge(rho)
 
 
 @pytest.mark.parametrize(
     "wrong", [{"rho": "1/0"}, {"rho": "half"}, {"rho": "-1/2"}, {"time": "x"}]
 )
-def test_a_damaged_charge_is_not_read(wrong: dict[str, object]) -> None:
+def test_a_damaged_charge_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(VaultDamaged):
         Charge.from_body({**charge().body(), **wrong})
 
 
-def test_a_charge_that_lacks_a_field_is_not_read() -> None:
+def test_a_charge_without_all_fields_is_refused() -> None:
     with pytest.raises(VaultDamaged):
         Charge.from_body({"task_id": "ab"})
 
@@ -97,7 +98,7 @@ def test_lowering_the_cap_refunds_nothing() -> None:
     lowered = Ledger(Fraction(1)).spend(charge()).with_cap(Fraction(1, 4))
 
     assert lowered.spent == Fraction(1, 3)
-    assert lowered.left == 0
+    assert lowered.remaining == 0
 
 
 @given(place=st.integers(0, 4), rho=rhos)
@@ -122,7 +123,7 @@ def test_an_empty_ledger_begins_at_the_genesis() -> None:
     Ledger(Fraction(0)).verify(GENESIS)
 
 
-def test_a_purpose_has_a_cap_of_its_own_below_the_whole() -> None:
+def test_a_purpose_can_have_a_cap_below_the_lifetime_cap() -> None:
     ledger = Ledger(Fraction(2), caps={"share_dp_updates": Fraction(1, 2)}).spend(
         charge()
     )
@@ -137,7 +138,7 @@ def test_a_purpose_has_a_cap_of_its_own_below_the_whole() -> None:
 
 
 @given(rhos=st.lists(rhos, min_size=1, max_size=8), cap=st.fractions(0, 3))
-def test_purposes_together_never_pass_the_whole(
+def test_purposes_together_never_exceed_the_lifetime_cap(
     rhos: list[Fraction], cap: Fraction
 ) -> None:
     ledger = Ledger(cap, caps={"a": Fraction(5), "b": Fraction(5)})
@@ -149,8 +150,8 @@ def test_purposes_together_never_pass_the_whole(
     assert ledger.spent_on("a") + ledger.spent_on("b") == ledger.spent <= cap
 
 
-@pytest.mark.parametrize("state", LATER)
-def test_what_became_of_a_report_costs_nothing_and_refunds_nothing(state: str) -> None:
+@pytest.mark.parametrize("state", STEP_STATES)
+def test_a_later_step_of_a_report_costs_nothing_and_refunds_nothing(state: str) -> None:
     before = Ledger(Fraction(1)).spend(charge())
 
     after = before.recorded(Step(state=state, task_id="ab" * 32, time=2))
@@ -161,7 +162,7 @@ def test_what_became_of_a_report_costs_nothing_and_refunds_nothing(state: str) -
 
 
 @given(rho=rhos, time=st.integers(0, 2**40))
-def test_a_line_is_the_entry_and_nothing_else(rho: Fraction, time: int) -> None:
+def test_only_the_canonical_line_of_an_entry_is_read(rho: Fraction, time: int) -> None:
     entries = (
         replace(charge(rho), time=time),
         Step(state="sent", task_id="a", time=time),
@@ -176,12 +177,12 @@ def test_a_line_is_the_entry_and_nothing_else(rho: Fraction, time: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"state":"refunded"}', '"x"', "{" * 9999]
 )
-def test_a_line_that_is_no_entry_is_refused(text: str) -> None:
+def test_an_invalid_ledger_line_is_refused(text: str) -> None:
     with pytest.raises(VaultDamaged, match=r"^(ledger|charge): "):
         parse(text)
 
 
-def test_the_chain_binds_every_line_to_all_before_it() -> None:
+def test_each_hash_of_the_chain_depends_on_all_earlier_lines() -> None:
     lines = ["a", "b", "c"]
 
     assert chain(lines)[:2] == chain(lines[:2])

@@ -1,4 +1,4 @@
-"""Noise is as much as a claim needs, wherever it is added, and priced as others price it."""
+"""Calibrated noise satisfies the claim and wastes little, for every placement."""
 
 import math
 from fractions import Fraction
@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from tactful.errors import InvalidInput
 from tactful.privacy import rdp
 from tactful.privacy.accountant import claim, epsilon_from_rho, rho_for
-from tactful.privacy.calibration import noise_for, rho_within
-from tactful.privacy.discrete_gaussian import NoiseTable, reach
+from tactful.privacy.calibration import (
+    MISSING,
+    epsilon_with_missing_noise,
+    largest_rho,
+    noise_for,
+)
+from tactful.privacy.discrete_gaussian import NoiseTable, largest_draw
 from tactful.privacy.mechanism import GaussianRelease, Placement
 
 DELTA = 1e-6
@@ -54,7 +59,7 @@ def release(
     epsilon=st.floats(0.3, 10),
     honest=st.integers(1, 3000),
 )
-def test_the_claim_is_kept_and_nearly_spent(
+def test_calibrated_noise_satisfies_the_claim_and_wastes_little(
     placement: Placement, norm_bound: int, dimension: int, epsilon: float, honest: int
 ) -> None:
     one = release(
@@ -76,7 +81,7 @@ def test_the_claim_is_kept_and_nearly_spent(
     honest=st.integers(2, 400),
     dimension=st.integers(1, 5000),
 )
-def test_shares_are_priced_by_the_theorem_written_out_again(
+def test_noise_in_shares_costs_what_the_theorem_states(
     epsilon: float, honest: int, dimension: int
 ) -> None:
     """Kairouz, Liu, Steinke 2021, Theorem 1, term by term in another order of operations."""
@@ -109,15 +114,15 @@ def test_local_noise_alone_is_as_private_as_claimed_by_its_exact_law(
     )
     masses = NoiseTable.of(one.family, one.sigma2).masses()
     shift = 7
-    here, there = np.pad(masses, (0, shift)), np.pad(masses, (shift, 0))
+    first, second = np.pad(masses, (0, shift)), np.pad(masses, (shift, 0))
 
-    delta = np.maximum(here - math.exp(epsilon) * there, 0).sum()
+    delta = np.maximum(first - math.exp(epsilon) * second, 0).sum()
 
     assert delta <= DELTA
     assert one.rho == Fraction(49) / (2 * one.sigma2)
 
 
-def test_fewer_honest_devices_each_add_more() -> None:
+def test_with_fewer_honest_devices_each_adds_more_noise() -> None:
     sigmas = [
         release(
             Placement.DEVICES, norm_bound=9000, dimension=64, epsilon=1.0, honest=honest
@@ -142,7 +147,7 @@ def test_a_share_below_one_level_is_refused() -> None:
         )
 
 
-def test_the_sum_of_shares_has_the_law_that_is_counted() -> None:
+def test_the_sum_of_shares_follows_the_convolved_law() -> None:
     """Chi-square of 40,000 sums of 20 draws; |z| < 5, once in 10^6; the seed is fixed."""
     table = NoiseTable.of("discrete_gaussian", Fraction(3))
     random = np.random.default_rng(4)
@@ -162,14 +167,14 @@ def test_the_sum_of_shares_has_the_law_that_is_counted() -> None:
 
 
 @given(sigma2=st.fractions(Fraction(1, 16), 10**4))
-def test_no_draw_is_beyond_the_reach(sigma2: Fraction) -> None:
+def test_no_draw_exceeds_the_largest_draw(sigma2: Fraction) -> None:
     table = NoiseTable.of("discrete_gaussian", sigma2)
 
     lowest, highest = (
         table.sample(1, lambda n, byte=byte: byte * n)[0] for byte in (b"\0", b"\xff")
     )
 
-    assert -reach(sigma2) <= lowest < 0 < highest == reach(sigma2)
+    assert -largest_draw(sigma2) <= lowest < 0 < highest == largest_draw(sigma2)
 
 
 @given(epsilon=st.floats(0.01, 30), delta=st.sampled_from([1e-5, 1e-6, 1e-9]))
@@ -178,5 +183,15 @@ def test_rho_for_is_the_inverse_of_the_conversion(epsilon: float, delta: float) 
 
     assert epsilon_from_rho(rho, delta) <= epsilon
     assert epsilon_from_rho(rho * 1.0001, delta) > epsilon
-    assert rho_within(epsilon, delta, "discrete_gaussian") == rho
-    assert rho_within(epsilon, delta, "rounded_gaussian") > rho
+    assert largest_rho(epsilon, delta, "discrete_gaussian") == rho
+    assert largest_rho(epsilon, delta, "rounded_gaussian") > rho
+
+
+def test_missing_noise_costs_what_the_specification_states() -> None:
+    """privacy.md 1.4 at epsilon 1, delta 1e-5: 1, 1.06, 1.22, 1.47, 3.62."""
+    mu = Fraction(1) / Fraction("3.730631634816")  # epsilon 1 at 1e-5 (Balle, Wang)
+    found = [
+        round(epsilon_with_missing_noise(mu**2 / 2, 1e-5, part), 2) for part in MISSING
+    ]
+
+    assert found == [1.0, 1.06, 1.22, 1.47, 3.62]

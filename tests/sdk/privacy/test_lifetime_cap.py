@@ -1,4 +1,4 @@
-"""What a device may spend in its life, judged by an oracle that shares no code with the ledger."""
+"""The lifetime cap of a device, tested by an oracle that shares no code with the ledger."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from tactful.device.network.ledger_quarantine import empty_ledger
 from tactful.device.settings import Settings
 from tactful.errors import BudgetExhausted
 from tactful.privacy.budget import CARRIED, Charge, Ledger
-from tactful.privacy.lifetime import lifetime, spent_epsilons
+from tactful.privacy.lifetime import lifetime_spending, spent_epsilons
 from tactful.privacy.mechanism import Family, GaussianRelease, Placement
 
 DELTA = 1e-6
@@ -113,7 +113,7 @@ charges_of_any_kind = st.lists(
     epsilon=st.sampled_from([0.1, 1.0, 3.0, 8.0]),
     part=st.sampled_from([0.2, 0.9, 1.0]),
 )
-def test_no_mixture_of_charges_passes_a_lifetime_or_a_purpose(
+def test_no_mixture_of_charges_exceeds_a_lifetime_or_purpose_cap(
     asked: list[Charge], epsilon: float, part: float
 ) -> None:
     budget = {METRICS: part * epsilon}
@@ -128,7 +128,7 @@ def test_no_mixture_of_charges_passes_a_lifetime_or_a_purpose(
     assert keeps(
         [one for one in spent if one.purpose == METRICS], part * epsilon, DELTA
     )
-    read = lifetime(ledger, DELTA, now=2)
+    read = lifetime_spending(ledger, DELTA, now=2)
     assert read.whole.epsilon <= epsilon * CLOSE
     assert keeps(spent, read.whole.epsilon * CLOSE, DELTA)
     assert list(spent_epsilons(spent, DELTA))[-1:] == (
@@ -143,7 +143,7 @@ def test_no_mixture_of_charges_passes_a_lifetime_or_a_purpose(
 
 
 @pytest.mark.parametrize(("family", "placement"), KINDS)
-def test_small_charges_fill_a_lifetime_of_1_and_not_more(
+def test_small_charges_fill_a_lifetime_epsilon_of_1_and_not_more(
     family: Family, placement: Placement
 ) -> None:
     """Before, noise of which only rho is proved could spend 1.078."""
@@ -156,7 +156,7 @@ def test_small_charges_fill_a_lifetime_of_1_and_not_more(
     assert not keeps([*ledger.charges, *ledger.charges[:2]], 1.0, DELTA)
 
 
-def test_one_charge_without_a_curve_of_its_own_prices_all_by_rho() -> None:
+def test_one_charge_without_a_gaussian_curve_converts_all_by_rho() -> None:
     device = Settings(path=None, lifetime_epsilon=1.0, delta=DELTA)
     gaussian = charge("rounded_gaussian", Placement.AGGREGATOR, Fraction(1_000_000))
     local = charge("discrete_gaussian", Placement.LOCAL, Fraction(9_000_000))
@@ -170,7 +170,7 @@ def test_one_charge_without_a_curve_of_its_own_prices_all_by_rho() -> None:
     assert keeps(list(mixed.charges), 1.0, DELTA)
 
 
-def test_what_a_lost_ledger_spent_is_priced_by_rho() -> None:
+def test_carried_spending_is_converted_by_rho() -> None:
     device = Settings(path=None, lifetime_epsilon=1.0, delta=DELTA)
     lost = Charge(task_id="", purpose=CARRIED, rho=Fraction(1, 10_000), time=1)
     gaussian = charge("rounded_gaussian", Placement.AGGREGATOR, Fraction(1_000_000))
@@ -181,10 +181,10 @@ def test_what_a_lost_ledger_spent_is_priced_by_rho() -> None:
 
 
 @pytest.mark.parametrize("name", ["zcdp_to_approxdp", "discrete_gaussian"])
-def test_others_numbers_for_discrete_noise_are_never_passed(
+def test_the_epsilon_of_other_libraries_for_discrete_noise_is_never_exceeded(
     shared: Path, name: str
 ) -> None:
-    """opendp's conversion is met; dp-accounting's exact loss lies below what is allowed."""
+    """Compared with the conversion of OpenDP and the exact loss of dp-accounting."""
     exact = name == "discrete_gaussian"
     for row in json.loads((shared / f"vectors/dp/{name}.json").read_text())["rows"]:
         epsilon, rho = row["eps_pld" if exact else "eps"], Fraction(row["rho"])
@@ -198,7 +198,7 @@ def test_others_numbers_for_discrete_noise_are_never_passed(
             empty_ledger(device).spend(asked)
 
 
-def test_the_exact_loss_of_noise_in_shares_is_never_passed(shared: Path) -> None:
+def test_the_exact_loss_of_noise_in_shares_is_never_exceeded(shared: Path) -> None:
     content = (
         shared / "vectors" / "dp" / "distributed_discrete_gaussian.json"
     ).read_text()

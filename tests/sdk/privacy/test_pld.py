@@ -46,14 +46,14 @@ def assert_meets(found: float, row: Row, column: str) -> None:
 
 def discrete_gaussian(row: Row) -> float:
     table = NoiseTable.of("discrete_gaussian", Fraction(row["sigma"]) ** 2)
-    return pairs.noise(table, int(row["sensitivity"])).epsilon(
+    return pairs.additive_noise(table, int(row["sensitivity"])).epsilon(
         row["delta"], int(row["steps"])
     )
 
 
 def discrete_laplace(row: Row) -> float:
     table = NoiseTable.laplace(Fraction(row["scale"]))
-    return pairs.noise(table, int(row["sensitivity"])).epsilon(
+    return pairs.additive_noise(table, int(row["sensitivity"])).epsilon(
         row["delta"], int(row["steps"])
     )
 
@@ -79,18 +79,18 @@ def delta_on_the_lattice(row: Row, epsilon: float) -> float:
     return float((whole[above] * -np.expm1(epsilon - losses[above])).sum())
 
 
-def test_discrete_gaussians_meet_the_vectors(shared: Path) -> None:
+def test_discrete_gaussians_match_the_vectors(shared: Path) -> None:
     for row in some(shared, "discrete_gaussian"):
         assert_meets(discrete_gaussian(row), row, "eps_pld")
         assert discrete_gaussian(row) <= row["eps_rdp"]
 
 
-def test_discrete_laplaces_meet_the_vectors(shared: Path) -> None:
+def test_discrete_laplaces_match_the_vectors(shared: Path) -> None:
     for row in some(shared, "discrete_laplace"):
         if row["delta"] == 0:
             table = NoiseTable.laplace(Fraction(row["scale"]))
             assert (
-                pairs.noise(table, int(row["sensitivity"])).epsilon(1e-15)
+                pairs.additive_noise(table, int(row["sensitivity"])).epsilon(1e-15)
                 <= row["eps"] + SAME
             )
         elif row["eps"] - (found := discrete_laplace(row)) > 5e-3:
@@ -102,7 +102,7 @@ def test_discrete_laplaces_meet_the_vectors(shared: Path) -> None:
             assert_meets(found, row, "eps")
 
 
-def test_randomized_responses_meet_the_vectors(shared: Path) -> None:
+def test_randomized_responses_match_the_vectors(shared: Path) -> None:
     for row in some(shared, "randomized_response"):
         loss = pairs.randomized_response(row["eps0"], int(row["k"]))
         assert_meets(loss.epsilon(row["delta"], int(row["steps"])), row, "eps")
@@ -159,7 +159,7 @@ def test_skellams_stay_below_their_renyi_bound(shared: Path) -> None:
     for row in some(shared, "skellam"):
         if row["variance"] > 2000:
             continue  # the convolution above is quadratic
-        loss = pairs.moved(skellam(row["variance"]), int(row["sensitivity"]))
+        loss = pairs.shifted(skellam(row["variance"]), int(row["sensitivity"]))
         found = loss.epsilon(row["delta"], int(row["steps"]))
         assert found <= row["eps_rdp_agarwal"]
         assert found == pytest.approx(row["eps_pld"], rel=0.02, abs=5e-3)
@@ -206,7 +206,7 @@ def test_composition_does_not_depend_on_order_or_grouping(
         pld.epsilon_of(list(order), 1e-6)
         for order in itertools.permutations([(first, n), (second, 1)])
     ]
-    grouped = pld.epsilon_of([(pld.composed([(first, n)]), 1), (second, 1)], 1e-6)
+    grouped = pld.epsilon_of([(pld.compose([(first, n)]), 1), (second, 1)], 1e-6)
 
     assert orders[0] == pytest.approx(orders[1], abs=1e-9)
     assert grouped == pytest.approx(orders[0], abs=1e-6)
@@ -225,7 +225,7 @@ def test_the_discrete_gaussian_costs_more_than_its_limit_where_levels_are_few() 
     """privacy.md 1.3: 1.2 % at sigma 1, nothing to speak of from 64 levels on."""
     table = NoiseTable.of("discrete_gaussian", Fraction(1))
 
-    found = pairs.noise(table, 1).epsilon(1e-5)
+    found = pairs.additive_noise(table, 1).epsilon(1e-5)
 
     assert found == pytest.approx(4.430, abs=2e-3)
     assert found / epsilon_for(1.0, 1e-5) == pytest.approx(1.012, abs=1e-3)
@@ -238,20 +238,22 @@ def test_the_discrete_gaussian_costs_more_than_its_limit_where_levels_are_few() 
         (lambda: pairs.gaussian(-1.0), "mu"),
         (lambda: pairs.sampled_gaussian(1.0, 0.0), "rate"),
         (lambda: pairs.sampled_gaussian(1.0, math.inf), "rate"),
-        (lambda: pairs.moved(np.ones(3) / 3, 0), "shift"),
+        (lambda: pairs.shifted(np.ones(3) / 3, 0), "shift"),
         (lambda: pairs.randomized_response(1.0, 1), "answers"),
         (lambda: pairs.gaussian(1.0).epsilon(0.0), "delta"),
         (lambda: pairs.gaussian(1.0).epsilon(1e-6, 0), "steps"),
-        (lambda: pairs.moved(np.ones(3) / 3, 1).epsilon(1e-6), "delta"),
+        (lambda: pairs.shifted(np.ones(3) / 3, 1).epsilon(1e-6), "delta"),
         (
-            lambda: pld.composed(
+            lambda: pld.compose(
                 [(pairs.gaussian(1.0), 1), (pairs.gaussian(1.0, 1e-3), 1)]
             ),
             "steps",
         ),
     ],
 )
-def test_what_has_no_loss_is_refused_by_name(make: "object", field: str) -> None:
+def test_invalid_pairs_and_steps_are_refused_by_name(
+    make: "object", field: str
+) -> None:
     with pytest.raises(InvalidInput, match=f"^{field}: "):
         make()
 

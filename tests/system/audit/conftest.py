@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tactful.audit.checks import parameters
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
-from tactful.audit.run import CHECKS, judge
+from tactful.audit.run import CHECKS, run_check
 from tactful.device.events import Event
 from tactful.device.personalizer import Personalizer
 from tactful.device.rights.ledger_export import SIGNED_AS
@@ -30,9 +30,9 @@ CATALOG, MODEL, DEVICES = small_catalog(), "films", 8
 BY_NAME = {check.id: check for check in CHECKS}
 
 
-def judged(name: str, evidence: Evidence) -> tuple[Status, str]:
+def check_result(name: str, evidence: Evidence) -> tuple[Status, str]:
     """How one check ends, and what it measured."""
-    status, outcome = judge(BY_NAME[name], AuditCase(evidence))
+    status, outcome = run_check(BY_NAME[name], AuditCase(evidence))
     return status, outcome.measured
 
 

@@ -16,7 +16,9 @@ def test_a_few_audits_of_correct_code_raise_no_alarm(root: Path) -> None:
     assert sum(campaign["alarms"](3, ("C2", "C3", "D1", "D2", "D3")).values()) == 0
 
 
-def test_the_power_table_knows_its_blind_spots(honest: Evidence) -> None:
+def test_the_power_table_shows_which_faults_a_check_cannot_detect(
+    honest: Evidence,
+) -> None:
     """privacy.md 4.3: C2 sees missing noise, not a skipped clip; canaries the other way."""
     done = audit(honest, full=False)
     rows = {
@@ -36,7 +38,7 @@ def test_the_power_table_knows_its_blind_spots(honest: Evidence) -> None:
     assert len(rows) >= len(FAULTS)
 
 
-def test_more_residuals_see_a_smaller_deficit() -> None:
+def test_more_residuals_detect_a_smaller_deficit() -> None:
     """privacy.md 4.3: a deficit of 1.25 % is seen with 10^5 residuals."""
     found = [least_deficit(10**power) for power in (3, 4, 5, 6)]
 
@@ -44,8 +46,8 @@ def test_more_residuals_see_a_smaller_deficit() -> None:
     assert 0.011 < found[2] < 0.014
 
 
-def test_every_check_has_a_name_of_its_own_and_a_ground() -> None:
+def test_every_check_has_a_unique_id_and_an_evidence_class() -> None:
     names = [check.id for check in CHECKS]
 
     assert len(set(names)) == len(names) == 47
-    assert {check.ground for check in CHECKS} == set(EvidenceClass)
+    assert {check.evidence_class for check in CHECKS} == set(EvidenceClass)

@@ -19,7 +19,7 @@ from tactful_lab.evidence.bundle import merge, published_evidence
 from tactful_lab.evidence.staging import staging_pair
 from tactful_lab.evidence.staging_run import noise_residuals, staging_evidence
 
-from .conftest import DEVICES, MODEL, _device, _train, documented, judged
+from .conftest import DEVICES, MODEL, _device, _train, check_result, documented
 
 MODES = {
     Placement.DEVICES: {"placement": "devices", "honest": 3},
@@ -48,7 +48,7 @@ def shown(request, tmp_path_factory) -> Evidence:
     )
 
 
-def test_an_honest_deployment_passes_and_is_labelled(shown: Evidence) -> None:
+def test_an_honest_deployment_passes_and_names_its_placement(shown: Evidence) -> None:
     done = audit(shown, full=False)
     placement = done.case.placement
 
@@ -69,19 +69,19 @@ def test_an_honest_deployment_passes_and_is_labelled(shown: Evidence) -> None:
         assert any("devices add none" in row["scenario"] for row in report["scenarios"])
 
 
-def test_noise_claimed_of_another_place_is_refuted(shown: Evidence) -> None:
+def test_a_claim_with_another_placement_is_refuted(shown: Evidence) -> None:
     claim = replace(shown.documents.claim, placement="aggregator")
 
-    status, told = judged("A1", documented(shown, claim=claim))
+    status, told = check_result("A1", documented(shown, claim=claim))
 
     assert status is Status.REFUTED
-    assert "side by side" in told
+    assert "the documents disagree" in told
 
 
 def test_a_claim_smaller_than_the_counted_noise_is_refuted(shown: Evidence) -> None:
     claim = shown.documents.claim
 
-    status, told = judged(
+    status, told = check_result(
         "A3", documented(shown, claim=replace(claim, epsilon=claim.epsilon / 2))
     )
 
@@ -89,7 +89,9 @@ def test_a_claim_smaller_than_the_counted_noise_is_refuted(shown: Evidence) -> N
     assert "is claimed" in told
 
 
-def test_a_device_that_adds_half_the_noise_is_seen(tmp_path, monkeypatch) -> None:
+def test_a_device_that_adds_half_of_the_noise_is_detected(
+    tmp_path, monkeypatch
+) -> None:
     def weak(table: NoiseTable, count: int) -> np.ndarray:
         return draw(NoiseTable.of(table.law, table.spread * Fraction(1, 4)), count)
 
@@ -97,7 +99,7 @@ def test_a_device_that_adds_half_the_noise_is_seen(tmp_path, monkeypatch) -> Non
     with staging_pair(tmp_path, placement=Placement.LOCAL) as pair:
         found = noise_residuals(pair, 3.0, 1e-6, length=4096)
 
-    status, told = judged("C2", Evidence(residuals=found))
+    status, told = check_result("C2", Evidence(residuals=found))
 
     assert status is Status.REFUTED
     assert "variance" in told

@@ -1,4 +1,4 @@
-"""Faults in what is published and exported: each is caught by the check that is named for it."""
+"""Each fault planted in published documents is detected by the check named for it."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from tactful.protocol.documents.task import SignedTask
 from tactful.protocol.log import transcript
 from tactful.protocol.log.transcript import BatchRecord, SignedCheckpoint
 
-from .conftest import documented, exported, judged
+from .conftest import check_result, documented, exported
 
 Plant = Callable[[Evidence], Evidence]
 
@@ -242,21 +242,21 @@ PASSED: dict[str, Status] = {}  # how each check judges the honest evidence, ask
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_planted_fault_is_caught_by_its_check(
+def test_each_planted_fault_is_detected_by_its_check(
     honest: Evidence, fault: str
 ) -> None:
     name, plant = FAULTS[fault]
     if name not in PASSED:
-        PASSED[name] = judged(name, honest)[0]
+        PASSED[name] = check_result(name, honest)[0]
     assert PASSED[name] is Status.PASSED
 
-    status, measured = judged(name, plant(honest))
+    status, measured = check_result(name, plant(honest))
 
     assert status is Status.REFUTED, measured
     assert measured
 
 
-def test_honest_evidence_passes_every_check_but_what_is_not_ours(
+def test_honest_evidence_passes_every_check_that_can_run(
     honest: Evidence,
 ) -> None:
     done = audit(honest, full=True)
@@ -269,12 +269,12 @@ def test_honest_evidence_passes_every_check_but_what_is_not_ours(
     assert {one.id for one in done.findings if one.status is Status.NOT_RUN} <= {"B4"}
 
 
-def test_a_head_by_a_foreign_key_is_no_head(honest: Evidence) -> None:
+def test_a_checkpoint_signed_by_another_key_is_refused(honest: Evidence) -> None:
     checkpoint = SignedCheckpoint.decode(honest.documents.heads[0].checkpoint)
     foreign = replace(checkpoint, signature=bytes(64)).encode()
     heads = (SeenCheckpoint(seen_by="somebody", checkpoint=foreign),)
 
-    status, measured = judged("G2", documented(honest, heads=heads))
+    status, measured = check_result("G2", documented(honest, heads=heads))
 
     assert status is Status.REFUTED
     assert "signature" in measured

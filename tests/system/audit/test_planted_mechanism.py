@@ -33,7 +33,7 @@ from tactful_lab.evidence.staging_run import (
     send_canaries,
 )
 
-from .conftest import judged
+from .conftest import check_result
 
 EPSILON, DELTA = 3.0, 1e-6
 Patch = pytest.MonkeyPatch
@@ -95,19 +95,19 @@ NOISE: dict[str, Draw] = {
 
 
 @pytest.mark.parametrize("fault", NOISE)
-def test_noise_that_is_not_what_was_declared_is_caught(
+def test_noise_that_differs_from_its_declaration_is_detected(
     pair: StagingPair, monkeypatch: Patch, fault: str
 ) -> None:
     monkeypatch.setattr(collection, "draw", NOISE[fault])
     shown = noise_residuals(pair, EPSILON, DELTA, length=8192, batches=3)
 
-    assert judged("C2", Evidence(residuals=shown))[0] is Status.REFUTED
+    assert check_result("C2", Evidence(residuals=shown))[0] is Status.REFUTED
 
 
 def test_the_same_residuals_without_a_fault_are_not_refuted(pair: StagingPair) -> None:
     shown = noise_residuals(pair, EPSILON, DELTA, length=8192, batches=3)
 
-    status, measured = judged("C2", Evidence(residuals=shown))
+    status, measured = check_result("C2", Evidence(residuals=shown))
 
     assert (
         status is Status.INCONCLUSIVE
@@ -122,7 +122,7 @@ def test_halved_noise_is_caught_by_canaries_too(
     canaries = send_canaries(pair, EPSILON, DELTA, 500)
 
     assert (
-        judged("D1", Evidence(documents=Documents(canaries=canaries)))[0]
+        check_result("D1", Evidence(documents=Documents(canaries=canaries)))[0]
         is Status.REFUTED
     )
 
@@ -166,13 +166,13 @@ def test_a_vector_that_moves_the_sum_too_far_is_caught(
 ) -> None:
     task = pair.task("replay", 1000, EPSILON, DELTA)
     honest = Evidence(documents=Documents(replay=replay_encoding(task)))
-    assert judged("C1", honest)[0] is Status.PASSED
+    assert check_result("C1", honest)[0] is Status.PASSED
     for owner, name, replacement in PATH[fault]:
         monkeypatch.setattr(owner, name, replacement)
 
     planted = Evidence(documents=Documents(replay=replay_encoding(task)))
 
-    assert judged("C1", planted)[0] is Status.REFUTED
+    assert check_result("C1", planted)[0] is Status.REFUTED
 
 
 # the sampler, as it is installed where the audit runs
@@ -190,27 +190,30 @@ def _off_by_one(masses: list) -> list:
     return HONEST_TAILS([masses[0], *masses[:-1]])
 
 
-HONEST_TAILS, HONEST_LIMBS = discrete_gaussian._upper_tails, discrete_gaussian._limbs
+HONEST_TAILS, HONEST_NOISE_TABLE = (
+    discrete_gaussian._upper_tails,
+    discrete_gaussian._noise_table,
+)
 
 
 def _64_bits(
     law: str, spread: Fraction, lowest: int, thresholds: list[int]
 ) -> NoiseTable:
-    return HONEST_LIMBS(law, spread, lowest, [t >> 64 << 64 for t in thresholds])
+    return HONEST_NOISE_TABLE(law, spread, lowest, [t >> 64 << 64 for t in thresholds])
 
 
 @pytest.mark.usefixtures("fresh_tables")
 def test_thresholds_off_by_one_are_caught(monkeypatch: Patch) -> None:
     monkeypatch.setattr(discrete_gaussian, "_upper_tails", _off_by_one)
 
-    assert judged("C3", Evidence())[0] is Status.REFUTED
+    assert check_result("C3", Evidence())[0] is Status.REFUTED
 
 
 @pytest.mark.usefixtures("fresh_tables")
 def test_thresholds_of_64_bits_are_caught(honest: Evidence, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(discrete_gaussian, "_limbs", _64_bits)
+    monkeypatch.setattr(discrete_gaussian, "_noise_table", _64_bits)
 
-    status, measured = judged("A3", honest)
+    status, measured = check_result("A3", honest)
 
     assert status is Status.REFUTED
     assert "64 bits" in measured
@@ -221,10 +224,12 @@ def test_a_table_with_cut_tails_is_caught_though_its_variance_is_right(
 ) -> None:
     monkeypatch.setattr(mechanism, "draw", truncated_and_widened)
 
-    assert judged("C3", Evidence())[0] is Status.REFUTED
+    assert check_result("C3", Evidence())[0] is Status.REFUTED
 
 
-def test_time_that_follows_the_noise_is_caught(monkeypatch: Patch) -> None:
+def test_sampling_time_that_depends_on_the_noise_is_detected(
+    monkeypatch: Patch,
+) -> None:
     def leaking(table: NoiseTable, count: int) -> np.ndarray:
         drawn = draw(table, count)
         until = time.perf_counter_ns() + 200 * abs(int(drawn[0]))
@@ -234,10 +239,10 @@ def test_time_that_follows_the_noise_is_caught(monkeypatch: Patch) -> None:
 
     monkeypatch.setattr(mechanism, "draw", leaking)
 
-    assert judged("C5", Evidence())[0] is Status.REFUTED
+    assert check_result("C5", Evidence())[0] is Status.REFUTED
 
 
-def test_a_stream_that_a_fork_copies_is_caught(monkeypatch: Patch) -> None:
+def test_a_random_stream_that_a_fork_copies_is_detected(monkeypatch: Patch) -> None:
     stream = random.Random(7)
 
     def forked(table: NoiseTable, count: int) -> np.ndarray:
@@ -245,7 +250,7 @@ def test_a_stream_that_a_fork_copies_is_caught(monkeypatch: Patch) -> None:
 
     monkeypatch.setattr(discrete_gaussian, "draw", forked)
 
-    status, measured = judged("A9", Evidence())
+    status, measured = check_result("A9", Evidence())
 
     assert status is Status.REFUTED
     assert "forked workers" in measured
@@ -256,7 +261,7 @@ def test_a_seed_parameter_is_caught(monkeypatch: Patch) -> None:
         discrete_gaussian, "draw", lambda table, count, seed=None: draw(table, count)
     )
 
-    assert judged("A9", Evidence())[0] is Status.REFUTED
+    assert check_result("A9", Evidence())[0] is Status.REFUTED
 
 
 def test_a_float_sample_in_the_source_is_caught(
@@ -269,7 +274,7 @@ def test_a_float_sample_in_the_source_is_caught(
         parameters, "sources", lambda packages: iter([("tactful.privacy.bad", bad)])
     )
 
-    status, measured = judged("C4", honest)
+    status, measured = check_result("C4", honest)
 
     assert status is Status.REFUTED
     assert "normal in tactful.privacy.bad" in measured
@@ -281,7 +286,7 @@ def test_an_accountant_that_adds_epsilons_wrongly_is_caught(monkeypatch: Patch) 
         accountant, "epsilon_for", lambda mu, delta: 0.9 * right(mu, delta)
     )
 
-    assert judged("B1", Evidence())[0] is Status.REFUTED
+    assert check_result("B1", Evidence())[0] is Status.REFUTED
 
 
 def test_a_modulus_too_small_for_negative_sums_is_caught(
@@ -289,7 +294,7 @@ def test_a_modulus_too_small_for_negative_sums_is_caught(
 ) -> None:
     monkeypatch.setattr(type(FIELD64), "modulus", 97)
 
-    assert judged("A4", honest)[0] is Status.REFUTED
+    assert check_result("A4", honest)[0] is Status.REFUTED
 
 
 def test_a_bound_that_accounts_the_clip_norm_is_caught(
@@ -300,17 +305,17 @@ def test_a_bound_that_accounts_the_clip_norm_is_caught(
         rounding, "norm_bound", lambda levels, box, d: levels**2 * d // (4 * box**2)
     )
 
-    assert judged("A2", honest)[0] is Status.REFUTED
+    assert check_result("A2", honest)[0] is Status.REFUTED
 
 
-def test_shares_priced_as_if_they_were_one_gaussian_are_caught(
+def test_shares_accounted_as_one_gaussian_are_detected(
     honest: Evidence, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(
         shares.NoiseShares, "rho", property(lambda self: 0.7 / (2 * self.honest))
     )
 
-    assert judged("C6", honest)[0] is Status.REFUTED
+    assert check_result("C6", honest)[0] is Status.REFUTED
 
 
 # what the pair must refuse
@@ -341,7 +346,7 @@ REFUSALS: dict[str, tuple[str, object, str, object]] = {
 
 
 @pytest.mark.parametrize("fault", REFUSALS)
-def test_what_must_be_refused_and_is_not_is_caught(
+def test_a_request_that_is_wrongly_accepted_is_detected(
     pair: StagingPair, monkeypatch: Patch, fault: str
 ) -> None:
     name, owner, attribute, replacement = REFUSALS[fault]
@@ -357,7 +362,7 @@ def test_what_must_be_refused_and_is_not_is_caught(
 
     shown = tuple(observe_refusals(pair, EPSILON, DELTA))
 
-    status, measured = judged(name, Evidence(documents=Documents(refusals=shown)))
+    status, measured = check_result(name, Evidence(documents=Documents(refusals=shown)))
     assert status is Status.REFUTED, measured
 
 
@@ -369,15 +374,15 @@ def test_a_batch_below_its_minimum_that_is_released_is_caught(
     shown = next(iter(observe_refusals(pair, EPSILON, DELTA)))
 
     assert (
-        judged("H1", Evidence(documents=Documents(refusals=(shown,))))[0]
+        check_result("H1", Evidence(documents=Documents(refusals=(shown,))))[0]
         is Status.REFUTED
     )
 
 
-def test_the_pair_refuses_all_of_it_without_a_fault(pair: StagingPair) -> None:
+def test_a_correct_pair_refuses_all_forbidden_requests(pair: StagingPair) -> None:
     evidence = Evidence(
         documents=Documents(refusals=tuple(observe_refusals(pair, EPSILON, DELTA)))
     )
 
     for name in ("H1", "H2", "H3", "H4", "H5", "H6"):
-        assert judged(name, evidence)[0] is Status.PASSED, name
+        assert check_result(name, evidence)[0] is Status.PASSED, name

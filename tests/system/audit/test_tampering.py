@@ -9,8 +9,8 @@ import pytest
 
 from tactful.audit.evidence.audit_case import AuditCase
 from tactful.audit.finding import Status
-from tactful.audit.run import CHECKS, judge
-from tactful.privacy.mechanism import written
+from tactful.audit.run import CHECKS, run_check
+from tactful.privacy.mechanism import format_fraction
 from tactful.protocol.documents.evidence import Evidence, parse
 from tactful.protocol.documents.model_release import SignedRelease
 from tactful.protocol.documents.task import SignedTask
@@ -18,7 +18,7 @@ from tactful.protocol.log import transcript
 from tactful.protocol.log.transcript import BatchRecord, SignedCheckpoint
 from tactful.protocol.signed_json import canonical
 
-from .conftest import documented, judged
+from .conftest import check_result, documented
 
 EXACT = [
     one for one in CHECKS if one.id[0] in "AEFGH" or one.id in ("B2", "B3", "C1", "C4")
@@ -121,7 +121,7 @@ def swapped(kept: list[str]) -> list[str]:
 
 TAMPERED: dict[str, Tamper] = {
     "a smaller epsilon": claim(lambda told: {"epsilon": told.epsilon * 0.999}),
-    "a smaller rho": claim(lambda told: {"rho": written(Fraction(told.rho) * Fraction(999, 1000))}),
+    "a smaller rho": claim(lambda told: {"rho": format_fraction(Fraction(told.rho) * Fraction(999, 1000))}),
     "another delta": claim(lambda told: {"delta": told.delta / 2}),
     "more devices than any": claim(lambda told: {"eligible": 10**12}),
     "no device": claim(lambda told: {"eligible": 0}),
@@ -218,39 +218,45 @@ TAMPERED: dict[str, Tamper] = {
 
 
 @pytest.mark.parametrize("name", TAMPERED)
-def test_no_tampered_evidence_passes_and_none_breaks_the_audit(
+def test_tampered_evidence_never_passes_and_never_breaks_the_audit(
     honest: Evidence, name: str
 ) -> None:
     case = AuditCase(TAMPERED[name](honest))
 
-    ended = {judge(check, case)[0] for check in CHEAP}
+    ended = {run_check(check, case)[0] for check in CHEAP}
 
-    dear = (judge(check, case)[0] for check in REST)  # only if all the others passed
+    dear = (
+        run_check(check, case)[0] for check in REST
+    )  # only if all the others passed
     assert ended != {Status.PASSED} or any(one is not Status.PASSED for one in dear)
 
 
-def test_without_a_change_all_of_these_checks_pass(honest: Evidence) -> None:
+def test_all_checks_pass_without_tampering(honest: Evidence) -> None:
     case = AuditCase(honest)
-    ended = {check.id: judge(check, case) for check in (*CHEAP, *REST)}
+    ended = {check.id: run_check(check, case) for check in (*CHEAP, *REST)}
 
     assert {
         name: told for name, (status, told) in ended.items() if status != Status.PASSED
     } == {}
 
 
-def test_what_is_logged_and_not_shown_leaves_the_claim_open(honest: Evidence) -> None:
+def test_a_logged_document_that_is_not_in_the_evidence_leaves_the_claim_open(
+    honest: Evidence,
+) -> None:
     """The removal test: the exact checks of the rest pass, so G1 alone stands in the way."""
     shown = part("records", lambda kept: kept)(honest)
     extra = transcript.follow(len(honest.documents.log), "task", b"{}", 1 << 40)
     shown = documented(shown, log=(*shown.documents.log, extra.encode()))
 
-    status, measured = judged("G1", shown)
+    status, measured = check_result("G1", shown)
 
     assert status is Status.INCONCLUSIVE
-    assert measured == "1 logged documents (task) were not shown"
+    assert measured == (
+        "log: 1 logged documents (task) are not in the evidence; ask the operator for them"
+    )
 
 
-def test_values_of_every_other_type_are_refused_or_judged(honest: Evidence) -> None:
+def test_values_of_other_types_are_refused_or_get_a_verdict(honest: Evidence) -> None:
     """Each field of each document in turn is something else; whatever is read is judged."""
     from pydantic import TypeAdapter
 
@@ -274,7 +280,7 @@ def test_values_of_every_other_type_are_refused_or_judged(honest: Evidence) -> N
                 for check in (
                     one for one in CHEAP if one.id[0] in "FG" or one.id == "B3"
                 ):
-                    judge(check, case)
+                    run_check(check, case)
     assert read > 50
 
 
@@ -302,7 +308,7 @@ def _others(text: object) -> list[object]:
     return found
 
 
-def test_two_trainings_of_a_model_are_claimed_together(honest: Evidence) -> None:
+def test_the_claim_covers_all_trainings_of_a_model(honest: Evidence) -> None:
     signed = [SignedTask.decode(text.encode()) for text in honest.documents.tasks]
     mine = [one for one in signed if one.task.model == honest.documents.claim.model]
     again = [
@@ -320,8 +326,11 @@ def test_two_trainings_of_a_model_are_claimed_together(honest: Evidence) -> None
         tasks=(*honest.documents.tasks, *(one.encode().decode() for one in again)),
         log=tuple(log),
     )
-    twice = written(2 * Fraction(honest.documents.claim.rho))
+    twice = format_fraction(2 * Fraction(honest.documents.claim.rho))
 
-    assert judged("A8", shown)[0] is Status.PASSED
-    assert judged("B3", shown)[0] is Status.REFUTED
-    assert judged("B3", claim(lambda told: {"rho": twice})(shown))[0] is Status.PASSED
+    assert check_result("A8", shown)[0] is Status.PASSED
+    assert check_result("B3", shown)[0] is Status.REFUTED
+    assert (
+        check_result("B3", claim(lambda told: {"rho": twice})(shown))[0]
+        is Status.PASSED
+    )

@@ -1,1 +1,1 @@
-"""The checks of an audit, one module for each group A to I."""
+"""Checks of an audit, one module for each group A to I."""

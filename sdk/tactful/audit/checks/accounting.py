@@ -1,4 +1,8 @@
-"""B: the numbers, by ways that share no code: closed forms, grids, ceilings, other libraries."""
+"""Checks B: the numbers, recomputed by methods that share no code.
+
+The methods are closed forms, privacy loss distributions on a grid, upper bounds from
+Renyi divergences, and other libraries.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,15 @@ from tactful.audit.evidence.audit_case import (
     AuditCase,
     Check,
     CheckOutcome,
-    NotShown,
+    EvidenceMissing,
     require,
 )
 from tactful.audit.finding import EvidenceClass
 from tactful.privacy import accountant, pairs, rdp
 from tactful.privacy.discrete_gaussian import NoiseTable
-from tactful.privacy.mechanism import GaussianRelease, written
+from tactful.privacy.mechanism import GaussianRelease, format_fraction
 
-# (noise multiplier, steps, delta, epsilon) by get_epsilon_gaussian of dp-accounting 0.6.0
+# (noise multiplier, steps, delta, epsilon) by dp-accounting 0.6.0: get_epsilon_gaussian
 GAUSSIANS = (
     (0.5, 1, 1e-05, 9.997256146434315),
     (1.0, 1, 1e-05, 4.377178095681137),
@@ -33,56 +37,66 @@ DISCRETE = (
     (0.5, 1, 1, 1e-05, 9.961411388026173),
     (10.0, 2, 100, 1e-08, 12.749486176597632),
 )
+# Largest relative difference of closed forms, and absolute difference of grids.
 CLOSE, GRID = 1e-9, 5e-3
-AGREED = 0.02  # two grids may differ by so much of epsilon, or by GRID
+# Two grids may differ by this part of epsilon, or by GRID.
+AGREED = 0.02
 
 
-def references(case: AuditCase) -> CheckOutcome:
-    """B1: closed forms and grid meet what other implementations print."""
-    for multiplier, steps, delta, epsilon in GAUSSIANS:
-        found = accountant.epsilon_for(math.sqrt(steps) / multiplier, delta)
-        require(abs(found / epsilon - 1) < CLOSE, f"Gaussian: {found} for {epsilon}")
-    for epsilon, delta, sigma in CALIBRATIONS:
-        found = 1 / accountant.mu_for(epsilon, delta)
-        require(abs(found / sigma - 1) < CLOSE, f"calibration: {found} for {sigma}")
-    for rho, delta, epsilon in CONVERSIONS:
-        found = accountant.epsilon_from_rho(rho, delta)
-        require(
-            abs(found / epsilon - 1) < CLOSE, f"rho conversion: {found} for {epsilon}"
-        )
-    for sigma, shift, steps, delta, epsilon in DISCRETE:
+def compare_with_reference_values(case: AuditCase) -> CheckOutcome:
+    """B1: closed forms and grid agree with values of other implementations."""
+    for multiplier, steps, delta, expected in GAUSSIANS:
+        epsilon = accountant.epsilon_for(math.sqrt(steps) / multiplier, delta)
+        _require_close("epsilon of a Gaussian", epsilon, expected)
+    for target, delta, expected in CALIBRATIONS:
+        sigma = 1 / accountant.mu_for(target, delta)
+        _require_close("sigma of a Gaussian", sigma, expected)
+    for rho, delta, expected in CONVERSIONS:
+        epsilon = accountant.epsilon_from_rho(rho, delta)
+        _require_close("epsilon from rho", epsilon, expected)
+    for sigma, shift, steps, delta, expected in DISCRETE:
         table = NoiseTable.of("discrete_gaussian", Fraction(sigma) ** 2)
-        found = pairs.noise(table, shift).epsilon(delta, steps)
+        epsilon = pairs.additive_noise(table, shift).epsilon(delta, steps)
         require(
-            abs(found - epsilon) < GRID, f"discrete Gaussian: {found} for {epsilon}"
+            abs(epsilon - expected) < GRID,
+            f"epsilon of a discrete Gaussian: {epsilon} is not {expected}",
         )
     count = len(GAUSSIANS) + len(CALIBRATIONS) + len(CONVERSIONS) + len(DISCRETE)
-    return CheckOutcome(True, f"{count} reference values met")
+    return CheckOutcome(True, f"{count} reference values agree")
 
 
-def ordering(case: AuditCase) -> CheckOutcome:
-    """B2: exact <= grid <= the conversion from rho, the Renyi ceiling; the claim is no smaller."""
-    delta, rho = (
-        case.claim.delta,
-        sum((event.rho for event in case.events), Fraction(0)),
-    )
-    exact = accountant.epsilon_for(accountant.mu_from_rho(rho), delta)
-    grid = pairs.gaussian(accountant.mu_from_rho(rho)).epsilon(delta)
+def _require_close(quantity: str, value: float, expected: float) -> None:
+    require(abs(value / expected - 1) < CLOSE, f"{quantity}: {value} is not {expected}")
+
+
+def check_order_of_epsilons(case: AuditCase) -> CheckOutcome:
+    """B2: exact <= grid <= conversion from rho <= Renyi bound; the claim is no less.
+
+    The claim must be at least the smallest epsilon that is proved for its noise family.
+    """
+    delta, rho = case.claim.delta, case.events_rho
+    mu = accountant.mu_from_rho(rho)
+    exact = accountant.epsilon_for(mu, delta)
+    grid = pairs.gaussian(mu).epsilon(delta)
     converted = accountant.epsilon_from_rho(rho, delta)
     ceiling = rdp.epsilon(rdp.gaussian(rho), delta)
     require(
         exact <= grid * (1 + CLOSE) <= ceiling,
-        f"{exact}, {grid}, {ceiling} out of order",
+        f"epsilon: {exact} (exact), {grid} (grid), {ceiling} (Renyi) are out of order",
     )
+    # The Renyi bound is the same conversion at integer orders only. So it cannot be
+    # smaller, but for rounding.
     require(
         grid <= converted * (1 + CLOSE) <= ceiling * (1 + 1e-6),
-        "conversions out of order",
+        f"epsilon: {grid} (grid), {converted} (from rho), {ceiling} (Renyi) are out of "
+        "order",
     )
-    proved = all(event.family == "rounded_gaussian" for event in case.events)
-    least = exact if proved else converted
+    is_rounded = all(event.family == "rounded_gaussian" for event in case.events)
+    least = exact if is_rounded else converted
     require(
         case.claim.epsilon >= least * (1 - CLOSE),
-        f"epsilon {case.claim.epsilon:.6f} is claimed, {least:.6f} is the least that is proved",
+        f"claim.epsilon: {case.claim.epsilon:.6f} is claimed, but no less than "
+        f"{least:.6f} is proved",
     )
     figures = {"exact": exact, "pld": grid, "rho_conversion": converted, "rdp": ceiling}
     return CheckOutcome(
@@ -90,113 +104,132 @@ def ordering(case: AuditCase) -> CheckOutcome:
     )
 
 
-def stored_rho(case: AuditCase) -> CheckOutcome:
-    """B3: rho recomputed from every event as fractions is what was stored, to the last digit."""
-    rho = sum((event.rho for event in case.events), Fraction(0))
+def recompute_rho(case: AuditCase) -> CheckOutcome:
+    """B3: rho of claim, releases and charges is the exact sum over their events."""
+    rho = case.events_rho
     require(
         case.rho == rho,
-        f"{case.claim.rho[:40]} is claimed, {written(rho)[:40]} follows",
+        f"claim.rho: {case.claim.rho[:40]} is claimed, but the tasks cost "
+        f"{format_fraction(rho)[:40]}",
     )
-    costs = {task.id.hex(): task.release for task in case.tasks}
-    for release in case.releases if case.evidence.documents.releases else ():
-        if release.model == case.claim.model and costs.keys() >= set(release.tasks):
-            paid = [costs[task] for task in release.tasks]
-            due = sum((event.rho for event in paid), Fraction(0))
-            require(
-                release.rho == written(due),
-                "a release states another rho than its tasks cost",
-            )
-            least = accountant.claim(paid, release.delta).headline
-            require(
-                release.epsilon >= least * (1 - CLOSE),
-                f"a release states epsilon {release.epsilon:.6f}, its tasks cost {least:.6f}",
-            )
+    _check_release_costs(case)
     count = 0
-    for ledger in case.ledgers if case.evidence.documents.ledgers else ():
+    for ledger in case.available_ledgers:
         for charge in ledger.charges:
-            if charge.event:
-                due = GaussianRelease.from_event(charge.event).rho
-                require(
-                    charge.rho == due,
-                    "a ledger charged another rho than its event costs",
-                )
-                count += 1
-    return CheckOutcome(True, f"rho {written(rho)[:32]}, and {count} charges, exact")
-
-
-def second_opinion(case: AuditCase) -> CheckOutcome:
-    """B4: dp-accounting and OpenDP, where they are installed, on the events of this claim."""
-    delta, rho = (
-        case.claim.delta,
-        sum((event.rho for event in case.events), Fraction(0)),
+            if not charge.event:
+                continue
+            cost = GaussianRelease.from_event(charge.event).rho
+            require(
+                charge.rho == cost,
+                f"ledger {ledger.ledger_id[:8]}: a charge of rho "
+                f"{format_fraction(charge.rho)[:40]} is not the cost of its event",
+            )
+            count += 1
+    return CheckOutcome(
+        True, f"rho {format_fraction(rho)[:32]} and {count} charges are exact"
     )
-    ours = pairs.gaussian(accountant.mu_from_rho(rho)).epsilon(delta)
-    found: dict[str, float] = {}
-    with suppress(ImportError):
-        from dp_accounting.pld import privacy_loss_distribution as theirs
 
-        scale = 1 / accountant.mu_from_rho(rho)
-        loss = theirs.from_gaussian_mechanism(scale, value_discretization_interval=1e-4)
-        found["dp-accounting"] = float(loss.get_epsilon_for_delta(delta))
-    with suppress(ImportError):
-        found["opendp"] = _opendp(float(rho), delta)
-    if not found:
-        raise NotShown(
-            "neither dp-accounting nor opendp is installed (extra: crosscheck)"
-        )
-    if "dp-accounting" in found:
-        gap = abs(found["dp-accounting"] - ours)
+
+def _check_release_costs(case: AuditCase) -> None:
+    """Require that each release states the rho and epsilon that its tasks cost."""
+    events = {task.id.hex(): task.release for task in case.tasks}
+    for release in case.claimed_releases:
+        if not events.keys() >= set(release.tasks):
+            continue
+        release_events = [events[task_id] for task_id in release.tasks]
+        rho = sum((event.rho for event in release_events), Fraction(0))
         require(
-            gap <= max(AGREED * ours, GRID),
-            f"dp-accounting reads {found['dp-accounting']}",
+            release.rho == format_fraction(rho),
+            f"release.rho: {release.rho[:40]} is stated, but its tasks cost "
+            f"{format_fraction(rho)[:40]}",
         )
-    if "opendp" in found:
+        least = accountant.claim(release_events, release.delta).headline
+        require(
+            release.epsilon >= least * (1 - CLOSE),
+            f"release.epsilon: {release.epsilon:.6f} is stated, but its tasks cost "
+            f"{least:.6f}",
+        )
+
+
+def compare_with_other_libraries(case: AuditCase) -> CheckOutcome:
+    """B4: dp-accounting and OpenDP, if installed, agree on the events of this claim."""
+    delta, rho = case.claim.delta, case.events_rho
+    mu = accountant.mu_from_rho(rho)
+    grid = pairs.gaussian(mu).epsilon(delta)
+    epsilons: dict[str, float] = {}
+    with suppress(ImportError):
+        epsilons["dp-accounting"] = _dp_accounting_epsilon(1 / mu, delta)
+    with suppress(ImportError):
+        epsilons["opendp"] = _opendp_epsilon(float(rho), delta)
+    if not epsilons:
+        raise EvidenceMissing(
+            "dp-accounting and opendp",
+            "install one of them with `pip install tactful[crosscheck]`",
+            problem="not installed",
+        )
+    if "dp-accounting" in epsilons:
+        epsilon = epsilons["dp-accounting"]
+        require(
+            abs(epsilon - grid) <= max(AGREED * grid, GRID),
+            f"epsilon: {epsilon} by dp-accounting, {grid} here",
+        )
+    if "opendp" in epsilons:
+        epsilon = epsilons["opendp"]
         converted = accountant.epsilon_from_rho(rho, delta)
         require(
-            abs(found["opendp"] / converted - 1) < 1e-6,
-            f"OpenDP reads {found['opendp']}",
+            abs(epsilon / converted - 1) < 1e-6,
+            f"epsilon from rho: {epsilon} by OpenDP, {converted} here",
         )
-    told = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-    return CheckOutcome(True, f"{told}; ours {ours:.4f}", found)
+    others = ", ".join(f"{name} {value:.4f}" for name, value in epsilons.items())
+    return CheckOutcome(True, f"{others}; tactful {grid:.4f}", epsilons)
 
 
-def _opendp(rho: float, delta: float) -> float:
+def _dp_accounting_epsilon(sigma: float, delta: float) -> float:
+    from dp_accounting.pld import privacy_loss_distribution
+
+    loss = privacy_loss_distribution.from_gaussian_mechanism(
+        sigma, value_discretization_interval=1e-4
+    )
+    return float(loss.get_epsilon_for_delta(delta))
+
+
+def _opendp_epsilon(rho: float, delta: float) -> float:
     import opendp.prelude as dp
 
     dp.enable_features("contrib")
     domain = dp.vector_domain(dp.atom_domain(T=int))
     scale = math.sqrt(1 / (2 * rho))
-    noisy = dp.m.make_gaussian(domain, dp.l2_distance(T=float), scale)
-    return float(dp.c.make_zCDP_to_approxDP(noisy).map(1.0).epsilon(delta))
+    measurement = dp.m.make_gaussian(domain, dp.l2_distance(T=float), scale)
+    return float(dp.c.make_zCDP_to_approxDP(measurement).map(1.0).epsilon(delta))
 
 
 CHECKS = (
     Check(
         id="B1",
-        claim="the accountant meets other implementations",
-        ground=EvidenceClass.CROSS_CHECKED,
-        run=references,
+        claim="the accountant agrees with other implementations",
+        evidence_class=EvidenceClass.CROSS_CHECKED,
+        run=compare_with_reference_values,
         hazards=(9,),
     ),
     Check(
         id="B2",
-        claim="epsilon lies where every way of counting puts it",
-        ground=EvidenceClass.CROSS_CHECKED,
-        run=ordering,
+        claim="epsilon is consistent with every method of accounting",
+        evidence_class=EvidenceClass.CROSS_CHECKED,
+        run=check_order_of_epsilons,
         hazards=(1,),
     ),
     Check(
         id="B3",
-        claim="rho is what the events cost, exactly",
-        ground=EvidenceClass.PROVED,
-        run=stored_rho,
+        claim="rho is exactly the cost of the events",
+        evidence_class=EvidenceClass.PROVED,
+        run=recompute_rho,
         hazards=(2,),
     ),
     Check(
         id="B4",
         claim="other libraries agree on this claim",
-        ground=EvidenceClass.CROSS_CHECKED,
-        run=second_opinion,
+        evidence_class=EvidenceClass.CROSS_CHECKED,
+        run=compare_with_other_libraries,
         slow=True,
         optional=True,
         hazards=(9,),

@@ -1,47 +1,51 @@
-"""F: the devices' ledgers: whole, never above their cap, one charge before each report."""
+"""Checks F: ledgers are complete, within their caps, and charged before reports."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
 from fractions import Fraction
 
 from tactful.audit.evidence.audit_case import (
     AuditCase,
     Check,
     CheckOutcome,
-    ShownLedger,
+    LedgerExport,
     require,
 )
 from tactful.audit.finding import EvidenceClass
 from tactful.errors import BudgetExhausted
-from tactful.privacy.budget import CARRIED, Charge, Ledger, chain, total
-from tactful.privacy.lifetime import lifetime
+from tactful.privacy.budget import CARRIED, GENESIS, Charge, Ledger, chain, total
+from tactful.privacy.lifetime import lifetime_spending
 from tactful.privacy.mechanism import read_fraction
 from tactful.protocol.signed_json import is_signed
 
 SIGNED_AS = b"tactful-1 ledger"
+# Reports of this purpose are empty and cost nothing.
 COVER = "cover_traffic"
 
 
-def chained(case: AuditCase) -> CheckOutcome:
-    """F1: every entry hashes into the head, and the device signed that head."""
+def verify_ledger_chains(case: AuditCase) -> CheckOutcome:
+    """F1: every entry is in the hash chain, and the device signed the head."""
     count = 0
     for ledger in case.ledgers:
         hashes = chain(ledger.lines)
-        head = hashes[-1] if hashes else "0" * 64
+        head = hashes[-1] if hashes else GENESIS
         require(
-            head == ledger.document.get("head"), "an entry was changed, moved or cut"
+            head == ledger.document.get("head"),
+            f"{_name(ledger)}: an entry was changed, moved or removed",
         )
-        require(_signed(ledger), "the export is not signed by the key it names")
+        require(
+            _is_signed(ledger),
+            f"{_name(ledger)}: it is not signed by the key that it names",
+        )
         count += len(ledger.lines)
     return CheckOutcome(
         True, f"{len(case.ledgers)} ledgers, {count} entries, every head signed"
     )
 
 
-def _signed(ledger: ShownLedger) -> bool:
+def _is_signed(ledger: LedgerExport) -> bool:
     try:
         key = base64.b64decode(ledger.signed_by, validate=True)
         signature = base64.b64decode(str(ledger.document["signature"]), validate=True)
@@ -50,25 +54,21 @@ def _signed(ledger: ShownLedger) -> bool:
     return is_signed(SIGNED_AS + str(ledger.document["text"]).encode(), signature, key)
 
 
-def monotone(case: AuditCase) -> CheckOutcome:
-    """F2: two exports of one ledger: the later begins with the earlier; nothing was put back."""
-    seen: dict[str, ShownLedger] = {}
+def compare_ledger_exports(case: AuditCase) -> CheckOutcome:
+    """F2: the longer of two exports of a ledger begins with all of the shorter one."""
+    longest: dict[str, LedgerExport] = {}
     compared = 0
     for ledger in case.ledgers:
-        name = str(ledger.document.get("ledger"))
-        if name in seen:
-            short, long = sorted((seen[name], ledger), key=lambda one: len(one.lines))
-            require(
-                long.lines[: len(short.lines)] == short.lines,
-                f"ledger {name[:8]}: it was put back to an earlier state and went on otherwise",
-            )
+        earlier = longest.get(ledger.ledger_id)
+        if earlier is not None:
+            _require_prefix(earlier, ledger)
             compared += 1
-        if name not in seen or len(ledger.lines) > len(seen[name].lines):
-            seen[name] = ledger
-        times = [entry.time for entry in ledger.charges]
+        if earlier is None or len(ledger.lines) > len(earlier.lines):
+            longest[ledger.ledger_id] = ledger
+        times = [charge.time for charge in ledger.charges]
         require(
             times == sorted(times),
-            f"ledger {name[:8]}: charges are not in order of time",
+            f"{_name(ledger)}: its charges are not in the order of time",
         )
     restored = sum(1 for ledger in case.ledgers if ledger.document.get("restored"))
     return CheckOutcome(
@@ -77,167 +77,200 @@ def monotone(case: AuditCase) -> CheckOutcome:
     )
 
 
-def spent(case: AuditCase) -> CheckOutcome:
-    """F3: nothing is refunded: entries only charge, or tell what became of a charged report."""
+def _require_prefix(first: LedgerExport, second: LedgerExport) -> None:
+    shorter, longer = sorted((first, second), key=lambda ledger: len(ledger.lines))
+    require(
+        longer.lines[: len(shorter.lines)] == shorter.lines,
+        f"{_name(first)}: a backup was restored, and entries were lost",
+    )
+
+
+def check_nothing_is_refunded(case: AuditCase) -> CheckOutcome:
+    """F3: every step and every report that left has a charge in the ledger."""
     for ledger in case.ledgers:
-        charged = {charge.report_id for charge in ledger.charges}
+        charged_reports = {charge.report_id for charge in ledger.charges}
         for step in ledger.steps:
             require(
-                step.report_id in charged,
-                "a step belongs to no charge: it was refunded",
+                step.report_id in charged_reports,
+                f"{_name(ledger)}: a step has no charge; the charge was refunded",
             )
-        paid = {charge.task_id for charge in ledger.charges}
-        for one in ledger.disclosures:
+        charged_tasks = {charge.task_id for charge in ledger.charges}
+        for disclosure in ledger.disclosures:
+            is_charged = str(disclosure.get("task_id")) in charged_tasks
             require(
-                str(one.get("task_id")) in paid or one.get("purpose") == COVER,
-                "a report left, but its charge is gone: it was refunded",
+                is_charged or disclosure.get("purpose") == COVER,
+                f"{_name(ledger)}: a report that left has no charge; the charge was "
+                "refunded",
             )
-    return CheckOutcome(True, "no charge is gone, no report without its charge")
+    return CheckOutcome(True, "every report and step has its charge")
 
 
-def filtered(case: AuditCase) -> CheckOutcome:
-    """F4: at every step the charges so far stay within the caps, whole and by purpose."""
-    most = Fraction(0)
+def replay_budget_caps(case: AuditCase) -> CheckOutcome:
+    """F4: after each charge, the spending is within the lifetime and purpose caps."""
+    highest = Fraction(0)
     for ledger in case.ledgers:
-        filling = Ledger(
+        replayed = Ledger(
             _cap(ledger),
-            caps=_caps(ledger, "purpose_caps"),
+            caps=_purpose_caps(ledger, "purpose_caps"),
             zcdp_cap=_zcdp_cap(ledger),
-            zcdp_caps=_caps(ledger, "zcdp_purpose_caps"),
+            zcdp_caps=_purpose_caps(ledger, "zcdp_purpose_caps"),
         )
         for charge in ledger.charges:
+            # The spending of a lost ledger happened under its own caps.
             if charge.purpose == CARRIED:
-                filling = filling.recorded(
-                    charge
-                )  # what a lost ledger spent is not asked again
+                replayed = replayed.recorded(charge)
                 continue
             try:
-                filling = filling.spend(charge)
+                replayed = replayed.spend(charge)
             except BudgetExhausted as over:
-                require(False, str(over))
-        if filling.cap:
-            most = max(most, filling.spent / filling.cap)
-    return CheckOutcome(True, f"at most {float(most):.1%} of a cap is spent")
+                require(False, f"{_name(ledger)}: {over}")
+        if replayed.cap:
+            highest = max(highest, replayed.spent / replayed.cap)
+    return CheckOutcome(True, f"at most {float(highest):.1%} of a cap is spent")
 
 
-def one_charge_each(case: AuditCase) -> CheckOutcome:
-    """F5: each report has one charge of its own, entered before it was sent."""
+def check_one_charge_per_report(case: AuditCase) -> CheckOutcome:
+    """F5: each report has its own charge, recorded before the report was sent."""
     reports = 0
     for ledger in case.ledgers:
-        ids = [
-            charge.report_id for charge in ledger.charges if charge.purpose != CARRIED
-        ]
-        require(len(set(ids)) == len(ids), "two charges name one report")
-        tasks = [
-            charge.task_id for charge in ledger.charges if charge.purpose != CARRIED
-        ]
-        require(len(set(tasks)) == len(tasks), "one task was charged twice")
-        _in_order(ledger)
+        own_charges = [charge for charge in ledger.charges if charge.purpose != CARRIED]
+        report_ids = {charge.report_id for charge in own_charges}
+        require(
+            len(report_ids) == len(own_charges),
+            f"{_name(ledger)}: two charges name one report",
+        )
+        task_ids = {charge.task_id for charge in own_charges}
+        require(
+            len(task_ids) == len(own_charges),
+            f"{_name(ledger)}: one task was charged twice",
+        )
+        _require_charge_before_step(ledger)
         charged = {(charge.task_id, charge.report_id) for charge in ledger.charges}
-        for one in ledger.disclosures:
-            if one.get("purpose") != COVER:
-                pair = (str(one.get("task_id")), str(one.get("report_id")))
-                require(pair in charged, "a report left that was not charged")
-                reports += 1
-    return CheckOutcome(True, f"{reports} reports, each charged once, before it left")
+        for disclosure in ledger.disclosures:
+            if disclosure.get("purpose") == COVER:
+                continue
+            ids = (str(disclosure.get("task_id")), str(disclosure.get("report_id")))
+            require(ids in charged, f"{_name(ledger)}: a report left without a charge")
+            reports += 1
+    return CheckOutcome(True, f"{reports} reports, each charged once before it left")
 
 
-def _in_order(ledger: ShownLedger) -> None:
-    known: set[str] = set()
+def _require_charge_before_step(ledger: LedgerExport) -> None:
+    charged: set[str] = set()
     for entry in ledger.entries:
         if isinstance(entry, Charge):
-            known.add(entry.report_id)
+            charged.add(entry.report_id)
         else:
             require(
-                entry.report_id in known,
-                "a report was sent before its charge was entered",
+                entry.report_id in charged,
+                f"{_name(ledger)}: a report was sent before its charge was recorded",
             )
 
 
-def receipts(case: AuditCase) -> CheckOutcome:
-    """F6: a report that the device calls accepted is one whose ledger says acknowledged."""
-    accepted = 0
+def check_receipts_are_in_the_chain(case: AuditCase) -> CheckOutcome:
+    """F6: a report that the device lists as accepted is acknowledged in the ledger."""
+    receipts = 0
     for ledger in case.ledgers:
         acknowledged = {
             step.report_id for step in ledger.steps if step.state == "acknowledged"
         }
-        for one in ledger.disclosures:
-            if one.get("accepted") and one.get("purpose") != COVER:
+        for disclosure in ledger.disclosures:
+            if disclosure.get("accepted") and disclosure.get("purpose") != COVER:
                 require(
-                    str(one.get("report_id")) in acknowledged,
-                    "a receipt is not in the chain",
+                    str(disclosure.get("report_id")) in acknowledged,
+                    f"{_name(ledger)}: an accepted report is not acknowledged in the "
+                    "chain",
                 )
-                accepted += 1
-    return CheckOutcome(True, f"{accepted} receipts in the chain")
+                receipts += 1
+    return CheckOutcome(True, f"{receipts} receipts in the chain")
 
 
-def lifetimes(case: AuditCase) -> CheckOutcome:
-    """F7: totals recomputed: rho by purpose adds to the whole; what it reads as."""
-    worst = 0.0
-    for ledger in case.ledgers:
-        filled = Ledger(_cap(ledger), ledger.entries)
-        seen = lifetime(
-            filled, case.claim.delta, max((c.time for c in filled.charges), default=0)
-        )
-        by_purpose = sum((part.rho for part in seen.purposes.values()), Fraction(0))
+def recompute_lifetime_totals(case: AuditCase) -> CheckOutcome:
+    """F7: rho by purpose adds up to the lifetime total; report the largest epsilon."""
+    highest = 0.0
+    for export in case.ledgers:
+        ledger = Ledger(_cap(export), export.entries)
+        latest = max((charge.time for charge in ledger.charges), default=0)
+        spending = lifetime_spending(ledger, case.claim.delta, latest)
+        by_purpose = sum((part.rho for part in spending.purposes.values()), Fraction(0))
         require(
-            by_purpose == seen.whole.rho == total(ledger.charges),
-            "totals do not add up",
+            by_purpose == spending.whole.rho == total(export.charges),
+            f"{_name(export)}: the totals by purpose do not add up",
         )
-        worst = max(worst, seen.whole.epsilon)
+        highest = max(highest, spending.whole.epsilon)
     return CheckOutcome(
-        True, f"at most epsilon {worst:.3f} since install", {"lifetime": worst}
+        True, f"at most epsilon {highest:.3f} since install", {"lifetime": highest}
     )
 
 
-def _cap(ledger: ShownLedger) -> Fraction:
+def _name(ledger: LedgerExport) -> str:
+    return f"ledger {ledger.ledger_id[:8]}"
+
+
+def _cap(ledger: LedgerExport) -> Fraction:
     return read_fraction("ledger.cap_rho", ledger.document.get("cap_rho"))
 
 
-def _zcdp_cap(ledger: ShownLedger) -> Fraction | None:
-    """Return the cap for noise of which only rho is proved; None in an older export."""
+def _zcdp_cap(ledger: LedgerExport) -> Fraction | None:
+    """Return the cap for noise of which only rho is proved; None in older exports."""
     cap = ledger.document.get("zcdp_cap_rho")
     return None if cap is None else read_fraction("ledger.zcdp_cap_rho", cap)
 
 
-def _caps(ledger: ShownLedger, field: str) -> dict[str, Fraction]:
-    return dict(_purpose_caps(ledger, field))
-
-
-def _purpose_caps(ledger: ShownLedger, field: str) -> Iterator[tuple[str, Fraction]]:
+def _purpose_caps(ledger: LedgerExport, field: str) -> dict[str, Fraction]:
     caps = ledger.document.get(field)
-    for purpose, cap in caps.items() if isinstance(caps, dict) else ():
-        yield str(purpose), read_fraction(f"ledger.{field}.{purpose}", cap)
+    if not isinstance(caps, dict):
+        return {}
+    return {
+        str(purpose): read_fraction(f"ledger.{field}.{purpose}", cap)
+        for purpose, cap in caps.items()
+    }
 
 
 _PROVED = EvidenceClass.PROVED
 CHECKS = (
     Check(
         id="F1",
-        claim="the ledger's chain is whole and signed",
-        ground=_PROVED,
-        run=chained,
+        claim="the ledger's hash chain is complete and signed",
+        evidence_class=_PROVED,
+        run=verify_ledger_chains,
     ),
     Check(
         id="F2",
-        claim="a ledger only grows; without an outside anchor a restored backup stays unseen",
-        ground=EvidenceClass.ASSUMED,
-        run=monotone,
+        claim="a ledger is append-only (without an anchor outside the device, a "
+        "restored backup can stay undetected)",
+        evidence_class=EvidenceClass.ASSUMED,
+        run=compare_ledger_exports,
     ),
-    Check(id="F3", claim="nothing is refunded", ground=_PROVED, run=spent),
+    Check(
+        id="F3",
+        claim="nothing is refunded",
+        evidence_class=_PROVED,
+        run=check_nothing_is_refunded,
+    ),
     Check(
         id="F4",
-        claim="spent stays within every cap at every step",
-        ground=_PROVED,
-        run=filtered,
+        claim="the spending is within every cap after each charge",
+        evidence_class=_PROVED,
+        run=replay_budget_caps,
         hazards=(19,),
     ),
     Check(
         id="F5",
         claim="each report is charged once, before it is sent",
-        ground=_PROVED,
-        run=one_charge_each,
+        evidence_class=_PROVED,
+        run=check_one_charge_per_report,
     ),
-    Check(id="F6", claim="receipts are in the chain", ground=_PROVED, run=receipts),
-    Check(id="F7", claim="lifetime totals add up", ground=_PROVED, run=lifetimes),
+    Check(
+        id="F6",
+        claim="receipts are in the hash chain",
+        evidence_class=_PROVED,
+        run=check_receipts_are_in_the_chain,
+    ),
+    Check(
+        id="F7",
+        claim="lifetime totals add up",
+        evidence_class=_PROVED,
+        run=recompute_lifetime_totals,
+    ),
 )

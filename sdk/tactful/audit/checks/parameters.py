@@ -1,4 +1,7 @@
-"""A: what follows from the documents alone, by exact arithmetic (design/privacy.md 4.1)."""
+"""Checks A: facts that follow from the documents alone, by exact arithmetic.
+
+Source: docs/spec/privacy.md 4.1.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tactful.audit.evidence.audit_case import (
     AuditCase,
     Check,
     CheckOutcome,
-    NotShown,
+    EvidenceMissing,
     require,
 )
 from tactful.audit.finding import EvidenceClass
@@ -26,11 +29,9 @@ from tactful.privacy.sampling import SampledRounds
 from tactful.protocol.documents.task import Task
 from tactful.vdaf.field64 import FIELD64
 
-RELEASE_PATH = (
-    "tactful.privacy",
-    "tactful.vdaf",
-    "tactful.protocol",
-)  # what noise passes through
+# The packages that noise and measurements pass through.
+RELEASE_PATH = ("tactful.privacy", "tactful.vdaf", "tactful.protocol")
+# Names of generators that can be given a seed.
 SEEDED = {
     "default_rng",
     "RandomState",
@@ -40,6 +41,7 @@ SEEDED = {
     "Random",
     "randbytes",
 }
+# Names of functions that draw floats.
 FLOATS = {
     "normal",
     "standard_normal",
@@ -50,65 +52,80 @@ FLOATS = {
     "random",
 }
 LEARNED = ("popularity", "subspace", "gram", "trial")
-SHARED = ("epsilon", "delta", "placement", "honest")
+# Fields that are the same in all rounds of a training.
+TRAINING_FIELDS = (
+    "epsilon",
+    "delta",
+    "placement",
+    "honest",
+    "catalog",
+    "items",
+    "adjacency",
+    "min_batch_size",
+)
 TERMS = ("unit", "adjacency", "placement")
-COUNTED = {
-    Placement.AGGREGATOR: "one half's noise",
-    Placement.DEVICES: "the noise of as many devices as must be honest",
-    Placement.LOCAL: "one device's own noise (local)",
+COUNTED_NOISE = {
+    Placement.AGGREGATOR: "the noise of one aggregator",
+    Placement.DEVICES: "the noise of the honest devices that the claim counts",
+    Placement.LOCAL: "the noise of one device (local)",
 }
 LEAST_BATCH = {**dict.fromkeys(LEARNED, 1000), "experiment": 100}
 
 
-def one_unit(case: AuditCase) -> CheckOutcome:
-    """A1: one unit, neighbour and place of noise in task, charge, release and claim.
+def check_privacy_terms_agree(case: AuditCase) -> CheckOutcome:
+    """A1: unit, adjacency and placement agree in claim, tasks, charges and releases.
 
-    And one report of a device in each batch.
+    Each device has at most one charge, and so one report, in each batch.
     """
-    said: set[tuple[str, ...]] = {
-        (case.claim.unit, case.claim.adjacency, case.claim.placement)
+    claim = case.claim
+    terms: set[tuple[str, ...]] = {(claim.unit, claim.adjacency, claim.placement)}
+    terms |= {
+        (str(event.unit), str(event.adjacency), str(event.placement))
+        for event in case.events
     }
-    said |= {
-        (str(one.unit), str(one.adjacency), str(one.placement)) for one in case.events
+    terms |= {
+        (release.unit, release.adjacency, release.placement)
+        for release in case.claimed_releases
     }
-    if case.evidence.documents.releases:
-        said |= {
-            (one.unit, one.adjacency, one.placement)
-            for one in case.releases
-            if one.model == case.claim.model
-        }
-    ids = {task.id.hex() for task in case.tasks}
-    for ledger in case.ledgers if case.evidence.documents.ledgers else ():
-        mine = [charge for charge in ledger.charges if charge.task_id in ids]
-        said |= {tuple(str(c.event.get(name)) for name in TERMS) for c in mine}
+    task_ids = {task.id.hex() for task in case.tasks}
+    for ledger in case.available_ledgers:
+        charges = [charge for charge in ledger.charges if charge.task_id in task_ids]
+        for charge in charges:
+            terms.add(tuple(str(charge.event.get(name)) for name in TERMS))
+        charged_tasks = {charge.task_id for charge in charges}
         require(
-            len({c.task_id for c in mine}) == len(mine),
-            "a device was charged twice for a batch",
+            len(charged_tasks) == len(charges),
+            f"ledger {ledger.ledger_id[:8]}: a device was charged twice for one batch",
         )
-    require(len(said) == 1, f"{sorted(said)} are claimed side by side")
-    Adjacency(case.claim.adjacency)
+    require(
+        len(terms) == 1,
+        f"{', '.join(TERMS)}: the documents disagree: {sorted(terms)}",
+    )
+    Adjacency(claim.adjacency)
     label = case.placement.label(min(task.honest for task in case.tasks))
     return CheckOutcome(
-        True, f"{case.claim.unit}, {case.claim.adjacency} everywhere; {label}"
+        True, f"{claim.unit}, {claim.adjacency} in all documents; {label}"
     )
 
 
-def sensitivity(case: AuditCase) -> CheckOutcome:
-    """A2: the bound that devices test is the bound that is accounted, and is not the clip norm."""
+def check_sensitivity_bounds(case: AuditCase) -> CheckOutcome:
+    """A2: the accounted norm bound is that of rounded vectors, not of clipping."""
     bounds = {task.id.hex(): _exact_bound(task) for task in case.tasks}
     for task in case.tasks:
+        accounted, exact = task.release.norm_bound, bounds[task.id.hex()]
         require(
-            task.release.norm_bound == bounds[task.id.hex()],
-            f"round {task.round}: {task.release.norm_bound} is accounted, "
-            f"{bounds[task.id.hex()]} is what a rounded vector can have",
+            accounted == exact,
+            f"round {task.round}: the task accounts a norm bound of {accounted}, but "
+            f"the norm bound of a rounded vector is {exact}",
         )
-    for ledger in case.ledgers if case.evidence.documents.ledgers else ():
+    for ledger in case.available_ledgers:
         for charge in ledger.charges:
-            paid = charge.event.get("norm_bound")
-            expected = bounds.get(charge.task_id, paid)
+            charged = charge.event.get("norm_bound")
+            expected = bounds.get(charge.task_id, charged)
             require(
-                paid == expected,
-                f"a charge accounts {paid} where a vector can have {expected}",
+                charged == expected,
+                f"ledger {ledger.ledger_id[:8]}: a charge accounts a norm bound of "
+                f"{charged}, but the norm bound of a rounded vector is {expected}",
             )
     return CheckOutcome(
         True, f"Delta2 = {', '.join(str(bound) for bound in bounds.values())}"
@@ -116,89 +133,102 @@ def sensitivity(case: AuditCase) -> CheckOutcome:
 
 
 def _exact_bound(task: Task) -> int:
-    """floor(c^2 + d/4 + c + sqrt(d)/2) by searching whole numbers: no code shared with devices."""
-    d, levels, box = task.encoding.padded, task.levels, task.box
-    rational = Fraction(levels**2 * d, 4 * box**2) + Fraction(d, 4)
-    root2 = (
-        d * (Fraction(levels, 2 * box) + Fraction(1, 2)) ** 2
-    )  # the square of c + sqrt(d)/2
+    """Return floor(c^2 + d/4 + c + sqrt(d)/2), or the bound of the box if it is less.
+
+    It searches integers downwards, and shares no code with the devices.
+    """
+    dimension, levels, box = task.encoding.padded, task.levels, task.box
+    # c^2 + d/4, and the square of c + sqrt(d)/2.
+    rational = Fraction(levels**2 * dimension, 4 * box**2) + Fraction(dimension, 4)
+    root2 = dimension * (Fraction(levels, 2 * box) + Fraction(1, 2)) ** 2
     bound = math.floor(rational) + math.isqrt(math.floor(root2)) + 2
     while bound > rational and (bound - rational) ** 2 > root2:
         bound -= 1
-    return min(bound, (levels // 2) ** 2 * d)
+    return min(bound, (levels // 2) ** 2 * dimension)
 
 
-def noise_suffices(case: AuditCase) -> CheckOutcome:
-    """A3: the noise that the claim counts is enough for it, from a table of 128 bits.
+def check_noise_suffices(case: AuditCase) -> CheckOutcome:
+    """A3: the counted noise suffices for the claim, and its tables have 128 bits.
 
-    It is one half's, or that of the devices a task counts on, or one device's own.
+    By placement, one aggregator's noise counts, that of the honest devices, or that of
+    one device.
     """
-    delta = case.claim.delta
-    spent = sum((event.rho for event in case.events), Fraction(0))
-    epsilon = accountant.claim(case.events, delta).headline
+    counted = COUNTED_NOISE[case.placement]
+    epsilon = accountant.claim(case.events, case.claim.delta).headline
     require(
         epsilon <= case.claim.epsilon * (1 + 1e-9),
-        f"{COUNTED[case.placement]} gives epsilon {epsilon:.4f}, "
-        f"{case.claim.epsilon:.4f} is claimed",
+        f"claim.epsilon: {case.claim.epsilon:.4f} is claimed, but {counted} gives "
+        f"{epsilon:.4f}",
     )
     for event in case.events:
         table = NoiseTable.of(event.family, event.sigma2)
-        places = range(table.lowest, 0, max(1, -table.lowest // 64))
-        low = sum(1 for place in places if _low(table, place))
-        require(2 * low >= len(places), "the thresholds hold 64 bits, not 128")
+        # A threshold of 64 bits has low limbs of zero.
+        sample = range(table.lowest, 0, max(1, -table.lowest // 64))
+        with_low_bits = sum(1 for number in sample if _has_low_bits(table, number))
         require(
-            event.sigma2 >= 1, f"sigma^2 {float(event.sigma2):.3g} is below one level"
+            2 * with_low_bits >= len(sample),
+            "noise table: its thresholds have 64 bits, not 128",
         )
-    told = (
-        f"epsilon {epsilon:.4f} from rho {float(spent):.6g}: {COUNTED[case.placement]}"
-    )
-    return CheckOutcome(True, told, {"epsilon": epsilon})
+        require(
+            event.sigma2 >= 1,
+            f"sigma2: {float(event.sigma2):.3g} is below one squared level",
+        )
+    measured = f"epsilon {epsilon:.4f} from rho {float(case.events_rho):.6g}: {counted}"
+    return CheckOutcome(True, measured, {"epsilon": epsilon})
 
 
-def _low(table: NoiseTable, number: int) -> bool:
+def _has_low_bits(table: NoiseTable, number: int) -> bool:
     return table.threshold(number) % (1 << 64) != 0
 
 
-def no_wraparound(case: AuditCase) -> CheckOutcome:
-    """A4: the largest sum with 12 sigma of both halves' noise stays inside half the modulus.
+def check_no_sum_wraps_around(case: AuditCase) -> CheckOutcome:
+    """A4: the largest sum, with noise of both aggregators, is below half the modulus.
 
-    Noise of devices is within the range of each report, which is proved.
+    Their noise is counted at 12 sigma. Noise of devices is inside the range of a
+    report, which its proof covers.
     """
-    used = 0.0
+    largest_part = 0.0
     for task in case.tasks:
-        most = case.claim.eligible * task.most
-        most += math.ceil(12 * math.sqrt(2 * Fraction(task.sigma2)))
+        largest_sum = case.claim.eligible * task.most
+        largest_sum += math.ceil(12 * math.sqrt(2 * Fraction(task.sigma2)))
         require(
-            2 * most < FIELD64.modulus,
-            f"round {task.round}: sums reach {most}, beyond p/2",
+            2 * largest_sum < FIELD64.modulus,
+            f"round {task.round}: a sum may reach {largest_sum}, more than half of the "
+            "field's modulus",
         )
-        used = max(used, 2 * most / FIELD64.modulus)
-    return CheckOutcome(True, f"sums use at most 2^{math.log2(used):.0f} of the field")
+        largest_part = max(largest_part, 2 * largest_sum / FIELD64.modulus)
+    return CheckOutcome(
+        True, f"sums use at most 2^{math.log2(largest_part):.0f} of the field"
+    )
 
 
-def delta_small(case: AuditCase) -> CheckOutcome:
-    """A5: one delta everywhere, at most a tenth of one device's share."""
-    deltas = {case.claim.delta} | {task.delta for task in case.tasks}
-    if case.evidence.documents.releases:
-        deltas |= {one.delta for one in case.releases if one.model == case.claim.model}
-    require(len(deltas) == 1, f"{sorted(deltas)} are used side by side")
+def check_delta_is_small_and_single(case: AuditCase) -> CheckOutcome:
+    """A5: all documents have one delta, at most 1 / (10 devices)."""
+    delta = case.claim.delta
+    deltas = {delta} | {task.delta for task in case.tasks}
+    deltas |= {release.delta for release in case.claimed_releases}
+    require(len(deltas) == 1, f"delta: the documents disagree: {sorted(deltas)}")
     ceiling = 1 / (10 * case.claim.eligible)
     require(
-        case.claim.delta <= ceiling, f"delta {case.claim.delta:g} is above {ceiling:g}"
+        delta <= ceiling,
+        f"delta: {delta:g} is above {ceiling:g}, a tenth of 1 / eligible devices",
     )
-    return CheckOutcome(True, f"delta {case.claim.delta:g} <= {ceiling:g} everywhere")
+    return CheckOutcome(True, f"delta {delta:g} <= {ceiling:g} in all documents")
 
 
-def sampling_as_run(case: AuditCase) -> CheckOutcome:
-    """A6: the sampling in the accountant is what the scheduler runs, and may be claimed."""
-    claim, rho = case.claim, sum((event.rho for event in case.events), Fraction(0))
+def check_sampling_is_as_claimed(case: AuditCase) -> CheckOutcome:
+    """A6: the accounted sampling is that of the scheduler, and its claim is proved."""
+    # Read first, so that the check does not run without tasks.
+    claim, rho = case.claim, case.events_rho
     require(
         claim.sampling == claim.scheduler,
-        f"accounted as {claim.sampling}, but batches are chosen by {claim.scheduler}",
+        f"claim.sampling: it is accounted as {claim.sampling}, but the scheduler "
+        f"chooses batches by {claim.scheduler}",
     )
     sampling = Sampling(claim.sampling)
     if sampling != Sampling.ALL:
-        SampledRounds(  # raises for every claim without a proof
+        # The epsilon is not used. The call raises for every claim without a proof.
+        SampledRounds(
             sampling=sampling,
             mu2=2 * rho,
             rate=Fraction(1, 2),
@@ -208,89 +238,94 @@ def sampling_as_run(case: AuditCase) -> CheckOutcome:
         ).epsilon(claim.delta)
     require(
         not claim.hidden_from,
-        "aggregators receive the reports: they see who takes part",
+        "claim.hidden_from: aggregators receive the reports, so they see who takes "
+        "part",
     )
     return CheckOutcome(
-        True, "every batch is whoever reported; no amplification is claimed"
+        True, "a batch has all devices that reported; no amplification is claimed"
     )
 
 
-def nothing_beside(case: AuditCase) -> CheckOutcome:
-    """A7: batches are large, and only sums and whole documents of a known kind are published."""
+def check_only_large_batches_are_published(case: AuditCase) -> CheckOutcome:
+    """A7: batches are large, and published sums have the size of their task."""
     for task in case.tasks:
         least = LEAST_BATCH[task.kind]
         require(
             task.min_batch_size >= least,
-            f"{task.kind}: a batch of {task.min_batch_size}",
+            f"round {task.round}: a {task.kind} batch of {task.min_batch_size} is "
+            f"below the minimum of {least}",
         )
     for record in case.records:
         length = len(case.evidence.sums.get(record.sum, ()))
-        sizes = {t.encoding.padded for t in case.tasks if t.id.hex() == record.task}
+        tasks = [task for task in case.tasks if task.id.hex() == record.task]
+        sizes = {task.encoding.padded for task in tasks}
         require(
-            not sizes or length in sizes, f"a sum of {length} numbers was published"
+            not sizes or length in sizes,
+            f"batch record: its sum has {length} numbers, not those of its task",
         )
-    return CheckOutcome(
-        True, f"batches of at least {min(t.min_batch_size for t in case.tasks)}"
-    )
+    smallest = min(task.min_batch_size for task in case.tasks)
+    return CheckOutcome(True, f"batches of at least {smallest}")
 
 
-def frozen(case: AuditCase) -> CheckOutcome:
-    """A8: every task is logged before its first report, and is the same for everybody."""
-    logged = {entry.sha256: entry for entry in case.log if entry.kind == "task"}
+def check_tasks_are_fixed_and_logged(case: AuditCase) -> CheckOutcome:
+    """A8: every task is logged, and is the same for all devices."""
+    logged = {entry.sha256 for entry in case.log if entry.kind == "task"}
     for task in case.tasks:
-        require(task.id.hex() in logged, f"round {task.round} is not in the log")
-    opened = {(task.round, task.opens) for task in case.tasks}
-    require(len(opened) == len(case.tasks), "one round was opened with two documents")
+        require(
+            task.id.hex() in logged, f"round {task.round}: its task is not in the log"
+        )
+    rounds = {(task.round, task.opens) for task in case.tasks}
+    require(
+        len(rounds) == len(case.tasks), "tasks: one round has two different documents"
+    )
     for tasks in case.trainings:
-        for field_name in (*SHARED, "catalog", "items", "adjacency", "min_batch_size"):
-            values = {getattr(task, field_name) for task in tasks}
+        for name in TRAINING_FIELDS:
+            values = {getattr(task, name) for task in tasks}
             require(
                 len(values) == 1,
-                f"{field_name} differs between rounds: {sorted(map(str, values))}",
+                f"{name}: it differs between rounds: {sorted(map(str, values))}",
             )
-    known = set(logged)
-    for ledger in case.ledgers if case.evidence.documents.ledgers else ():
-        for one in ledger.disclosures:
+    for ledger in case.available_ledgers:
+        for disclosure in ledger.disclosures:
             require(
-                str(one.get("task_id")) in known,
-                "a device was asked by a task nobody logged",
+                str(disclosure.get("task_id")) in logged,
+                f"ledger {ledger.ledger_id[:8]}: a device reported to a task that is "
+                "not in the log",
             )
     return CheckOutcome(True, f"{len(case.tasks)} tasks, all logged")
 
 
-def randomness(case: AuditCase) -> CheckOutcome:
-    """A9: noise comes from the kernel alone; no seed can be given; two forks differ."""
+def check_randomness_sources(case: AuditCase) -> CheckOutcome:
+    """A9: noise comes from the kernel only, takes no seed, and differs after a fork."""
+    parameters = list(inspect.signature(discrete_gaussian.draw).parameters)
     require(
-        list(inspect.signature(discrete_gaussian.draw).parameters)
-        == ["table", "count"],
-        "the release's sampler takes something that could be a seed",
+        parameters == ["table", "count"],
+        f"sampler: its parameters are {parameters}; one of them could be a seed",
     )
-    found = [
-        f"{name} in {module}" for module, name in _named(RELEASE_PATH) if name in SEEDED
-    ]
-    require(not found, f"{found[0] if found else ''}: another source of randomness")
-    first, second = (_drawn_in_a_fork() for _ in range(2))
-    require(first != second, "two forked workers drew the same noise")
+    names = _used_names(RELEASE_PATH)
+    seeded = [f"{name} in {module}" for module, name in names if name in SEEDED]
+    require(not seeded, f"{', '.join(seeded[:1])}: another source of randomness")
+    first, second = (_draw_in_a_fork() for _ in range(2))
+    require(first != second, "sampler: two forked workers drew the same noise")
     return CheckOutcome(True, "kernel entropy only; two forks differ")
 
 
-def _drawn_in_a_fork() -> bytes:
+def _draw_in_a_fork() -> bytes:
+    """Return noise that a forked child draws, as bytes."""
     reader, writer = os.pipe()
     if os.fork() == 0:
-        os.write(
-            writer,
-            discrete_gaussian.draw(NoiseTable.laplace(Fraction(100)), 64).tobytes(),
-        )
+        table = NoiseTable.laplace(Fraction(100))
+        os.write(writer, discrete_gaussian.draw(table, 64).tobytes())
         os._exit(0)
     os.close(writer)
-    with os.fdopen(reader, "rb") as drawn:
-        content = drawn.read()
+    with os.fdopen(reader, "rb") as pipe:
+        content = pipe.read()
     os.wait()
     return content
 
 
-def _named(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Every attribute and name that the modules of `packages` use."""
+def _used_names(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) of each attribute and import in `packages`."""
     for module, tree in sources(packages):
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute):
@@ -300,75 +335,84 @@ def _named(packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def sources(packages: tuple[str, ...]) -> Iterator[tuple[str, ast.Module]]:
-    """The parsed modules of `packages`, as installed."""
+    """Yield (module, syntax tree) of the installed modules of `packages`."""
     for package in packages:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise NotShown(f"{package} is not installed as source")
+            raise EvidenceMissing(
+                f"source of {package}",
+                "install the package with its source files",
+                problem="not installed",
+            )
         for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py")):
             yield f"{package}.{path.stem}", ast.parse(path.read_text())
 
 
 def float_samples(packages: tuple[str, ...] = ("tactful.privacy",)) -> list[str]:
-    """Calls in `packages` that draw a float sample: there must be none."""
-    return [
-        f"{name} in {module}" for module, name in _named(packages) if name in FLOATS
-    ]
+    """Return the uses of float samplers in `packages`; correct code has none."""
+    names = _used_names(packages)
+    return [f"{name} in {module}" for module, name in names if name in FLOATS]
 
 
 _PROVED = EvidenceClass.PROVED
 CHECKS = (
     Check(
         id="A1",
-        claim="one unit, adjacency and place of noise, one report per device and batch",
-        ground=_PROVED,
-        run=one_unit,
+        claim="all documents have one unit, adjacency and placement of noise, and a "
+        "device sends one report per batch",
+        evidence_class=_PROVED,
+        run=check_privacy_terms_agree,
         hazards=(3, 4, 6),
     ),
     Check(
         id="A2",
-        claim="sensitivity is that of the rounded vector",
-        ground=_PROVED,
-        run=sensitivity,
+        claim="the sensitivity is that of the rounded vector",
+        evidence_class=_PROVED,
+        run=check_sensitivity_bounds,
     ),
     Check(
         id="A3",
-        claim="the noise that counts suffices",
-        ground=_PROVED,
-        run=noise_suffices,
+        claim="the noise that the claim counts is sufficient",
+        evidence_class=_PROVED,
+        run=check_noise_suffices,
     ),
-    Check(id="A4", claim="no sum wraps around", ground=_PROVED, run=no_wraparound),
+    Check(
+        id="A4",
+        claim="no sum wraps around",
+        evidence_class=_PROVED,
+        run=check_no_sum_wraps_around,
+    ),
     Check(
         id="A5",
-        claim="delta is small and single",
-        ground=_PROVED,
-        run=delta_small,
+        claim="delta is small and the same in all documents",
+        evidence_class=_PROVED,
+        run=check_delta_is_small_and_single,
         hazards=(5, 7),
     ),
     Check(
         id="A6",
-        claim="sampling claimed is sampling run",
-        ground=_PROVED,
-        run=sampling_as_run,
+        claim="the scheduler samples as the accountant assumes",
+        evidence_class=_PROVED,
+        run=check_sampling_is_as_claimed,
     ),
     Check(
         id="A7",
-        claim="nothing personal is published beside the sums",
-        ground=_PROVED,
-        run=nothing_beside,
+        claim="only sums of large batches are published",
+        evidence_class=_PROVED,
+        run=check_only_large_batches_are_published,
         hazards=(8, 15),
     ),
     Check(
         id="A8",
-        claim="public quantities are frozen before the first report",
-        ground=_PROVED,
-        run=frozen,
+        claim="public quantities are fixed before the first report",
+        evidence_class=_PROVED,
+        run=check_tasks_are_fixed_and_logged,
         hazards=(14, 19),
     ),
     Check(
         id="A9",
         claim="noise comes from the kernel, without a seed",
-        ground=_PROVED,
-        run=randomness,
+        evidence_class=_PROVED,
+        run=check_randomness_sources,
     ),
 )

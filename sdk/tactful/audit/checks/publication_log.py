@@ -1,4 +1,4 @@
-"""G: what the pair published: all of it in one log, the same for everybody, in the right order."""
+"""Checks G: the publication log is complete, append-only, and one for all readers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from tactful.audit.evidence.audit_case import (
     AuditCase,
     Check,
     CheckOutcome,
-    NotShown,
-    ShownLedger,
+    EvidenceMissing,
     require,
 )
 from tactful.audit.finding import EvidenceClass
@@ -23,201 +22,231 @@ from tactful.protocol.log import merkle, transcript
 from tactful.protocol.log.transcript import Checkpoint, SignedCheckpoint
 from tactful.protocol.signed_json import verify_both
 
+LoggedDocument = tuple[transcript.Kind, str]  # (kind of document, its SHA-256)
 
-def included(case: AuditCase) -> CheckOutcome:
-    """G1: every task, batch and release that was shown is in the log, signed by both halves.
 
-    And nothing else is: a training that was not shown costs too.
+def check_log_is_complete(case: AuditCase) -> CheckOutcome:
+    """G1: every task, release and batch record is logged; both aggregators signed them.
+
+    The log must have no other documents: a training that is not in the evidence costs
+    privacy as well, so the check stays open.
     """
     keys = case.keys.decoded()
     logged = {(entry.kind, entry.sha256) for entry in case.log}
-    for task in case.signed_tasks:
-        verify_both(TASK_SIGNED_AS + task.task.document, task.signatures, *keys)
-        _in(logged, "task", task.task.document)
-    for release in case.signed_releases:
-        verify_both(
-            RELEASE_SIGNED_AS + release.release.document, release.signatures, *keys
-        )
-        _in(logged, "release", release.release.document)
+    for signed_task in case.signed_tasks:
+        document = signed_task.task.document
+        verify_both(TASK_SIGNED_AS + document, signed_task.signatures, *keys)
+        _require_logged(logged, "task", document)
+    for signed_release in case.signed_releases:
+        document = signed_release.release.document
+        verify_both(RELEASE_SIGNED_AS + document, signed_release.signatures, *keys)
+        _require_logged(logged, "release", document)
     for record in case.records:
-        _in(logged, "result", record.document)
-    unseen = logged - _shown(case)
-    if unseen:
-        kinds = ", ".join(sorted({kind for kind, _ in unseen}))
+        _require_logged(logged, "result", record.document)
+    unexplained = logged - _evidence_documents(case)
+    if unexplained:
+        kinds = ", ".join(sorted({kind for kind, _ in unexplained}))
         return CheckOutcome(
-            None, f"{len(unseen)} logged documents ({kinds}) were not shown"
+            None,
+            f"log: {len(unexplained)} logged documents ({kinds}) are not in the "
+            "evidence; ask the operator for them",
         )
     return CheckOutcome(
-        True, f"{len(case.log)} entries hold all {len(case.signed_releases)} releases"
+        True,
+        f"{len(case.log)} entries, including all {len(case.signed_releases)} releases",
     )
 
 
-Logged = tuple[transcript.Kind, str]  # of an entry: what it is, and its SHA-256
-
-
-def _in(logged: set[Logged], kind: transcript.Kind, document: bytes) -> None:
+def _require_logged(
+    logged: set[LoggedDocument], kind: transcript.Kind, document: bytes
+) -> None:
     require(
-        _entry(kind, document) in logged,
-        f"a {kind} was published that the log does not hold",
+        _logged_document(kind, document) in logged,
+        f"log: a published {kind} is missing",
     )
 
 
-def _entry(kind: transcript.Kind, document: bytes) -> Logged:
+def _logged_document(kind: transcript.Kind, document: bytes) -> LoggedDocument:
     return kind, hashlib.sha256(document).hexdigest()
 
 
-def _shown(case: AuditCase) -> set[Logged]:
-    """What the log should hold and no more: whatever else it holds may be of the claimed model."""
-    return {
-        *(_entry("task", one.task.document) for one in case.signed_tasks),
-        *(_entry("release", one.release.document) for one in case.signed_releases),
-        *(_entry("result", one.document) for one in case.records),
-    }
+def _evidence_documents(case: AuditCase) -> set[LoggedDocument]:
+    """Return the documents of the evidence; any other could be of the claimed model."""
+    documents: set[LoggedDocument] = set()
+    for signed_task in case.signed_tasks:
+        documents.add(_logged_document("task", signed_task.task.document))
+    for signed_release in case.signed_releases:
+        documents.add(_logged_document("release", signed_release.release.document))
+    for record in case.records:
+        documents.add(_logged_document("result", record.document))
+    return documents
 
 
-def consistent(case: AuditCase) -> CheckOutcome:
-    """G2: the entries are numbered and in time's order, and hash to the newest signed head."""
+def check_log_is_append_only(case: AuditCase) -> CheckOutcome:
+    """G2: the entries are in order, and the log extends every signed checkpoint."""
     head = transcript.checkpoint(case.log)
-    signed = [one for _, one in _heads(case)]
-    newest = max(signed, key=lambda one: one.size)
+    checkpoints = [checkpoint for _, checkpoint in _checkpoints(case)]
+    newest = max(checkpoints, key=lambda checkpoint: checkpoint.size)
     require(
         newest.size <= head.size,
-        f"the head holds {newest.size}, {head.size} were shown",
+        f"log: the newest checkpoint has {newest.size} entries, but the evidence has "
+        f"{head.size}; ask the operator for the newest log",
     )
     tree = merkle.MerkleTree(entry.leaf for entry in case.log)
-    for one in signed:
-        root = tree.root(one.size).hex()
+    for checkpoint in checkpoints:
+        size, root = checkpoint.size, tree.root(checkpoint.size).hex()
         require(
-            root == one.root,
-            f"the log of {one.size} entries is not the one that was signed",
+            root == checkpoint.root,
+            f"log: its first {size} entries are not those of the signed checkpoint",
         )
-        proof = tree.consistency(one.size)
-        grew = merkle.grew(
-            bytes.fromhex(root), one.size, bytes.fromhex(head.root), head.size, proof
+        is_extended = merkle.grew(
+            bytes.fromhex(root),
+            size,
+            bytes.fromhex(head.root),
+            head.size,
+            tree.consistency(size),
         )
-        require(grew, f"the log did not grow from its first {one.size} entries")
-    return CheckOutcome(True, f"{head.size} entries under {len(signed)} signed heads")
+        require(is_extended, f"log: it does not extend its first {size} entries")
+    return CheckOutcome(
+        True, f"{head.size} entries under {len(checkpoints)} signed checkpoints"
+    )
 
 
-def one_view(case: AuditCase) -> CheckOutcome:
-    """G3: all heads that anybody saw are heads of one log; two that differ prove a split view."""
-    by_size: dict[int, tuple[str, str]] = {}
+def check_all_readers_saw_one_log(case: AuditCase) -> CheckOutcome:
+    """G3: all checkpoints that readers saw are of one log.
+
+    Two signed checkpoints of one size with different roots prove a split view.
+    """
+    first_by_size: dict[int, tuple[str, str]] = {}
     tree = merkle.MerkleTree(entry.leaf for entry in case.log)
-    for seen_by, head in _heads(case):
-        first = by_size.setdefault(head.size, (head.root, seen_by))
+    for reader, checkpoint in _checkpoints(case):
+        size = checkpoint.size
+        root, first_reader = first_by_size.setdefault(size, (checkpoint.root, reader))
         require(
-            first[0] == head.root,
-            f"{first[1]} and {seen_by} were shown different logs of {head.size} entries; "
-            "both heads are signed",
+            root == checkpoint.root,
+            f"log: {first_reader} and {reader} saw different logs of {size} entries; "
+            "both checkpoints are signed",
         )
-        if head.size <= len(tree):
-            root = tree.root(head.size).hex()
+        if size <= len(tree):
             require(
-                root == head.root, f"{seen_by} was shown a log that is not this one"
+                tree.root(size).hex() == checkpoint.root,
+                f"log: {reader} saw another log than the one in the evidence",
             )
-    return CheckOutcome(True, f"{len(list(_heads(case)))} heads, one log")
+    return CheckOutcome(True, f"{len(list(_checkpoints(case)))} checkpoints, one log")
 
 
-def _heads(case: AuditCase) -> Iterator[tuple[str, Checkpoint]]:
-    leader = case.keys.decoded()[0]
-    shown = [(head.seen_by, head.checkpoint) for head in case.evidence.documents.heads]
-    ledgers = case.ledgers if case.evidence.documents.ledgers else ()
-    shown += [
-        (_name(one), str(one.document["checkpoint"])) for one in ledgers if _kept(one)
-    ]
-    if not shown:
-        raise NotShown("no signed head was shown")
-    for seen_by, text in shown:
-        yield seen_by, SignedCheckpoint.decode(text).verify(leader)
+def _checkpoints(case: AuditCase) -> Iterator[tuple[str, Checkpoint]]:
+    """Yield (reader, verified checkpoint) of the evidence and of the ledgers."""
+    leader_key = case.keys.decoded()[0]
+    texts = [(head.seen_by, head.checkpoint) for head in case.evidence.documents.heads]
+    for ledger in case.available_ledgers:
+        if ledger.document.get("checkpoint"):
+            reader = f"device {ledger.ledger_id[:8]}"
+            texts.append((reader, str(ledger.document["checkpoint"])))
+    if not texts:
+        raise EvidenceMissing("signed checkpoints of the log")
+    for reader, text in texts:
+        yield reader, SignedCheckpoint.decode(text).verify(leader_key)
 
 
-def _kept(ledger: ShownLedger) -> bool:
-    return bool(ledger.document.get("checkpoint"))
-
-
-def _name(ledger: ShownLedger) -> str:
-    return f"device {str(ledger.document.get('ledger'))[:8]}"
-
-
-def preconditions(case: AuditCase) -> CheckOutcome:
-    """G4: a release rests on whole batches, each at least the minimum, with their sums shown."""
+def check_releases_rest_on_full_batches(case: AuditCase) -> CheckOutcome:
+    """G4: the batches of a release are complete and large, and their sums are known."""
     records = {record.task: record for record in case.records}
-    tasks = {task.task.id.hex(): task.task for task in case.signed_tasks}
+    tasks = {signed.task.id.hex(): signed.task for signed in case.signed_tasks}
     for release in case.releases:
         for task_id in release.tasks:
-            require(task_id in records, "a release rests on a batch that nobody logged")
+            require(task_id in records, "release: one of its batches has no record")
             record, task = records[task_id], tasks.get(task_id)
-            require(task is not None, "a release rests on a task that was not shown")
+            require(
+                task is not None, "release: one of its tasks is not in the evidence"
+            )
             if task is None:
                 continue
+            minimum = max(task.min_batch_size, release.batch_size)
             require(
-                record.count >= max(task.min_batch_size, release.batch_size),
-                f"a batch of {record.count} was released, {task.min_batch_size} is the minimum",
+                record.count >= minimum,
+                f"batch record: {record.count} reports are below the minimum of "
+                f"{minimum}",
             )
             require(
                 record.sigma2 == task.sigma2,
-                "a half declares another noise than its task",
+                f"batch record: its sigma2 is {record.sigma2}, but its task has "
+                f"{task.sigma2}",
             )
-            _sum(case, record)
-    return CheckOutcome(True, f"{len(records)} batches, each whole and large enough")
+            _require_committed_sum(case, record)
+    return CheckOutcome(True, f"{len(records)} batches, complete and large enough")
 
 
-def _sum(case: AuditCase, record: transcript.BatchRecord) -> None:
-    total = case.evidence.sums.get(record.sum)
-    if total is None:
-        raise NotShown("a batch's sum was not shown")
-    found = hashlib.sha256(total.astype("<i8").tobytes()).hexdigest()
-    require(found == record.sum, "a sum is not the one that was committed to")
+def _require_committed_sum(case: AuditCase, record: transcript.BatchRecord) -> None:
+    batch_sum = case.evidence.sums.get(record.sum)
+    if batch_sum is None:
+        raise EvidenceMissing("sum of a batch")
+    sha256 = hashlib.sha256(batch_sum.astype("<i8").tobytes()).hexdigest()
+    require(
+        sha256 == record.sum, "sum of a batch: it is not the one that was committed to"
+    )
 
 
-def manifest_first(case: AuditCase) -> CheckOutcome:
-    """G5: a task is logged before anything is sent for it, and its batch after that."""
+def check_tasks_are_logged_first(case: AuditCase) -> CheckOutcome:
+    """G5: a task is logged before its first report and before its batch."""
     logged = {entry.sha256: entry for entry in case.log}
     for record in case.records:
         task = logged.get(record.task)
         result = logged.get(hashlib.sha256(record.document).hexdigest())
-        require(task is not None, "a batch's task is not in the log")
+        require(task is not None, "batch record: its task is not in the log")
         if task is not None and result is not None:
-            require(task.index < result.index, "a batch was logged before its task")
-    for ledger in case.ledgers if case.evidence.documents.ledgers else ():
-        for one in ledger.disclosures:
-            task = logged.get(str(one.get("task_id")))
-            require(task is not None, "a report was sent for a task that nobody logged")
-            if task is not None:
-                sent = (
-                    _whole(one.get("at")) + TIME_PRECISION
-                )  # clocks may differ by so much
-                require(
-                    task.time <= sent, "a task was logged after the first report for it"
-                )
+            require(
+                task.index < result.index, "log: a batch was logged before its task"
+            )
+    for ledger in case.available_ledgers:
+        for disclosure in ledger.disclosures:
+            task = logged.get(str(disclosure.get("task_id")))
+            require(
+                task is not None,
+                f"ledger {ledger.ledger_id[:8]}: a report was sent to a task that is "
+                "not in the log",
+            )
+            if task is None:
+                continue
+            # The clocks of device and leader may differ by the precision of times.
+            latest_send = _int_field(disclosure.get("at")) + TIME_PRECISION
+            require(
+                task.time <= latest_send,
+                "log: a task was logged after the first report to it",
+            )
     return CheckOutcome(True, "every task was logged first")
 
 
-def adopted(case: AuditCase) -> CheckOutcome:
-    """G6: every model in use on a device is a logged, signed release, and the newest it saw."""
-    keys, logged = case.keys.decoded(), {entry.sha256 for entry in case.log}
+def check_models_in_use_are_logged(case: AuditCase) -> CheckOutcome:
+    """G6: the model of each device is signed, logged, and the newest that it saw."""
+    keys = case.keys.decoded()
+    logged = {entry.sha256 for entry in case.log}
     count = 0
     for ledger in case.ledgers:
         text = ledger.document.get("adopted")
         if text is None:
             continue
         signed = SignedRelease.decode(str(text).encode())
-        verify_both(
-            RELEASE_SIGNED_AS + signed.release.document, signed.signatures, *keys
-        )
-        digest = hashlib.sha256(signed.release.document).hexdigest()
-        require(digest in logged, "a device uses a model that nobody logged")
+        document = signed.release.document
+        verify_both(RELEASE_SIGNED_AS + document, signed.signatures, *keys)
         require(
-            signed.release.version >= _whole(ledger.document.get("newest")),
-            f"a device uses version {signed.release.version} after it had seen a newer one",
+            hashlib.sha256(document).hexdigest() in logged,
+            f"ledger {ledger.ledger_id[:8]}: its model is not in the log",
+        )
+        version = signed.release.version
+        newest = _int_field(ledger.document.get("newest"))
+        require(
+            version >= newest,
+            f"ledger {ledger.ledger_id[:8]}: it uses model version {version}, but saw "
+            f"version {newest} before",
         )
         count += 1
     return CheckOutcome(True, f"{count} devices use logged models")
 
 
-def _whole(value: object) -> int:
+def _int_field(value: object) -> int:
     if not isinstance(value, int):
-        raise ProtocolError("ledger: a time or version is no whole number")
+        raise ProtocolError("ledger: a time or version is not an integer")
     return value
 
 
@@ -225,42 +254,42 @@ _PROVED = EvidenceClass.PROVED
 CHECKS = (
     Check(
         id="G1",
-        claim="everything published is in the log, and signed by both",
-        ground=_PROVED,
-        run=included,
+        claim="every published document is in the log, signed by both aggregators",
+        evidence_class=_PROVED,
+        run=check_log_is_complete,
         hazards=(22, 23),
     ),
     Check(
         id="G2",
-        claim="the log only grew",
-        ground=_PROVED,
-        run=consistent,
+        claim="the log is append-only",
+        evidence_class=_PROVED,
+        run=check_log_is_append_only,
         hazards=(22,),
     ),
     Check(
         id="G3",
-        claim="everybody saw the same log",
-        ground=_PROVED,
-        run=one_view,
+        claim="all readers saw the same log",
+        evidence_class=_PROVED,
+        run=check_all_readers_saw_one_log,
         hazards=(22,),
     ),
     Check(
         id="G4",
-        claim="releases rest on large, whole batches",
-        ground=_PROVED,
-        run=preconditions,
+        claim="releases rest on large, complete batches",
+        evidence_class=_PROVED,
+        run=check_releases_rest_on_full_batches,
     ),
     Check(
         id="G5",
-        claim="tasks are logged before reports",
-        ground=_PROVED,
-        run=manifest_first,
+        claim="tasks are logged before reports are sent",
+        evidence_class=_PROVED,
+        run=check_tasks_are_logged_first,
     ),
     Check(
         id="G6",
-        claim="devices use only logged, newest models",
-        ground=_PROVED,
-        run=adopted,
+        claim="devices use logged models only, and never an older one",
+        evidence_class=_PROVED,
+        run=check_models_in_use_are_logged,
         hazards=(22, 23),
     ),
 )

@@ -1,4 +1,7 @@
-"""E: what leaves a device: every byte named, always as many, and none of them of its history."""
+"""Checks E: all bytes that leave a device are specified; only shares depend on events.
+
+The evidence has uploads of devices with different histories of events.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tactful.audit.evidence.audit_case import (
     AuditCase,
     Check,
     CheckOutcome,
-    NotShown,
+    EvidenceMissing,
     require,
 )
 from tactful.audit.finding import EvidenceClass
@@ -29,239 +32,286 @@ from tactful.vdaf.field64 import FIELD64
 from tactful.vdaf.vdaf import Received
 
 HEADERS = {"content-type"}
-ALPHA = 1e-5  # of the bytes' chi-square
+# The false-alarm rate of the chi-square test of bytes.
+ALPHA = 1e-5
 LEAST_BYTES = 4096
-INCOMPRESSIBLE = 0.98
+# Random bytes do not compress below this ratio.
+LEAST_RATIO = 0.98
 
 
-def closed_world(case: AuditCase) -> CheckOutcome:
-    """E1: every byte of every request is one that the public schema names."""
-    known = {task.encoded_id for task in _tasks(case)}
-    total = 0
-    for upload, reports in _read(case):
-        dap = _version(upload)
-        extra = {name.lower() for name in upload.headers} - HEADERS
-        require(not extra, f"headers beside the schema: {sorted(extra)}")
+def check_request_bytes(case: AuditCase) -> CheckOutcome:
+    """E1: every byte of every request is a field of the public schema."""
+    task_ids = {task.encoded_id for task in _tasks(case)}
+    byte_count = 0
+    for upload, reports in _uploads(case):
+        dap = _dap_version(upload)
+        extra_headers = {name.lower() for name in upload.headers} - HEADERS
+        require(
+            not extra_headers,
+            f"headers: {sorted(extra_headers)} are not in the schema",
+        )
         require(
             upload.headers.get("Content-Type")
             == dap.media_type("report", "upload-req"),
-            "the content type says something else",
+            "headers: Content-Type is not that of an upload",
         )
-        parts = urlsplit(upload.url)
-        require(not parts.query and not parts.fragment, "the address carries a query")
-        steps = parts.path.split("/")
-        named = len(steps) == 4 and (steps[1], steps[3]) == ("tasks", "reports")
-        require(
-            named and (not known or steps[2] in known),
-            f"{parts.path} is no upload's address",
-        )
-        if upload.task:
-            task = Task.parse(upload.task.encode())
-            due = f"{task.leader}/tasks/{task.encoded_id}/reports"
-            require(
-                upload.url == due, f"{upload.url} is not where its task sends reports"
-            )
+        _require_upload_address(upload, task_ids)
         body = b"".join(report.encode(dap) for report in reports)
-        require(body == _body(upload), "bytes that the schema does not name")
-        require(len(reports) == 1, "one request carries several reports")
-        total += len(body)
-    return CheckOutcome(True, f"{total:,} bytes, each a field of the schema")
+        require(
+            body == _body(upload), "body: it has bytes that the schema does not name"
+        )
+        require(len(reports) == 1, "body: it has several reports; one is expected")
+        byte_count += len(body)
+    return CheckOutcome(True, f"{byte_count:,} bytes, each a field of the schema")
 
 
-def constant_size(case: AuditCase) -> CheckOutcome:
-    """E2: for one task the length is the same whatever the history."""
+def _require_upload_address(upload: Upload, task_ids: set[str]) -> None:
+    parts = urlsplit(upload.url)
+    require(
+        not parts.query and not parts.fragment, "address: it has a query or a fragment"
+    )
+    steps = parts.path.split("/")
+    is_upload = len(steps) == 4 and (steps[1], steps[3]) == ("tasks", "reports")
+    require(
+        is_upload and (not task_ids or steps[2] in task_ids),
+        f"address: {parts.path} is not the upload address of a task",
+    )
+    if upload.task:
+        task = Task.parse(upload.task.encode())
+        expected = f"{task.leader}/tasks/{task.encoded_id}/reports"
+        require(
+            upload.url == expected,
+            f"address: it is {upload.url}, but the task names {expected}",
+        )
+
+
+def check_report_length(case: AuditCase) -> CheckOutcome:
+    """E2: all reports to one task have the same length, whatever the history."""
     lengths: dict[str, set[int]] = {}
     histories: dict[str, set[str]] = {}
-    for upload, _ in _read(case):
+    for upload, _ in _uploads(case):
         lengths.setdefault(upload.url, set()).add(len(_body(upload)))
         histories.setdefault(upload.url, set()).add(upload.history)
-    for url, found in lengths.items():
+    for url, url_lengths in lengths.items():
         require(
-            len(found) == 1, f"{url}: {sorted(found)} bytes for different histories"
+            len(url_lengths) == 1,
+            f"{url}: its reports have different lengths: {sorted(url_lengths)} bytes",
         )
     most = max(len(names) for names in histories.values())
     if most < 2:
-        return CheckOutcome(None, "only one history was sent")
+        return CheckOutcome(
+            None, "uploads: there is one history only; ask the operator for two or more"
+        )
     return CheckOutcome(True, f"{most} histories, one length for each task")
 
 
-def uniform(case: AuditCase) -> CheckOutcome:
-    """E3: a sealed share, and one opened share alone, looks like nothing but random bytes."""
-    sealed = b"".join(
-        part
-        for _, reports in _read(case)
-        for r in reports
-        for part in (r.public_share, r.leader.payload, r.helper.payload)
-    )
-    opened = b"".join(_decoded(share) for one, _ in _read(case) for share in one.shares)
-    told = []
-    for name, content in (("sealed", sealed), ("opened", opened)):
+def check_shares_look_random(case: AuditCase) -> CheckOutcome:
+    """E3: sealed shares, and single opened shares, cannot be told from random bytes."""
+    sealed_parts, opened_parts = [], []
+    for upload, reports in _uploads(case):
+        for report in reports:
+            sealed_parts.append(report.public_share)
+            sealed_parts.append(report.leader.payload)
+            sealed_parts.append(report.helper.payload)
+        for share in upload.shares:
+            opened_parts.append(_base64(share))
+    results = []
+    for name, parts in (("sealed", sealed_parts), ("opened", opened_parts)):
+        content = b"".join(parts)
         if not content:
             continue
         if len(content) < LEAST_BYTES:
-            return CheckOutcome(None, f"only {len(content)} {name} bytes")
-        counts = np.bincount(np.frombuffer(content, dtype=np.uint8), minlength=256)
-        expected = len(content) / 256
-        p = chi2_upper(float((np.square(counts - expected) / expected).sum()), 255)
+            return CheckOutcome(
+                None,
+                f"uploads: {len(content)} {name} bytes are too few; use {LEAST_BYTES} "
+                "or more",
+            )
+        p = _uniform_p(content)
         ratio = len(zlib.compress(content, 9)) / len(content)
-        require(p > ALPHA, f"{name} shares are not uniform (p {p:.1e})")
-        require(ratio > INCOMPRESSIBLE, f"{name} shares shrink to {ratio:.2f}")
-        told.append(f"{name}: p {p:.2g}, compressed to {ratio:.3f}")
-    return CheckOutcome(True, "; ".join(told))
+        require(p > ALPHA, f"{name} shares: their bytes are not uniform (p {p:.1e})")
+        require(ratio > LEAST_RATIO, f"{name} shares: they compress to {ratio:.2f}")
+        results.append(f"{name}: p {p:.2g}, compressed to {ratio:.3f}")
+    return CheckOutcome(True, "; ".join(results))
 
 
-def no_path_from_events(case: AuditCase) -> CheckOutcome:
-    """E4: another history changes share bytes only, and the vector no more than declared.
+def _uniform_p(content: bytes) -> float:
+    """Return the chi-square p-value that all byte values are equally likely."""
+    counts = np.bincount(np.frombuffer(content, dtype=np.uint8), minlength=256)
+    expected = len(content) / 256
+    return chi2_upper(float((np.square(counts - expected) / expected).sum()), 255)
 
-    The opened shares hold that vector, and prove its bound.
+
+def check_only_shares_depend_on_history(case: AuditCase) -> CheckOutcome:
+    """E4: two histories change the shares only, and the vector no more than declared.
+
+    The opened shares must contain the declared vector, and their proof must hold.
     """
     tasks = {task.encoded_id: task for task in _tasks(case)}
     compared = 0
-    for (one, first), (other, second) in combinations(list(_read(case)), 2):
-        if one.url != other.url or one.history == other.history:
+    for (first, first_reports), (second, second_reports) in combinations(
+        list(_uploads(case)), 2
+    ):
+        if first.url != second.url or first.history == second.history:
             continue
-        for a, b in zip(first, second, strict=True):
-            same = (
-                a.metadata.time,
-                len(a.public_share),
-                a.leader.config_id,
-                a.helper.config_id,
-            )
-            other_same = (
-                b.metadata.time,
-                len(b.public_share),
-                b.leader.config_id,
-                b.helper.config_id,
-            )
+        for first_report, second_report in zip(
+            first_reports, second_reports, strict=True
+        ):
             require(
-                same == other_same,
-                f"{one.history}, {other.history}: more than shares differ",
+                _visible_fields(first_report) == _visible_fields(second_report),
+                f"histories {first.history}, {second.history}: more than the shares "
+                "differs",
             )
-        task = tasks.get(urlsplit(one.url).path.split("/")[2])
-        if task is not None and one.measurement and other.measurement:
-            _within(one, other, task)
+        task = tasks.get(_task_id(first))
+        if task is not None and first.measurement and second.measurement:
+            _require_bounded_distance(first, second, task)
             compared += 1
-    for upload, reports in _read(case):
-        task = tasks.get(urlsplit(upload.url).path.split("/")[2])
+    for upload, reports in _uploads(case):
+        task = tasks.get(_task_id(upload))
         if task is not None and upload.shares and upload.measurement:
-            _opens_to(upload, reports[0], task)
+            _require_shares_of_measurement(upload, reports[0], task)
     if not compared:
-        raise NotShown("no two opened reports of different histories were shown")
-    return CheckOutcome(True, f"{compared} pairs of histories within 4 Delta2")
-
-
-def _within(one: Upload, other: Upload, task: Task) -> None:
-    gap = np.array(one.measurement, dtype=np.int64) - np.array(
-        other.measurement, dtype=np.int64
+        raise EvidenceMissing("two opened reports of different histories")
+    return CheckOutcome(
+        True, f"{compared} pairs of histories within a squared distance of 4 Delta2"
     )
-    distance = int(np.dot(gap, gap))
+
+
+def _task_id(upload: Upload) -> str:
+    return urlsplit(upload.url).path.split("/")[2]
+
+
+def _visible_fields(report: Report) -> tuple[int, int, int, int]:
+    """Return the fields that are not shares, and the length of the public share."""
+    return (
+        report.metadata.time,
+        len(report.public_share),
+        report.leader.config_id,
+        report.helper.config_id,
+    )
+
+
+def _require_bounded_distance(first: Upload, second: Upload, task: Task) -> None:
+    """Require a squared distance of at most 4 Delta2: each norm is at most Delta."""
+    first_vector = np.array(first.measurement, dtype=np.int64)
+    difference = first_vector - np.array(second.measurement, dtype=np.int64)
+    distance2 = int(np.dot(difference, difference))
     limit = 4 * task.release.norm_bound
     require(
-        distance <= limit,
-        f"{one.history}, {other.history}: distance^2 {distance} > {limit}",
+        distance2 <= limit,
+        f"histories {first.history}, {second.history}: their squared distance is "
+        f"{distance2}, above {limit}",
     )
 
 
-def _opens_to(upload: Upload, report: Report, task: Task) -> None:
-    """Refute shares that do not sum to what is said to be in them, or whose proof fails."""
+def _require_shares_of_measurement(upload: Upload, report: Report, task: Task) -> None:
+    """Require that the opened shares prove, and sum to, the declared measurement."""
     vdaf, context = task.dap.vdaf, task.dap.context
-    key = bytes(vdaf.verify_key_bytes)  # any: whoever made the report did not know it
+    # Any key is valid here: whoever made the report did not know it.
+    key = bytes(vdaf.verify_key_bytes)
     received = [
-        Received(report.metadata.report_id, report.public_share, _decoded(share))
+        Received(report.metadata.report_id, report.public_share, _base64(share))
         for share in upload.shares
     ]
-    require(len(received) == 2, f"{upload.history}: {len(received)} shares were opened")
+    require(
+        len(received) == 2,
+        f"history {upload.history}: it has {len(received)} opened shares, not 2",
+    )
     states, verifiers = [], []
-    for agg, one in enumerate(received):
-        prepared = vdaf.verify_init(key, agg, [one], context)[0]
+    for aggregator_id, share in enumerate(received):
+        prepared = vdaf.verify_init(key, aggregator_id, [share], context)[0]
         if isinstance(prepared, ProofRejected | DecodeError):
             raise prepared
         states.append(prepared[0])
         verifiers.append(prepared[1])
     message = vdaf.verifier_message(verifiers, context)
     first, second = (vdaf.verify_next(state, message) for state in states)
-    found = FIELD64.to_integers(FIELD64.add(first, second))
-    said = np.array(upload.measurement, dtype=np.int64) - task.levels // 2 + task.zero
-    same = task.where.on_device or (
-        found.shape == said.shape and bool((found == said).all())
-    )
+    opened = FIELD64.to_integers(FIELD64.add(first, second))
+    measurement = np.array(upload.measurement, dtype=np.int64)
+    declared = measurement - task.levels // 2 + task.zero
+    # With noise on the device, the shares sum to a noisy vector, so it is not compared.
+    if task.where.on_device:
+        return
     require(
-        same, f"{upload.history}: the shares sum to another vector"
-    )  # noise is added to ours
+        opened.shape == declared.shape and bool((opened == declared).all()),
+        f"history {upload.history}: the shares sum to another vector than declared",
+    )
 
 
-def metadata(case: AuditCase) -> CheckOutcome:
-    """E5: what the schema cannot hide, as a list."""
+def list_visible_metadata(case: AuditCase) -> CheckOutcome:
+    """E5: the metadata that the schema cannot hide."""
     return CheckOutcome(
         True,
-        "the leader sees address and time of an upload, unless it is proxied; TLS "
-        "shows its size; a report shows that a device takes part, and in which hour",
+        "the leader sees the address and the time of an upload, unless a proxy is "
+        "used; TLS shows its size; a report shows that a device takes part, and in "
+        "which hour",
     )
 
 
-def _read(case: AuditCase) -> Iterator[tuple[Upload, list[Report]]]:
+def _uploads(case: AuditCase) -> Iterator[tuple[Upload, list[Report]]]:
+    """Yield each upload with its decoded reports."""
     if not case.evidence.documents.uploads:
-        raise NotShown("no upload was captured")
+        raise EvidenceMissing("captured uploads")
     for upload in case.evidence.documents.uploads:
-        yield upload, decode_upload(_body(upload), _version(upload))
+        yield upload, decode_upload(_body(upload), _dap_version(upload))
 
 
-def _version(upload: Upload) -> DapVersion:
-    """The version of DAP that the upload's task names; the newest if none was shown."""
+def _dap_version(upload: Upload) -> DapVersion:
+    """Return the DAP version of the upload's task; the newest one without a task."""
     return Task.parse(upload.task.encode()).dap.dap if upload.task else DAP_18
 
 
 def _tasks(case: AuditCase) -> list[Task]:
-    """The tasks that uploads were made for."""
-    shown = {one.task for one in case.evidence.documents.uploads if one.task}
-    return [Task.parse(text.encode()) for text in shown] + [
-        one.task for one in case.signed_tasks
-    ]
+    """Return the tasks of the uploads, and all signed tasks."""
+    texts = {upload.task for upload in case.evidence.documents.uploads if upload.task}
+    upload_tasks = [Task.parse(text.encode()) for text in texts]
+    return upload_tasks + [signed.task for signed in case.signed_tasks]
 
 
 def _body(upload: Upload) -> bytes:
-    return _decoded(upload.body)
+    return _base64(upload.body)
 
 
-def _decoded(text: str) -> bytes:
+def _base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as wrong:
-        raise InvalidInput("uploads", "not base64", "capture it again") from wrong
+        raise InvalidInput(
+            "uploads", "a body or share is not base64", "capture the upload again"
+        ) from wrong
 
 
 CHECKS = (
     Check(
         id="E1",
-        claim="every byte that leaves is one the public schema names",
-        ground=EvidenceClass.PROVED,
-        run=closed_world,
+        claim="every byte that leaves a device is a field of the public schema",
+        evidence_class=EvidenceClass.PROVED,
+        run=check_request_bytes,
         hazards=(8, 18),
     ),
     Check(
         id="E2",
-        claim="a report's length does not follow the history",
-        ground=EvidenceClass.PROVED,
-        run=constant_size,
+        claim="the length of a report does not depend on the history",
+        evidence_class=EvidenceClass.PROVED,
+        run=check_report_length,
         hazards=(21,),
     ),
     Check(
         id="E3",
-        claim="one share alone looks like random bytes",
-        ground=EvidenceClass.NOT_REFUTED,
-        run=uniform,
+        claim="a single share cannot be told from random bytes",
+        evidence_class=EvidenceClass.NOT_REFUTED,
+        run=check_shares_look_random,
     ),
     Check(
         id="E4",
-        claim="no byte but a share's follows the events",
-        ground=EvidenceClass.NOT_REFUTED,
-        run=no_path_from_events,
+        claim="only the bytes of shares depend on events",
+        evidence_class=EvidenceClass.NOT_REFUTED,
+        run=check_only_shares_depend_on_history,
         hazards=(18, 24),
     ),
     Check(
         id="E5",
-        claim="what metadata shows is listed",
-        ground=EvidenceClass.ASSUMED,
-        run=metadata,
+        claim="the metadata that stays visible is listed",
+        evidence_class=EvidenceClass.ASSUMED,
+        run=list_visible_metadata,
     ),
 )

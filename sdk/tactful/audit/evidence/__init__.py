@@ -1,1 +1,1 @@
-"""Evidence as the checks read it."""
+"""Evidence of an audit, parsed for the checks."""

@@ -1,4 +1,4 @@
-"""One audit's material, parsed when first asked for, and what one check makes of it."""
+"""Evidence of one audit, parsed on first use, and the types of checks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,25 @@ from tactful.protocol.documents.model_release import ModelRelease, SignedRelease
 from tactful.protocol.documents.task import SignedTask, Task
 from tactful.protocol.log import transcript
 
+LEDGER_SCHEMA = 2
 
-class NotShown(TactfulError):
-    """The evidence does not hold what a check needs: it is NOT-RUN, never passed."""
+
+class EvidenceMissing(TactfulError):
+    """The evidence lacks a part that a check needs: the check is NOT-RUN."""
+
+    def __init__(
+        self,
+        part: str,
+        fix: str = "ask the operator for it",
+        problem: str = "not in the evidence",
+    ) -> None:
+        """Set the message to `part`, `problem` and `fix`."""
+        super().__init__(f"{part}: {problem}; {fix}")
 
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What a check found; `holds` None means that it cannot tell."""
+    """Outcome of a check; `holds` is None if the evidence is not sufficient."""
 
     holds: bool | None
     measured: str
@@ -34,14 +45,15 @@ class CheckOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One question of an audit; `slow` ones run in full audits only.
+    """One check of an audit.
 
-    An `optional` one, which needs what is not ours, may stay open.
+    A `slow` check runs in full audits only. An `optional` one may stay open, because it
+    needs software or evidence of others.
     """
 
     id: str
     claim: str
-    ground: EvidenceClass
+    evidence_class: EvidenceClass
     run: Callable[[AuditCase], CheckOutcome]
     slow: bool = False
     optional: bool = False
@@ -49,12 +61,17 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownLedger:
-    """One device's export: its entries in order, with the head that was signed."""
+class LedgerExport:
+    """Ledger export of one device: its entries in order, and the signed head."""
 
     document: Mapping[str, object]
     entries: tuple[Entry, ...]
     signed_by: str
+
+    @property
+    def ledger_id(self) -> str:
+        """The id of the ledger."""
+        return str(self.document.get("ledger"))
 
     @property
     def charges(self) -> tuple[Charge, ...]:
@@ -63,27 +80,28 @@ class ShownLedger:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What became of reports."""
+        """The later states of charged reports."""
         return tuple(entry for entry in self.entries if isinstance(entry, Step))
 
     @property
     def lines(self) -> list[str]:
-        """The entries as they are hashed."""
-        return [str(line) for line in _listed(self.document, "entries")]
+        """The entries in the form in which they are hashed."""
+        return [str(line) for line in _list_field(self.document, "entries")]
 
     @property
     def disclosures(self) -> list[Mapping[str, object]]:
-        """What left the device, as it recorded it."""
-        return [
-            one
-            for one in _listed(self.document, "disclosures")
-            if isinstance(one, dict)
-        ]
+        """The reports that left the device, as it recorded them."""
+        disclosures = _list_field(self.document, "disclosures")
+        return [entry for entry in disclosures if isinstance(entry, dict)]
 
 
 @dataclass(frozen=True)
 class AuditCase:
-    """The evidence as the checks read it; a property raises what is wrong with its part."""
+    """Evidence as the checks read it.
+
+    A property raises EvidenceMissing if its part is missing, and another TactfulError
+    if it is wrong.
+    """
 
     evidence: Evidence
 
@@ -91,12 +109,12 @@ class AuditCase:
     def claim(self) -> OperatorClaim:
         """The claim that is audited."""
         if self.evidence.documents.claim is None:
-            raise NotShown("no claim was shown")
+            raise EvidenceMissing("claim")
         return self.evidence.documents.claim
 
     @cached_property
     def placement(self) -> Placement:
-        """Who adds the noise, as it is claimed; each half if nothing is."""
+        """The claimed placement of the noise; the aggregators if there is no claim."""
         claim = self.evidence.documents.claim
         return Placement.AGGREGATOR if claim is None else Placement(claim.placement)
 
@@ -104,37 +122,41 @@ class AuditCase:
     def keys(self) -> PublishedKeys:
         """The operators' public keys."""
         if self.evidence.documents.keys is None:
-            raise NotShown("no keys were shown")
+            raise EvidenceMissing("public keys")
         return self.evidence.documents.keys
 
     @cached_property
     def signed_tasks(self) -> tuple[SignedTask, ...]:
-        """Every task that was shown, not verified."""
+        """All tasks; their signatures are not verified here."""
         return tuple(
-            SignedTask.decode(t.encode()) for t in self.evidence.documents.tasks
+            SignedTask.decode(text.encode()) for text in self.evidence.documents.tasks
         )
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks of the model that the claim is about, in the order of their rounds."""
-        mine = [
-            one.task for one in self.signed_tasks if one.task.model == self.claim.model
-        ]
-        if not mine:
-            raise NotShown(f"no task of {self.claim.model!r} was shown")
-        return tuple(sorted(mine, key=lambda task: (task.opens, task.round)))
+        """The tasks of the claimed model, in the order of their rounds."""
+        tasks = (signed.task for signed in self.signed_tasks)
+        claimed = [task for task in tasks if task.model == self.claim.model]
+        if not claimed:
+            raise EvidenceMissing(f"tasks of {self.claim.model!r}")
+        return tuple(sorted(claimed, key=lambda task: (task.opens, task.round)))
 
     @cached_property
     def trainings(self) -> tuple[tuple[Task, ...], ...]:
-        """The claimed tasks by training; each begins with a round 0."""
-        starts = [place for place, task in enumerate(self.tasks) if task.round == 0]
-        edges = [0, *(place for place in starts if place), len(self.tasks)]
+        """The claimed tasks by training; each training begins with a round 0."""
+        starts = [index for index, task in enumerate(self.tasks) if task.round == 0]
+        edges = [0, *(start for start in starts if start), len(self.tasks)]
         return tuple(self.tasks[start:end] for start, end in pairwise(edges))
 
     @cached_property
     def events(self) -> tuple[GaussianRelease, ...]:
-        """What the claimed tasks release."""
+        """The noisy releases of the claimed tasks."""
         return tuple(task.release for task in self.tasks)
+
+    @cached_property
+    def events_rho(self) -> Fraction:
+        """The exact rho of the claimed tasks, computed from their releases."""
+        return sum((event.rho for event in self.events), Fraction(0))
 
     @property
     def rho(self) -> Fraction:
@@ -143,43 +165,55 @@ class AuditCase:
 
     @cached_property
     def signed_releases(self) -> tuple[SignedRelease, ...]:
-        """Every release that was shown, not verified."""
-        shown = self.evidence.documents.releases
-        if not shown:
-            raise NotShown("no release was shown")
-        return tuple(SignedRelease.decode(text.encode()) for text in shown)
+        """All model releases; their signatures are not verified here."""
+        texts = self.evidence.documents.releases
+        if not texts:
+            raise EvidenceMissing("releases")
+        return tuple(SignedRelease.decode(text.encode()) for text in texts)
 
     @cached_property
     def releases(self) -> tuple[ModelRelease, ...]:
-        """The releases without their signatures."""
-        return tuple(one.release for one in self.signed_releases)
+        """The model releases without their signatures."""
+        return tuple(signed.release for signed in self.signed_releases)
+
+    @property
+    def claimed_releases(self) -> tuple[ModelRelease, ...]:
+        """The releases of the claimed model; empty if the evidence has no releases."""
+        if not self.evidence.documents.releases:
+            return ()
+        model = self.claim.model
+        return tuple(release for release in self.releases if release.model == model)
 
     @cached_property
     def log(self) -> tuple[transcript.LogEntry, ...]:
-        """The log's entries."""
+        """The entries of the publication log."""
         if not self.evidence.documents.log:
-            raise NotShown("no log was shown")
+            raise EvidenceMissing("log")
         return tuple(transcript.parse(line) for line in self.evidence.documents.log)
 
     @cached_property
     def records(self) -> tuple[transcript.BatchRecord, ...]:
-        """What each batch became."""
-        if not self.evidence.documents.records:
-            raise NotShown("no batch was shown")
-        return tuple(
-            transcript.BatchRecord.parse(one) for one in self.evidence.documents.records
-        )
+        """The published records of collected batches."""
+        texts = self.evidence.documents.records
+        if not texts:
+            raise EvidenceMissing("batch records")
+        return tuple(transcript.BatchRecord.parse(text) for text in texts)
 
     @cached_property
-    def ledgers(self) -> tuple[ShownLedger, ...]:
-        """The devices' exports."""
-        shown = self.evidence.documents.ledgers
-        if not shown:
-            raise NotShown("no ledger was shown")
-        return tuple(_ledger(text) for text in shown)
+    def ledgers(self) -> tuple[LedgerExport, ...]:
+        """The ledger exports of devices."""
+        texts = self.evidence.documents.ledgers
+        if not texts:
+            raise EvidenceMissing("ledgers", "export one from a device")
+        return tuple(_ledger_export(text) for text in texts)
+
+    @property
+    def available_ledgers(self) -> tuple[LedgerExport, ...]:
+        """The ledger exports; empty if the evidence has none."""
+        return self.ledgers if self.evidence.documents.ledgers else ()
 
 
-def _ledger(text: str) -> ShownLedger:
+def _ledger_export(text: str) -> LedgerExport:
     try:
         outer = json.loads(text)
         if set(outer) != {"document", "public_key", "signature"}:
@@ -189,13 +223,16 @@ def _ledger(text: str) -> ShownLedger:
         signed_by = str(outer["public_key"])
     except (ValueError, KeyError, TypeError, RecursionError) as wrong:
         raise InvalidInput(
-            "ledger", "it is no export", "ask the device again"
+            "ledger", "it is not a ledger export", "export it from the device again"
         ) from wrong
-    if document.get("schema") != 2:
+    schema = document.get("schema")
+    if schema != LEDGER_SCHEMA:
         raise InvalidInput(
-            "ledger.schema", f"{document.get('schema')!r} is not 2", "export again"
+            "ledger.schema",
+            f"{schema!r} is not {LEDGER_SCHEMA}",
+            "export it from the device again",
         )
-    return ShownLedger(
+    return LedgerExport(
         document={
             **document,
             "text": outer["document"],
@@ -206,14 +243,16 @@ def _ledger(text: str) -> ShownLedger:
     )
 
 
-def _listed(document: Mapping[str, object], name: str) -> list[object]:
-    found = document.get(name)
-    if not isinstance(found, list):
-        raise InvalidInput(f"ledger.{name}", "it is no list", "ask the device again")
-    return found
+def _list_field(document: Mapping[str, object], name: str) -> list[object]:
+    value = document.get(name)
+    if not isinstance(value, list):
+        raise InvalidInput(
+            f"ledger.{name}", "it is not a list", "export it from the device again"
+        )
+    return value
 
 
 def require(holds: bool, problem: str) -> None:
-    """Refute a claim: raises ProtocolError with what was found instead."""
+    """Raise ProtocolError with `problem`, which refutes the claim, unless `holds`."""
     if not holds:
         raise ProtocolError(problem)

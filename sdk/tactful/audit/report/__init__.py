@@ -1,1 +1,1 @@
-"""Reports of an audit: signed JSON, HTML, Markdown, registry entry."""
+"""Reports of an audit: JSON, Markdown, HTML and a registry entry."""

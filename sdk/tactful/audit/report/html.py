@@ -1,11 +1,11 @@
-"""The report as one page: no script, no font, no address outside it."""
+"""Report as one HTML page without scripts, fonts or external addresses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from tactful.audit.report.markdown import headline, listed, rows, seen
+from tactful.audit.report.markdown import detections, headline, objects, values
 from tactful.audit.report.plots import figures
 from tactful.audit.run import Audit
 from tactful.audit.trust_assumptions import VOID
@@ -38,34 +38,18 @@ figure { margin: 0; } svg { width: 100%; height: auto; display: block; }
 
 
 def render(report: Mapping[str, object], audit: Audit) -> str:
-    """The page."""
+    """Return the page of `report`, with figures of `audit`."""
+    void = escape(VOID[audit.case.placement])
     parts = [
         f"<h1>Audit: {escape(headline(report))}</h1>",
-        f'<p class="soft">{escape(VOID[audit.case.placement])} Every other line rests on this.</p>',
+        f'<p class="soft">{void} All other results depend on this.</p>',
         _tiles(report),
         _section("Checks", _checks(report)),
         _section("Figures", _figures(audit)),
-        _section(
-            "What this audit would have caught",
-            '<p class="soft">The chance that each fault would have been seen, at the sizes of '
-            "this evidence; a dash: this check did not run, or cannot see it.</p>"
-            + _table(
-                ("fault", "seen by"),
-                ((r["fault"], seen(r)) for r in rows(report, "power")),
-            ),
-        ),
-        _section(
-            "Scenarios",
-            _table(
-                ("who misbehaves", "epsilon", "verdict"),
-                (
-                    (s["scenario"], s["epsilon"], s["verdict"])
-                    for s in rows(report, "scenarios")
-                ),
-            ),
-        ),
+        _section("Faults that this audit would have detected", _power(report)),
+        _section("Scenarios", _scenarios(report)),
         _section("NIST SP 800-226 (initial public draft)", _hazards(report)),
-        _section("Limits", _list(listed(report, "limits"))),
+        _section("Limits", _list(values(report, "limits"))),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -76,74 +60,103 @@ def render(report: Mapping[str, object], audit: Audit) -> str:
 
 
 def _tiles(report: Mapping[str, object]) -> str:
-    claim, lower = report.get("claim"), report.get("lower")
-    tiles: dict[str, str] = {}
-    if isinstance(claim, Mapping):
-        tiles[f"epsilon claimed at delta {claim['delta']:g}"] = (
-            f"{claim['epsilon']:.3f}"
-        )
-        tiles["epsilon at delta 1e-5"] = f"{claim['epsilon_at_1e-5']:.3f}"
-        tiles["if a device is replaced, not zeroed"] = (
-            f"{claim['epsilon_replace_one']:.3f}"
-        )
-        if claim["above_meaningful"]:
-            tiles[
-                "is where the plain reading of epsilon ends; this claim is above it"
-            ] = "1"
-    if isinstance(lower, Mapping) and "gaussian" in lower:
-        tiles[f"attacks refute, of {lower['claimed']:.2f} for that batch"] = (
-            f"{lower['gaussian']:.2f}"
-        )
-    verdicts = [str(one["verdict"]) for one in rows(report, "checks")]
-    tiles["checks that ran"] = str(sum(v != "NOT-RUN" for v in verdicts))
-    tiles["refuted"] = str(verdicts.count("REFUTED"))
-    drawn = "".join(
+    tiles = {**_claim_tiles(report), **_attack_tiles(report)}
+    verdicts = [str(check["verdict"]) for check in objects(report, "checks")]
+    tiles["checks that ran"] = str(sum(verdict != "NOT-RUN" for verdict in verdicts))
+    tiles["checks that refute the claim"] = str(verdicts.count("REFUTED"))
+    content = "".join(
         f'<div class="tile"><b>{escape(value)}</b>{escape(name)}</div>'
         for name, value in tiles.items()
     )
-    return f'<div class="tiles">{drawn}</div>'
+    return f'<div class="tiles">{content}</div>'
+
+
+def _claim_tiles(report: Mapping[str, object]) -> dict[str, str]:
+    claim = report.get("claim")
+    if not isinstance(claim, Mapping):
+        return {}
+    tiles = {
+        f"claimed epsilon at delta {claim['delta']:g}": f"{claim['epsilon']:.3f}",
+        "epsilon at delta 1e-5": f"{claim['epsilon_at_1e-5']:.3f}",
+        "epsilon if a device is replaced instead of zeroed": (
+            f"{claim['epsilon_replace_one']:.3f}"
+        ),
+    }
+    if claim["above_meaningful"]:
+        tiles["largest epsilon with an intuitive meaning; this claim exceeds it"] = "1"
+    return tiles
+
+
+def _attack_tiles(report: Mapping[str, object]) -> dict[str, str]:
+    lower = report.get("lower")
+    if not isinstance(lower, Mapping) or "gaussian" not in lower:
+        return {}
+    name = f"lower bound on epsilon by attacks, of {lower['claimed']:.2f} claimed"
+    return {name: f"{lower['gaussian']:.2f}"}
 
 
 def _checks(report: Mapping[str, object]) -> str:
-    body = "".join(
-        f"<tr><td>{escape(str(one['id']))}</td>"
-        f'<td><span class="v {escape(str(one["verdict"]))}">{escape(str(one["verdict"]))}</span>'
-        f"</td><td>{escape(str(one['claim']))}</td><td>{escape(str(one['measured']))}</td></tr>"
-        for one in rows(report, "checks")
-    )
+    body = "".join(_check_row(check) for check in objects(report, "checks"))
     return (
-        "<table><thead><tr><th></th><th>verdict</th><th>claim</th><th>measured</th></tr></thead>"
-        f"<tbody>{body}</tbody></table>"
+        "<table><thead><tr><th></th><th>verdict</th><th>claim</th><th>measured</th></tr>"
+        f"</thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _check_row(check: Mapping[str, object]) -> str:
+    verdict = escape(str(check["verdict"]))
+    return (
+        f"<tr><td>{escape(str(check['id']))}</td>"
+        f'<td><span class="v {verdict}">{verdict}</span></td>'
+        f"<td>{escape(str(check['claim']))}</td>"
+        f"<td>{escape(str(check['measured']))}</td></tr>"
     )
 
 
 def _figures(audit: Audit) -> str:
-    drawn = "".join(
-        f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
-        for caption, drawing in figures(audit)
+    content = "".join(
+        f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, svg in figures(audit)
     )
-    if not drawn:
-        return "<p>No figures: install <code>tactful[audit]</code>, or show more evidence.</p>"
-    return f'<div class="grid">{drawn}</div>'
+    if not content:
+        return (
+            "<p>There are no figures. Install <code>tactful[audit]</code>, or add more "
+            "evidence.</p>"
+        )
+    return f'<div class="grid">{content}</div>'
+
+
+def _power(report: Mapping[str, object]) -> str:
+    rows = ((row["fault"], detections(row)) for row in objects(report, "power"))
+    return (
+        '<p class="soft">The probability that a check detects each fault, for the sample '
+        "sizes of this evidence. A dash means that the check did not run, or cannot "
+        f"detect the fault.</p>{_table(('fault', 'detected by'), rows)}"
+    )
+
+
+def _scenarios(report: Mapping[str, object]) -> str:
+    columns = ("scenario", "epsilon", "verdict")
+    rows = ([row[column] for column in columns] for row in objects(report, "scenarios"))
+    return _table(columns, rows)
 
 
 def _hazards(report: Mapping[str, object]) -> str:
     layers = report.get("nist")
-    told = layers.items() if isinstance(layers, Mapping) else ()
-    pyramid = "; ".join(f"{layer}: {status}" for layer, status in told)
-    return f'<p class="soft">{escape(pyramid)}</p>' + _table(
-        ("n", "hazard", "answer", "checks", "status"),
+    items = layers.items() if isinstance(layers, Mapping) else ()
+    pyramid = "; ".join(f"{layer}: {status}" for layer, status in items)
+    rows = [
         (
-            (
-                h["n"],
-                h["hazard"],
-                h["answer"],
-                " ".join(map(str, listed(h, "evidence"))),
-                h["status"],
-            )
-            for h in rows(report, "hazards")
-        ),
-    )
+            hazard["n"],
+            hazard["hazard"],
+            hazard["answer"],
+            " ".join(map(str, values(hazard, "evidence"))),
+            hazard["status"],
+        )
+        for hazard in objects(report, "hazards")
+    ]
+    table = _table(("n", "hazard", "answer", "checks", "status"), rows)
+    return f'<p class="soft">{escape(pyramid)}</p>{table}'
 
 
 def _section(title: str, content: str) -> str:
@@ -151,12 +164,15 @@ def _section(title: str, content: str) -> str:
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[object]]) -> str:
-    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"
-        for cells in body
+    head_cells = "".join(f"<th>{escape(title)}</th>" for title in head)
+    rows = []
+    for row in body:
+        cells = "".join(f"<td>{escape(str(cell))}</td>" for cell in row)
+        rows.append(f"<tr>{cells}</tr>")
+    return (
+        f"<table><thead><tr>{head_cells}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _list(items: Iterable[object]) -> str:

@@ -1,89 +1,87 @@
-"""The report as plain text with tables, for a pull request or a terminal."""
+"""Report as Markdown, for a pull request or a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+HEADLINES = {
+    0: "every required check passed",
+    1: "a claim is refuted",
+    2: "nothing is refuted, but a required check is open",
+}
+
 
 def render(report: Mapping[str, object]) -> str:
-    """The report as Markdown."""
-    checks = rows(report, "checks")
+    """Return the report as Markdown."""
     parts = [
         f"# Audit: {headline(report)}\n",
-        table(
-            ("check", "verdict", "claim", "measured"),
-            (
-                [one["id"], one["verdict"], one["claim"], one["measured"]]
-                for one in checks
-            ),
+        _object_table(
+            report, "checks", ("check", "verdict", "claim", "measured"), "id"
         ),
-        "\n## What this audit would have caught\n",
+        "\n## Faults that this audit would have detected\n",
         table(
-            ("fault", "seen by"),
-            ([one["fault"], seen(one)] for one in rows(report, "power")),
+            ("fault", "detected by"),
+            ([row["fault"], detections(row)] for row in objects(report, "power")),
         ),
         "\n## Scenarios\n",
-        table(
-            ("who misbehaves", "epsilon", "verdict"),
-            (
-                [s["scenario"], s["epsilon"], s["verdict"]]
-                for s in rows(report, "scenarios")
-            ),
-        ),
+        _object_table(report, "scenarios", ("scenario", "epsilon", "verdict")),
         "\n## NIST SP 800-226 (initial public draft), hazards\n",
-        table(
-            ("n", "hazard", "answer", "status"),
-            (
-                [h["n"], h["hazard"], h["answer"], h["status"]]
-                for h in rows(report, "hazards")
-            ),
-        ),
+        _object_table(report, "hazards", ("n", "hazard", "answer", "status")),
         "\n## Limits\n",
-        "".join(f"- {limit}\n" for limit in listed(report, "limits")),
+        "".join(f"- {limit}\n" for limit in values(report, "limits")),
     ]
     return "\n".join(parts)
 
 
+def _object_table(
+    report: Mapping[str, object], name: str, head: Sequence[str], first_key: str = ""
+) -> str:
+    """Return a table of a list of objects; `head` has titles that are also keys.
+
+    `first_key` is the key of the first column, if it is not its title.
+    """
+    keys = (first_key or head[0], *head[1:])
+    return table(head, ([row[key] for key in keys] for row in objects(report, name)))
+
+
 def headline(report: Mapping[str, object]) -> str:
-    """The outcome in one line."""
-    return {
-        0: "every required check passed",
-        1: "a claim is refuted",
-        2: "nothing is refuted, but a required check is open",
-    }.get(whole(report, "exit"), "unknown")
+    """Return the result of the audit in one line."""
+    return HEADLINES.get(integer(report, "exit"), "unknown")
 
 
-def seen(row: Mapping[str, object]) -> str:
-    """By which checks a fault would be seen, with its chance."""
+def detections(row: Mapping[str, object]) -> str:
+    """Return the checks that would detect a fault, with their probabilities."""
     checks = row.get("checks")
     if not isinstance(checks, Mapping):
         return "-"
-    told = [
-        f"{name} {'-' if p is None else format(p, '.2f')}" for name, p in checks.items()
-    ]
-    return ", ".join(told)
+    probabilities = []
+    for check_id, probability in checks.items():
+        text = "-" if probability is None else format(probability, ".2f")
+        probabilities.append(f"{check_id} {text}")
+    return ", ".join(probabilities)
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for cells in body:
-        lines.append(f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |")
+    for row in body:
+        cells = [str(cell).replace("|", "/") for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def rows(report: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
-    """A part of the report that is a list of objects."""
-    return [one for one in listed(report, name) if isinstance(one, Mapping)]
+def objects(report: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    """Return the part `name` of the report, which is a list of objects."""
+    return [value for value in values(report, name) if isinstance(value, Mapping)]
 
 
-def listed(report: Mapping[str, object], name: str) -> list[object]:
-    """A part of the report that is a list."""
-    found = report.get(name)
-    return list(found) if isinstance(found, list | tuple) else []
+def values(report: Mapping[str, object], name: str) -> list[object]:
+    """Return the part `name` of the report, which is a list; empty if it is not."""
+    value = report.get(name)
+    return list(value) if isinstance(value, list | tuple) else []
 
 
-def whole(report: Mapping[str, object], name: str) -> int:
-    """A part of the report that is a whole number; -1 if it is none."""
-    found = report.get(name)
-    return found if isinstance(found, int) else -1
+def integer(report: Mapping[str, object], name: str) -> int:
+    """Return the part `name` of the report, which is an integer; -1 if it is not."""
+    value = report.get(name)
+    return value if isinstance(value, int) else -1

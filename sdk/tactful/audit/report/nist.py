@@ -1,6 +1,7 @@
-"""NIST SP 800-226, initial public draft (December 2023): its hazards, in our words, and answers.
+"""Hazards of NIST SP 800-226, initial public draft (December 2023), and their answers.
 
-The final version (March 2025) is to be compared before anything is quoted from here.
+The hazards are paraphrased. Compare them with the final version (March 2025) before you
+quote them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from tactful.audit.finding import Finding, Status
 
 @dataclass(frozen=True)
 class Hazard:
-    """One hazard, what is done about it, and the checks that are evidence of it."""
+    """One hazard, the answer to it, and the checks that give evidence of the answer."""
 
     number: int
     hazard: str
@@ -24,64 +25,60 @@ ELSEWHERE = "outside this audit"
 HAZARDS = (
     Hazard(
         1,
-        "a large epsilon may mean nothing",
-        "printed; above 1 it is flagged",
+        "a large epsilon may give no protection",
+        "epsilon is printed, and flagged above 1",
         ("B2", "D1"),
     ),
     Hazard(
         2,
-        "(epsilon, delta) composes badly",
-        "rho is stored and added as fractions",
+        "(epsilon, delta) does not compose tightly",
+        "rho is stored and added as exact fractions",
         ("B3",),
     ),
-    Hazard(3, "harm outside the unit", "the unit is named, with its limits", ("A1",)),
+    Hazard(3, "harm outside the unit", "unit and limits are stated", ("A1",)),
     Hazard(
         4,
         "event-level units do not protect people",
-        "the unit is a device for life",
+        "the unit is a device for its lifetime",
         ("A1",),
     ),
     Hazard(
-        5, "different deltas mislead", "one delta; epsilon at 1e-5 beside it", ("A5",)
+        5, "different deltas mislead", "one delta, with the epsilon at 1e-5", ("A5",)
     ),
     Hazard(
         6, "different units mislead", "units are types and never converted", ("A1",)
     ),
     Hazard(
         7,
-        "a large delta is no privacy",
-        "at most a tenth of one device's share",
+        "a large delta gives no privacy",
+        "delta is at most 1 / (10 devices)",
         ("A5",),
     ),
-    Hazard(
-        8, "other releases beside it", "a closed world of what leaves", ("A7", "E1")
-    ),
+    Hazard(8, "other releases", "every byte that leaves is specified", ("A7", "E1")),
     Hazard(
         9,
-        "home-made code",
-        "exact tables, vectors, two other libraries",
+        "own implementation",
+        "exact tables, test vectors, two other libraries",
         ("B1", "C2", "C3", "C4"),
     ),
     Hazard(
         10,
-        "systemic bias is magnified",
-        "utility by group size, in the lab's evaluation",
+        "systemic bias is amplified",
+        "the lab evaluates utility by group size",
     ),
-    Hazard(
-        11, "fixes have side effects", "each correction with and without, in the lab"
-    ),
+    Hazard(11, "fixes have side effects", "the lab evaluates each correction"),
     Hazard(12, "statistical bias", "rounding is unbiased; clipping is reported"),
-    Hazard(13, "bounding contributions costs", "the lab reports what the clip loses"),
+    Hazard(13, "bounded contributions lose utility", "the lab reports the loss"),
     Hazard(
         14,
-        "bins must be fixed beforehand",
-        "the catalogue is in the signed task",
+        "bins must be fixed in advance",
+        "the signed task fixes the catalog",
         ("A8", "H5"),
     ),
     Hazard(
         15,
         "learning is not private by itself",
-        "only noisy sums are learnt from",
+        "models are learned from noisy sums only",
         ("A7",),
     ),
     Hazard(16, "synthetic data can be attacked", "none is released"),
@@ -89,37 +86,44 @@ HAZARDS = (
     Hazard(
         18,
         "the unit of unstructured data is unclear",
-        "declared events only",
+        "only declared events are used",
         ("E1", "E4"),
     ),
     Hazard(
         19,
         "interactive queries",
-        "tasks are fixed; the filter is on the device",
+        "tasks are fixed; the device enforces its budget",
         ("A8", "F4"),
     ),
     Hazard(
         20,
-        "trust must be real",
-        "two named operators; both together: no claim, said first",
+        "trust assumptions must be realistic",
+        "two named operators; the report states first that they must not collude",
         ("I",),
     ),
-    Hazard(21, "side channels", "constant size and steps", ("C5", "E2")),
+    Hazard(
+        21, "side channels", "constant report size and sampling steps", ("C5", "E2")
+    ),
     Hazard(
         22,
-        "security failures void it",
-        "sealed, signed, logged",
+        "security failures void privacy",
+        "documents are encrypted, signed and logged",
         ("G1", "G2", "G3", "G6"),
     ),
     Hazard(
         23,
-        "access failures void it",
-        "raw reports are dropped after the batch",
+        "access failures void privacy",
+        "raw reports are deleted after the batch",
         ("G1", "H1"),
     ),
-    Hazard(24, "no licence to collect", "raw events never leave", ("E4",)),
+    Hazard(
+        24,
+        "privacy does not justify collection",
+        "raw events never leave the device",
+        ("E4",),
+    ),
 )
-# the draft's pyramid, top down: each layer rests on those below
+# The pyramid of the draft from the top; each layer depends on those below.
 PYRAMID = {
     "epsilon and unit": (1, 2, 3, 4, 5, 6, 7),
     "algorithms, utility, bias": (9, 10, 11, 12, 13, 14, 15, 16, 17),
@@ -130,37 +134,38 @@ PYRAMID = {
 
 
 def status(hazard: Hazard, findings: dict[str, Finding]) -> str:
-    """How this audit leaves a hazard: refuted, open, answered, or for somebody else."""
+    """Return the status of a hazard: REFUTED, open, answered, or ELSEWHERE."""
     if not hazard.checks:
         return ELSEWHERE
-    found = [findings[name].status for name in hazard.checks if name in findings]
-    if Status.REFUTED in found:
+    statuses = [
+        findings[check_id].status for check_id in hazard.checks if check_id in findings
+    ]
+    if Status.REFUTED in statuses:
         return "REFUTED"
-    whole = len(found) == len(hazard.checks) and all(
-        one is Status.PASSED for one in found
-    )
-    return "answered" if whole else "open"
+    all_ran = len(statuses) == len(hazard.checks)
+    all_passed = all(check_status is Status.PASSED for check_status in statuses)
+    return "answered" if all_ran and all_passed else "open"
 
 
 def table(findings: dict[str, Finding]) -> list[dict[str, object]]:
-    """All hazards with their status in this audit."""
+    """Return all hazards with their status in this audit."""
     return [
         {
-            "n": one.number,
-            "hazard": one.hazard,
-            "answer": one.answer,
-            "evidence": list(one.checks),
-            "status": status(one, findings),
+            "n": hazard.number,
+            "hazard": hazard.hazard,
+            "answer": hazard.answer,
+            "evidence": list(hazard.checks),
+            "status": status(hazard, findings),
         }
-        for one in HAZARDS
+        for hazard in HAZARDS
     ]
 
 
 def pyramid(findings: dict[str, Finding]) -> dict[str, str]:
-    """The worst status of each layer."""
-    worst = ("REFUTED", "open", "answered", ELSEWHERE)
-    statuses = {one.number: status(one, findings) for one in HAZARDS}
+    """Return the worst status of each layer of the pyramid."""
+    worst_first = ("REFUTED", "open", "answered", ELSEWHERE)
+    statuses = {hazard.number: status(hazard, findings) for hazard in HAZARDS}
     return {
-        layer: min((statuses[n] for n in numbers), key=worst.index)
+        layer: min((statuses[number] for number in numbers), key=worst_first.index)
         for layer, numbers in PYRAMID.items()
     }

@@ -1,6 +1,6 @@
-"""What this very audit would have caught: the chance that each known fault is seen by a check.
+"""Power of an audit: the probability that its checks detect known faults.
 
-Computed for the sample sizes of the evidence (design/privacy.md 4.3); a dash means: cannot see it.
+It is computed for the sample sizes of the evidence (docs/spec/privacy.md 4.3).
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from tactful.privacy.accountant import epsilon_for, mu_from_rho
 from tactful.privacy.mechanism import read_fraction
 
 TRIALS = 40
-CUT_DEFICIT = 0.0911  # of the variance, when a Gaussian is cut at 2.5 sigma
+# The part of the variance that is lost if a Gaussian is truncated at 2.5 sigma.
+CUT_DEFICIT = 0.0911
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault and what it does: to the noise's variance, or to a canary's reach."""
+    """A fault, as a factor of the noise variance and of the norm of a canary."""
 
     name: str
     variance: float = 1.0
-    reach: float = 1.0
+    canary_norm: float = 1.0
 
 
 FAULTS = (
@@ -37,9 +38,10 @@ FAULTS = (
     Fault("30 % of the variance missing", variance=0.7),
     Fault("noise at 95 %", variance=0.95**2),
     Fault("tails cut at 2.5 sigma", variance=1 - CUT_DEFICIT),
-    Fault("clipping skipped (5 C)", reach=5.0),
+    Fault("clipping skipped (5 C)", canary_norm=5.0),
     Fault("correct code (false alarms)"),
 )
+# Faults that a check detects with certainty if it runs.
 CERTAIN = {
     "clipping skipped (5 C)": "C1",
     "NaN passes the clip": "C1",
@@ -55,64 +57,75 @@ CERTAIN = {
 
 @dataclass(frozen=True)
 class Power:
-    """P(seen) of one fault, by check; None where the check did not run or cannot see it."""
+    """Probability that each check detects a fault.
+
+    None if the check did not run, or cannot detect the fault.
+    """
 
     fault: str
     checks: dict[str, float | None]
 
 
 def table(case: AuditCase, statuses: dict[str, Status], seed: int = 0) -> list[Power]:
-    """The power of this audit; `seed` only moves simulated figures within their error."""
+    """Return the power of this audit against each fault.
+
+    `statuses` are those of the checks by id. `seed` changes simulated figures within
+    their error only.
+    """
     generator = np.random.default_rng(seed)
-    rows = [
-        Power(
-            fault.name,
-            {"C2": _by_noise(case, fault), "D1": _by_canaries(case, fault, generator)},
-        )
-        for fault in FAULTS
-    ]
-    ran = {Status.PASSED, Status.REFUTED}
-    for name, check in CERTAIN.items():
-        seen = 1.0 if statuses.get(check) in ran else None
-        known = next((row for row in rows if row.fault == name), None)
-        if known is None:
-            rows.append(Power(name, {check: seen}))
-        else:
-            known.checks[check] = seen
-    return rows
+    rows: dict[str, Power] = {}
+    for fault in FAULTS:
+        checks = {
+            "C2": _noise_power(case, fault),
+            "D1": _canary_power(case, fault, generator),
+        }
+        rows[fault.name] = Power(fault.name, checks)
+    conclusive = {Status.PASSED, Status.REFUTED}
+    for name, check_id in CERTAIN.items():
+        probability = 1.0 if statuses.get(check_id) in conclusive else None
+        row = rows.setdefault(name, Power(name, {}))
+        row.checks[check_id] = probability
+    return list(rows.values())
 
 
-def _by_noise(case: AuditCase, fault: Fault) -> float | None:
-    """The one-sided test of the variance, with as many residuals as were shown."""
+def _noise_power(case: AuditCase, fault: Fault) -> float | None:
+    """Return the power of the one-sided variance test on the residuals.
+
+    The sample variance of n draws is nearly normal, with a relative deviation of
+    sqrt(2/n) times the true variance.
+    """
     residuals = case.evidence.residuals
     if residuals is None:
         return None
-    z = -quantile(ALPHA)
+    critical_z = -quantile(ALPHA)
     gap = (1 - fault.variance) * math.sqrt(residuals.values.size / 2)
-    return upper_tail((z - gap) / fault.variance)
+    return upper_tail((critical_z - gap) / fault.variance)
 
 
-def _by_canaries(
+def _canary_power(
     case: AuditCase, fault: Fault, generator: np.random.Generator
 ) -> float | None:
-    """The Gaussian bound on simulated scores of as many canaries as were shown."""
-    shown = case.evidence.documents.canaries
-    if not shown:
+    """Return the power of the Gaussian bound on canaries, by simulated scores."""
+    runs = case.evidence.documents.canaries
+    if not runs:
         return None
-    one = shown[0]
-    count, rho = len(one.scores), read_fraction("canaries.rho", one.rho)
-    mu, claimed = mu_from_rho(rho), epsilon_for(mu_from_rho(rho), one.delta)
-    seen = 0
+    run = runs[0]
+    count, mu = len(run.scores), mu_from_rho(read_fraction("canaries.rho", run.rho))
+    claimed = epsilon_for(mu, run.delta)
+    sigma = math.sqrt(fault.variance) / (mu * fault.canary_norm)
+    detections = 0
     for _ in range(TRIALS):
         coins = generator.random(count) < 0.5
-        noise = math.sqrt(fault.variance) / (mu * fault.reach)
-        scores = coins + noise * generator.standard_normal(count)
+        scores = coins + sigma * generator.standard_normal(count)
         bound = gaussian(scores[coins], scores[~coins], ATTACK_ALPHA)
-        seen += bound > 0 and epsilon_for(bound, one.delta) > claimed
-    return seen / TRIALS
+        detections += bound > 0 and epsilon_for(bound, run.delta) > claimed
+    return detections / TRIALS
 
 
 def least_deficit(residuals: int, power: float = 0.95) -> float:
-    """The smallest deficit of sigma that C2 finds with this many residuals and power."""
-    reach = -quantile(ALPHA) + quantile(power)
-    return 1 - math.sqrt(max(1 - reach * math.sqrt(2 / residuals), 0.0))
+    """Return the smallest relative deficit of sigma that C2 detects with `power`.
+
+    `residuals` is the number of residuals.
+    """
+    z = -quantile(ALPHA) + quantile(power)
+    return 1 - math.sqrt(max(1 - z * math.sqrt(2 / residuals), 0.0))

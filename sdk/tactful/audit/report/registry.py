@@ -1,4 +1,4 @@
-"""An entry for the registry of DP deployments (OpenDP, NIST; tier 3): what is unknown is listed."""
+"""Entry for the registry of DP deployments (OpenDP, NIST; tier 3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tactful.audit.trust_assumptions import AGAINST
 
 
 def entry(audit: Audit) -> dict[str, object]:
-    """The entry, each statement with a rationale and the checks behind it."""
+    """Return the entry; each statement has a rationale and the ids of its checks."""
     case = audit.case
     claim, tasks = case.claim, case.tasks
     label = case.placement.label(min(task.honest for task in tasks))
@@ -19,15 +19,15 @@ def entry(audit: Audit) -> dict[str, object]:
         },
         "privacy": {
             "flavour": _stated(
-                "zero-concentrated DP, read as approximate DP", "B2", "B3"
+                "zero-concentrated DP, converted to approximate DP", "B2", "B3"
             ),
-            "unit": _stated(f"{claim.unit}, over its ledger's lifetime", "A1"),
+            "unit": _stated(f"{claim.unit}, for the lifetime of its ledger", "A1"),
             "adjacency": _stated(claim.adjacency, "A1"),
             "epsilon": _stated(claim.epsilon, "A3", "B2"),
             "delta": _stated(claim.delta, "A5"),
             "rho": _stated(claim.rho, "B3"),
             "composition": _stated(
-                f"{len(tasks)} releases, adaptive; rho adds", "B3", "F4"
+                f"{len(tasks)} adaptive releases; rho is added", "B3", "F4"
             ),
         },
         "trust_model": _stated(AGAINST[case.placement], "A1", "I"),
@@ -40,25 +40,27 @@ def entry(audit: Audit) -> dict[str, object]:
                 min(task.min_batch_size for task in tasks), "A7", "G4", "H1"
             ),
         },
-        "data_domain": _stated("item numbers of a public catalogue", "A8", "H5"),
-        "unprotected": _stated("how many reports came, and the catalogue", "A7"),
+        "data_domain": _stated("item numbers of a public catalog", "A8", "H5"),
+        "unprotected": _stated("the number of reports, and the catalog", "A7"),
         "post_processing": _stated("the model is a function of noisy sums", "A7", "G4"),
         "implementation": _stated(
-            "whole numbers throughout; table sampler", "C3", "C4", "A9"
+            "integers throughout; table sampler", "C3", "C4", "A9"
         ),
-        "side_channels": _stated("size and time of a draw are constant", "C5", "E2"),
+        "side_channels": _stated(
+            "report size and sampling time are constant", "C5", "E2"
+        ),
         "unknown": [
-            "whether the operators are separate in fact",
+            "whether the operators are independent in fact",
             "whether the installed apps run the published code",
             "how many devices one person has",
         ],
-        "checks": {one.id: one.verdict for one in audit.findings},
+        "checks": {finding.id: finding.verdict for finding in audit.findings},
     }
 
 
 def _stated(value: object, *checks: str) -> dict[str, object]:
     return {
         "value": value,
-        "rationale": "design and docs/privacy.md",
+        "rationale": "docs/privacy.md",
         "checks": list(checks),
     }

@@ -1,1 +1,1 @@
-"""Statistical tests and lower bounds on epsilon."""
+"""Statistical tests, and lower bounds on epsilon."""

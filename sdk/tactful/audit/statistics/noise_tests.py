@@ -1,4 +1,4 @@
-"""Ten tests of noise whose law is known exactly; each may alarm falsely 5 times in 100,000."""
+"""Ten tests of noise with a known law, each with a false-alarm rate of 5e-5."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tactful.privacy.discrete_gaussian import NoiseTable
 
 ALPHA = 5e-5
 TAIL_SIGMAS = (2.5, 3.5)
+# The names are keys of report.json.
 NAMES = (
     "variance",
     "mean",
@@ -29,78 +30,96 @@ NAMES = (
     "distant coordinates",
     "signs",
 )
-CHANCES = dict.fromkeys(NAMES, ALPHA)
+LEVELS = dict.fromkeys(NAMES, ALPHA)
+# Above this expected count, a normal approximation of the count is accurate enough.
+NORMAL_COUNT = 200
 
 
-def tests(values: Floats, table: NoiseTable) -> dict[str, float]:
-    """The p-value of each test; `values` has the shape (batches, halves, coordinates).
+def p_values(values: Floats, table: NoiseTable) -> dict[str, float]:
+    """Return the p-value of each test.
 
-    Only too little noise counts against the size: more of it protects better.
+    `values` has the shape (batches, parties that add noise, coordinates). The test of
+    the variance is one-sided, since more noise than declared only protects better.
     """
     flat, variance = values.ravel(), float(table.variance)
     sigma = math.sqrt(variance)
-    fourth = _fourth_moment(table)
-    spread = math.sqrt((fourth - variance**2) / flat.size)
+    spread = math.sqrt((_fourth_moment(table) - variance**2) / flat.size)
     deficit = (variance - float(np.square(flat).mean())) / spread
-    pairs = [(values[b], values[c]) for b in range(len(values)) for c in range(b)]
-    halves = [
-        (values[:, h], values[:, k]) for h in range(values.shape[1]) for k in range(h)
+    mean_z = abs(float(flat.mean())) / (sigma / math.sqrt(flat.size))
+    batch_pairs = [
+        (values[later], values[earlier])
+        for later in range(len(values))
+        for earlier in range(later)
+    ]
+    party_pairs = [
+        (values[:, later], values[:, earlier])
+        for later in range(values.shape[1])
+        for earlier in range(later)
     ]
     shift = max(1, values.shape[2] // 2)
+    neighbours = (values[:, :, 1:], values[:, :, :-1])
+    distant = (values[:, :, shift:], values[:, :, :-shift])
     return {
         "variance": upper_tail(deficit),
-        "mean": 2
-        * upper_tail(abs(float(flat.mean())) / (sigma / math.sqrt(flat.size))),
-        "shape": _shape(flat, table),
-        "tails at 2.5 sigma": _tails(flat, table, TAIL_SIGMAS[0] * sigma),
-        "tails at 3.5 sigma": _tails(flat, table, TAIL_SIGMAS[1] * sigma),
-        "batch after batch": _related(pairs),
-        "half against half": _related(halves),
-        "neighbouring coordinates": _related([(values[:, :, 1:], values[:, :, :-1])]),
-        "distant coordinates": _related(
-            [(values[:, :, shift:], values[:, :, :-shift])]
-        ),
-        "signs": _signs(flat),
+        "mean": 2 * upper_tail(mean_z),
+        "shape": _shape_p(flat, table),
+        "tails at 2.5 sigma": _tails_p(flat, table, TAIL_SIGMAS[0] * sigma),
+        "tails at 3.5 sigma": _tails_p(flat, table, TAIL_SIGMAS[1] * sigma),
+        "batch after batch": _correlation_p(batch_pairs),
+        "half against half": _correlation_p(party_pairs),
+        "neighbouring coordinates": _correlation_p([neighbours]),
+        "distant coordinates": _correlation_p([distant]),
+        "signs": _signs_p(flat),
     }
 
 
 def _fourth_moment(table: NoiseTable) -> float:
-    places = np.arange(table.lowest, -table.lowest + 1, dtype=np.float64)
-    return float((np.power(places, 4) * table.masses()).sum())
+    numbers = np.arange(table.lowest, -table.lowest + 1, dtype=np.float64)
+    return float((np.power(numbers, 4) * table.masses()).sum())
 
 
-def _shape(flat: Floats, table: NoiseTable) -> float:
-    """Kolmogorov and Smirnov's gap to the exact law, taken at whole numbers."""
-    below = np.cumsum(table.masses())
-    places = np.clip(flat.astype(np.int64) - table.lowest, 0, len(below) - 1)
-    seen = np.cumsum(np.bincount(places, minlength=len(below))) / flat.size
-    return kolmogorov_upper(float(np.abs(seen - below).max()), flat.size)
+def _shape_p(flat: Floats, table: NoiseTable) -> float:
+    """Return the p-value of the Kolmogorov-Smirnov gap to the exact law.
+
+    Both distribution functions are compared at integers.
+    """
+    cdf = np.cumsum(table.masses())
+    positions = np.clip(flat.astype(np.int64) - table.lowest, 0, len(cdf) - 1)
+    empirical_cdf = np.cumsum(np.bincount(positions, minlength=len(cdf))) / flat.size
+    return kolmogorov_upper(float(np.abs(empirical_cdf - cdf).max()), flat.size)
 
 
-def _tails(flat: Floats, table: NoiseTable, limit: float) -> float:
-    """P(so few draws beyond the limit): noise that was cut has too few."""
-    places = np.abs(np.arange(table.lowest, -table.lowest + 1))
-    chance = float(table.masses()[places > limit].sum())
-    seen, expected = int((np.abs(flat) > limit).sum()), chance * flat.size
-    if expected > 200:
-        return upper_tail((expected - seen) / math.sqrt(expected * (1 - chance)))
+def _tails_p(flat: Floats, table: NoiseTable, limit: float) -> float:
+    """Return P(at most this many draws beyond `limit`); truncated noise has too few."""
+    numbers = np.abs(np.arange(table.lowest, -table.lowest + 1))
+    chance = float(table.masses()[numbers > limit].sum())
+    count = int((np.abs(flat) > limit).sum())
+    expected = chance * flat.size
+    if expected > NORMAL_COUNT:
+        return upper_tail((expected - count) / math.sqrt(expected * (1 - chance)))
+    # A binomial with the same mean and fewer trials stands in for that of all draws,
+    # whose array would be long. Both are close to one Poisson law.
     most = int(expected + 20 * math.sqrt(expected) + 40)
-    thinned = binomial_upper(10 * most, min(expected / (10 * most), 1.0))
-    return float(1 - thinned[min(seen + 1, len(thinned) - 1)])
+    trials = 10 * most
+    upper_tails = binomial_upper(trials, min(expected / trials, 1.0))
+    return float(1 - upper_tails[min(count + 1, trials)])
 
 
-def _related(pairs: list[tuple[Floats, Floats]]) -> float:
-    """The least p-value of a correlation, for as many pairs as there are."""
+def _correlation_p(pairs: list[tuple[Floats, Floats]]) -> float:
+    """Return the smallest p-value of a correlation, times the number of `pairs`.
+
+    This is the Bonferroni correction. Without pairs the result is 1.
+    """
     if not pairs:
         return 1.0
-    found = [
-        2 * upper_tail(abs(correlation(one.ravel(), two.ravel())) * math.sqrt(one.size))
-        for one, two in pairs
-    ]
-    return min(1.0, min(found) * len(found))
+    pair_p_values = []
+    for first, second in pairs:
+        z = abs(correlation(first.ravel(), second.ravel())) * math.sqrt(first.size)
+        pair_p_values.append(2 * upper_tail(z))
+    return min(1.0, min(pair_p_values) * len(pair_p_values))
 
 
-def _signs(flat: Floats) -> float:
-    """As many above as below zero."""
+def _signs_p(flat: Floats) -> float:
+    """Return the p-value of the test that both signs are equally frequent."""
     above, below = int((flat > 0).sum()), int((flat < 0).sum())
     return 2 * upper_tail(abs(above - below) / math.sqrt(max(above + below, 1)))

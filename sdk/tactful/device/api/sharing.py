@@ -51,11 +51,11 @@ class SharingApi:
 
     def lifetime(self) -> LifetimeSpending:
         """Return what sharing has cost: in all, in the last year, by purpose and by task."""
-        from tactful.privacy.lifetime import lifetime
+        from tactful.privacy.lifetime import lifetime_spending
 
         now_seconds = self._core.caps.clock.ledger_time()[1] // 1000
         ledger = self._core.state_cache.current().ledger
-        return lifetime(ledger, self._core.settings.delta, now_seconds)
+        return lifetime_spending(ledger, self._core.settings.delta, now_seconds)
 
     def sent_bytes(self, disclosure: Disclosure) -> bytes:
         """Return the exact bytes of a report, as they left this device."""

@@ -7,7 +7,7 @@ import json
 
 from tactful.device.state.device_state import DeviceState
 from tactful.device.vault import Vault
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 
 SIGNED_AS = b"tactful-1 ledger"  # separates this signature from all others
 
@@ -47,11 +47,13 @@ def _document(vault: Vault, state: DeviceState) -> dict[str, object]:
     return {
         "schema": 2,
         "ledger": vault.id,
-        "cap_rho": written(ledger.cap),
-        "purpose_caps": {name: written(cap) for name, cap in ledger.caps.items()},
-        "zcdp_cap_rho": written(zcdp_cap),
+        "cap_rho": format_fraction(ledger.cap),
+        "purpose_caps": {
+            name: format_fraction(cap) for name, cap in ledger.caps.items()
+        },
+        "zcdp_cap_rho": format_fraction(zcdp_cap),
         "zcdp_purpose_caps": {
-            name: written(cap) for name, cap in ledger.zcdp_caps.items()
+            name: format_fraction(cap) for name, cap in ledger.zcdp_caps.items()
         },
         "entries": list(ledger.lines),
         "head": ledger.head,

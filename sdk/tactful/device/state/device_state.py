@@ -11,7 +11,7 @@ from tactful.device.events import StoredEvent
 from tactful.device.state.profile import Key, Profile
 from tactful.device.vault import Record
 from tactful.json_values import JsonResult
-from tactful.privacy.budget import Charge, Entry, Later, Ledger, Step
+from tactful.privacy.budget import Charge, Entry, Ledger, Step, StepState
 
 NO_BUDGET = Ledger(Fraction(0))
 Body = Mapping[str, object]
@@ -163,7 +163,7 @@ def _dropped(state: DeviceState, body: Body) -> DeviceState:
     return _with_disclosure(state, replace(disclosure, dropped=True))
 
 
-def _end_report(state: DeviceState, body: Body, outcome: Later) -> DeviceState:
+def _end_report(state: DeviceState, body: Body, outcome: StepState) -> DeviceState:
     """Return the state with the ledger entry for the end of a charged report."""
     disclosure = state.disclosures[str(body["task_id"])]
     if disclosure.purpose == "cover_traffic":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tactful.errors import VaultDamaged
-from tactful.privacy.mechanism import written
+from tactful.privacy.mechanism import format_fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class HighWaterMark:
     @classmethod
     def of(cls, vault: str, entries: int, head: str, spent: Fraction) -> HighWaterMark:
         """Return the mark of a ledger that spent the rho `spent`."""
-        return cls(vault=vault, entries=entries, head=head, rho=written(spent))
+        return cls(vault=vault, entries=entries, head=head, rho=format_fraction(spent))
 
 
 class RollbackAnchor(Protocol):

@@ -22,13 +22,13 @@ def require_kept(task: Task, earlier: Sequence[Task] = ()) -> None:
 
     A device knows one round; an aggregator that signs knows all.
     """
-    from tactful.privacy.calibration import rho_within
+    from tactful.privacy.calibration import largest_rho
 
     try:
         cost = task.release.rho
         for earlier_task in earlier:
             cost += earlier_task.release.rho
-        allowed = rho_within(task.epsilon, task.delta, _weakest(task, earlier))
+        allowed = largest_rho(task.epsilon, task.delta, _weakest(task, earlier))
     except InvalidInput as error:
         raise TaskRejected(f"task.{error}") from error
     if float(cost) > allowed * TOLERANCE:

@@ -214,9 +214,9 @@ class Task:
     @cached_property
     def reach(self) -> int:
         """The largest absolute noise of a device; 0 if the aggregators add the noise."""
-        from tactful.privacy.discrete_gaussian import reach
+        from tactful.privacy.discrete_gaussian import largest_draw
 
-        return reach(Fraction(self.sigma2)) if self.where.on_device else 0
+        return largest_draw(Fraction(self.sigma2)) if self.where.on_device else 0
 
     @property
     def most(self) -> int:

@@ -31,7 +31,7 @@ from tactful.privacy.accountant import epsilon_for, mu_for
 SEARCHED_FROM = 0.01  # the other implementation's smallest answer
 
 
-def test_bounds_from_one_run_meet_the_vectors(shared: Path) -> None:
+def test_bounds_from_one_run_match_the_vectors(shared: Path) -> None:
     content = json.loads((shared / "vectors" / "dp" / "one_run_audit.json").read_text())
     for row in content["rows"][::2]:
         asked = (
@@ -50,7 +50,7 @@ def test_bounds_from_one_run_meet_the_vectors(shared: Path) -> None:
 @given(
     m=st.integers(20, 400), right=st.floats(0, 1), alpha=st.sampled_from([0.05, 0.001])
 )
-def test_more_right_guesses_refute_more_and_less_doubt_refutes_less(
+def test_more_right_guesses_and_a_larger_alpha_give_a_larger_bound(
     m: int, right: float, alpha: float
 ) -> None:
     count = round(right * (m - 1))
@@ -66,7 +66,7 @@ def scores(mu: float, seed: int, count: int = 1000) -> tuple[np.ndarray, np.ndar
     return coins + generator.standard_normal(count) / mu, coins
 
 
-def test_correct_noise_is_refuted_no_oftener_than_stated() -> None:
+def test_correct_noise_is_refuted_no_more_often_than_alpha() -> None:
     """400 audits at alpha 0.05: 20 false alarms are expected, 38 happen once in 10,000; fixed."""
     mu, alarms = mu_for(4.0, 1e-6), 0
     for seed in range(400):
@@ -87,7 +87,7 @@ def test_halved_noise_is_refuted_by_the_gaussian_bound_and_bounds_are_ordered() 
     assert found == 10
 
 
-def test_two_worlds_bound_what_their_rates_allow() -> None:
+def test_rates_of_two_inputs_bound_epsilon_and_mu() -> None:
     rates = Rates(true_positives=700, false_positives=100, runs=1000)
 
     assert 0 < rates.epsilon(0.05, 1e-6) < math.log(0.7 / 0.1)
@@ -97,7 +97,7 @@ def test_two_worlds_bound_what_their_rates_allow() -> None:
     )
 
 
-def test_guesses_are_right_as_often_as_coins_agree() -> None:
+def test_the_attack_guesses_from_the_highest_and_lowest_scores() -> None:
     coins = np.array([1.0, 0.0, 1.0, 0.0])
 
     assert guesses(np.array([9.0, 1.0, 8.0, 2.0]), coins, 1.0) == (4, 4)
@@ -105,20 +105,20 @@ def test_guesses_are_right_as_often_as_coins_agree() -> None:
 
 
 @pytest.mark.parametrize("wrong", [(10, 11, 5), (10, 5, 6), (0, 0, 0), (10, 5, -1)])
-def test_counts_that_cannot_be_are_refused(wrong: tuple[int, int, int]) -> None:
+def test_impossible_counts_are_refused(wrong: tuple[int, int, int]) -> None:
     for ask in (one_run, one_run_fdp):
         with pytest.raises(InvalidInput, match="guesses"):
             ask(*wrong, 0.05, 1e-6)
 
 
-def test_scores_that_say_nothing_are_refused() -> None:
+def test_scores_that_are_too_few_or_constant_are_refused() -> None:
     with pytest.raises(InvalidInput, match="fewer than 10"):
         gaussian(np.ones(3), np.ones(30), 0.05)
     with pytest.raises(InvalidInput, match="do not vary"):
         gaussian(np.ones(30), np.ones(30), 0.05)
 
 
-def test_tails_and_quantiles_are_those_of_tables() -> None:
+def test_tails_and_quantiles_match_published_tables() -> None:
     assert upper_tail(1.959964) == pytest.approx(0.025, rel=1e-6)
     assert chi2_upper(124.342, 100) == pytest.approx(0.05, rel=0.01)
     assert kolmogorov_upper(1.358 / 100, 10_000) == pytest.approx(0.05, rel=0.03)
@@ -131,7 +131,7 @@ def test_tails_and_quantiles_are_those_of_tables() -> None:
     assert ranks(np.array([3.0, 1.0, 3.0])).tolist() == [1.5, 0.0, 1.5]
 
 
-def test_bounds_read_as_epsilons_of_the_same_delta() -> None:
+def test_the_gaussian_bound_is_below_the_epsilon_of_correct_noise() -> None:
     found, coins = scores(1.0, 3)
     mu = gaussian(found[coins == 1], found[coins == 0], 0.05)
 

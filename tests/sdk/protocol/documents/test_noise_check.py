@@ -30,7 +30,7 @@ ON_DEVICE = [LOCAL, SHARED]
 def priced(task: Task) -> Task:
     """The task with just as much noise as its claim needs."""
     from tactful.privacy.calibration import noise_for
-    from tactful.privacy.mechanism import written
+    from tactful.privacy.mechanism import format_fraction
 
     family, sigma2 = noise_for(
         task.where,
@@ -41,7 +41,7 @@ def priced(task: Task) -> Task:
         share=1.0,
         honest=task.honest,
     )
-    return replace(task, family=family, sigma2=written(sigma2))
+    return replace(task, family=family, sigma2=format_fraction(sigma2))
 
 
 @given(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tactful.errors import InvalidInput
 from tactful.privacy import discrete_gaussian
-from tactful.privacy.discrete_gaussian import NoiseTable, draw, reach
+from tactful.privacy.discrete_gaussian import NoiseTable, draw, largest_draw
 from tactful.privacy.mechanism import FAMILIES, Family
 
 sigma2s = st.fractions(Fraction(1, 16), 400, max_denominator=1000)
@@ -114,7 +114,7 @@ def test_every_table_is_a_symmetric_law_on_the_whole_numbers(
     sigma2=st.sampled_from([Fraction(1, 4), Fraction(7), Fraction(2500)]),
 )
 @settings(max_examples=200)
-def test_a_draw_is_the_number_of_thresholds_it_passes(
+def test_a_draw_is_the_number_of_thresholds_that_its_word_reaches(
     word: int, sigma2: Fraction
 ) -> None:
     table = NoiseTable.of("rounded_gaussian", sigma2)
@@ -125,7 +125,7 @@ def test_a_draw_is_the_number_of_thresholds_it_passes(
 
 
 @pytest.mark.parametrize("place", [-6, -1, 0, 5])
-def test_a_tie_of_the_high_limb_is_settled_by_the_low_limb(place: int) -> None:
+def test_a_tie_of_the_high_limb_is_resolved_by_the_low_limb(place: int) -> None:
     table = NoiseTable.of("discrete_gaussian", Fraction(4))
     high, low = divmod(table.threshold(place), 1 << 64)
 
@@ -194,12 +194,14 @@ def test_the_kernel_noise_has_the_declared_variance_and_no_seed() -> None:
 
 
 @pytest.mark.parametrize("sigma2", [Fraction(1, 17), Fraction(32_769**2), Fraction(-1)])
-def test_a_table_out_of_reach_is_refused_with_its_field(sigma2: Fraction) -> None:
+def test_a_table_that_is_too_small_or_too_large_is_refused_by_name(
+    sigma2: Fraction,
+) -> None:
     with pytest.raises(InvalidInput, match=r"^sigma2: .*raise epsilon"):
         NoiseTable.of("rounded_gaussian", sigma2)
 
 
-def test_the_privacy_room_has_no_other_source_of_randomness(root: Path) -> None:
+def test_the_privacy_package_uses_no_other_source_of_randomness(root: Path) -> None:
     """Floats are parameters there, never samples: no generator but the kernel's is imported."""
     for module in (root / "sdk" / "tactful" / "privacy").glob("*.py"):
         tree = ast.parse(module.read_text())
@@ -267,7 +269,7 @@ def test_the_distance_of_a_release_is_far_below_any_delta() -> None:
 
 
 @pytest.mark.parametrize("scale", [Fraction(1, 17), Fraction(4682), Fraction(-1)])
-def test_a_laplace_scale_out_of_reach_is_refused_with_its_field(
+def test_a_laplace_scale_that_is_too_small_or_too_large_is_refused(
     scale: Fraction,
 ) -> None:
     with pytest.raises(InvalidInput, match=r"^scale: .*raise epsilon"):
@@ -312,7 +314,9 @@ def test_laplace_draws_follow_their_table(scale: Fraction) -> None:
 
 
 @given(sigma2=st.fractions(Fraction(1, 16), 10**9, max_denominator=10**6))
-def test_a_table_ends_two_beyond_fourteen_sigma_rounded_up(sigma2: Fraction) -> None:
-    whole = reach(sigma2) - 2
+def test_a_table_ends_two_levels_beyond_fourteen_sigma_rounded_up(
+    sigma2: Fraction,
+) -> None:
+    whole = largest_draw(sigma2) - 2
 
     assert (whole - 1) ** 2 < 14**2 * sigma2 <= whole**2
