@@ -1,1 +1,1 @@
-"""One half of the pair that sums contributions without seeing any of them."""
+"""One of the two aggregators that sum reports without reading any of them."""

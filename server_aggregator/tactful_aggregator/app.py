@@ -1,4 +1,4 @@
-"""One half over HTTP: routes and problem documents, nothing decided here."""
+"""The HTTP applications of one aggregator: the public one and the operator's one."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tactful_aggregator.http import (
     BODIES_AT_ONCE,
     ApiRequest,
     BodyMemory,
+    handle_error,
     plain,
-    problem,
     route,
 )
-from tactful_aggregator.jobs.aggregation import Dependencies
+from tactful_aggregator.jobs.dependencies import Dependencies
 from tactful_aggregator.jobs.readiness import Readiness
 from tactful_aggregator.jobs.worker import Worker, collect_garbage
 from tactful_aggregator.keyring import Keyring
@@ -45,10 +45,13 @@ from tactful_aggregator.training.state import Training, TrainingState, load_stat
 from tactful_aggregator.upload.asgi_fast_path import UploadFastPath
 from tactful_aggregator.upload.report_store import ReportStore
 
+Document = TypeVar("Document")
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
 
 @dataclass(frozen=True)
-class Advance:
-    """What the operator asks of a training: the step that it is at, None for any."""
+class RefreshRequest:
+    """The operator's request to refresh a training at `step`, or at any step if None."""
 
     step: int | None = None
     __pydantic_config__: ClassVar[dict[str, object]] = {
@@ -59,311 +62,346 @@ class Advance:
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes of one half work on; `clock` gives unix seconds."""
+    """The request handlers of one aggregator; `clock` returns unix seconds."""
 
     aggregator: Aggregator
     store: Datastore
     transport: Transport
     clock: Callable[[], int] = lambda: int(time.time())
 
-    # both halves
+    # At both aggregators
 
     def health(self, call: ApiRequest) -> Response:
-        """That this half runs, and which one it is."""
+        """Return the role of this aggregator, to show that it runs."""
         return JSONResponse({"role": self.aggregator.settings.role})
 
     def ready(self, call: ApiRequest) -> Response:
-        """Whether this half can do its work now: status 503 and the reason if not."""
+        """Return whether this aggregator can work now; status 503 with a reason if not."""
         problem = self.readiness.problem()
-        return JSONResponse(
-            {"ready": not problem, "reason": problem}, 503 if problem else 200
-        )
+        status = 503 if problem else 200
+        return JSONResponse({"ready": not problem, "reason": problem}, status)
 
     def rotate(self, call: ApiRequest) -> Response:
-        """Hand out a new key from now on."""
-        return JSONResponse({"config_id": self.dependencies.keyring.rotate().config_id})
+        """Publish a new HPKE key from now on."""
+        config = self.dependencies.keyring.rotate()
+        return JSONResponse({"config_id": config.config_id})
 
     def collect_garbage(self, call: ApiRequest) -> Response:
-        """Forget what is over."""
+        """Delete expired keys, report ids and report bodies."""
         collect_garbage(self.dependencies)
         return JSONResponse({})
 
     def jobs(self, call: ApiRequest) -> Response:
-        """The jobs that the helper did not answer as it should."""
+        """Return the jobs that are parked or will be retried."""
         with self.store.transaction() as tx:
-            waiting = tx.jobs.deferred(self.clock())
-        return JSONResponse([_shown(one) for one in waiting])
+            deferred = tx.jobs.deferred(self.clock())
+        return JSONResponse([_job_document(job) for job in deferred])
 
     def resume_jobs(self, call: ApiRequest) -> Response:
-        """Try all of them again now."""
+        """Retry all deferred jobs now."""
         with self.store.transaction() as tx:
-            return JSONResponse({"resumed": tx.jobs.resume_deferred(self.clock())})
+            resumed = tx.jobs.resume_deferred(self.clock())
+        return JSONResponse({"resumed": resumed})
 
-    # the leader, to devices
+    # At the leader, for devices
 
     def current_task(self, call: ApiRequest) -> Response:
-        """The open round of a model."""
+        """Return the open round of a model."""
         with self.store.transaction() as tx:
             signed = tx.tasks.newest_open(call.path["model"])
         if signed is None:
             raise Problem(
-                "unrecognizedTask", 404, "no round is open for this model now"
+                "unrecognizedTask",
+                404,
+                "no round is open for this model; ask again later",
             )
-        return plain(signed.encode(), kind="application/json")
+        return plain(signed.encode(), media_type="application/json")
 
     def release(self, call: ApiRequest) -> Response:
-        """The newest release of a model."""
+        """Return the newest release of a model."""
         with self.store.transaction() as tx:
             newest = tx.published.newest_release(call.path["model"])
         if newest is None:
             raise Problem(
-                "unrecognizedModel", 404, "nothing is released for this model yet"
+                "unrecognizedModel",
+                404,
+                "nothing is released for this model yet; ask again later",
             )
-        return plain(newest[1], kind="application/json")
+        _, body = newest
+        return plain(body, media_type="application/json")
 
     def file(self, call: ApiRequest) -> Response:
-        """A guide or a model, by its SHA-256."""
+        """Return published round parameters or a model, by its SHA-256."""
         with self.store.transaction() as tx:
             content = tx.published.file(call.path["sha256"])
         if content is None:
             raise Problem(
-                "unrecognizedFile", 404, "no file with this hash is published"
+                "unrecognizedFile",
+                404,
+                "no published file has this hash; check the hash",
             )
         return plain(content)
 
     def transcript(self, call: ApiRequest) -> Response:
-        """Everything published, one entry a line."""
+        """Return the publication log, one entry per line."""
         with self.store.transaction() as tx:
-            lines = tx.published.entries()
-        return plain(
-            "".join(f"{line}\n" for line in lines).encode(), kind="application/jsonl"
-        )
+            entries = tx.published.entries()
+        text = "".join(f"{entry}\n" for entry in entries)
+        return plain(text.encode(), media_type="application/jsonl")
 
     def checkpoint(self, call: ApiRequest) -> Response:
-        """The signed head of everything published."""
-        head = self.published_log.read(
-            lambda log: log.signed(self.aggregator.keys.signer)
-        )
-        return plain(head.encode().encode(), kind="application/json")
+        """Return the signed checkpoint of the publication log."""
+        signer = self.aggregator.keys.signer
+        signed = self.published_log.read(lambda log: log.signed(signer))
+        return plain(signed.encode().encode(), media_type="application/json")
 
     def proof(self, call: ApiRequest) -> Response:
-        """That a document, named by its SHA-256, is in the log, and that the log only grew."""
-        since = call.path["since"]
-        size = (
-            int(since)
-            if since.isascii() and since.isdigit() and len(since) < 12
-            else -1
-        )
+        """Return proofs that the log has a document and only grew since a given size.
+
+        The document is named by its SHA-256.
+        """
         sha256, signer = call.path["sha256"], self.aggregator.keys.signer
+        size = _log_size(call.path["since"])
         proof = self.published_log.read(lambda log: log.prove(sha256, size, signer))
         if proof is None:
             raise Problem(
                 "unrecognizedDocument",
                 404,
-                "the log holds no such document, or is shorter",
+                "the log has no such document or is shorter; check hash and size",
             )
-        return plain(proof.encode(), kind="application/json")
+        return plain(proof.encode(), media_type="application/json")
 
-    # the leader, to its operator
+    # At the leader, for its operator
 
     def start(self, call: ApiRequest) -> Response:
-        """Begin a training."""
-        training = _parsed(Training, "training", call.body)
-        return self._status(
-            steps.start(self.store, self.aggregator, training, self.clock())
+        """Start a training."""
+        training = _parse(Training, "training", call.body)
+        training_state = steps.start(
+            self.store, self.aggregator, training, self.clock()
         )
+        return self._status_response(training_state)
 
     def advance(self, call: ApiRequest) -> Response:
-        """Take the next step of a training, if it is at the step that the request names."""
-        model = call.path["model"]
-        asked = _parsed(Advance, "refresh", call.body) if call.body else Advance()
+        """Take the next step of a training, if it is at the step of the request."""
+        request = RefreshRequest()
+        if call.body:
+            request = _parse(RefreshRequest, "refresh", call.body)
         training_state = steps.step(
-            self.store, self.aggregator, self._peer, model, self.clock(), asked.step
+            self.store,
+            self.aggregator,
+            self._coordinator,
+            call.path["model"],
+            self.clock(),
+            request.step,
         )
-        return self._status(training_state)
+        return self._status_response(training_state)
 
     def abandon(self, call: ApiRequest) -> Response:
         """End a training that is not released."""
-        return self._status(steps.abandon(self.store, call.path["model"]))
+        return self._status_response(steps.abandon(self.store, call.path["model"]))
 
     def open_experiment(self, call: ApiRequest) -> Response:
         """Open a period of an experiment."""
-        opening = _parsed(experiments.Opening, "opening", call.body)
+        opening = _parse(experiments.Opening, "opening", call.body)
         task = experiments.open_period(
-            self.store, self.aggregator, self._peer, opening, self.clock()
+            self.store, self.aggregator, self._coordinator, opening, self.clock()
         )
         return JSONResponse(
             {"experiment": opening.experiment.id, "expires": task.expires}
         )
 
     def read_experiment(self, call: ApiRequest) -> Response:
-        """Collect the open period of an experiment and read all of them."""
-        name = call.path["experiment"]
-        read = experiments.read_results(
-            self.store, self.aggregator, self._peer, name, self.clock()
+        """Collect the open period of an experiment and return all results."""
+        result = experiments.read_results(
+            self.store,
+            self.aggregator,
+            self._coordinator,
+            call.path["experiment"],
+            self.clock(),
         )
-        return JSONResponse(read.json())
+        return JSONResponse(result.json())
 
     def status(self, call: ApiRequest) -> Response:
-        """Where each training stands."""
+        """Return the state of each training."""
         with self.store.transaction() as tx:
             models = tx.trainings.models()
-        training_states = [load_state(self.store, model) for model in models]
-        return JSONResponse(
-            [self._described(training_state) for training_state in training_states]
-        )
+        states = [load_state(self.store, model) for model in models]
+        return JSONResponse([self._status_document(state) for state in states])
 
-    # the helper, to its leader
+    # At the helper, for its leader
 
     def sign_task(self, call: ApiRequest) -> Response:
         """Countersign a task that is safe."""
         document, signatures = decode_signed(call.body)
-        task, signed = Task.parse(document), signatures.get("leader", b"")
-        return plain(
-            countersign.countersign_task(self.store, self.aggregator, task, signed)
+        signature = countersign.countersign_task(
+            self.store,
+            self.aggregator,
+            Task.parse(document),
+            signatures.get("leader", b""),
         )
+        return plain(signature)
 
     def sign_release(self, call: ApiRequest) -> Response:
-        """Countersign a release that is true."""
+        """Countersign a release whose claims are true."""
         document, signatures = decode_signed(call.body)
-        release, signed = ModelRelease.parse(document), signatures.get("leader", b"")
-        return plain(
-            countersign.countersign_release(
-                self.store, self.aggregator, release, signed
-            )
+        signature = countersign.countersign_release(
+            self.store,
+            self.aggregator,
+            ModelRelease.parse(document),
+            signatures.get("leader", b""),
         )
+        return plain(signature)
+
+    # Parts
 
     @property
-    def _peer(self) -> Coordinator:
-        return Coordinator(
-            self.dependencies,
-            self.aggregator,
-            HelperClient(self.aggregator.other_aggregator, self.transport),
-        )
+    def _coordinator(self) -> Coordinator:
+        helper = HelperClient(self.aggregator.other_aggregator, self.transport)
+        return Coordinator(self.dependencies, self.aggregator, helper)
 
     @cached_property
     def dependencies(self) -> Dependencies:
-        """What reports are settled with."""
-        # several machines share a database server, but no disk
-        folder = (
-            self.aggregator.folder / REPORTS_FOLDER if self.store.is_local else None
-        )
+        """The objects that jobs and collections work with."""
+        # Several machines may share a database server, but they have no common disk.
+        is_local = self.store.is_local
+        folder = self.aggregator.folder / REPORTS_FOLDER if is_local else None
         keyring = Keyring(self.store, self.aggregator, self.clock)
         return Dependencies(self.store, ReportStore(folder), keyring, self.clock)
 
     @cached_property
     def published_log(self) -> PublishedLog:
-        """Return the transcript, parsed and hashed once."""
+        """The publication log, parsed and hashed once."""
         return PublishedLog(self.store)
 
     @cached_property
     def registry(self) -> TaskRegistry:
-        """The tasks of this half."""
+        """The tasks of this aggregator."""
         return TaskRegistry(self.store, self.aggregator)
 
     @cached_property
     def readiness(self) -> Readiness:
-        """What says whether this half can do its work."""
-        leads = self.aggregator.settings.role == "leader"
-        return Readiness(self.store, self.worker if leads else None)
+        """The check whether this aggregator can work."""
+        is_leader = self.aggregator.settings.role == "leader"
+        return Readiness(self.store, self.worker if is_leader else None)
 
     @cached_property
     def worker(self) -> Worker:
-        """What the leader does by itself."""
-        return Worker(self.dependencies, self._peer.helper, self.registry)
+        """The background work of the leader."""
+        return Worker(self.dependencies, self._coordinator.helper, self.registry)
 
-    def _status(self, training_state: TrainingState) -> JSONResponse:
-        return JSONResponse(self._described(training_state))
+    def _status_response(self, training_state: TrainingState) -> JSONResponse:
+        return JSONResponse(self._status_document(training_state))
 
-    def _described(self, training_state: TrainingState) -> dict[str, object]:
-        reports = 0
+    def _status_document(self, training_state: TrainingState) -> dict[str, object]:
+        reports, number = 0, None
         if training_state.task is not None:
+            number = len(training_state.tasks)
+            task_id = bytes.fromhex(training_state.task)
             with self.store.transaction() as tx:
-                reports = tx.reports.count_not_refused(
-                    bytes.fromhex(training_state.task)
-                )
+                reports = tx.reports.count_not_refused(task_id)
         return {
             "model": training_state.training.model,
             "state": training_state.state,
             "step": training_state.step,
             "rounds": training_state.plan.rounds,
-            "round": None if training_state.task is None else len(training_state.tasks),
+            "round": number,
             "reports": reports,
             "min_batch_size": training_state.training.min_batch_size,
             "collected": list(training_state.counts),
         }
 
 
+def _log_size(text: str) -> int:
+    """Return the size of a log from an address; -1, which no log has, if it is invalid."""
+    is_number = text.isascii() and text.isdigit() and len(text) < 12
+    return int(text) if is_number else -1
+
+
+def _job_document(job: DeferredJob) -> dict[str, object]:
+    return {
+        "job": job.job_id.hex(),
+        "task": job.task_id.hex(),
+        "state": job.state,
+        "attempts": job.attempts,
+        "again_at": None if job.state == PARKED else job.due,
+    }
+
+
 def build(service: Service) -> Starlette:
-    """The public application of one half; the leader's worker runs as long as it is served."""
-    leads = service.aggregator.settings.role == "leader"
-    keys = service.aggregator.keys
+    """Return the public application; at a leader the worker runs while it is served."""
+    max_body = service.aggregator.settings.max_body
+    memory = BodyMemory(BODIES_AT_ONCE * max_body)
     routes = [
         route("GET", "/healthz", service.health),
         route("GET", "/readyz", service.ready),
     ]
-    resources: LeaderResources | HelperResources
-    if leads:
-        resources = LeaderResources(service.dependencies, service.registry)
-        routes += [
-            route("GET", "/models/{model}/task", service.current_task),
-            route("GET", "/models/{model}/release", service.release),
-            route("GET", "/files/{sha256}", service.file),
-            route("GET", "/transcript", service.transcript),
-            route("GET", "/transcript/checkpoint", service.checkpoint),
-            route("GET", "/transcript/proofs/{sha256}/{since}", service.proof),
-        ]
-    else:
-        resources = HelperResources(service.dependencies, service.registry)
-        routes += [
-            route("POST", "/tasks", service.sign_task, keys.token),
-            route("POST", "/releases", service.sign_release, keys.token),
-        ]
-    shown = keys.collector_token if leads else keys.token
-    routes += [
+    if service.aggregator.settings.role == "leader":
+        leader = LeaderResources(service.dependencies, service.registry)
+        uploads = leader.uploads(max_body)
+        middleware = [Middleware(UploadFastPath, uploads=uploads, memory=memory)]
+        routes += _leader_routes(service, leader)
+        return _application(service, routes, middleware, memory, _run_worker(service))
+    helper = HelperResources(service.dependencies, service.registry)
+    routes += _helper_routes(service, helper)
+    return _application(service, routes, [], memory, None)
+
+
+def _leader_routes(service: Service, resources: LeaderResources) -> list[Route]:
+    return [
+        route("GET", "/models/{model}/task", service.current_task),
+        route("GET", "/models/{model}/release", service.release),
+        route("GET", "/files/{sha256}", service.file),
+        route("GET", "/transcript", service.transcript),
+        route("GET", "/transcript/checkpoint", service.checkpoint),
+        route("GET", "/transcript/proofs/{sha256}/{since}", service.proof),
+        *_hpke_routes(resources),
+        *resources.routes(service.aggregator.keys.collector_token),
+    ]
+
+
+def _helper_routes(service: Service, resources: HelperResources) -> list[Route]:
+    token = service.aggregator.keys.token
+    return [
+        route("POST", "/tasks", service.sign_task, token),
+        route("POST", "/releases", service.sign_release, token),
+        *_hpke_routes(resources),
+        *resources.routes(token),
+    ]
+
+
+def _hpke_routes(resources: LeaderResources | HelperResources) -> list[Route]:
+    return [
         route("GET", "/hpke_config", resources.hpke_config),
         route("GET", "/hpke_config/signed", resources.signed_hpke_config),
-        *resources.routes(shown),
     ]
-    most = service.aggregator.settings.max_body
-    memory = BodyMemory(BODIES_AT_ONCE * most)
-    uploads = _door(resources, most, memory)
-    return _application(service, routes, uploads, memory, _working(service, leads))
 
 
 def build_operator(service: Service) -> Starlette:
-    """What only the operator of this half may ask for, on a listener of its own."""
+    """Return the operator's application, which is served on a listener of its own."""
     token = service.aggregator.keys.admin_token
     routes = [
         route("POST", "/operator/keys", service.rotate, token),
         route("POST", "/operator/garbage", service.collect_garbage, token),
     ]
     if service.aggregator.settings.role == "leader":
-        routes += [
-            route("POST", "/operator/trainings", service.start, token),
-            route(
-                "POST", "/operator/trainings/{model}/refresh", service.advance, token
-            ),
-            route(
-                "POST", "/operator/trainings/{model}/abandon", service.abandon, token
-            ),
-            route("POST", "/operator/experiments", service.open_experiment, token),
-            route(
-                "POST",
-                "/operator/experiments/{experiment}",
-                service.read_experiment,
-                token,
-            ),
-            route("GET", "/operator/status", service.status, token),
-            route("GET", "/operator/jobs", service.jobs, token),
-            route("POST", "/operator/jobs/resume", service.resume_jobs, token),
-        ]
-    return _application(
-        service, routes, [], BodyMemory(service.aggregator.settings.max_body), None
-    )
+        routes += _leader_operator_routes(service, token)
+    memory = BodyMemory(service.aggregator.settings.max_body)
+    return _application(service, routes, [], memory, None)
 
 
-Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+def _leader_operator_routes(service: Service, token: str) -> list[Route]:
+    training = "/operator/trainings/{model}"
+    experiment = "/operator/experiments/{experiment}"
+    return [
+        route("POST", "/operator/trainings", service.start, token),
+        route("POST", f"{training}/refresh", service.advance, token),
+        route("POST", f"{training}/abandon", service.abandon, token),
+        route("POST", "/operator/experiments", service.open_experiment, token),
+        route("POST", experiment, service.read_experiment, token),
+        route("GET", "/operator/status", service.status, token),
+        route("GET", "/operator/jobs", service.jobs, token),
+        route("POST", "/operator/jobs/resume", service.resume_jobs, token),
+    ]
 
 
 def _application(
@@ -376,39 +414,15 @@ def _application(
     app = Starlette(
         routes=routes,
         middleware=middleware,
-        exception_handlers={TactfulError: problem},
+        exception_handlers={TactfulError: handle_error},
         lifespan=lifespan,
     )
-    app.state.max_body, app.state.body_memory = (
-        service.aggregator.settings.max_body,
-        memory,
-    )
+    app.state.max_body = service.aggregator.settings.max_body
+    app.state.body_memory = memory
     return app
 
 
-def _shown(waiting: DeferredJob) -> dict[str, object]:
-    return {
-        "job": waiting.job_id.hex(),
-        "task": waiting.task_id.hex(),
-        "state": waiting.state,
-        "attempts": waiting.attempts,
-        "again_at": None if waiting.state == PARKED else waiting.due,
-    }
-
-
-def _door(
-    resources: LeaderResources | HelperResources, most: int, memory: BodyMemory
-) -> list[Middleware]:
-    """Where uploads come in, at a leader."""
-    if not isinstance(resources, LeaderResources):
-        return []
-    return [Middleware(UploadFastPath, uploads=resources.uploads(most), memory=memory)]
-
-
-def _working(service: Service, leads: bool) -> Lifespan | None:
-    if not leads:
-        return None
-
+def _run_worker(service: Service) -> Lifespan:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         service.worker.start()
@@ -418,11 +432,8 @@ def _working(service: Service, leads: bool) -> Lifespan | None:
     return lifespan
 
 
-T = TypeVar("T")
-
-
-def _parsed(kind: type[T], name: str, document: bytes) -> T:
+def _parse(kind: type[Document], name: str, body: bytes) -> Document:
     try:
-        return TypeAdapter(kind).validate_json(document)
-    except ValidationError as wrong:
-        raise invalid_document(f"{name}.", wrong) from wrong
+        return TypeAdapter(kind).validate_json(body)
+    except ValidationError as error:
+        raise invalid_document(f"{name}.", error) from error

@@ -1,4 +1,4 @@
-"""DAP's resources, for each version: what is asked of whom, and the answers' forms."""
+"""The HTTP resources of DAP, for each of its versions."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from tactful.protocol.dap.messages import (
 )
 from tactful.protocol.dap.versions import CONFIG_LIST, ReportError, config_list_version
 from tactful_aggregator.datastore import FINISHED, PENDING
-from tactful_aggregator.http import ApiRequest, plain, route, unpadded
-from tactful_aggregator.jobs import aggregation, collection
-from tactful_aggregator.jobs.aggregation import Dependencies
+from tactful_aggregator.http import ApiRequest, decode_id, plain, route
+from tactful_aggregator.jobs import collection, helper_jobs
 from tactful_aggregator.jobs.collection import Batch
+from tactful_aggregator.jobs.dependencies import Dependencies
 from tactful_aggregator.keyring import CACHE_SECONDS
 from tactful_aggregator.problems import Problem, invalid
 from tactful_aggregator.task_registry import ProvisionedTask, TaskRegistry
 from tactful_aggregator.upload import accept
-from tactful_aggregator.upload.accept import Arrival
+from tactful_aggregator.upload.accept import UploadedReport
 from tactful_aggregator.upload.group_commit import GroupCommit
 
-ID, JOB_ID = 32, 16  # bytes of a task's id and of a job's
-MOST_AT_ONCE = 1000  # reports in one request: they are read, and looked for, together
-RETRY = {"Retry-After": "1"}  # seconds
-# -09 has problem types where -18 has codes in the answer; all other refusals share one
+TASK_ID_BYTES, JOB_ID_BYTES = 32, 16
+# Reports of one request are parsed and looked up together.
+MAX_REPORTS_PER_REQUEST = 1000
+RETRY_HEADERS = {"Retry-After": "1"}
+# dap-09 has problem types where dap-18 has codes; all other refusals share one type.
 UPLOAD_PROBLEMS = {
     ReportError.REPORT_TOO_EARLY: "reportTooEarly",
     ReportError.OUTDATED_CONFIG: "outdatedConfig",
@@ -45,301 +46,344 @@ UPLOAD_PROBLEMS = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What both halves have."""
+    """The resources of both roles."""
 
     dependencies: Dependencies
     registry: TaskRegistry
 
     def hpke_config(self, call: ApiRequest) -> Response:
-        """The key that shares for this half are sealed to, for any task and version."""
-        answer = plain(encode_config_list([self.dependencies.keyring.config]))
-        answer.headers["Cache-Control"] = f"max-age={CACHE_SECONDS}"
+        """Return the published HPKE configuration, for every task and version."""
+        config = self.dependencies.keyring.config
+        response = plain(encode_config_list([config]))
         dap = config_list_version(call.accept, names_task="task_id" in call.query)
-        answer.headers["Content-Type"] = dap.media_type(CONFIG_LIST, CONFIG_LIST)
-        answer.headers["Vary"] = "Accept"
-        return answer
+        media_type = dap.media_type(CONFIG_LIST, CONFIG_LIST)
+        response.headers["Cache-Control"] = f"max-age={CACHE_SECONDS}"
+        response.headers["Content-Type"] = media_type
+        response.headers["Vary"] = "Accept"
+        return response
 
     def signed_hpke_config(self, call: ApiRequest) -> Response:
-        """The same key with its epoch and times, signed with the key that devices pin."""
-        answer = plain(self.dependencies.keyring.signed(), kind="application/json")
-        answer.headers["Cache-Control"] = f"max-age={CACHE_SECONDS}"
-        return answer
+        """Return the configuration with its epoch and validity, signed for devices."""
+        body = self.dependencies.keyring.signed()
+        response = plain(body, media_type="application/json")
+        response.headers["Cache-Control"] = f"max-age={CACHE_SECONDS}"
+        return response
 
-    def _provision(self, call: ApiRequest) -> ProvisionedTask:
-        return self.registry.of(unpadded(call.path["task"], ID))
+    def _provisioned(self, call: ApiRequest) -> ProvisionedTask:
+        return self.registry.get(decode_id(call.path["task"], TASK_ID_BYTES))
 
 
 class LeaderResources(Resources):
-    """What clients and collectors ask for."""
+    """The resources of the leader, for clients and collectors."""
 
     def routes(self, token: str) -> list[Route]:
-        """Where it is asked for; collectors show `token`."""
+        """Return the routes for collectors, which `token` authorizes."""
         jobs = "/tasks/{task}/collection_jobs"
+        job = jobs + "/{job}"
         return [
-            route("POST", jobs, self.begin_collection, token),
-            route("PUT POST GET DELETE", jobs + "/{job}", self.collection_job, token),
+            route("POST", jobs, self.create_collection_job, token),
+            route("PUT POST GET DELETE", job, self.collection_job, token),
         ]
 
-    # uploads
+    # Uploads
 
     def uploads(self, max_body: int) -> LeaderUploads:
-        """Return what takes uploads, and commits together those that come at once."""
+        """Return the upload handler, which commits concurrent requests together."""
         return LeaderUploads(self, GroupCommit(self._commit), max_body)
 
-    def _commit(self, arrivals: Sequence[Arrival]) -> list[ReportError | None]:
-        return accept.receive(
+    def _commit(self, uploads: Sequence[UploadedReport]) -> list[ReportError | None]:
+        return accept.store_uploads(
             self.dependencies.store,
-            self.dependencies.bodies,
+            self.dependencies.report_store,
             self.dependencies.keyring,
-            arrivals,
+            uploads,
         )
 
-    # collections
+    # Collections
 
-    def begin_collection(self, call: ApiRequest) -> Response:
-        """DAP-18: begin a collection; equal requests are one job (draft repository, PR #781)."""
-        provisioned = self._provision(call)
+    def create_collection_job(self, call: ApiRequest) -> Response:
+        """Create a collection job (dap-18).
+
+        Equal requests are one job (DAP draft repository, pull request 781).
+        """
+        provisioned = self._provisioned(call)
         if provisioned.task.dap.counted:
             raise Problem(
-                "invalidMessage", 405, "dap-09 names a collection itself, with PUT"
+                "invalidMessage", 405, "a dap-09 collector chooses the job id; use PUT"
             )
-        job_id = hashlib.sha256(provisioned.task.id + call.body).digest()[:JOB_ID]
-        self._begin(call, provisioned, job_id)
-        answer = self._state(provisioned, job_id)
-        answer.headers["Location"] = _path(provisioned.task, "collection_jobs", job_id)
-        return answer
+        job_id = _job_id(provisioned.task, call.body)
+        self._create(call, provisioned, job_id)
+        response = self._state(provisioned, job_id)
+        path = _path(provisioned.task, "collection_jobs", job_id)
+        response.headers["Location"] = path
+        return response
 
     def collection_job(self, call: ApiRequest) -> Response:
-        """Begin (dap-09), ask for, or delete a collection."""
-        provisioned, job_id = self._provision(call), unpadded(call.path["job"], JOB_ID)
-        counted = provisioned.task.dap.counted
+        """Create (dap-09), poll or delete a collection job."""
+        provisioned = self._provisioned(call)
+        job_id = decode_id(call.path["job"], JOB_ID_BYTES)
+        is_dap09 = provisioned.task.dap.counted
         if call.method == "DELETE":
             return self._delete(provisioned, job_id)
-        if call.method == "PUT" and counted:
-            self._begin(call, provisioned, job_id)
+        if call.method == "PUT" and is_dap09:
+            self._create(call, provisioned, job_id)
             return plain(b"", 201)
-        _require(call, provisioned.task, "POST" if counted else "GET")
+        _require_method(call, provisioned.task, "POST" if is_dap09 else "GET")
         return self._state(provisioned, job_id)
 
-    def _begin(
+    def _create(
         self, call: ApiRequest, provisioned: ProvisionedTask, job_id: bytes
     ) -> None:
         task = provisioned.task
-        _require_media(call, task, "collect-req", "collection-job-req")
+        _require_media_type(call, task, "collect-req", "collection-job-req")
         batch = Batch.of(provisioned, CollectionReq.decode(call.body, task).query)
+        buckets = (batch.first, batch.last)
         with self.dependencies.store.transaction() as tx:
-            others = tx.batches.overlapping(task.id, batch.first, batch.last)
-            if any((one[0], one[1]) != (batch.first, batch.last) for one in others):
-                raise BatchCollected("another batch holds some of these reports")
+            overlapping = tx.batches.overlapping(task.id, *buckets)
+            if any((first, last) != buckets for first, last, _ in overlapping):
+                raise BatchCollected(
+                    "another batch has some of these reports; request a batch that does "
+                    "not overlap it"
+                )
             if tx.collections.add(task.id, job_id, call.body) != call.body:
-                raise invalid("this job was another one before")
+                raise invalid(
+                    "this job id was used for another request; use a new job id"
+                )
 
     def _state(self, provisioned: ProvisionedTask, job_id: bytes) -> Response:
-        """The collection, or that it is not there yet."""
+        """Return the collection, or a response to poll again."""
         task = provisioned.task
         with self.dependencies.store.transaction() as tx:
-            found = tx.collections.get(task.id, job_id)
-        if found is None:
-            raise Problem(
-                "unrecognizedCollectionJob", 404, "there is no such collection"
-            )
-        request, state, body = found
+            stored = tx.collections.get(task.id, job_id)
+        if stored is None:
+            raise _unknown_collection()
+        request, state, body = stored
         if state == FINISHED and body is not None:
-            return plain(
-                body, 200, task.dap.media_type("collection", "collection-job-resp")
-            )
+            media_type = task.dap.media_type("collection", "collection-job-resp")
+            return plain(body, 200, media_type)
         if state == PENDING:
-            self._require_hope(provisioned, CollectionReq.decode(request, task))
-            return Response(b"", 202 if task.dap.counted else 200, headers=RETRY)
+            self._require_possible(provisioned, CollectionReq.decode(request, task))
+            return Response(b"", 202 if task.dap.counted else 200, RETRY_HEADERS)
         if body is not None:
             code, _, detail = body.decode().partition(" ")
             raise Problem(code, 400, detail)
         return plain(b"", 204)
 
-    def _require_hope(
+    def _require_possible(
         self, provisioned: ProvisionedTask, request: CollectionReq
     ) -> None:
-        """Raise Problem once no report can come any more that would make the batch large enough.
+        """Raise Problem if the task expired before the batch became large enough.
 
-        A report of an hour that is over may come as long as the task takes any.
+        A report for an earlier hour can arrive until the task expires.
         """
         task, batch = provisioned.task, Batch.of(provisioned, request.query)
         if self.dependencies.clock() < task.expires:
             return
         with self.dependencies.store.transaction() as tx:
-            kept = tx.reports.count_not_refused(task.id, batch.first, batch.last)
-        if kept < task.min_batch_size:
+            count = tx.reports.count_not_refused(task.id, batch.first, batch.last)
+        if count < task.min_batch_size:
             raise Problem(
-                "invalidBatchSize", 400, f"{kept} reports of {task.min_batch_size}"
+                "invalidBatchSize",
+                400,
+                f"{count} reports of {task.min_batch_size} arrived before the task "
+                "expired; delete this job",
             )
 
     def _delete(self, provisioned: ProvisionedTask, job_id: bytes) -> Response:
         with self.dependencies.store.transaction() as tx:
             if not tx.collections.delete(provisioned.task.id, job_id):
-                raise Problem(
-                    "unrecognizedCollectionJob", 404, "there is no such collection"
-                )
+                raise _unknown_collection()
         return plain(b"", 204)
 
 
 @dataclass(frozen=True)
 class LeaderUploads:
-    """Reports on their way to the disk."""
+    """The upload handler of the leader; `max_body` is the largest request in bytes."""
 
     resources: LeaderResources
-    intake: GroupCommit
-    max_body: int  # bytes
+    group_commit: GroupCommit
+    max_body: int
 
     async def look_up(self, task: str) -> ProvisionedTask:
-        """Return the task, without making all uploads wait for a database that another one holds.
+        """Return the task with this id in base64url; raises Problem if it is unknown.
 
-        Raise Problem if there is no such task.
+        A task that is not cached is read in another thread, so that other uploads do not
+        wait for a busy database.
         """
-        task_id, registry = unpadded(task, ID), self.resources.registry
-        cached = registry.known(task_id)
-        return (
-            await run_in_threadpool(registry.of, task_id) if cached is None else cached
-        )
+        task_id, registry = decode_id(task, TASK_ID_BYTES), self.resources.registry
+        cached = registry.cached(task_id)
+        if cached is not None:
+            return cached
+        return await run_in_threadpool(registry.get, task_id)
 
-    def longest(self, provisioned: ProvisionedTask) -> int:
-        """Return how many bytes of reports one request may carry."""
-        return min(self.max_body, MOST_AT_ONCE * provisioned.report_bytes)
+    def max_bytes(self, provisioned: ProvisionedTask) -> int:
+        """Return the largest body of one request, in bytes."""
+        return min(self.max_body, MAX_REPORTS_PER_REQUEST * provisioned.report_bytes)
 
     async def receive(self, call: ApiRequest, provisioned: ProvisionedTask) -> Response:
-        """Take reports; the answer comes once they are on the disk."""
-        arrivals = self._arrivals(call, provisioned)
-        outcomes = await self.intake.add(arrivals)
+        """Store the reports, and respond once they are on the disk."""
+        uploads = self._parse(call, provisioned)
+        outcomes = await self.group_commit.add(uploads)
         refused = [
-            (one.key[1], reason)
-            for one, reason in zip(arrivals, outcomes, strict=True)
+            (upload.report_id, reason)
+            for upload, reason in zip(uploads, outcomes, strict=True)
             if reason is not None
         ]
-        dap = provisioned.task.dap
-        if dap.counted and refused:
-            reason = refused[0][1]
-            code = UPLOAD_PROBLEMS.get(reason, "reportRejected")
-            raise Problem(code, 400, f"the report was not taken: {reason.name.lower()}")
         if not refused:
             return plain(b"", 201)
-        kind = dap.media_type("", "upload-errors")
-        return plain(encode_upload_errors(refused, dap), 200, kind)
+        dap = provisioned.task.dap
+        if dap.counted:
+            _, reason = refused[0]
+            code = UPLOAD_PROBLEMS.get(reason, "reportRejected")
+            raise Problem(code, 400, f"the report was refused: {reason.name.lower()}")
+        media_type = dap.media_type("", "upload-errors")
+        return plain(encode_upload_errors(refused, dap), 200, media_type)
 
-    def _arrivals(
+    def _parse(
         self, call: ApiRequest, provisioned: ProvisionedTask
-    ) -> list[Arrival]:
+    ) -> list[UploadedReport]:
         task, now = provisioned.task, self.resources.dependencies.clock()
-        _require(call, task, "PUT" if task.dap.counted else "POST")
-        _require_media(call, task, "report", "upload-req")
+        _require_method(call, task, "PUT" if task.dap.counted else "POST")
+        _require_media_type(call, task, "report", "upload-req")
         reports = decode_upload(call.body, task.dap)
-        alone = call.body if len(reports) == 1 else None
-        return [Arrival.of(provisioned, report, now, alone) for report in reports]
+        encoded_report = call.body if len(reports) == 1 else None
+        return [
+            UploadedReport.of(provisioned, report, now, encoded_report)
+            for report in reports
+        ]
 
 
 class HelperResources(Resources):
-    """What the leader asks for."""
+    """The resources of the helper, for the leader."""
 
     def routes(self, token: str) -> list[Route]:
-        """Where it is asked for, by whoever shows `token`."""
-        jobs, shares = (
-            "/tasks/{task}/aggregation_jobs",
-            "/tasks/{task}/aggregate_shares",
-        )
+        """Return the routes for the leader, which `token` authorizes."""
+        jobs = "/tasks/{task}/aggregation_jobs"
+        shares = "/tasks/{task}/aggregate_shares"
+        job, share = jobs + "/{job}", shares + "/{share}"
         return [
-            route("POST", jobs, self.new_job, token),
-            route("PUT POST GET DELETE", jobs + "/{job}", self.job, token),
+            route("POST", jobs, self.create_job, token),
+            route("PUT POST GET DELETE", job, self.job, token),
             route("POST", shares, self.aggregate_share, token),
-            route("GET DELETE", shares + "/{share}", self.released_share, token),
+            route("GET DELETE", share, self.released_share, token),
         ]
 
-    def new_job(self, call: ApiRequest) -> Response:
-        """DAP-18: count the reports of a job, which is named by its content."""
-        provisioned = self._provision(call)
+    def create_job(self, call: ApiRequest) -> Response:
+        """Count the reports of a job (dap-18), whose id is derived from its content."""
+        provisioned = self._provisioned(call)
         if provisioned.task.dap.counted:
-            raise Problem("invalidMessage", 405, "dap-09 names a job itself, with PUT")
-        job_id = hashlib.sha256(provisioned.task.id + call.body).digest()[:JOB_ID]
-        answer = self._answered(call, provisioned, job_id)
+            raise Problem(
+                "invalidMessage", 405, "a dap-09 leader chooses the job id; use PUT"
+            )
+        job_id = _job_id(provisioned.task, call.body)
+        response = self._answer(call, provisioned, job_id)
         path = _path(provisioned.task, "aggregation_jobs", job_id)
-        answer.headers["Location"] = f"{path}?step=0"
-        return answer
+        response.headers["Location"] = f"{path}?step=0"
+        return response
 
     def job(self, call: ApiRequest) -> Response:
-        """Begin (dap-09), ask for, or delete a job; there is none to be continued."""
-        provisioned, job_id = self._provision(call), unpadded(call.path["job"], JOB_ID)
+        """Create (dap-09), fetch or delete a job; jobs have one step only."""
+        provisioned = self._provisioned(call)
+        job_id = decode_id(call.path["job"], JOB_ID_BYTES)
         if call.method == "PUT" and provisioned.task.dap.counted:
-            return self._answered(call, provisioned, job_id)
+            return self._answer(call, provisioned, job_id)
         with self.dependencies.store.transaction() as tx:
-            known = tx.jobs.response(job_id)
-            if known is None:
-                raise Problem("unrecognizedAggregationJob", 404, "there is no such job")
+            stored = tx.jobs.response(job_id)
+            if stored is None:
+                raise Problem(
+                    "unrecognizedAggregationJob",
+                    404,
+                    "there is no such job; check the job id",
+                )
             if call.method == "DELETE":
                 tx.jobs.delete_response(job_id)
                 return plain(b"", 204)
         if call.method == "POST":
-            raise Problem("stepMismatch", 400, "one step is all there is")
-        _require(call, provisioned.task, "GET")
-        return plain(known[1], 200, self._job_media(provisioned.task))
+            raise Problem(
+                "stepMismatch", 400, "a job has one step only; use the response to it"
+            )
+        _require_method(call, provisioned.task, "GET")
+        _, body = stored
+        return plain(body, 200, _job_media_type(provisioned.task))
 
-    def _answered(
+    def _answer(
         self, call: ApiRequest, provisioned: ProvisionedTask, job_id: bytes
     ) -> Response:
-        request = "aggregation-job-init-req"
-        _require_media(call, provisioned.task, request, request)
-        body = aggregation.answer(self.dependencies, provisioned, job_id, call.body)
-        return plain(body, 201, self._job_media(provisioned.task))
-
-    def _job_media(self, task: DapTask) -> str:
-        return task.dap.media_type("aggregation-job-resp", "aggregation-job-resp")
+        name = "aggregation-job-init-req"
+        _require_media_type(call, provisioned.task, name, name)
+        body = helper_jobs.answer_job(self.dependencies, provisioned, job_id, call.body)
+        return plain(body, 201, _job_media_type(provisioned.task))
 
     def aggregate_share(self, call: ApiRequest) -> Response:
-        """This half's noisy share of a batch."""
-        provisioned = self._provision(call)
+        """Return the helper's noisy share of a batch."""
+        provisioned = self._provisioned(call)
         task = provisioned.task
-        _require_media(call, task, "aggregate-share-req", "aggregate-share-req")
+        name = "aggregate-share-req"
+        _require_media_type(call, task, name, name)
         request = AggregateShareReq.decode(call.body, task)
-        body = collection.share(self.dependencies, provisioned, request)
-        answer = plain(
-            body, 200, task.dap.media_type("aggregate-share", "aggregate-share")
-        )
+        body = collection.release_helper_share(self.dependencies, provisioned, request)
+        response = plain(body, 200, _share_media_type(task))
         if not task.dap.counted:
             batch = Batch.of(provisioned, request.query)
-            name = u64(batch.first) + u64(batch.last)
-            answer.headers["Location"] = _path(task, "aggregate_shares", name)
-        return answer
+            share_id = u64(batch.first) + u64(batch.last)
+            response.headers["Location"] = _path(task, "aggregate_shares", share_id)
+        return response
 
     def released_share(self, call: ApiRequest) -> Response:
-        """The same share again, or that it is needed no more."""
-        provisioned = self._provision(call)
-        reader = Reader(unpadded(call.path["share"], JOB_ID), "id")
+        """Return a released share again, or delete it."""
+        task = self._provisioned(call).task
+        reader = Reader(decode_id(call.path["share"], JOB_ID_BYTES), "id")
         first, last = reader.number(8), reader.number(8)
         with self.dependencies.store.transaction() as tx:
-            released = (
-                tx.batches.released_share(provisioned.task.id, first, last)
-                if last < 1 << 62
-                else None
-            )
+            released = None
+            # Larger numbers do not fit the database's integers.
+            if last < 1 << 62:
+                released = tx.batches.released_share(task.id, first, last)
             if released is None:
                 raise Problem(
-                    "unrecognizedAggregateShare", 404, "there is no such share"
+                    "unrecognizedAggregateShare",
+                    404,
+                    "there is no such share; request it with POST first",
                 )
             if call.method == "DELETE":
-                tx.batches.delete_share(provisioned.task.id, first, last)
+                tx.batches.delete_share(task.id, first, last)
                 return plain(b"", 204)
-        kind = provisioned.task.dap.media_type("aggregate-share", "aggregate-share")
-        return plain(released.share, 200, kind)
+        return plain(released.share, 200, _share_media_type(task))
 
 
-def _require(call: ApiRequest, task: DapTask, method: str) -> None:
+def _unknown_collection() -> Problem:
+    return Problem(
+        "unrecognizedCollectionJob",
+        404,
+        "there is no such collection job; check the job id",
+    )
+
+
+def _require_method(call: ApiRequest, task: DapTask, method: str) -> None:
     if call.method != method:
         raise Problem(
-            "invalidMessage", 405, f"a {task.dap.tag} task takes {method} here"
+            "invalidMessage", 405, f"use {method} here for a task of {task.dap.tag}"
         )
 
 
-def _require_media(call: ApiRequest, task: DapTask, old: str, new: str) -> None:
-    """Refuse what says that it is another message, or one of another version."""
+def _require_media_type(call: ApiRequest, task: DapTask, old: str, new: str) -> None:
+    """Raise Problem for a content type of another message or version."""
     if not task.dap.is_media_type(call.media, old, new):
-        due = task.dap.media_type(old, new)
-        raise Problem("invalidMessage", 415, f"the content type is not {due}")
+        expected = task.dap.media_type(old, new)
+        raise Problem("invalidMessage", 415, f"the content type must be {expected}")
+
+
+def _job_media_type(task: DapTask) -> str:
+    return task.dap.media_type("aggregation-job-resp", "aggregation-job-resp")
+
+
+def _share_media_type(task: DapTask) -> str:
+    return task.dap.media_type("aggregate-share", "aggregate-share")
+
+
+def _job_id(task: DapTask, body: bytes) -> bytes:
+    """Return a job id derived from the request, so that equal requests are one job."""
+    return hashlib.sha256(task.id + body).digest()[:JOB_ID_BYTES]
 
 
 def _path(task: DapTask, kind: str, name: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The helper as the leader reaches it: over HTTP, with the token from the helper's card."""
+"""The leader's HTTP client of the helper, authorized by the helper's token."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tactful_aggregator.settings import PairingDocument
 
 
 class HelperUnready(TransportError):
-    """The helper, or something in front of it, answered what is no answer: ask again later."""
+    """An unusable response of the helper, or of a proxy before it; a retry may succeed."""
 
 
 class HelperRefused(ProtocolError):
-    """The helper itself says that it will never take the message."""
+    """A refusal by the helper that a retry cannot change."""
 
 
 ERRORS: dict[str, type[Exception]] = {
@@ -37,85 +37,89 @@ ERRORS: dict[str, type[Exception]] = {
     "batchOverlap": BatchCollected,
     "taskRejected": TaskRejected,
 }
-# what the two operators can mend, so that what is asked stays waiting until they have
-MENDED_BY = {
-    401: "pair again, with its newest card.json",
-    403: "is something in front of it in the way?",
-    404: "does its operator know the task, and its address lead to a helper?",
-    408: "it is tried again",
-    413: "let both halves have the same max_body",
-    429: "it is tried again",
+CHECK_PROXY = "check for a proxy in front of the helper that refuses requests"
+# Refusals that the operators can repair; the request waits until they have.
+REPAIRS = {
+    401: "pair again with the helper's newest card.json",
+    403: CHECK_PROXY,
+    404: "check that the helper serves the task and that its address is correct",
+    408: "it will be retried",
+    413: "set the same max_body at both aggregators",
+    429: "it will be retried",
 }
 
 
 class HelperClient:
-    """Asks the helper; what it refuses is raised here under the same name."""
+    """A client of the helper that raises the errors which the helper names."""
 
     def __init__(self, pairing_document: PairingDocument, transport: Transport) -> None:
-        """Raise InvalidInput for a card whose address others on the network can listen to."""
+        """Raise InvalidInput for an address whose traffic others could read."""
         require_protected("peer.url", pairing_document.url)
-        self._card, self._transport = pairing_document, transport
+        self._url, self._token = pairing_document.url, pairing_document.token
+        self._transport = transport
 
     def sign_task(self, task: Task, signature: bytes) -> bytes:
-        """The helper's signature over a task."""
-        return self._ask(
-            "POST", "/tasks", encode_signed(task.document, {"leader": signature})
-        )
+        """Return the helper's signature over a task."""
+        body = encode_signed(task.document, {"leader": signature})
+        return self._send("POST", "/tasks", body)
 
     def sign_release(self, release: ModelRelease, signature: bytes) -> bytes:
-        """The helper's signature over a release."""
+        """Return the helper's signature over a release."""
         body = encode_signed(release.document, {"leader": signature})
-        return self._ask("POST", "/releases", body)
+        return self._send("POST", "/releases", body)
 
     def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
-        """The helper's answer to a job; in DAP-18 the helper names the job by its content."""
-        kind = task.dap.media_type(
-            "aggregation-job-init-req", "aggregation-job-init-req"
-        )
+        """Return the helper's response to a job.
+
+        In DAP-18 the helper derives the job id from the content.
+        """
+        name = "aggregation-job-init-req"
+        media_type = task.dap.media_type(name, name)
         path = f"/tasks/{task.encoded_id}/aggregation_jobs"
         if task.dap.counted:
-            return self._ask("PUT", f"{path}/{encoded(job_id)}", request, kind)
-        return self._ask("POST", path, request, kind)
+            return self._send("PUT", f"{path}/{encoded(job_id)}", request, media_type)
+        return self._send("POST", path, request, media_type)
 
     def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
-        """The helper's sealed share of a batch's sum."""
-        kind = task.dap.media_type("aggregate-share-req", "aggregate-share-req")
-        return self._ask(
-            "POST", f"/tasks/{task.encoded_id}/aggregate_shares", request, kind
-        )
+        """Return the helper's sealed share of a batch's sum."""
+        name = "aggregate-share-req"
+        media_type = task.dap.media_type(name, name)
+        path = f"/tasks/{task.encoded_id}/aggregate_shares"
+        return self._send("POST", path, request, media_type)
 
-    def _ask(self, method: Method, path: str, body: bytes, kind: str = "") -> bytes:
-        headers = {"Authorization": f"Bearer {self._card.token}"}
-        if kind:
-            headers["Content-Type"] = kind
-        answer = self._transport.send(
-            Request(method, self._card.url + path, body, headers)
-        )
-        if not answer.ok:
-            raise _refused(answer)
-        return answer.body
+    def _send(
+        self, method: Method, path: str, body: bytes, media_type: str = ""
+    ) -> bytes:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if media_type:
+            headers["Content-Type"] = media_type
+        request = Request(method, self._url + path, body, headers)
+        response = self._transport.send(request)
+        if not response.ok:
+            raise _error(response)
+        return response.body
 
 
-def _refused(answer: Response) -> Exception:
-    """A message that the helper will never take, or a helper that cannot take any just now."""
-    code, detail = problem(answer)
-    if not _is_dap_problem(answer):
-        fix = MENDED_BY.get(answer.status, "is something in front of it in the way?")
-        return HelperUnready(
-            f"helper: status {answer.status} and no DAP problem; {fix}"
-        )
-    if answer.status >= 500 or answer.status in MENDED_BY:
-        fix = MENDED_BY.get(answer.status, "see its log")
+def _error(response: Response) -> Exception:
+    """Return HelperUnready if a retry may succeed, else the error that the helper names."""
+    status = response.status
+    code, detail = problem(response)
+    if not _is_dap_problem(response):
+        fix = REPAIRS.get(status, CHECK_PROXY)
+        return HelperUnready(f"helper: status {status} without a DAP problem; {fix}")
+    if status >= 500 or status in REPAIRS:
+        fix = REPAIRS.get(status, "see the helper's log")
         return HelperUnready(f"helper: {detail or code}; {fix}")
     return ERRORS.get(code, HelperRefused)(f"helper: {detail or code}")
 
 
-def _is_dap_problem(answer: Response) -> bool:
-    """Whether an aggregator refused, and not a proxy or another program in front of it."""
-    media = answer.header("content-type").partition(";")[0].strip()
+def _is_dap_problem(response: Response) -> bool:
+    """Return True if an aggregator refused, and not a proxy or another program."""
+    media_type = response.header("content-type").partition(";")[0].strip()
     try:
-        document = json.loads(answer.body)
+        document = json.loads(response.body)
     except ValueError:
         return False
-    kind = document.get("type") if isinstance(document, dict) else None
-    return media == "application/problem+json" and str(kind).startswith(URN)
+    problem_type = document.get("type") if isinstance(document, dict) else None
+    is_dap_type = str(problem_type).startswith(URN)
+    return media_type == "application/problem+json" and is_dap_type

@@ -1,4 +1,4 @@
-"""A request read to its end, an answer, and the problem documents between them."""
+"""Requests read to their end, responses, and problem documents."""
 
 from __future__ import annotations
 
@@ -49,20 +49,16 @@ CODES: dict[type[TactfulError], tuple[str, int]] = {
     TransportError: ("peerUnreachable", 502),
 }
 
-
-SMALL_BODY = 1024  # bytes of a request that anyone may send and that needs no body
-BODIES_AT_ONCE = (
-    4  # times the largest body: what all requests together may hold in memory
-)
-SKIPPED_BODY = (
-    1 << 20
-)  # bytes of a refused body that are read and dropped to keep the connection
-BODY_SECONDS = (
-    300  # for the slowest of honest lines; who dribbles holds a place no longer
-)
-UNAVAILABLE = (
-    "this half's database is away; try again later"  # where it is, is nobody's business
-)
+# Bytes of a request that anyone may send and that needs no body.
+SMALL_BODY = 1024
+# All requests together may use memory for this many of the largest bodies.
+BODIES_AT_ONCE = 4
+# Bytes of a refused body that are read and dropped to keep the connection.
+SKIPPED_BODY = 1 << 20
+# Enough for the slowest honest connection; a slower client loses its place.
+BODY_SECONDS = 300
+# Does not name the location of the database, because anyone can read this.
+UNAVAILABLE = "this aggregator's database is unavailable; repeat the request later"
 
 
 @dataclass(frozen=True)
@@ -77,21 +73,20 @@ class ApiRequest:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-Work = Callable[[ApiRequest], Response]
-Answer = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[ApiRequest], Response]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def route(methods: str, path: str, work: Work, token: str | None = None) -> Route:
-    """What answers these methods (a list in one string), to whoever shows `token` if one is due."""
+def route(methods: str, path: str, handler: Handler, token: str | None = None) -> Route:
+    """Return a route for `methods` (separated by spaces) that requires `token`, if given."""
 
-    async def endpoint(request: Request) -> Response:
+    async def read_and_handle(request: Request) -> Response:
         with request.app.state.body_memory.reservation() as reservation:
-            return await run_in_threadpool(
-                work, await read(request, reservation, token)
-            )
+            call = await read_request(request, reservation, token)
+            return await run_in_threadpool(handler, call)
 
-    answer: Answer = endpoint
-    return Route(path, answer, methods=methods.split())
+    endpoint: Endpoint = read_and_handle
+    return Route(path, endpoint, methods=methods.split())
 
 
 class BodyMemory:
@@ -102,15 +97,15 @@ class BodyMemory:
 
     @contextmanager
     def reservation(self) -> Iterator[Reservation]:
-        """Count one request; what it reserved is free again when the block ends."""
+        """Yield a reservation for one request; release its bytes when the block ends."""
         reservation = Reservation(self)
         try:
             yield reservation
         finally:
             self._used -= reservation.size
 
-    def take(self, size: int) -> None:
-        """Count `size` more bytes; raise Problem (503) if all requests hold too much."""
+    def reserve(self, size: int) -> None:
+        """Reserve `size` more bytes; raises Problem (503) if the limit is reached."""
         if self._used + size > self._limit:
             raise Problem(
                 "serverBusy", 503, "too many large requests at once; try again later"
@@ -119,115 +114,138 @@ class BodyMemory:
 
 
 class Reservation:
-    """The bytes that one request holds."""
+    """The bytes that one request has reserved."""
 
     def __init__(self, memory: BodyMemory) -> None:
         self._memory, self.size = memory, 0
 
     def add(self, size: int) -> None:
-        """Count `size` more bytes of this request; raise Problem (503) if there is no memory."""
-        self._memory.take(size)
+        """Reserve `size` more bytes; raises Problem (503) if the limit is reached."""
+        self._memory.reserve(size)
         self.size += size
 
 
-async def read(
+async def read_request(
     request: Request, reservation: Reservation, token: str | None = None
 ) -> ApiRequest:
-    """Return the request, once it showed `token`; raise Problem.
+    """Return the request, if it is authorized by `token`; raises Problem otherwise.
 
-    Whoever shows no token can make this process hold no more than a small body.
+    Without a token a client can use only the memory of a small body.
     """
     if any("\0" in str(value) for value in request.path_params.values()):
-        raise Problem("unrecognizedResource", 404, "no name contains a NUL character")
-    if token is not None and not _shows(request, token):
-        raise Problem("unauthorizedRequest", 401, "show the bearer token of this half")
-    media = request.headers.get("content-type", "")
-    most = SMALL_BODY if token is None else request.app.state.max_body
-    body = await body_of(request.receive, most, reservation)
-    accept, query = request.headers.get("accept", ""), dict(request.query_params)
+        raise Problem(
+            "unrecognizedResource", 404, "a name contains a NUL character; remove it"
+        )
+    if token is not None and not _is_authorized(request, token):
+        raise Problem(
+            "unauthorizedRequest",
+            401,
+            "the bearer token is missing or wrong; send the token of this aggregator",
+        )
+    max_bytes = SMALL_BODY if token is None else request.app.state.max_body
+    body = await read_body(request.receive, max_bytes, reservation)
     return ApiRequest(
-        dict(request.path_params), body, request.method, media, accept, query
+        path=dict(request.path_params),
+        body=body,
+        method=request.method,
+        media=request.headers.get("content-type", ""),
+        accept=request.headers.get("accept", ""),
+        query=dict(request.query_params),
     )
 
 
-async def body_of(receive: Receive, most: int, reservation: Reservation) -> bytes:
-    """Return a request's body of at most `most` bytes.
+async def read_body(
+    receive: Receive, max_bytes: int, reservation: Reservation
+) -> bytes:
+    """Return a request's body.
 
-    Raise Problem if it is longer or too slow, ClientDisconnect if it is cut.
+    Raises Problem if it is longer than `max_bytes` or too slow, ClientDisconnect if the
+    connection ends before the body.
     """
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _whole(receive, most, reservation)
-    except TimeoutError as slow:
+            return await _read_parts(receive, max_bytes, reservation)
+    except TimeoutError as error:
         raise Problem(
-            "invalidMessage", 408, f"no body within {BODY_SECONDS} seconds"
-        ) from slow
+            "invalidMessage",
+            408,
+            f"the body did not end within {BODY_SECONDS} seconds; send it faster",
+        ) from error
 
 
-async def _whole(receive: Receive, most: int, reservation: Reservation) -> bytes:
+async def _read_parts(
+    receive: Receive, max_bytes: int, reservation: Reservation
+) -> bytes:
     parts: list[bytes] = []
-    size, more = 0, True
-    while more:
+    size, has_more = 0, True
+    while has_more:
         event = await receive()
         if event["type"] == "http.disconnect":
             raise ClientDisconnect
-        part, more = event.get("body", b""), event.get("more_body", False)
+        part, has_more = event.get("body", b""), event.get("more_body", False)
         size += len(part)
-        if size > most:
+        if size > max_bytes:
             raise Problem(
-                "invalidMessage", 413, f"the body is larger than {most} bytes"
+                "invalidMessage",
+                413,
+                f"the body is larger than {max_bytes} bytes; send less at once",
             )
         reservation.add(len(part))
         parts.append(part)
+    # Most bodies have one part, which is not copied.
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _shows(request: Request, token: str) -> bool:
-    """Whether the request is authorized, in either of the ways that aggregators use."""
+def _is_authorized(request: Request, token: str) -> bool:
+    """Return True if a request has the token in one of the two headers that DAP uses."""
     bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-    shown = bearer or request.headers.get("dap-auth-token", "")
-    return hmac.compare_digest(shown.encode(), token.encode())
+    credential = bearer or request.headers.get("dap-auth-token", "")
+    return hmac.compare_digest(credential.encode(), token.encode())
 
 
-async def problem(request: Request, error: Exception) -> Response:
-    """What answers a request that was refused."""
-    named = request.path_params.get("task")
-    return refusal(error, None if named is None else str(named))
+async def handle_error(request: Request, error: Exception) -> Response:
+    """Return the response to a refused request."""
+    task = request.path_params.get("task")
+    return error_response(error, None if task is None else str(task))
 
 
-def refusal(error: Exception, task: str | None) -> Response:
-    """A refusal as a problem document (RFC 9457); one about a task names it."""
-    code, status, detail = described(error)
+def error_response(error: Exception, task: str | None) -> Response:
+    """Return an error as a problem document (RFC 9457), which names its task."""
+    code, status, detail = error_response_parts(error)
     document = {"type": URN + code, "title": code, "status": status, "detail": detail}
     if task is not None:
         document["taskid"] = task
-    retry = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse(document, status, retry, media_type="application/problem+json")
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return JSONResponse(
+        document, status, headers, media_type="application/problem+json"
+    )
 
 
-def described(error: Exception) -> tuple[str, int, str]:
-    """(code, status, detail) of a refusal."""
+def error_response_parts(error: Exception) -> tuple[str, int, str]:
+    """Return (code, status, detail) of an error."""
     if isinstance(error, Problem):
         return error.code, error.status, str(error)
-    code, status = next(
-        (CODES[k] for k in type(error).__mro__ if k in CODES), ("internal", 500)
-    )
-    return code, status, UNAVAILABLE if code == "storageUnavailable" else str(error)
+    classes = [kind for kind in type(error).__mro__ if kind in CODES]
+    code, status = CODES[classes[0]] if classes else ("internal", 500)
+    detail = UNAVAILABLE if code == "storageUnavailable" else str(error)
+    return code, status, detail
 
 
 def plain(
-    body: bytes, status: int = 200, kind: str = "application/octet-stream"
+    body: bytes, status: int = 200, media_type: str = "application/octet-stream"
 ) -> Response:
-    """Bytes as an answer."""
-    return Response(body, status, media_type=kind)
+    """Return bytes as a response."""
+    return Response(body, status, media_type=media_type)
 
 
-def unpadded(text: str, length: int) -> bytes:
-    """An id of an address, in its one form; raises Problem."""
+def decode_id(text: str, length: int) -> bytes:
+    """Return an id from an address; raises Problem unless it is canonical base64url."""
     try:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (binascii.Error, ValueError):
         decoded = b""
     if len(decoded) != length or encoded(decoded) != text:
-        raise invalid(f"an id of {length} bytes in base64url is needed")
+        raise invalid(
+            f"the id in the address is invalid; use {length} bytes in base64url"
+        )
     return decoded

@@ -1,4 +1,4 @@
-"""Files that only their owner can read, from their first moment on."""
+"""Files that only their owner can read, from their creation on."""
 
 from __future__ import annotations
 
@@ -10,46 +10,49 @@ from pathlib import Path
 
 from tactful.errors import InvalidInput
 
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
-HAS_MODES = os.name == "posix"  # on Windows a folder's access list says who may read
+GROUP_AND_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+# On Windows a folder's access control list decides who can read it, not a mode.
+HAS_MODES = os.name == "posix"
 
 
 def create(path: Path) -> int:
-    """The handle of a new file with mode 0600, whatever the umask; it must not exist."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Create a file with mode 0600, whatever the umask; return its descriptor.
+
+    Raises FileExistsError if the file exists.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     if HAS_MODES:
-        os.fchmod(handle, 0o600)
-    return handle
+        os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def require(folder: Path, names: Sequence[str]) -> None:
-    """Raise InvalidInput if others can enter the folder, or read one of these files in it."""
+    """Raise InvalidInput if other users can enter the folder or read one of its files.
+
+    The message has the command that fixes it.
+    """
     paths = [folder, *(folder / name for name in names)]
-    open_to_others = [path for path in paths if _is_open(path)]
-    if open_to_others:
-        first = open_to_others[0]
-        mode = stat.S_IMODE(first.stat().st_mode)
-        problem = (
-            f"others can read {', '.join(map(str, open_to_others))} (mode {mode:04o})"
-        )
-        raise InvalidInput("dir", problem, _command(open_to_others))
+    readable = [path for path in paths if _is_readable_by_others(path)]
+    if readable:
+        mode = stat.S_IMODE(readable[0].stat().st_mode)
+        listed = ", ".join(str(path) for path in readable)
+        problem = f"others can read {listed} (mode {mode:04o})"
+        raise InvalidInput("dir", problem, _chmod_command(readable))
 
 
-def _is_open(path: Path) -> bool:
+def _is_readable_by_others(path: Path) -> bool:
     try:
-        return HAS_MODES and bool(path.stat().st_mode & OTHERS)
+        return HAS_MODES and bool(path.stat().st_mode & GROUP_AND_OTHERS)
     except FileNotFoundError:
         return False
 
 
-def _command(paths: Sequence[Path]) -> str:
-    parts = []
-    for mode, some in (
-        ("700", [path for path in paths if path.is_dir()]),
-        ("600", [path for path in paths if not path.is_dir()]),
-    ):
-        if some:
-            parts.append(
-                " ".join(["chmod", mode, *(shlex.quote(str(path)) for path in some)])
-            )
-    return " && ".join(parts)
+def _chmod_command(paths: Sequence[Path]) -> str:
+    folders = [path for path in paths if path.is_dir()]
+    files = [path for path in paths if not path.is_dir()]
+    commands = []
+    for mode, targets in (("700", folders), ("600", files)):
+        if targets:
+            quoted = [shlex.quote(str(path)) for path in targets]
+            commands.append(" ".join(["chmod", mode, *quoted]))
+    return " && ".join(commands)

@@ -1,4 +1,4 @@
-"""What is refused, under the draft's own names (draft-ietf-ppm-dap, section 3.3; RFC 9457)."""
+"""Refusals under the names of the DAP draft (draft-ietf-ppm-dap, section 3.3; RFC 9457)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ URN = "urn:ietf:params:ppm:dap:error:"
 
 
 class Problem(ProtocolError):
-    """A refusal that becomes a problem document."""
+    """A refusal that is sent as a problem document."""
 
     def __init__(self, code: str, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -19,21 +19,29 @@ class Problem(ProtocolError):
 
 
 def unrecognized_task() -> Problem:
-    """No task has this id here."""
-    return Problem("unrecognizedTask", 404, "this half does not know the task")
+    """Return the refusal of a request for an unknown task."""
+    return Problem(
+        "unrecognizedTask",
+        404,
+        "this aggregator does not know the task; check the task id and the address",
+    )
 
 
 def invalid(detail: str) -> Problem:
-    """The message cannot be."""
+    """Return the refusal of an invalid message."""
     return Problem("invalidMessage", 400, detail)
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something failed, for a log: of other errors only where, as they may quote a report."""
+    """Return the reason of a failure for a log.
+
+    Of unexpected errors only type and location are given, because their text may quote a
+    report.
+    """
     if isinstance(error, TactfulError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
-    where = (
-        f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    )
-    return f"{type(error).__name__}{where}"
+    if not frames:
+        return type(error).__name__
+    file_name = Path(frames[-1].filename).name
+    return f"{type(error).__name__} at {file_name}:{frames[-1].lineno}"

@@ -1,4 +1,4 @@
-"""The transcript in memory: parsed and hashed once, then only extended by what is new."""
+"""The publication log in memory: parsed and hashed once, then extended by new entries."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Answer = TypeVar("Answer")
 
 
 class PublishedLog:
-    """The transcript of one aggregator, shared by its request threads.
+    """The publication log of one aggregator, shared by its request threads.
 
-    The log only grows, so that other processes on the same database can add to it at any time.
+    The log only grows, so other processes on the same database can add to it at any time.
     """
 
     def __init__(self, store: Datastore) -> None:

@@ -21,8 +21,8 @@ from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful.vdaf.field64 import FIELD64
 from tactful.vdaf.vdaf import Vdaf
 from tactful_aggregator.datastore import Datastore, StoreTransaction
-from tactful_aggregator.jobs import aggregation, collection
-from tactful_aggregator.jobs.aggregation import Dependencies
+from tactful_aggregator.jobs import collection, helper_jobs, leader_jobs, verification
+from tactful_aggregator.jobs.dependencies import Dependencies
 from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.task_registry import ProvisionedTask, provisioned_round
@@ -84,13 +84,13 @@ class Pair:
 
     def aggregate(self, task: DapTask, job_id: bytes, request: bytes) -> bytes:
         provisioned = self.helper_provisioned(task.id)
-        return aggregation.answer(
+        return helper_jobs.answer_job(
             self.helper_dependencies, provisioned, job_id, request
         )
 
     def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
         asked = AggregateShareReq.decode(request, task)
-        return collection.share(
+        return collection.release_helper_share(
             self.helper_dependencies, self.helper_provisioned(task.id), asked
         )
 
@@ -192,10 +192,15 @@ class Pair:
         dap = task.dap.dap
         read = [Report.decode(report.encode(dap), dap) for report in reports]
         provisioned = provisioned_round(task, self.leader)
-        arrivals = [accept.Arrival.of(provisioned, report, self.now) for report in read]
+        arrivals = [
+            accept.UploadedReport.of(provisioned, report, self.now) for report in read
+        ]
         dependencies = self.leader_dependencies
-        outcomes = accept.receive(
-            dependencies.store, dependencies.bodies, dependencies.keyring, arrivals
+        outcomes = accept.store_uploads(
+            dependencies.store,
+            dependencies.report_store,
+            dependencies.keyring,
+            arrivals,
         )
         return [
             (one.metadata.report_id, reason)
@@ -207,7 +212,7 @@ class Pair:
         """What the leader asks of the helper about these reports, before it refuses any itself."""
         provisioned = provisioned_round(task, self.leader)
         parts = [(one.metadata, one.public_share, one.leader) for one in reports]
-        verified = aggregation._verified(
+        verified = verification.verify_reports(
             self.leader_dependencies, provisioned, LEADER, parts
         )
         entries = [
@@ -232,7 +237,7 @@ class Pair:
 
     def drive(self, task: Task) -> None:
         """Settle what was kept."""
-        aggregation.drive(
+        leader_jobs.settle_all(
             self.leader_dependencies, self, provisioned_round(task, self.leader)
         )
 

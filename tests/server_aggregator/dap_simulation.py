@@ -24,7 +24,7 @@ from tactful.protocol.dap.messages import Report
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request
 from tactful_aggregator.app import Service
-from tactful_aggregator.jobs.aggregation import work
+from tactful_aggregator.jobs.leader_jobs import settle_next_job
 from tactful_aggregator.jobs.worker import answer_collections
 
 REPORTS = 40  # at most, each with its own place
@@ -164,10 +164,10 @@ class Simulation:
 
     def do_settle(self, step: Step) -> None:
         service = self.pair.leader_service
-        work(
+        settle_next_job(
             service.dependencies,
             service.worker.helper_client,
-            service.registry.of(self.task.id),
+            service.registry.get(self.task.id),
         )
 
     def do_work(self, step: Step) -> None:

@@ -36,7 +36,7 @@ from tactful_aggregator.app import Service, build
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.datastore.jobs import JobQueries
 from tactful_aggregator.datastore.reports import ReportQueries
-from tactful_aggregator.jobs import aggregation
+from tactful_aggregator.jobs import leader_jobs
 from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.task_registry import OperatorTask, ProvisionedTask
 from tactful_aggregator.testing import create_pair
@@ -73,7 +73,7 @@ class Process:
         if self.forgetful:
             setattr(JobQueries, "response", lambda *_: None)  # noqa: B010 - a fault
             setattr(ReportQueries, "add_id", lambda *_: True)  # noqa: B010 - a fault
-        aggregation.LEASE_SECONDS = 1  # in production a lease outlives a slow job
+        leader_jobs.LEASE_SECONDS = 1  # in production a lease outlives a slow job
         store = Datastore(self.place, self.aggregator.settings.role)
         if store.is_local:
             with store.transaction() as tx:

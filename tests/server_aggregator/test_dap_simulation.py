@@ -101,7 +101,7 @@ def test_the_simulation_fails_when_a_defence_is_removed(
 ) -> None:
     for owner, name, replacement in REMOVED_DEFENCES[defence]:
         monkeypatch.setattr(owner, name, replacement)
-    monkeypatch.setattr("tactful_aggregator.jobs.aggregation.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("tactful_aggregator.jobs.leader_jobs.PATIENCE_SECONDS", 0.2)
 
     with (
         tempfile.TemporaryDirectory() as folder,

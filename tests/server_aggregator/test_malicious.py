@@ -237,9 +237,9 @@ def test_without_the_helpers_own_comparison_such_a_report_spoils_the_batch(
     pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check taken out: the helper counts what the leader then refuses."""
-    from tactful_aggregator.jobs import aggregation
+    from tactful_aggregator.jobs import helper_jobs, leader_jobs, verification
 
-    verified = aggregation._verified
+    verified = verification.verify_reports
 
     def trusting(*arguments: object) -> list[object]:
         return [
@@ -249,7 +249,8 @@ def test_without_the_helpers_own_comparison_such_a_report_spoils_the_batch(
             for one in verified(*arguments)
         ]
 
-    monkeypatch.setattr(aggregation, "_verified", trusting)
+    for module in (leader_jobs, helper_jobs):
+        monkeypatch.setattr(module, "verify_reports", trusting)
     task = pair.agreed()
     metadata = ReportMetadata(secrets.token_bytes(16), task.dap.wire_time(pair.now))
     shares = half_bound(task.dap.vdaf, task.dap.context, metadata.report_id)

@@ -4,15 +4,15 @@ import tracemalloc
 
 import numpy as np
 
-from tactful_aggregator.jobs import aggregation
-from tactful_aggregator.jobs.aggregation import most_per_job
+from tactful_aggregator.jobs import leader_jobs
+from tactful_aggregator.jobs.leader_jobs import max_reports_per_job
 
 LENGTH = 512
 
 
 def peak_of_settling(pair, count: int) -> int:
     """The most bytes that both halves held while they settled `count` reports of one task."""
-    name = f"of-{count}-in-{aggregation.MOST_PER_JOB}"
+    name = f"of-{count}-in-{leader_jobs.MAX_REPORTS_PER_JOB}"
     task = pair.agreed(model=name, items=LENGTH, length=LENGTH, sigma2="9/1")
     report = np.full(LENGTH, 7)
     for _ in range(count):
@@ -32,11 +32,11 @@ def test_settling_six_times_as_many_reports_takes_no_more_memory(
 
     The removal test: in one job of all it is several times as much.
     """
-    monkeypatch.setattr(aggregation, "MOST_PER_JOB", 8)
-    assert most_per_job(pair.task(items=LENGTH, length=LENGTH).dap) == 8
+    monkeypatch.setattr(leader_jobs, "MAX_REPORTS_PER_JOB", 8)
+    assert max_reports_per_job(pair.task(items=LENGTH, length=LENGTH).dap) == 8
 
     once, often = peak_of_settling(pair, 16), peak_of_settling(pair, 96)
 
     assert often < 1.2 * once
-    monkeypatch.setattr(aggregation, "MOST_PER_JOB", 96)
+    monkeypatch.setattr(leader_jobs, "MAX_REPORTS_PER_JOB", 96)
     assert peak_of_settling(pair, 96) > 2 * often

@@ -20,7 +20,7 @@ from tactful_aggregator.settings import (
     require_private,
 )
 from tactful_aggregator.testing import RunningAggregator, create_pair
-from tactful_aggregator.upload.report_store import LONG, ReportStore
+from tactful_aggregator.upload.report_store import SEGMENT_BODY_BYTES, ReportStore
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
 OPEN_TO_ALL = 0
@@ -39,7 +39,7 @@ def aggregator(tmp_path: Path) -> Aggregator:
     """A leader whose database and reports are there."""
     leader, _ = create_pair(tmp_path, min_batch_floor=4)
     store = Datastore(leader.database, "leader")
-    ReportStore(leader.folder / "reports").put(bytes(LONG))
+    ReportStore(leader.folder / "reports").put(bytes(SEGMENT_BODY_BYTES))
     with store.transaction() as tx:
         tx.trainings.set_state("films", {})
     yield leader

@@ -30,7 +30,7 @@ from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.serve import operator_socket
 from tactful_aggregator.settings import Aggregator
-from tactful_aggregator.testing import _free_ports, create_pair
+from tactful_aggregator.testing import create_pair, free_ports
 
 CATALOG, MODEL, DEVICES = (
     small_catalog(3000),
@@ -128,7 +128,7 @@ class Watched:
 def watched(folder: Path) -> Iterator[Watched]:
     leader, helper = create_pair(folder, min_batch_floor=DEVICES)
     processes, relays = [], []
-    for half, behind in zip((leader, helper), _free_ports(2), strict=True):
+    for half, behind in zip((leader, helper), free_ports(2), strict=True):
         command = [sys.executable, "-m", "tactful_aggregator.cli", "serve", "--dir"]
         processes.append(
             subprocess.Popen([*command, str(half.folder), "--port", str(behind)])

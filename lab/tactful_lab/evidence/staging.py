@@ -49,7 +49,7 @@ from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator import app
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.helper_client import HelperClient
-from tactful_aggregator.jobs import aggregation
+from tactful_aggregator.jobs import leader_jobs
 from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.task_registry import provisioned_round
 from tactful_aggregator.testing import create_pair
@@ -180,7 +180,7 @@ class StagingPair:
 
     def aggregate(self, task: Task) -> None:
         """Verify and sum the reports received so far, without noise."""
-        aggregation.drive(
+        leader_jobs.settle_all(
             self.service.dependencies, self.peer, provisioned_round(task, self.leader)
         )
 

@@ -1,1 +1,1 @@
-"""Work on stored reports: aggregation jobs, collections, and the threads that run them."""
+"""Work on stored reports: aggregation jobs, collections and the worker threads."""

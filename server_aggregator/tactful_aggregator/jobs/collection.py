@@ -1,4 +1,4 @@
-"""A batch is summed once: noise is drawn, sealed, stored, and only then does a byte leave."""
+"""Collection of batches: draw noise, seal the share, store it, and only then send it."""
 
 from __future__ import annotations
 
@@ -27,21 +27,26 @@ from tactful_aggregator.datastore import (
     ReleasedShare,
     StoreTransaction,
 )
-from tactful_aggregator.jobs.aggregation import AggregationHelper, Dependencies, drive
+from tactful_aggregator.jobs.dependencies import AggregationHelper, Dependencies
+from tactful_aggregator.jobs.leader_jobs import settle_all
+from tactful_aggregator.jobs.verification import CHECKSUM_BYTES
 from tactful_aggregator.problems import Problem
 from tactful_aggregator.task_registry import ProvisionedTask
+
+# Bucket numbers must stay far below the end of ALL_BUCKETS.
+MAX_BUCKET = 1 << 60
 
 
 class CollectionHelper(AggregationHelper, Protocol):
     """The helper, as far as a collection needs it."""
 
     def aggregate_share(self, task: DapTask, request: bytes) -> bytes:
-        """The helper's sealed noisy share; raises BatchTooSmall or BatchMismatch."""
+        """Return the helper's sealed noisy share; raises BatchTooSmall or BatchMismatch."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The buckets of a query: `first` up to `last`, which is not in it."""
+    """The buckets [first, last) of a query."""
 
     query: Query
     first: int
@@ -49,27 +54,33 @@ class Batch:
 
     @classmethod
     def of(cls, provisioned: ProvisionedTask, query: Query) -> Batch:
-        """The buckets that a query names; raises Problem for an interval that cannot be."""
+        """Return the batch of a query; raises Problem for an invalid interval."""
         if query.interval is None:
             return cls(query, 0, 1)
-        task, start, length = (
-            provisioned.task,
-            query.interval.start,
-            query.interval.duration,
-        )
-        if not (task.is_rounded(start) and task.is_rounded(length) and length):
+        task = provisioned.task
+        start, duration = query.interval.start, query.interval.duration
+        is_aligned = task.is_rounded(start) and task.is_rounded(duration)
+        if not is_aligned or not duration:
             raise Problem(
-                "batchInvalid", 400, "the interval is not in units of the precision"
+                "batchInvalid",
+                400,
+                "the interval is empty or not in units of the time precision; use "
+                f"multiples of {task.time_precision} seconds",
             )
-        unit = task.time_precision
-        first = task.seconds(start) // unit
-        last = first + task.seconds(length) // unit
-        if last > 1 << 60 or first * unit >= task.expires or last * unit <= task.opens:
-            raise Problem("batchInvalid", 400, "the interval is outside of the task's")
+        precision = task.time_precision
+        first = task.seconds(start) // precision
+        last = first + task.seconds(duration) // precision
+        is_outside = first * precision >= task.expires or last * precision <= task.opens
+        if last > MAX_BUCKET or is_outside:
+            raise Problem(
+                "batchInvalid",
+                400,
+                "the interval is outside of the task's lifetime; use an interval within it",
+            )
         return cls(query, first, last)
 
 
-# the leader's side
+# At the leader
 
 
 def collect(
@@ -78,160 +89,183 @@ def collect(
     provisioned: ProvisionedTask,
     query: Query,
 ) -> Collection:
-    """Both halves' sealed sums of a batch; asked again, the same bytes.
+    """Return both sealed noisy sums of a batch; the same bytes for each repeated call.
 
-    Uploads to the batch end here. Below the minimum nothing is released and it stays open. Raises
-    BatchTooSmall, BatchMismatch, BatchCollected.
+    The batch accepts no uploads after this call. If it is too small, nothing is released and
+    it stays open. Raises BatchTooSmall, BatchMismatch, BatchCollected.
+
+    The leader requests the helper's share before it releases its own, so that nothing is
+    released if the aggregators counted different reports.
     """
+    task = provisioned.task
     batch = Batch.of(provisioned, query)
     _close(dependencies, provisioned, batch)
-    drive(dependencies, helper_client, provisioned, (batch.first, batch.last))
-    mine = _mine_or_open_again(dependencies, provisioned, batch)
-    request = AggregateShareReq(query, mine.count, mine.checksum)
-    theirs = helper_client.aggregate_share(
-        provisioned.task, request.encode(provisioned.task)
-    )
-    helper = decode_aggregate_share(theirs)
+    settle_all(dependencies, helper_client, provisioned, (batch.first, batch.last))
+    own = _require_large_enough(dependencies, provisioned, batch)
+    request = AggregateShareReq(query, own.count, own.checksum)
+    response = helper_client.aggregate_share(task, request.encode(task))
+    helper_share = decode_aggregate_share(response)
     with dependencies.store.transaction() as tx:
-        tx.tasks.lock(provisioned.task.id, exclusive=True)
-        released = _released(tx, provisioned, batch, LEADER)
-    leader = HpkeCiphertext.read(Reader(released.share, "AggregateShare"))
-    return Collection(
-        released.count, _interval(provisioned, batch, released), leader, helper
-    )
+        tx.tasks.lock(task.id, exclusive=True)
+        released = release_share(tx, provisioned, batch, LEADER)
+    leader_share = HpkeCiphertext.read(Reader(released.share, "AggregateShare"))
+    interval = _interval(provisioned, batch, released)
+    return Collection(released.count, interval, leader_share, helper_share)
 
 
 def _close(
     dependencies: Dependencies, provisioned: ProvisionedTask, batch: Batch
 ) -> None:
-    """Take no more reports, unless there are too few: then the batch stays open."""
+    """Close the batch to reports; raises BatchTooSmall and leaves it open if it is small."""
     task = provisioned.task
     with dependencies.store.transaction() as tx:
         tx.tasks.lock(task.id, exclusive=True)
-        if _is_known(tx, task, batch):
+        if _is_closed(tx, task, batch):
             return
-        kept = tx.reports.count_not_refused(task.id, batch.first, batch.last)
-        if not _large_enough(kept, task):
-            raise BatchTooSmall(_too_small(kept, task))
+        count = tx.reports.count_not_refused(task.id, batch.first, batch.last)
+        if not is_large_enough(count, task):
+            raise BatchTooSmall(_too_small(count, task))
         tx.batches.close(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
             tx.tasks.set_state(task.id, CLOSING)
 
 
-def _is_known(tx: StoreTransaction, task: DapTask, batch: Batch) -> bool:
-    """Whether just this batch was closed before; raises BatchCollected if another overlaps it."""
-    others = tx.batches.overlapping(task.id, batch.first, batch.last)
-    if any((first, last) != (batch.first, batch.last) for first, last, _ in others):
+def _is_closed(tx: StoreTransaction, task: DapTask, batch: Batch) -> bool:
+    """Return True if exactly this batch is closed.
+
+    Raises BatchCollected if another batch overlaps it.
+    """
+    overlapping = tx.batches.overlapping(task.id, batch.first, batch.last)
+    buckets = (batch.first, batch.last)
+    if any((first, last) != buckets for first, last, _ in overlapping):
         raise BatchCollected(
-            "batchOverlap: some of these reports were collected in another batch"
+            "batchOverlap: some of these reports were collected in another batch; request "
+            "a batch that does not overlap it"
         )
-    return bool(others)
+    return bool(overlapping)
 
 
-def _mine_or_open_again(
+def _require_large_enough(
     dependencies: Dependencies, provisioned: ProvisionedTask, batch: Batch
 ) -> ReleasedShare:
-    """The sum to release; if refusals made the batch too small, it takes reports again."""
+    """Return the count and checksum of a settled batch.
+
+    If refusals made the batch too small, reopens it and raises BatchTooSmall.
+    """
     task = provisioned.task
     with dependencies.store.transaction() as tx:
         tx.tasks.lock(task.id, exclusive=True)
-        released = tx.batches.released_share(task.id, batch.first, batch.last)
-        mine = released or _merged(tx, provisioned, batch)[0]
-        if _large_enough(mine.count, task):
-            return mine
+        own = _released_or_merged(tx, provisioned, batch)
+        if is_large_enough(own.count, task):
+            return own
         tx.batches.reopen(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
             tx.tasks.set_state(task.id, OPEN)
-    raise BatchTooSmall(_too_small(mine.count, task))
+    raise BatchTooSmall(_too_small(own.count, task))
+
+
+def _released_or_merged(
+    tx: StoreTransaction, provisioned: ProvisionedTask, batch: Batch
+) -> ReleasedShare:
+    task_id = provisioned.task.id
+    released = tx.batches.released_share(task_id, batch.first, batch.last)
+    if released is not None:
+        return released
+    merged, _ = merge_shards(tx, provisioned, batch)
+    return merged
 
 
 def _interval(
     provisioned: ProvisionedTask, batch: Batch, released: ReleasedShare
 ) -> Interval:
-    """The time that a batch spans, no finer than it must be said."""
+    """Return the time span of a batch, no more exact than the collector needs."""
     task = provisioned.task
+    precision = task.time_precision
     if batch.query.interval is not None:
         first, last = released.earliest, released.latest + 1
     else:
-        first, last = (
-            task.opens // task.time_precision,
-            -(-task.expires // task.time_precision),
-        )
-    start = task.wire_time(first * task.time_precision)
-    return Interval(start, task.wire_time(last * task.time_precision) - start)
+        # The whole lifetime of the task, with its end rounded up.
+        first, last = task.opens // precision, -(-task.expires // precision)
+    start = task.wire_time(first * precision)
+    return Interval(start, task.wire_time(last * precision) - start)
 
 
-# the helper's side
+# At the helper
 
 
-def share(
-    dependencies: Dependencies, provisioned: ProvisionedTask, request: AggregateShareReq
+def release_helper_share(
+    dependencies: Dependencies,
+    provisioned: ProvisionedTask,
+    request: AggregateShareReq,
 ) -> bytes:
-    """The helper's sealed noisy share, once the leader names the same reports; each time the same.
+    """Return the helper's sealed noisy share; the same bytes for each repeated request.
 
-    Raises BatchTooSmall, BatchMismatch, BatchCollected.
+    Raises BatchTooSmall, BatchCollected, or BatchMismatch if the leader counted other reports.
     """
-    batch, task = Batch.of(provisioned, request.query), provisioned.task
+    task = provisioned.task
+    batch = Batch.of(provisioned, request.query)
     with dependencies.store.transaction() as tx:
         tx.tasks.lock(task.id, exclusive=True)
-        _is_known(tx, task, batch)
-        mine = (
-            tx.batches.released_share(task.id, batch.first, batch.last)
-            or _merged(tx, provisioned, batch)[0]
-        )
-        if not _large_enough(mine.count, task):
-            raise BatchTooSmall(_too_small(mine.count, task))
-        if (mine.count, mine.checksum) != (request.count, request.checksum):
+        # Raises BatchCollected if another batch overlaps this one.
+        _is_closed(tx, task, batch)
+        own = _released_or_merged(tx, provisioned, batch)
+        if not is_large_enough(own.count, task):
+            raise BatchTooSmall(_too_small(own.count, task))
+        if (own.count, own.checksum) != (request.count, request.checksum):
             raise BatchMismatch(
-                f"batchMismatch: the halves hold {request.count} and {mine.count} reports, "
-                "or others; nothing is released"
+                f"batchMismatch: the leader counted {request.count} and the helper "
+                f"{own.count} reports, or different ones; nothing was released, compare "
+                "the logs of both aggregators"
             )
-        return _released(tx, provisioned, batch, HELPER).share
+        return release_share(tx, provisioned, batch, HELPER).share
 
 
-# both
+# At both aggregators
 
 
-def _merged(
+def merge_shards(
     tx: StoreTransaction, provisioned: ProvisionedTask, batch: Batch
 ) -> tuple[ReleasedShare, bytes]:
-    """What both halves compare of a batch, and its sum without noise."""
-    task, field = provisioned.task, provisioned.task.vdaf.field
-    parts = [
-        one for one in tx.sums.shards(task.id, batch.first, batch.last) if one.count
-    ]
-    total, checksum = field.zeros(task.vdaf.output_length), 0
-    for one in parts:
-        total = field.add(total, field.decode(one.total, task.vdaf.output_length))
-        checksum ^= int.from_bytes(one.checksum, "big")
-    buckets = [one.bucket for one in parts] or [batch.first]
-    counted = ReleasedShare(
-        sum(one.count for one in parts),
-        checksum.to_bytes(32, "big"),
-        min(buckets),
-        max(buckets),
-        b"",
+    """Return a batch's count, checksum and interval, and its encoded sum without noise."""
+    field = provisioned.task.vdaf.field
+    length = provisioned.task.vdaf.output_length
+    stored = tx.sums.shards(provisioned.task.id, batch.first, batch.last)
+    shards = [shard for shard in stored if shard.count]
+    total, checksum = field.zeros(length), 0
+    for shard in shards:
+        total = field.add(total, field.decode(shard.total, length))
+        checksum ^= int.from_bytes(shard.checksum, "big")
+    buckets = [shard.bucket for shard in shards] or [batch.first]
+    merged = ReleasedShare(
+        count=sum(shard.count for shard in shards),
+        checksum=checksum.to_bytes(CHECKSUM_BYTES, "big"),
+        earliest=min(buckets),
+        latest=max(buckets),
+        share=b"",
     )
-    return counted, field.encode(total)
+    return merged, field.encode(total)
 
 
-def _released(
+def release_share(
     tx: StoreTransaction, provisioned: ProvisionedTask, batch: Batch, role: int
 ) -> ReleasedShare:
-    """This half's sum with its own full noise, drawn once and kept before anyone sees it."""
+    """Return this aggregator's noisy share of a batch, drawn once and stored before use.
+
+    Drawing noise again for a repeated request would let a reader average the noise away.
+    """
     task = provisioned.task
-    known = tx.batches.released_share(task.id, batch.first, batch.last)
-    if known is not None:
-        return known
-    counted, total = _merged(tx, provisioned, batch)
-    if not _large_enough(counted.count, task):
-        raise BatchTooSmall(_too_small(counted.count, task))
-    sealed = _sealed(provisioned, batch, role, _noisy(provisioned, total))
+    released = tx.batches.released_share(task.id, batch.first, batch.last)
+    if released is not None:
+        return released
+    merged, total = merge_shards(tx, provisioned, batch)
+    if not is_large_enough(merged.count, task):
+        raise BatchTooSmall(_too_small(merged.count, task))
+    sealed = seal_share(provisioned, batch, role, add_noise(provisioned, total))
     released = ReleasedShare(
-        counted.count,
-        counted.checksum,
-        counted.earliest,
-        counted.latest,
+        merged.count,
+        merged.checksum,
+        merged.earliest,
+        merged.latest,
         sealed.encode(),
     )
     tx.batches.release(task.id, batch.first, batch.last, released)
@@ -240,28 +274,32 @@ def _released(
     return released
 
 
-def _noisy(provisioned: ProvisionedTask, total: bytes) -> bytes:
+def add_noise(provisioned: ProvisionedTask, total: bytes) -> bytes:
+    """Return the encoded sum with this aggregator's full noise, if the task has any."""
     if provisioned.noise is None:
         return total
-    field, length = provisioned.task.vdaf.field, provisioned.task.vdaf.output_length
+    field = provisioned.task.vdaf.field
+    length = provisioned.task.vdaf.output_length
     noise = field.from_integers(draw(provisioned.noise.table, length))
     return field.encode(field.add(field.decode(total, length), noise))
 
 
-def _sealed(
-    provisioned: ProvisionedTask, batch: Batch, role: int, noisy: bytes
+def seal_share(
+    provisioned: ProvisionedTask, batch: Batch, role: int, noisy_total: bytes
 ) -> HpkeCiphertext:
+    """Return a noisy sum sealed to the collector."""
     task, collector = provisioned.task, provisioned.collector
-    info, aad = (
-        task.dap.aggregate_share_info(role),
-        aggregate_share_aad(task, batch.query),
-    )
-    enc, payload = hpke.seal(collector.public_key, info, aad, noisy)
+    info = task.dap.aggregate_share_info(role)
+    aad = aggregate_share_aad(task, batch.query)
+    enc, payload = hpke.seal(collector.public_key, info, aad, noisy_total)
     return HpkeCiphertext(collector.config_id, enc, payload)
 
 
-def _large_enough(count: int, task: DapTask) -> bool:
-    """What each half asks before anything is closed, counted as released, or handed out."""
+def is_large_enough(count: int, task: DapTask) -> bool:
+    """Return True if a batch has at least the task's minimum of reports.
+
+    Each aggregator checks this before it closes or releases a batch.
+    """
     return count >= task.min_batch_size
 
 

@@ -15,7 +15,7 @@ from tactful.protocol.documents.task import Task
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import collection
-from tactful_aggregator.jobs.aggregation import Dependencies
+from tactful_aggregator.jobs.dependencies import Dependencies
 from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.task_registry import COLLECTOR_CONFIG_ID, provisioned_round
 

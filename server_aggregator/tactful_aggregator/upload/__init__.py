@@ -1,1 +1,1 @@
-"""Uploads: from a request to a report on the disk."""
+"""Uploads of reports: parsing, checks, group commits and storage of bodies."""

@@ -1,4 +1,4 @@
-"""Reports come in: each is checked, kept, and only then acknowledged (leader)."""
+"""Uploaded reports at the leader: check each, store it, and only then acknowledge it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from tactful_aggregator.keyring import Keyring
 from tactful_aggregator.task_registry import ProvisionedTask
 from tactful_aggregator.upload.report_store import ReportStore
 
-SKEW_SECONDS = (
-    300  # how far ahead of ours the clock of a client, or of the other half, may be
-)
+# How far the clock of a client, or of the other aggregator, may be ahead of this one.
+SKEW_SECONDS = 300
 
 Refusals = list[tuple[bytes, ReportError]]
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """One report as it came, and was read."""
+class UploadedReport:
+    """One report of an upload request, parsed, with the time of its arrival."""
 
     provisioned: ProvisionedTask
     report: Report
@@ -38,98 +37,120 @@ class Arrival:
         report: Report,
         now: int,
         encoded: bytes | None = None,
-    ) -> Arrival:
-        """A report that was just read, from `encoded` if it came alone."""
-        encoded = report.encode(provisioned.task.dap) if encoded is None else encoded
+    ) -> UploadedReport:
+        """Return an uploaded report; `encoded` is its encoding, if it came alone."""
+        if encoded is None:
+            encoded = report.encode(provisioned.task.dap)
         return cls(provisioned, report, encoded, now)
 
     @cached_property
     def sha256(self) -> bytes:
-        """What tells it from another under its id; taken where there is time for long ones."""
+        """The hash that distinguishes a repeated report from a different one with its id.
+
+        Computed at first use, which is in the commit thread and not in the event loop.
+        """
         return hashlib.sha256(self.encoded).digest()
 
     @property
-    def key(self) -> tuple[bytes, bytes]:
-        """What tells it from every other."""
-        return self.provisioned.task.id, self.report.metadata.report_id
+    def task_id(self) -> bytes:
+        """The id of the report's task."""
+        return self.provisioned.task.id
+
+    @property
+    def report_id(self) -> bytes:
+        """The id of the report, unique within its task."""
+        return self.report.metadata.report_id
 
 
-def receive(
-    store: Datastore, bodies: ReportStore, keyring: Keyring, arrivals: Sequence[Arrival]
+def store_uploads(
+    store: Datastore,
+    report_store: ReportStore,
+    keyring: Keyring,
+    uploads: Sequence[UploadedReport],
 ) -> list[ReportError | None]:
-    """Keep reports in one transaction: for each None, or why it was not taken.
+    """Store reports in one transaction; return None or the refusal of each.
 
-    The same report again is taken as before and counted once.
+    A repeated report is acknowledged again and counted once.
     """
-    known = keyring.current().accepted
+    accepted_configs = keyring.current().accepted
+    outcomes: list[ReportError | None] = [None] * len(uploads)
     with store.transaction() as tx:
-        outcomes: list[ReportError | None] = [None] * len(arrivals)
-        for task_id in dict.fromkeys(one.key[0] for one in arrivals):
-            places = [at for at, one in enumerate(arrivals) if one.key[0] == task_id]
-            some = [arrivals[at] for at in places]
-            for at, outcome in zip(places, _kept(tx, bodies, known, some), strict=True):
-                outcomes[at] = outcome
-        bodies.sync()
+        for task_id in dict.fromkeys(upload.task_id for upload in uploads):
+            indices = [
+                index
+                for index, upload in enumerate(uploads)
+                if upload.task_id == task_id
+            ]
+            of_task = [uploads[index] for index in indices]
+            task_outcomes = _store_of_task(tx, report_store, accepted_configs, of_task)
+            for index, outcome in zip(indices, task_outcomes, strict=True):
+                outcomes[index] = outcome
+        # Bodies must be on the disk before the commit that points to them.
+        report_store.sync()
     return outcomes
 
 
-def _kept(
+def _store_of_task(
     tx: StoreTransaction,
-    bodies: ReportStore,
-    configs: Collection[int],
-    arrivals: Sequence[Arrival],
+    report_store: ReportStore,
+    accepted_configs: Collection[int],
+    uploads: Sequence[UploadedReport],
 ) -> list[ReportError | None]:
-    """The same for reports of one task."""
-    provisioned = arrivals[0].provisioned
-    task_id = provisioned.task.id
+    """Store reports of one task; return None or the refusal of each."""
+    provisioned, task_id = uploads[0].provisioned, uploads[0].task_id
     tx.tasks.lock(task_id, exclusive=False)
-    known = tx.reports.stored_hashes(task_id, {one.key[1] for one in arrivals})
-    closed = [
-        (first, last) for first, last, _ in tx.batches.overlapping(task_id, 0, 1 << 62)
-    ]
+    hashes = tx.reports.stored_hashes(task_id, {upload.report_id for upload in uploads})
+    batches = tx.batches.overlapping(task_id, 0, 1 << 62)
+    closed = [(first, last) for first, last, _ in batches]
     outcomes: list[ReportError | None] = []
-    kept = []
-    for one in arrivals:
-        report_id, bucket = one.key[1], provisioned.bucket(one.report.metadata.time)
-        if report_id in known:
-            same = known[report_id] == one.sha256
-            outcomes.append(None if same else ReportError.REPORT_REPLAYED)
+    stored: list[StoredReport] = []
+    for upload in uploads:
+        report_id = upload.report_id
+        if report_id in hashes:
+            is_repeated = hashes[report_id] == upload.sha256
+            outcomes.append(None if is_repeated else ReportError.REPORT_REPLAYED)
             continue
-        outcome = _refusal(
-            one, configs, any(first <= bucket < last for first, last in closed)
-        )
+        bucket = provisioned.bucket(upload.report.metadata.time)
+        is_closed = any(first <= bucket < last for first, last in closed)
+        outcome = _refusal(upload, accepted_configs, is_closed)
         outcomes.append(outcome)
         if outcome is None:
-            known[report_id] = one.sha256
-            kept.append(
-                StoredReport(report_id, bucket, one.sha256, bodies.put(one.encoded))
-            )
-    tx.reports.add_all(task_id, kept)
+            hashes[report_id] = upload.sha256
+            body = report_store.put(upload.encoded)
+            stored.append(StoredReport(report_id, bucket, upload.sha256, body))
+    tx.reports.add_all(task_id, stored)
     return outcomes
 
 
 def _refusal(
-    one: Arrival, configs: Collection[int], is_closed: bool
+    upload: UploadedReport, accepted_configs: Collection[int], is_closed: bool
 ) -> ReportError | None:
-    if len(one.encoded) != one.provisioned.report_bytes:
-        return ReportError.INVALID_MESSAGE  # nobody keeps what nobody could open
-    reason = untimely(one.provisioned.task, one.report.metadata.time, one.now)
-    if reason is not None:
-        return reason
+    """Return the reason to refuse a new report, or None."""
+    if len(upload.encoded) != upload.provisioned.report_bytes:
+        # A report of another size could never be opened, so it is not stored.
+        return ReportError.INVALID_MESSAGE
+    task, metadata = upload.provisioned.task, upload.report.metadata
+    error = time_error(task, metadata.time, upload.now)
+    if error is not None:
+        return error
     if is_closed:
         return ReportError.BATCH_COLLECTED
-    return (
-        None if one.report.leader.config_id in configs else ReportError.OUTDATED_CONFIG
-    )
+    if upload.report.leader.config_id not in accepted_configs:
+        return ReportError.OUTDATED_CONFIG
+    return None
 
 
-def untimely(task: DapTask, time: int, now: int) -> ReportError | None:
-    """Why a report of this `time`, as it travels, is not for `task`, if so."""
+def time_error(task: DapTask, time: int, now: int) -> ReportError | None:
+    """Return the reason why a report with this wire time is not for `task`, or None."""
     if not task.is_rounded(time):
         return ReportError.INVALID_MESSAGE
     seconds = task.seconds(time)
     if seconds > now + SKEW_SECONDS:
         return ReportError.REPORT_TOO_EARLY
-    if seconds + task.time_precision <= task.opens or now + SKEW_SECONDS < task.opens:
+    # A report's time is rounded down, so it may lie one unit before the task opens.
+    ends_before_task = seconds + task.time_precision <= task.opens
+    if ends_before_task or now + SKEW_SECONDS < task.opens:
         return ReportError.TASK_NOT_STARTED
-    return ReportError.TASK_EXPIRED if max(seconds, now) >= task.expires else None
+    if max(seconds, now) >= task.expires:
+        return ReportError.TASK_EXPIRED
+    return None

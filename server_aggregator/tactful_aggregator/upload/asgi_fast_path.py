@@ -1,6 +1,7 @@
-"""Uploads come in by a way of their own: most of what reaches a leader, and the same each time.
+"""A fast path for uploads, which are most of a leader's requests and all alike.
 
-A router, a request object and a layer for each are worth more CPU than keeping a short report.
+Routing, a request object and middleware would take more CPU time for each request than storing
+a short report.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from tactful_aggregator.http import (
     SKIPPED_BODY,
     ApiRequest,
     BodyMemory,
-    body_of,
-    refusal,
+    error_response,
+    read_body,
 )
 from tactful_aggregator.task_registry import ProvisionedTask
 
 
 class Uploads(Protocol):
-    """Whatever takes reports."""
+    """The handler of upload requests."""
 
     async def look_up(self, task: str) -> ProvisionedTask:
-        """Return the task with this id in base64url; raise Problem if there is none."""
+        """Return the task with this id in base64url; raises Problem if it is unknown."""
 
-    def longest(self, provisioned: ProvisionedTask) -> int:
-        """Return how many bytes of reports one request may carry."""
+    def max_bytes(self, provisioned: ProvisionedTask) -> int:
+        """Return the largest body of one request, in bytes."""
 
     async def receive(self, call: ApiRequest, provisioned: ProvisionedTask) -> Response:
-        """Store the reports, and answer once they are on the disk."""
+        """Store the reports, and respond once they are on the disk."""
 
 
 class UploadFastPath:
-    """Takes what is sent to /tasks/{task}/reports; hands everything else on to the application."""
+    """Middleware that handles /tasks/{task}/reports and passes on everything else."""
 
     def __init__(self, app: ASGIApp, uploads: Uploads, memory: BodyMemory) -> None:
         self._app, self._uploads, self._memory = app, uploads, memory
@@ -48,46 +49,42 @@ class UploadFastPath:
             await self._app(scope, receive, send)
             return
         try:
-            answer = await self._answer(scope, task, receive)
-        except TactfulError as refused:
-            answer = refusal(refused, task)
-            if _body_bytes(scope) > SKIPPED_BODY:
-                # the rest of the body is not worth reading: the server closes the connection
-                answer.headers["Connection"] = "close"
+            response = await self._respond(scope, task, receive)
+        except TactfulError as error:
+            response = error_response(error, task)
+            if _content_length(scope) > SKIPPED_BODY:
+                # Reading the rest would waste bandwidth: the server closes the connection.
+                response.headers["Connection"] = "close"
         except ClientDisconnect:
-            return  # before the report was whole: nobody waits for an answer
-        await answer(scope, receive, send)
+            # The report is incomplete, and nobody waits for a response.
+            return
+        await response(scope, receive, send)
 
-    async def _answer(self, scope: Scope, task: str, receive: Receive) -> Response:
-        """Look up the task before any of the body is read, so that a stranger costs no memory."""
+    async def _respond(self, scope: Scope, task: str, receive: Receive) -> Response:
+        # The task is looked up before the body is read, so that requests for unknown tasks
+        # use no memory.
         provisioned = await self._uploads.look_up(task)
         with self._memory.reservation() as reservation:
-            body = await body_of(
-                receive, self._uploads.longest(provisioned), reservation
-            )
-            call = ApiRequest({"task": task}, body, scope["method"], _media(scope))
+            max_bytes = self._uploads.max_bytes(provisioned)
+            body = await read_body(receive, max_bytes, reservation)
+            media_type = _header(scope, b"content-type")
+            call = ApiRequest({"task": task}, body, scope["method"], media_type)
             return await self._uploads.receive(call, provisioned)
 
 
 def _task(scope: Scope) -> str | None:
-    """Return the task that an upload names, or None if this is no upload."""
+    """Return the task id of an upload's path, or None for any other request."""
     if scope["type"] != "http":
         return None
-    steps: list[str] = scope["path"].split("/")
-    is_upload = (
-        len(steps) == 4
-        and not steps[0]
-        and (steps[1], steps[3]) == ("tasks", "reports")
-    )
-    return steps[2] if is_upload else None
+    segments: list[str] = scope["path"].split("/")
+    if len(segments) != 4 or segments[0]:
+        return None
+    is_upload = (segments[1], segments[3]) == ("tasks", "reports")
+    return segments[2] if is_upload else None
 
 
-def _media(scope: Scope) -> str:
-    return _header(scope, b"content-type")
-
-
-def _body_bytes(scope: Scope) -> float:
-    """Return the length of the body; infinity where the client does not state it."""
+def _content_length(scope: Scope) -> float:
+    """Return the length of the body, or infinity if the client does not state it."""
     stated = _header(scope, b"content-length")
     return int(stated) if stated.isdecimal() else float("inf")
 

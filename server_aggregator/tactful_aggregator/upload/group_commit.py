@@ -1,4 +1,4 @@
-"""Uploads are committed in groups: while one commit runs, those that come wait for the next."""
+"""Group commits: while one commit runs, arriving uploads wait and share the next commit."""
 
 from __future__ import annotations
 
@@ -8,53 +8,67 @@ from collections.abc import Callable, Sequence
 from starlette.concurrency import run_in_threadpool
 
 from tactful.protocol.dap.versions import ReportError
-from tactful_aggregator.upload.accept import Arrival
+from tactful_aggregator.upload.accept import UploadedReport
 
-GROUP, GROUP_BYTES = 1000, 64 << 20  # the most reports and bytes of one commit
+# Most reports and bytes of one commit.
+GROUP_REPORTS, GROUP_BYTES = 1000, 64 << 20
 
 Outcomes = list[ReportError | None]
-Commit = Callable[[Sequence[Arrival]], Outcomes]
+Commit = Callable[[Sequence[UploadedReport]], Outcomes]
+WaitingRequest = tuple[Sequence[UploadedReport], asyncio.Future[Outcomes]]
 
 
 class GroupCommit:
-    """Hands arrivals to `commit`, and to each request its outcomes once they are on the disk."""
+    """A queue of upload requests that passes groups to `commit` and returns the outcomes."""
 
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
-        self._waiting: list[tuple[Sequence[Arrival], asyncio.Future[Outcomes]]] = []
+        self._waiting: list[WaitingRequest] = []
         self._running: asyncio.Task[None] | None = None
 
-    async def add(self, arrivals: Sequence[Arrival]) -> Outcomes:
-        """Commit these with whatever else waits; raises what the commit raises."""
-        done: asyncio.Future[Outcomes] = asyncio.get_running_loop().create_future()
-        self._waiting.append((arrivals, done))
+    async def add(self, uploads: Sequence[UploadedReport]) -> Outcomes:
+        """Commit uploads with others that wait; raises what the commit raises."""
+        outcomes: asyncio.Future[Outcomes] = asyncio.get_running_loop().create_future()
+        self._waiting.append((uploads, outcomes))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
-        return await done
+        return await outcomes
 
     async def _run(self) -> None:
         while self._waiting:
-            group = self._group()
-            flat = [one for arrivals, _ in group for one in arrivals]
+            group = self._next_group()
+            all_uploads = [upload for uploads, _ in group for upload in uploads]
             try:
-                outcomes = iter(await run_in_threadpool(self._commit, flat))
-            except Exception as refused:
-                for _, done in group:
-                    if not done.cancelled():
-                        done.set_exception(refused)
-                continue
-            for arrivals, done in group:
-                mine = [next(outcomes) for _ in arrivals]
-                if not done.cancelled():
-                    done.set_result(mine)
+                outcomes = await run_in_threadpool(self._commit, all_uploads)
+            except Exception as error:
+                _fail(group, error)
+            else:
+                _resolve(group, outcomes)
 
-    def _group(self) -> list[tuple[Sequence[Arrival], asyncio.Future[Outcomes]]]:
-        taken, reports, size = 0, 0, 0
-        for arrivals, _ in self._waiting:
-            reports += len(arrivals)
-            size += sum(len(one.encoded) for one in arrivals)
-            if taken and (reports > GROUP or size > GROUP_BYTES):
+    def _next_group(self) -> list[WaitingRequest]:
+        """Remove the requests of the next commit from the queue, at least one."""
+        requests, reports, size = 0, 0, 0
+        for uploads, _ in self._waiting:
+            reports += len(uploads)
+            size += sum(len(upload.encoded) for upload in uploads)
+            if requests and (reports > GROUP_REPORTS or size > GROUP_BYTES):
                 break
-            taken += 1
-        group, self._waiting = self._waiting[:taken], self._waiting[taken:]
+            requests += 1
+        group = self._waiting[:requests]
+        self._waiting = self._waiting[requests:]
         return group
+
+
+def _fail(group: Sequence[WaitingRequest], error: Exception) -> None:
+    for _, future in group:
+        if not future.cancelled():
+            future.set_exception(error)
+
+
+def _resolve(group: Sequence[WaitingRequest], outcomes: Outcomes) -> None:
+    start = 0
+    for uploads, future in group:
+        end = start + len(uploads)
+        if not future.cancelled():
+            future.set_result(outcomes[start:end])
+        start = end

@@ -11,8 +11,8 @@ from tactful.protocol.dap.vdaf_config import sum_vec_field64_for
 from tactful.protocol.dap.versions import ReportError
 from tactful.vdaf.version import VDAF_18
 from tactful_aggregator.datastore import REFUSED
-from tactful_aggregator.jobs import aggregation
-from tactful_aggregator.jobs.aggregation import MOST_PER_JOB
+from tactful_aggregator.jobs import leader_jobs
+from tactful_aggregator.jobs.leader_jobs import MAX_REPORTS_PER_JOB
 from tactful_aggregator.task_registry import provisioned_round
 
 JOB, OTHER_JOB = b"a job's id: 16 b", b"another job's id"
@@ -24,7 +24,7 @@ def tampered(sealed: HpkeCiphertext) -> HpkeCiphertext:
 
 def test_the_sum_of_many_reports_is_exact(pair) -> None:
     task = pair.agreed(items=100, length=100)
-    rows = np.random.default_rng(1).integers(0, 15, (3 * MOST_PER_JOB + 5, 128))
+    rows = np.random.default_rng(1).integers(0, 15, (3 * MAX_REPORTS_PER_JOB + 5, 128))
     pair.receive(task, *pair.reports(task, rows))
 
     pair.drive(task)
@@ -142,7 +142,7 @@ def test_a_job_that_was_another_one_before_is_refused(pair) -> None:
     one, other = pair.reports(task, np.tile(np.arange(8), (2, 1)))
     pair.aggregate(task.dap, JOB, pair.job(task, one))
 
-    with pytest.raises(ProtocolError, match="another one before"):
+    with pytest.raises(ProtocolError, match="used for another request"):
         pair.aggregate(task.dap, JOB, pair.job(task, other))
 
 
@@ -225,12 +225,12 @@ def test_answers_for_other_reports_count_nothing(pair) -> None:
     pair.receive(task, *pair.reports(task, np.tile(np.arange(8), (2, 1))))
 
     with pytest.raises(ProtocolError, match="other reports"):
-        aggregation.drive(
+        leader_jobs.settle_all(
             pair.leader_dependencies, Liar(pair), provisioned_round(task, pair.leader)
         )
 
     with pair.leader_store.transaction() as tx:
         assert tx.sums.shards(task.id, 0, 1) == []
-    pair.now += aggregation.MOST_DELAY_SECONDS
+    pair.now += leader_jobs.MAX_DELAY_SECONDS
     pair.drive(task)
     assert pair.total(task)[1] == 2

@@ -182,7 +182,7 @@ def test_a_batch_of_nobody_is_not_released(pair) -> None:
     provisioned = provisioned_round(task, pair.helper)
     batch = collection.Batch.of(provisioned, Query(None))
     with pytest.raises(BatchTooSmall), pair.helper_store.transaction() as tx:
-        collection._released(tx, provisioned, batch, HELPER)
+        collection.release_share(tx, provisioned, batch, HELPER)
 
 
 class Unreachable:

@@ -18,9 +18,9 @@ from tactful.protocol.transport import Request, Response
 from tactful_aggregator import keyring
 from tactful_aggregator.datastore import PARKED, DeferredJob
 from tactful_aggregator.helper_client import HelperClient
-from tactful_aggregator.jobs import aggregation, worker
-from tactful_aggregator.jobs.aggregation import MOST_ATTEMPTS, MOST_DELAY_SECONDS
+from tactful_aggregator.jobs import leader_jobs, verification, worker
 from tactful_aggregator.jobs.collection import CollectionHelper
+from tactful_aggregator.jobs.leader_jobs import MAX_ATTEMPTS, MAX_DELAY_SECONDS
 from tactful_aggregator.jobs.worker import (
     Worker,
     answer_collections,
@@ -64,11 +64,11 @@ def failed(
     pair: DapPair,
     helper_client: CollectionHelper,
     match: str,
-    times: int = MOST_ATTEMPTS,
+    times: int = MAX_ATTEMPTS,
 ) -> None:
     """Settle in vain so often, each time as late as a job may be put off."""
     for _ in range(times):
-        pair.now += MOST_DELAY_SECONDS
+        pair.now += MAX_DELAY_SECONDS
         with pytest.raises((TransportError, ProtocolError), match=match):
             settle(pair, helper_client)
 
@@ -109,9 +109,9 @@ def test_an_answer_of_something_in_front_of_the_helper_loses_no_report(
     sent(pair, task)
     helper_client = HelperClient(pair.leader.other_aggregator, answering(pair, status))
 
-    failed(pair, helper_client, r"^helper: status \d+ and no DAP problem")
+    failed(pair, helper_client, r"^helper: status \d+ without a DAP problem")
     [parked] = put_off(pair)
-    assert (parked.state, parked.attempts) == (PARKED, MOST_ATTEMPTS)
+    assert (parked.state, parked.attempts) == (PARKED, MAX_ATTEMPTS)
     pair.now += 24 * HOUR
     settle(pair, helper_client)  # nothing is tried any more
     resume(pair)
@@ -125,11 +125,11 @@ def test_the_pauses_between_attempts_double_up_to_an_hour_and_outlast_a_restart(
     task = pair.task("dap-18", COUNT).provisioned.task
     sent(pair, task)
     helper_client = HelperClient(pair.leader.other_aggregator, Refusing(pair, 400))
-    for attempt in range(1, MOST_ATTEMPTS):
+    for attempt in range(1, MAX_ATTEMPTS):
         with pytest.raises(TransportError):
             settle(pair, helper_client)
         [waiting] = put_off(pair)
-        longest = min(2**attempt, MOST_DELAY_SECONDS)
+        longest = min(2**attempt, MAX_DELAY_SECONDS)
         assert longest / 2 <= waiting.due - pair.now <= longest
         settle(pair, helper_client)  # it is not due
         pair.restart()
@@ -152,7 +152,7 @@ def test_a_batch_waits_for_the_reports_that_are_put_off_and_others_do_not(
     failed(
         pair,
         HelperClient(pair.leader.other_aggregator, Refusing(pair, 400)),
-        "no DAP problem",
+        "without a DAP problem",
         1,
     )
     sent(pair, task, 2)
@@ -185,11 +185,11 @@ def test_a_job_that_the_helper_itself_refuses_is_parked_at_once(
 
     failed(pair, Other(pair.leader.other_aggregator, pair.network), "^helper: ", 1)
     assert [one.state for one in put_off(pair)] == [PARKED]
-    with pytest.raises(TransportError, match=r"did not take 3 reports.*jobs resume"):
-        aggregation.drive(
+    with pytest.raises(TransportError, match=r"did not accept 3 reports.*jobs resume"):
+        leader_jobs.settle_all(
             pair.leader_service.dependencies,
             pair.leader_service.worker.helper_client,
-            pair.leader_service.registry.of(task.id),
+            pair.leader_service.registry.get(task.id),
         )
     resume(pair)
 
@@ -208,7 +208,7 @@ def test_a_token_of_yesterday_loses_no_report(pair: DapPair, protocol: str) -> N
         pair.network,
     )
 
-    failed(pair, old, "pair again, with its newest card")
+    failed(pair, old, "pair again with the helper's newest card")
     resume(pair)
 
     assert counted(pair, task) == (3, 3)
@@ -233,10 +233,10 @@ def test_a_task_that_the_helper_learns_of_later_loses_no_report(
     failed(
         pair,
         pair.leader_service.worker.helper_client,
-        "does its operator know the task",
+        "check that the helper serves the task",
         5,
     )
-    pair.now += MOST_DELAY_SECONDS
+    pair.now += MAX_DELAY_SECONDS
     keep(pair.helper, pair.helper.database, written, pair.now)
 
     assert counted(pair, task) == (3, 3)
@@ -296,7 +296,7 @@ def test_reports_wait_for_a_helper_whose_clock_is_behind(
     pair.behind = 2 * HOUR
 
     for _ in range(3):
-        with pytest.raises(TransportError, match="set the clocks of both halves right"):
+        with pytest.raises(TransportError, match="set the clocks of both aggregators"):
             settle(pair)
     pair.behind = 0
 
@@ -342,7 +342,7 @@ def test_reports_that_fill_no_job_are_settled_all_the_same(pair: DapPair) -> Non
     with service.store.transaction() as tx:
         assert tx.reports.count_waiting(task.id) == 3
 
-    service.worker._stepped()
+    service.worker._work()
 
     with service.store.transaction() as tx:
         assert (
@@ -386,7 +386,9 @@ def test_a_worker_outlives_a_full_disk(
 
 def _unsettled(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return sum(tx.reports.count_unsettled(task.id, *aggregation.ALL, pair.now))
+        return sum(
+            tx.reports.count_unsettled(task.id, *verification.ALL_BUCKETS, pair.now)
+        )
 
 
 def test_a_strangers_file_among_the_segments_stops_no_garbage(pair: DapPair) -> None:

@@ -24,8 +24,9 @@ from tactful.protocol.transport import Request
 from tactful_aggregator.app import Service
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.jobs import readiness, worker
-from tactful_aggregator.jobs.aggregation import ALL, LEASE_SECONDS
+from tactful_aggregator.jobs.leader_jobs import LEASE_SECONDS
 from tactful_aggregator.jobs.readiness import Readiness
+from tactful_aggregator.jobs.verification import ALL_BUCKETS
 from tactful_aggregator.jobs.worker import HEARTBEAT_SECONDS, Worker
 
 COUNT = VdafConfig(kind="count")
@@ -100,7 +101,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 def unsettled(pair: DapPair, task: DapTask) -> int:
     with pair.leader_service.store.transaction() as tx:
-        return sum(tx.reports.count_unsettled(task.id, *ALL, pair.now))
+        return sum(tx.reports.count_unsettled(task.id, *ALL_BUCKETS, pair.now))
 
 
 def ready(pair: DapPair, base: str) -> tuple[int, str]:
@@ -168,7 +169,7 @@ def test_a_worker_that_gives_no_sign_of_life_makes_its_half_unready(
         free.wait(PATIENCE_SECONDS)
         return True
 
-    monkeypatch.setattr(Worker, "_stepped", hang)
+    monkeypatch.setattr(Worker, "_work", hang)
     service.worker.start()
     try:
         assert busy.wait(PATIENCE_SECONDS)
@@ -224,10 +225,10 @@ def test_the_log_tells_where_a_worker_failed_and_nothing_of_what_it_read(
 
     broken = Worker(service.dependencies, Odd(), service.registry)
     with caplog.at_level(logging.WARNING):
-        assert not broken._stepped()
+        assert not broken._work()
 
     assert "KeyError at test_worker.py" in caplog.text
     assert "what a report holds" not in caplog.text
     with service.store.transaction() as tx:
         assert len(tx.jobs.deferred(pair.now)) == 1  # it blocks no other job
-    assert replace(service.dependencies).beat is not broken.dependencies.beat
+    assert replace(service.dependencies).heartbeat is not broken.dependencies.heartbeat

@@ -16,7 +16,7 @@ from tactful.protocol.dap.messages import Report
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request, Response
 from tactful_aggregator import http
-from tactful_aggregator.dap_routes import MOST_AT_ONCE
+from tactful_aggregator.dap_routes import MAX_REPORTS_PER_REQUEST
 from tactful_aggregator.problems import Problem
 
 versions = pytest.mark.parametrize("protocol", ["dap-09", "dap-18"])
@@ -87,14 +87,14 @@ def test_more_reports_than_are_taken_at_once_are_refused_and_the_most_is_taken(
             report,
             metadata=replace(report.metadata, report_id=number.to_bytes(16, "big")),
         )
-        for number in range(MOST_AT_ONCE + 1)
+        for number in range(MAX_REPORTS_PER_REQUEST + 1)
     ]
     body = b"".join(one.encode(task.dap) for one in many)
 
     assert uploaded(pair, task, body).status == 413
     assert kept(pair, task) == 0
     assert uploaded(pair, task, body[: -len(body) // len(many)]).status == 201
-    assert kept(pair, task) == MOST_AT_ONCE
+    assert kept(pair, task) == MAX_REPORTS_PER_REQUEST
 
 
 @versions
@@ -119,9 +119,9 @@ def test_a_body_that_dribbles_is_not_waited_for(
 
     with (
         http.BodyMemory(1 << 20).reservation() as reservation,
-        pytest.raises(Problem, match="no body within") as refused,
+        pytest.raises(Problem, match="body did not end within") as refused,
     ):
-        asyncio.run(http.body_of(dribbling, 1 << 20, reservation))
+        asyncio.run(http.read_body(dribbling, 1 << 20, reservation))
     assert refused.value.status == 408
 
 
@@ -159,7 +159,7 @@ def test_a_name_with_a_nul_character_is_not_found(pair: DapPair, path: str) -> N
 
 
 def test_a_client_is_not_told_where_the_database_is() -> None:
-    code, status, detail = http.described(
+    code, status, detail = http.error_response_parts(
         VaultError("/srv/leader/aggregator.db: locked")
     )
 

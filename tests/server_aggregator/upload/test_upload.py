@@ -7,7 +7,7 @@ import numpy as np
 from tactful.protocol.dap.messages import HpkeCiphertext, ReportMetadata
 from tactful.protocol.dap.versions import ReportError
 from tactful.protocol.documents.task import TIME_PRECISION
-from tactful_aggregator.upload.accept import SKEW_SECONDS, untimely
+from tactful_aggregator.upload.accept import SKEW_SECONDS, time_error
 
 ONE = np.arange(8)
 
@@ -145,9 +145,9 @@ def test_a_clock_a_little_ahead_is_forgiven(pair, now) -> None:
     hour = now // TIME_PRECISION + 1
     start = hour * TIME_PRECISION
 
-    assert untimely(task.dap, hour, start - SKEW_SECONDS) is None
+    assert time_error(task.dap, hour, start - SKEW_SECONDS) is None
     assert (
-        untimely(task.dap, hour, start - SKEW_SECONDS - 1)
+        time_error(task.dap, hour, start - SKEW_SECONDS - 1)
         == ReportError.REPORT_TOO_EARLY
     )
 
@@ -156,7 +156,7 @@ def test_the_hour_in_which_a_task_opens_counts(pair, now) -> None:
     task = pair.task(opens=now)
     hour = now // TIME_PRECISION
 
-    assert untimely(task.dap, hour, now) is None
+    assert time_error(task.dap, hour, now) is None
     early = now - SKEW_SECONDS - 1
-    assert untimely(task.dap, hour, early) == ReportError.TASK_NOT_STARTED
-    assert untimely(task.dap, hour - 1, now) == ReportError.TASK_NOT_STARTED
+    assert time_error(task.dap, hour, early) == ReportError.TASK_NOT_STARTED
+    assert time_error(task.dap, hour - 1, now) == ReportError.TASK_NOT_STARTED

@@ -325,9 +325,9 @@ def renoised(
     tx: StoreTransaction, provision: ProvisionedTask, batch: object, role: int
 ) -> ReleasedShare:
     """Draw again each time, from the sum without noise, which is not forgotten."""
-    counted, total = collection._merged(tx, provision, batch)
-    sealed = collection._sealed(
-        provision, batch, role, collection._noisy(provision, total)
+    counted, total = collection.merge_shards(tx, provision, batch)
+    sealed = collection.seal_share(
+        provision, batch, role, collection.add_noise(provision, total)
     )
     released = replace(counted, share=sealed.encode())
     tx.batches.release(provision.task.id, batch.first, batch.last, released)
@@ -335,7 +335,7 @@ def renoised(
 
 
 REFUSALS: dict[str, tuple[str, object, str, object]] = {
-    "a repeat is noised again": ("H3", collection, "_released", renoised),
+    "a repeat is noised again": ("H3", collection, "release_share", renoised),
     "too little noise is signed": ("H2", countersign, "check_noise", lambda task, earlier: None),
     "a head before any noisy batch is signed": (
         "H5", countersign, "earlier_rounds", lambda task, earlier: []
@@ -369,7 +369,7 @@ def test_a_request_that_is_wrongly_accepted_is_detected(
 def test_a_batch_below_its_minimum_that_is_released_is_caught(
     pair: StagingPair, monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(collection, "_large_enough", lambda count, task: True)
+    monkeypatch.setattr(collection, "is_large_enough", lambda count, task: True)
     monkeypatch.setattr(Collector, "_require_large", lambda collector, count: None)
     shown = next(iter(observe_refusals(pair, EPSILON, DELTA)))
 

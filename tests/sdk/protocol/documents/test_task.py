@@ -183,7 +183,7 @@ def test_what_is_no_document_is_refused(body: bytes) -> None:
 
 
 def test_a_document_without_end_is_not_read() -> None:
-    with pytest.raises(TaskRejected, match=f"at most {MAX_DOCUMENT}"):
+    with pytest.raises(TaskRejected, match=f"more than {MAX_DOCUMENT}"):
         Task.parse(document() + b" " * MAX_DOCUMENT)
 
 
