@@ -79,10 +79,12 @@ def preflight(folder: Folder) -> None:
     other = aggregator.other_aggregator
     from tactful_aggregator.datastore import Datastore
 
-    own = aggregator.settings
-    Datastore(aggregator.database, own.role).close()
-    print(f"{own.role} at {own.url}, paired with {other.role} at {other.url}")
-    print(f"no batch below {own.min_batch_floor} reports is released; ready to serve")
+    options = aggregator.settings
+    Datastore(aggregator.database, options.role).close()
+    print(f"{options.role} at {options.url}, paired with {other.role} at {other.url}")
+    print(
+        f"no batch below {options.min_batch_floor} reports is released; ready to serve"
+    )
 
 
 @app.command()

@@ -12,7 +12,6 @@ from starlette.routing import Route
 
 from tactful.errors import BatchCollected
 from tactful.protocol.dap.codec import Reader, u64
-from tactful.protocol.dap.collect_messages import AggregateShareReq, CollectionReq
 from tactful.protocol.dap.dap_task import DapTask, encoded
 from tactful.protocol.dap.messages import (
     decode_upload,
@@ -20,6 +19,7 @@ from tactful.protocol.dap.messages import (
     encode_upload_errors,
 )
 from tactful.protocol.dap.versions import CONFIG_LIST, ReportError, config_list_version
+from tactful_aggregator.dap.collect_messages import AggregateShareReq, CollectionReq
 from tactful_aggregator.datastore import FINISHED, PENDING
 from tactful_aggregator.http import ApiRequest, decode_id, plain, route
 from tactful_aggregator.jobs import collection, helper_jobs

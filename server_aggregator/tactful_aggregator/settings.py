@@ -235,8 +235,12 @@ class Aggregator:
 
     @property
     def _pair(self) -> tuple[PairingDocument, PairingDocument]:
-        own, other = self.pairing_document, self.other_aggregator
-        return (own, other) if own.role == "leader" else (other, own)
+        own_pairing, other = self.pairing_document, self.other_aggregator
+        return (
+            (own_pairing, other)
+            if own_pairing.role == "leader"
+            else (other, own_pairing)
+        )
 
 
 def create(folder: Path, settings: AggregatorSettings) -> Aggregator:

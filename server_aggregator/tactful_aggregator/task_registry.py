@@ -212,8 +212,8 @@ def check_operator_task(
 
 
 def _check_addresses(task: DapTask, aggregator: Aggregator) -> None:
-    own, other = aggregator.settings, aggregator.other_aggregator
-    addresses = {own.role: own.url, other.role: other.url}
+    settings, other = aggregator.settings, aggregator.other_aggregator
+    addresses = {settings.role: settings.url, other.role: other.url}
     if addresses != {"leader": task.leader, "helper": task.helper}:
         raise InvalidInput(
             "task.leader, task.helper",
@@ -223,9 +223,9 @@ def _check_addresses(task: DapTask, aggregator: Aggregator) -> None:
 
 
 def _check_batch_size(task: DapTask, aggregator: Aggregator) -> None:
-    own = aggregator.settings
+    settings = aggregator.settings
     is_small = task.vdaf_config.kind in SMALL_KINDS
-    floor = own.min_count_floor if is_small else own.min_batch_floor
+    floor = settings.min_count_floor if is_small else settings.min_batch_floor
     if task.min_batch_size < floor:
         raise InvalidInput(
             "task.min_batch_size",

@@ -26,7 +26,7 @@ PLANTED = {
     ),
     "Learning": (
         "sdk/tactful/learning/model.py",
-        "import tactful.learning.server.ease",
+        "import tactful.learning.client.contribution",
     ),
     "Audit": ("sdk/tactful/audit/finding.py", "import tactful.audit.run"),
     "Aggregator": (

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tactful.protocol.dap.collector import Collector
 from tactful.protocol.dap.dap_task import encoded
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import HttpTransport
+from tactful_aggregator.dap.collector import Collector
 from tactful_aggregator.task_registry import OperatorTask
 from tactful_aggregator.testing import RunningPair, running_pair
 

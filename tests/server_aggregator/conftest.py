@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tactful.protocol.dap.collect_messages import AggregateShareReq, Query
 from tactful.protocol.dap.dap_task import DapTask
-from tactful.protocol.dap.job_messages import VerifyInit, decode_job_answer, encode_job
 from tactful.protocol.dap.messages import Report, ReportMetadata, input_share_aad
 from tactful.protocol.dap.report_upload import _encrypt, make_report
 from tactful.protocol.dap.versions import HELPER, LEADER, ReportError
@@ -20,6 +18,12 @@ from tactful.protocol.documents.model_release import ModelRelease
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful.vdaf.field64 import FIELD64
 from tactful.vdaf.vdaf import Vdaf
+from tactful_aggregator.dap.collect_messages import AggregateShareReq, Query
+from tactful_aggregator.dap.job_messages import (
+    VerifyInit,
+    decode_job_answer,
+    encode_job,
+)
 from tactful_aggregator.datastore import Datastore, StoreTransaction
 from tactful_aggregator.jobs import collection, helper_jobs, leader_jobs, verification
 from tactful_aggregator.jobs.dependencies import Dependencies

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from starlette.testclient import TestClient
 
 from tactful.errors import TransportError
-from tactful.protocol.dap.collector import Collector
 from tactful.protocol.dap.dap_task import DapTask, encoded
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request, Response
 from tactful.vdaf.version import VDAF_08, VDAF_18
 from tactful_aggregator.app import Service, build
+from tactful_aggregator.dap.collector import Collector
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.jobs.worker import answer_collections, collect_garbage
 from tactful_aggregator.settings import Aggregator

@@ -18,12 +18,12 @@ from sqlalchemy import event
 
 from tactful.errors import BatchTooSmall, ProtocolError, ReportRejected, TransportError
 from tactful.protocol.dap import report_upload as client
-from tactful.protocol.dap.collect_messages import Interval, Query
-from tactful.protocol.dap.collector import AggregateResult
 from tactful.protocol.dap.messages import Report
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request
 from tactful_aggregator.app import Service
+from tactful_aggregator.dap.collect_messages import Interval, Query
+from tactful_aggregator.dap.collector import AggregateResult
 from tactful_aggregator.jobs.leader_jobs import settle_next_job
 from tactful_aggregator.jobs.worker import answer_collections
 

@@ -27,12 +27,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from sqlalchemy import Engine, event
 
 from tactful.errors import TactfulError, TransportError
-from tactful.protocol.dap.collector import AggregateResult, Collector
 from tactful.protocol.dap.dap_task import encoded
 from tactful.protocol.dap.report_upload import fetch_hpke_config, make_report, upload
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import HttpTransport
 from tactful_aggregator.app import Service, build
+from tactful_aggregator.dap.collector import AggregateResult, Collector
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.datastore.jobs import JobQueries
 from tactful_aggregator.datastore.reports import ReportQueries

@@ -16,12 +16,12 @@ from tactful.errors import (
     TransportError,
 )
 from tactful.protocol.dap import report_upload as client
-from tactful.protocol.dap.collect_messages import CollectionReq, Interval, Query
-from tactful.protocol.dap.collector import AggregateResult
 from tactful.protocol.dap.dap_task import DapTask, encoded
 from tactful.protocol.dap.messages import HpkeConfig, Report
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request, Response
+from tactful_aggregator.dap.collect_messages import CollectionReq, Interval, Query
+from tactful_aggregator.dap.collector import AggregateResult
 from tactful_aggregator.keyring import CACHE_SECONDS
 from tactful_aggregator.task_registry import Noise
 

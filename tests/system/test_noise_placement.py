@@ -19,12 +19,12 @@ from tactful.person.page_content import page_content
 from tactful.person.render import LANGUAGES, render
 from tactful.privacy.calibration import noise_for
 from tactful.privacy.mechanism import Placement, format_fraction
-from tactful.protocol.dap.collector import Collector
 from tactful.protocol.dap.dap_task import encoded
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful.protocol.transport import HttpTransport, Request, Response
 from tactful.protocol.vector_encoding import Encoding
 from tactful.testing import FIXED_KEY, LOCAL, NewDeviceSettings, small_catalog
+from tactful_aggregator.dap.collector import Collector
 from tactful_aggregator.task_registry import OperatorTask
 
 CATALOG, SHARING = small_catalog(), LOCAL.grant("share_dp_updates")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning.round_parameters import Guide
-from tactful.learning.server.subspace import direction
+from tactful_aggregator.learning.subspace import direction
 from tactful_lab.baselines.central_noise import (
     POPULARITY_SHARE,
     Curator,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import Guide, expected_diagonal
-from tactful.learning.server.subspace import direction, without
+from tactful_aggregator.learning.subspace import direction, without
 from tactful_lab.baselines.central_noise import (
     POPULARITY_SHARE,
     Curator,

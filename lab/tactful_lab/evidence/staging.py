@@ -38,7 +38,6 @@ from tactful.privacy.mechanism import Placement, format_fraction
 from tactful.privacy.rounding import norm_bound
 from tactful.protocol.dap import hpke
 from tactful.protocol.dap.codec import Reader
-from tactful.protocol.dap.collect_messages import Query, aggregate_share_aad
 from tactful.protocol.dap.messages import HpkeCiphertext
 from tactful.protocol.dap.versions import HELPER, LEADER
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
@@ -47,6 +46,7 @@ from tactful.protocol.transport import Request, Response
 from tactful.vdaf.field import Elements
 from tactful.vdaf.field64 import FIELD64
 from tactful_aggregator import app
+from tactful_aggregator.dap.collect_messages import Query, aggregate_share_aad
 from tactful_aggregator.datastore import Datastore
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import leader_jobs

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import RoundParameters
-from tactful.learning.server.rounds import NoisySum, learn
 from tactful.learning.training_plan import (
     FACTOR_ONCE,
     FACTOR_PAIR,
@@ -38,6 +37,7 @@ from tactful.protocol.dap.vdaf_config import VdafConfig, sum_vec_field64_for
 from tactful.protocol.dap.versions import DAP_18
 from tactful.protocol.vector_encoding import Encoding, Levels
 from tactful.vdaf.instances import LEAST_PROOFS
+from tactful_aggregator.learning.rounds import NoisySum, learn
 from tactful_lab.data_sets.loading import Dataset
 from tactful_lab.simulation.cohorts import (
     Cohort,

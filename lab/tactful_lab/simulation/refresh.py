@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from tactful.learning import release_gate
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import Guide
-from tactful.learning.server.rounds import NoisySum, learn
-from tactful.learning.server.subspace import (
+from tactful.learning.training_plan import FACTOR_PAIR, Plan, popularity_plan
+from tactful.privacy.mechanism import GaussianRelease
+from tactful_aggregator.learning.rounds import NoisySum, learn
+from tactful_aggregator.learning.subspace import (
     direction,
     finish,
     first_guide,
     next_guide,
     without,
 )
-from tactful.learning.training_plan import FACTOR_PAIR, Plan, popularity_plan
-from tactful.privacy.mechanism import GaussianRelease
 from tactful_lab.simulation.population import (
     Population,
     SimulatedRound,

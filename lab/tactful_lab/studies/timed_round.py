@@ -25,13 +25,13 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput, TactfulError
-from tactful.protocol.dap.collector import Collector
 from tactful.protocol.dap.dap_task import DapTask, encoded
 from tactful.protocol.dap.report_upload import fetch_hpke_config, make_report, upload
 from tactful.protocol.dap.vdaf_config import pine64_for, sum_vec_field64_for
 from tactful.protocol.transport import HttpTransport
 from tactful.protocol.vector_encoding import Encoding
 from tactful.vdaf.version import VDAF_18
+from tactful_aggregator.dap.collector import Collector
 from tactful_aggregator.task_registry import OperatorTask
 from tactful_aggregator.testing import RunningAggregator, RunningPair, running_pair
 

@@ -1,1 +1,1 @@
-"""What only the device may know: events, profile, caps, ranking, and the two doors."""
+"""Code that handles private data: events, profile, caps, ranking, and the network."""

@@ -86,14 +86,14 @@ def assign(vault: Vault, experiment: Experiment, now: int) -> Arm | None:
     unit that was drawn after an erasure takes no part in experiments that had opened
     before.
     """
-    own = participation(vault, now)
-    arm_name = own.arms.get(experiment.id)
+    stored = participation(vault, now)
+    arm_name = stored.arms.get(experiment.id)
     if arm_name is not None:
         return next((arm for arm in experiment.arms if arm.name == arm_name), None)
     is_running = experiment.opens <= now < experiment.closes
-    if not is_running or own.born > experiment.opens:
+    if not is_running or stored.born > experiment.opens:
         return None
-    arm = arm_of(own.unit, experiment)
+    arm = arm_of(stored.unit, experiment)
     if arm is not None:
         body = {"experiment": experiment.id, "arm": arm.name}
         record_name = f"assignment {experiment.id}"
@@ -120,7 +120,10 @@ def claim_period(vault: Vault, experiment: Experiment, task_id: str) -> bool:
 
 
 def measure(
-    events: Iterable[StoredEvent], experiment: Experiment, own: Participation, day: int
+    events: Iterable[StoredEvent],
+    experiment: Experiment,
+    stored: Participation,
+    day: int,
 ) -> NDArray[np.float64] | None:
     """Return this device's vector of norm at most 1, None until its window has ended.
 
@@ -129,9 +132,9 @@ def measure(
     """
     from tactful.learning.experiment_statistics import person_vector
 
-    days = window(own, experiment, day)
+    days = window(stored, experiment, day)
     arm_names = [arm.name for arm in experiment.arms]
-    arm_name = own.arms.get(experiment.id)
+    arm_name = stored.arms.get(experiment.id)
     if days is None or arm_name not in arm_names:
         return None
     counted = [event for event in events if event.purpose != "essential"]
@@ -140,13 +143,13 @@ def measure(
 
 
 def window(
-    own: Participation, experiment: Experiment, day: int
+    stored: Participation, experiment: Experiment, day: int
 ) -> tuple[int, int] | None:
     """Return (first day, end day) of the measured window, None until it has ended.
 
     The end day is exclusive.
     """
-    first_day = own.exposed.get(experiment.id)
+    first_day = stored.exposed.get(experiment.id)
     if first_day is None or day < first_day + experiment.days:
         return None
     return first_day, first_day + experiment.days

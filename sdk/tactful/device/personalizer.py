@@ -220,7 +220,7 @@ class Personalizer:
 
     @property
     def state_lost(self) -> str | None:
-        """What was lost if the vault was damaged, missing or older than before; else None."""
+        """The loss if the vault was damaged, missing or older than before; else None."""
         return self._core.state_lost
 
     @property

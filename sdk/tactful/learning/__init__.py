@@ -1,1 +1,1 @@
-"""What is learned from noisy sums, and what a device adds to them."""
+"""Learning from noisy sums, and the contribution of a device to them."""

@@ -29,15 +29,15 @@ def gains(items: NDArray[np.int64], model: Model) -> Floats:
     Gains are in units of 0.5, so that the norm is at most 1. They are 0 if no item is
     held out.
     """
-    held_out, known = parted(items)
+    held_out, visible = parted(items)
     if not len(held_out):
         return np.zeros(len(MIXES))
     standard = model.standard()
-    personal = model.personal(known) - standard
+    personal = model.personal(visible) - standard
     popular = standard / model.popularity_share
-    baseline = _ndcg(popular, known, held_out)
+    baseline = _ndcg(popular, visible, held_out)
     differences = [
-        _ndcg(personal + mix * popular, known, held_out) - baseline for mix in MIXES
+        _ndcg(personal + mix * popular, visible, held_out) - baseline for mix in MIXES
     ]
     gain_vector = np.array(differences)
     norm = float(np.sqrt(np.square(gain_vector).sum()))
@@ -95,10 +95,10 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _ndcg(scores: Floats, known: Ints, held_out: Ints) -> float:
+def _ndcg(scores: Floats, visible: Ints, held_out: Ints) -> float:
     """Return the binary NDCG@100 without the known items; ties are ordered by number."""
     scores = scores.copy()
-    scores[known] = -np.inf
+    scores[visible] = -np.inf
     held_out_scores = scores[held_out]
     ahead = (scores[None, :] > held_out_scores[:, None]).sum(axis=1)
     for place, item in enumerate(held_out):

@@ -28,7 +28,7 @@ BLOCK = 1 << 18  # coordinates transformed at a time, so that they fit the CPU c
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the vectors of one task become measurements; the same on every device.
+    """The encoding of a task's vectors as measurements, the same on every device.
 
     `levels` is even, so that 0 is a level. `box` is half the width of the box in
     standard deviations of a rotated coordinate. `seed` is the id of the task. Raises

@@ -1,1 +1,1 @@
-"""How a sum is taken without seeing its parts."""
+"""Verifiable distributed aggregation: sums of values that nobody sees."""

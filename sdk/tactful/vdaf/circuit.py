@@ -321,10 +321,10 @@ class Histogram(AllBits):
         """Return both checks: entries are bits, and their sum is 1; VDAF-08 combines them."""
         field = self.field
         bits = field.total(results)
-        one = field.constant(field.inverse(shares))
+        share_of_one = field.constant(field.inverse(shares))
         checks = field.zeros(*field.shape(bits), 2)
         checks[..., 0] = bits
-        checks[..., 1] = field.subtract(field.total(encoded), one)
+        checks[..., 1] = field.subtract(field.total(encoded), share_of_one)
         if self.per_call:
             return checks
         powers = field.powers(joint[..., 1], 2)

@@ -9,7 +9,10 @@ from tactful.errors import BatchCollected, BatchMismatch, BatchTooSmall
 from tactful.privacy.discrete_gaussian import draw
 from tactful.protocol.dap import hpke
 from tactful.protocol.dap.codec import Reader
-from tactful.protocol.dap.collect_messages import (
+from tactful.protocol.dap.dap_task import LEADER_SELECTED, DapTask
+from tactful.protocol.dap.messages import HpkeCiphertext
+from tactful.protocol.dap.versions import HELPER, LEADER
+from tactful_aggregator.dap.collect_messages import (
     AggregateShareReq,
     Collection,
     Interval,
@@ -17,9 +20,6 @@ from tactful.protocol.dap.collect_messages import (
     aggregate_share_aad,
     decode_aggregate_share,
 )
-from tactful.protocol.dap.dap_task import LEADER_SELECTED, DapTask
-from tactful.protocol.dap.messages import HpkeCiphertext
-from tactful.protocol.dap.versions import HELPER, LEADER
 from tactful_aggregator.datastore import (
     CLOSING,
     COLLECTED,
@@ -101,8 +101,8 @@ def collect(
     batch = Batch.of(provisioned, query)
     _close(dependencies, provisioned, batch)
     settle_all(dependencies, helper_client, provisioned, (batch.first, batch.last))
-    own = _require_large_enough(dependencies, provisioned, batch)
-    request = AggregateShareReq(query, own.count, own.checksum)
+    own_sum = _require_large_enough(dependencies, provisioned, batch)
+    request = AggregateShareReq(query, own_sum.count, own_sum.checksum)
     response = helper_client.aggregate_share(task, request.encode(task))
     helper_share = decode_aggregate_share(response)
     with dependencies.store.transaction() as tx:
@@ -155,13 +155,13 @@ def _require_large_enough(
     task = provisioned.task
     with dependencies.store.transaction() as tx:
         tx.tasks.lock(task.id, exclusive=True)
-        own = _released_or_merged(tx, provisioned, batch)
-        if is_large_enough(own.count, task):
-            return own
+        own_sum = _released_or_merged(tx, provisioned, batch)
+        if is_large_enough(own_sum.count, task):
+            return own_sum
         tx.batches.reopen(task.id, batch.first, batch.last)
         if task.mode == LEADER_SELECTED:
             tx.tasks.set_state(task.id, OPEN)
-    raise BatchTooSmall(_too_small(own.count, task))
+    raise BatchTooSmall(_too_small(own_sum.count, task))
 
 
 def _released_or_merged(
@@ -208,13 +208,13 @@ def release_helper_share(
         tx.tasks.lock(task.id, exclusive=True)
         # Raises BatchCollected if another batch overlaps this one.
         _is_closed(tx, task, batch)
-        own = _released_or_merged(tx, provisioned, batch)
-        if not is_large_enough(own.count, task):
-            raise BatchTooSmall(_too_small(own.count, task))
-        if (own.count, own.checksum) != (request.count, request.checksum):
+        own_sum = _released_or_merged(tx, provisioned, batch)
+        if not is_large_enough(own_sum.count, task):
+            raise BatchTooSmall(_too_small(own_sum.count, task))
+        if (own_sum.count, own_sum.checksum) != (request.count, request.checksum):
             raise BatchMismatch(
                 f"batchMismatch: the leader counted {request.count} and the helper "
-                f"{own.count} reports, or different ones; nothing was released, compare "
+                f"{own_sum.count} reports, or different ones; nothing was released, compare "
                 "the logs of both aggregators"
             )
         return release_share(tx, provisioned, batch, HELPER).share

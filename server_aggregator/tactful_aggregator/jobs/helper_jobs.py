@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from tactful.errors import DecodeError, ProofRejected
 from tactful.protocol.dap.dap_task import DapTask
-from tactful.protocol.dap.job_messages import (
+from tactful.protocol.dap.versions import HELPER, ReportError
+from tactful.vdaf.field import Elements
+from tactful_aggregator import problems
+from tactful_aggregator.dap.job_messages import (
     VerifyInit,
     VerifyResp,
     decode_job,
     encode_job_answer,
 )
-from tactful.protocol.dap.versions import HELPER, ReportError
-from tactful.vdaf.field import Elements
-from tactful_aggregator import problems
 from tactful_aggregator.datastore import StoreTransaction
 from tactful_aggregator.jobs.dependencies import Dependencies
 from tactful_aggregator.jobs.verification import (

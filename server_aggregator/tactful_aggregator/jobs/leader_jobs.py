@@ -17,16 +17,16 @@ from tactful.errors import (
     VaultError,
 )
 from tactful.protocol.dap.dap_task import DapTask
-from tactful.protocol.dap.job_messages import (
+from tactful.protocol.dap.messages import Report
+from tactful.protocol.dap.versions import LEADER, ReportError
+from tactful.vdaf.field import Elements
+from tactful.vdaf.vdaf import VerifyState
+from tactful_aggregator.dap.job_messages import (
     VerifyInit,
     VerifyResp,
     decode_job_answer,
     encode_job,
 )
-from tactful.protocol.dap.messages import Report
-from tactful.protocol.dap.versions import LEADER, ReportError
-from tactful.vdaf.field import Elements
-from tactful.vdaf.vdaf import VerifyState
 from tactful_aggregator.datastore import COUNTED, REFUSED, StoreTransaction
 from tactful_aggregator.helper_client import HelperRefused, HelperUnready
 from tactful_aggregator.jobs.dependencies import (

@@ -15,8 +15,8 @@ from tactful.errors import (
     TactfulError,
     TransportError,
 )
-from tactful.protocol.dap.collect_messages import CollectionReq
 from tactful.protocol.dap.dap_task import DapTask
+from tactful_aggregator.dap.collect_messages import CollectionReq
 from tactful_aggregator.http import error_response_parts
 from tactful_aggregator.jobs import collection
 from tactful_aggregator.jobs.collection import CollectionHelper

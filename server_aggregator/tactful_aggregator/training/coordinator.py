@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.protocol.dap.collect_messages import Query
-from tactful.protocol.dap.collector import Collector
 from tactful.protocol.documents.model_release import ModelRelease
 from tactful.protocol.documents.task import Task
 from tactful.vdaf.field64 import FIELD64
+from tactful_aggregator.dap.collect_messages import Query
+from tactful_aggregator.dap.collector import Collector
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import collection
 from tactful_aggregator.jobs.dependencies import Dependencies

@@ -29,17 +29,17 @@ COMMON_FIELDS = ("catalog", "items", "adjacency", "unit", "delta", "placement")
 
 def check_task(task: Task, earlier: Sequence[Task], aggregator: Aggregator) -> None:
     """Raise TaskRejected, naming the field, unless `task` is safe after `earlier` tasks."""
-    own, other = aggregator.settings, aggregator.other_aggregator
-    addresses = {own.role: own.url, other.role: other.url}
+    settings, other = aggregator.settings, aggregator.other_aggregator
+    addresses = {settings.role: settings.url, other.role: other.url}
     if addresses != {"leader": task.leader, "helper": task.helper}:
         raise TaskRejected(
             "task.leader, task.helper: not this pair; use the addresses "
             f"{addresses['leader']} and {addresses['helper']}"
         )
-    if task.min_batch_size < own.min_batch_floor:
+    if task.min_batch_size < settings.min_batch_floor:
         raise TaskRejected(
             f"task.min_batch_size: {task.min_batch_size} is below the floor of the "
-            f"{own.role}; use at least {own.min_batch_floor}"
+            f"{settings.role}; use at least {settings.min_batch_floor}"
         )
     try:
         check_noise(task, earlier)

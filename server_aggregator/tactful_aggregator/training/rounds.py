@@ -9,11 +9,11 @@ from dataclasses import replace
 from tactful.errors import BatchTooSmall
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import RoundParameters, lead_of
-from tactful.learning.server.rounds import NoisySum, learn
 from tactful.privacy.mechanism import format_fraction
 from tactful.protocol.documents.model_release import pack, unpack
 from tactful.protocol.documents.task import SIGNED_AS, SignedTask, Task
 from tactful_aggregator.datastore import Datastore, StoreTransaction
+from tactful_aggregator.learning.rounds import NoisySum, learn
 from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.training.coordinator import RoundCoordinator
 from tactful_aggregator.training.countersign import check_task, require_task

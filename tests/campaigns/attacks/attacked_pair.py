@@ -5,10 +5,10 @@ import time
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from tactful.protocol.dap.collector import Collector
 from tactful.protocol.dap.dap_task import DapTask, encoded
 from tactful.protocol.dap.report_upload import contribute
 from tactful.protocol.dap.vdaf_config import VdafConfig
+from tactful_aggregator.dap.collector import Collector
 from tactful_aggregator.task_registry import OperatorTask
 from tactful_aggregator.testing import RunningPair
 

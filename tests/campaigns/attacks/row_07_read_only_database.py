@@ -8,8 +8,8 @@ from pathlib import Path
 
 from attacked_pair import collector_of, count_task, sent
 
-from tactful.protocol.dap.collector import AggregateResult, Collector
 from tactful.protocol.transport import Request
+from tactful_aggregator.dap.collector import AggregateResult, Collector
 from tactful_aggregator.testing import RunningPair, running_pair
 
 TITLE = "A database that is read-only for seconds ends all workers"

@@ -7,10 +7,10 @@ from pathlib import Path
 from attacked_pair import COUNT, collector_of, count_task, sent
 
 from tactful.errors import ProtocolError
-from tactful.protocol.dap.collect_messages import CollectionReq
-from tactful.protocol.dap.collector import AggregateResult, Collector
 from tactful.protocol.dap.dap_task import encoded
 from tactful.protocol.transport import Method, Request, Response
+from tactful_aggregator.dap.collect_messages import CollectionReq
+from tactful_aggregator.dap.collector import AggregateResult, Collector
 from tactful_aggregator.testing import RunningPair, running_pair
 
 TITLE = "A deleted collection makes its batch impossible to collect"

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from attacked_pair import collector_of, count_task, sent
 
 from tactful.errors import BatchError, ProtocolError
-from tactful.protocol.dap.collector import AggregateResult, Collector
+from tactful_aggregator.dap.collector import AggregateResult, Collector
 from tactful_aggregator.testing import RunningPair, running_pair
 
 TITLE = "Refusals from something in front of the helper drop acknowledged reports"

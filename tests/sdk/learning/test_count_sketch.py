@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tactful.errors import InvalidInput
 from tactful.learning.count_sketch import HASHES, Sketch, split_mix, spread
 from tactful.learning.round_parameters import Guide, guide_of
-from tactful.learning.server.denoise import Noisy, Spectrum, recovered, symmetric
+from tactful_aggregator.learning.denoise import Noisy, Spectrum, recovered, symmetric
 
 Floats = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ from tactful.errors import BatchMismatch, BatchTooSmall, OpenError, TransportErr
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.protocol.dap import hpke
 from tactful.protocol.dap.codec import Reader
-from tactful.protocol.dap.collect_messages import Query, aggregate_share_aad
 from tactful.protocol.dap.messages import HpkeCiphertext, input_share_aad
 from tactful.protocol.dap.versions import HELPER, LEADER, ReportError
 from tactful.vdaf.field64 import FIELD64
+from tactful_aggregator.dap.collect_messages import Query, aggregate_share_aad
 from tactful_aggregator.datastore import CLOSING, COLLECTED, OPEN
 from tactful_aggregator.jobs import collection
 from tactful_aggregator.task_registry import provisioned_round

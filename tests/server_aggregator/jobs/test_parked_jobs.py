@@ -10,12 +10,12 @@ from dap_pair import HOUR, START, DapPair, _keep
 
 from tactful.errors import ProtocolError, StorageFull, TransportError
 from tactful.protocol.dap import report_upload as client
-from tactful.protocol.dap.collect_messages import Interval, Query
-from tactful.protocol.dap.collector import AggregateResult
 from tactful.protocol.dap.dap_task import DapTask
 from tactful.protocol.dap.vdaf_config import VdafConfig
 from tactful.protocol.transport import Request, Response
 from tactful_aggregator import keyring
+from tactful_aggregator.dap.collect_messages import Interval, Query
+from tactful_aggregator.dap.collector import AggregateResult
 from tactful_aggregator.datastore import PARKED, DeferredJob
 from tactful_aggregator.helper_client import HelperClient
 from tactful_aggregator.jobs import leader_jobs, verification, worker

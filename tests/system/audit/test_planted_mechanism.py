@@ -15,10 +15,10 @@ from tactful.audit.finding import Status
 from tactful.privacy import accountant, discrete_gaussian, rounding, shares
 from tactful.privacy.discrete_gaussian import NoiseTable, draw
 from tactful.protocol import vector_encoding
-from tactful.protocol.dap.collector import Collector
 from tactful.protocol.documents.evidence import Documents, Evidence
 from tactful.protocol.vector_encoding import Encoding
 from tactful.vdaf.field64 import FIELD64
+from tactful_aggregator.dap.collector import Collector
 from tactful_aggregator.datastore import ReleasedShare, StoreTransaction
 from tactful_aggregator.datastore.batches import SumQueries
 from tactful_aggregator.jobs import collection

@@ -14,7 +14,7 @@ from tactful.errors import InvalidInput, NotStored, VaultDamaged, VaultError
 
 
 class BlockControls:
-    """What the person does not want to see."""
+    """Controls of what the person does not want to see."""
 
     def __init__(self, core: CapCore) -> None:
         self._core = core

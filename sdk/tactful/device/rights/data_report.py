@@ -123,38 +123,38 @@ def _entry(record: Record, event_schema: EventSchema) -> DataReportEntry | None:
 
 
 def _event_entry(event: StoredEvent, event_schema: EventSchema) -> DataReportEntry:
-    what: dict[str, object] = {"signal": event.kind, "purpose": event.purpose}
+    fields: dict[str, object] = {"signal": event.kind, "purpose": event.purpose}
     for name in ("item_id", "value", "scope", "surface", "evidence"):
         value = getattr(event, name)
         if value is not None:
-            what[name] = value
+            fields[name] = value
     declaration = event_schema.find(event.kind)
     if declaration is not None:
-        what["sensitivity"] = declaration.sensitivity
-        what["kept_days"] = declaration.retention_days
+        fields["sensitivity"] = declaration.sensitivity
+        fields["kept_days"] = declaration.retention_days
     kind = "shown" if event.kind == "impression" else "recorded"
-    return DataReportEntry(kind, event.at_ms // 1000, what)
+    return DataReportEntry(kind, event.at_ms // 1000, fields)
 
 
 def _trace_entry(body: Body) -> DataReportEntry:
-    what = {name: body[name] for name in ("decision_id", "surface", "shown")}
-    what["not_shown"] = body["denied"]
-    return DataReportEntry("listed", int(str(body["at_ms"])) // 1000, what)
+    fields = {name: body[name] for name in ("decision_id", "surface", "shown")}
+    fields["not_shown"] = body["denied"]
+    return DataReportEntry("listed", int(str(body["at_ms"])) // 1000, fields)
 
 
 def _consent_entry(body: Body) -> DataReportEntry:
-    what = {name: body[name] for name in ("purpose", "state", "policy_version")}
-    return DataReportEntry("answered", int(str(body["at"])), what)
+    fields = {name: body[name] for name in ("purpose", "state", "policy_version")}
+    return DataReportEntry("answered", int(str(body["at"])), fields)
 
 
 def _assignment_entry(body: Body) -> DataReportEntry:
-    what = {name: body[name] for name in ("experiment", "arm")}
-    return DataReportEntry("assigned", None, what)
+    fields = {name: body[name] for name in ("experiment", "arm")}
+    return DataReportEntry("assigned", None, fields)
 
 
 def _model_entry(body: Body) -> DataReportEntry:
-    what = {name: body[name] for name in ("version", "release")}
-    return DataReportEntry("installed", None, what)
+    fields = {name: body[name] for name in ("version", "release")}
+    return DataReportEntry("installed", None, fields)
 
 
 def _loss_entry(body: Body) -> DataReportEntry:
@@ -170,13 +170,13 @@ def _setting_entry(body: Body) -> DataReportEntry:
 def _inferred_entries(profile: Profile) -> Iterable[DataReportEntry]:
     for item_id, belief in profile.beliefs.items():
         newest_ms = max((at_ms for _, at_ms in belief.dates), default=None)
-        what = {
+        fields = {
             "item_id": item_id,
             "events": belief.events,
             "from": [[kind, at_ms // 1000] for kind, at_ms in belief.dates],
         }
         at = None if newest_ms is None else newest_ms // 1000
-        yield DataReportEntry("inferred", at, what)
+        yield DataReportEntry("inferred", at, fields)
 
 
 def _sent_entries(state: DeviceState, delta: float) -> Iterable[DataReportEntry]:
@@ -184,15 +184,15 @@ def _sent_entries(state: DeviceState, delta: float) -> Iterable[DataReportEntry]
     epsilons = _epsilons_by_task(state, delta)
     for disclosure in state.disclosures.values():
         before, after = epsilons.get(disclosure.task_id, (None, None))
-        what = {
+        fields = {
             **disclosure.body(),
             "accepted": disclosure.accepted,
             "dropped": disclosure.dropped,
             "epsilon_before": before,
             "epsilon_after": after,
         }
-        del what["at"]
-        yield DataReportEntry("sent", disclosure.at, what)
+        del fields["at"]
+        yield DataReportEntry("sent", disclosure.at, fields)
 
 
 def _epsilons_by_task(

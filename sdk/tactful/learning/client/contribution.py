@@ -43,10 +43,10 @@ def contribution(
         )
     if isinstance(guide, Model):
         return gains(_distinct(items, n), guide)
-    _, known = parted(_distinct(items, n))
+    _, visible = parted(_distinct(items, n))
     if kind == "subspace":
-        return subspace_vector(known, guide)
-    return gram_vector(known, guide)
+        return subspace_vector(visible, guide)
+    return gram_vector(visible, guide)
 
 
 def popularity_vector(items: Ints, n: int) -> Floats:

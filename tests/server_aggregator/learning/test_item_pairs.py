@@ -18,17 +18,17 @@ from tactful.learning.client.contribution import (
 from tactful.learning.holdout_test import MAX_GAIN, decided, gains, hidden, parted
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import Guide
-from tactful.learning.server.denoise import (
+from tactful.learning.training_plan import HIDDEN, MIXES, Plan, choose_plan
+from tactful_aggregator.learning.denoise import (
     above_the_edge,
     low_rank,
     posterior_mean,
     shrunk,
     symmetric,
 )
-from tactful.learning.server.ease import ease, factored
-from tactful.learning.server.item_pairs import hats
-from tactful.learning.server.rounds import NoisySum, learn
-from tactful.learning.training_plan import HIDDEN, MIXES, Plan, choose_plan
+from tactful_aggregator.learning.ease import ease, factored
+from tactful_aggregator.learning.item_pairs import hats
+from tactful_aggregator.learning.rounds import NoisySum, learn
 
 N, PEOPLE = 60, 500
 histories = st.lists(st.integers(0, N - 1), max_size=30, unique=True).map(

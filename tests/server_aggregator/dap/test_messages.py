@@ -8,18 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tactful.errors import DecodeError
-from tactful.protocol.dap import collect_messages, hpke, job_messages, messages
+from tactful.protocol.dap import hpke, messages
 from tactful.protocol.dap.codec import opaque8, opaque16, opaque32, u8, u16, u32, u64
-from tactful.protocol.dap.collect_messages import (
-    AggregateShareReq,
-    Collection,
-    CollectionReq,
-    Interval,
-    Query,
-    aggregate_share_aad,
-)
 from tactful.protocol.dap.dap_task import LEADER_SELECTED, TIME_INTERVAL, DapTask
-from tactful.protocol.dap.job_messages import VerifyInit, VerifyResp
 from tactful.protocol.dap.messages import (
     HpkeCiphertext,
     HpkeConfig,
@@ -35,6 +26,16 @@ from tactful.protocol.dap.versions import (
     DapVersion,
     ReportError,
 )
+from tactful_aggregator.dap import collect_messages, job_messages
+from tactful_aggregator.dap.collect_messages import (
+    AggregateShareReq,
+    Collection,
+    CollectionReq,
+    Interval,
+    Query,
+    aggregate_share_aad,
+)
+from tactful_aggregator.dap.job_messages import VerifyInit, VerifyResp
 
 HOUR = 3600
 

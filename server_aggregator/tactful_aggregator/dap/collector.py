@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from tactful.errors import BatchTooSmall, CollectionDeleted, ProtocolError
 from tactful.protocol.dap import hpke
-from tactful.protocol.dap.collect_messages import (
+from tactful.protocol.dap.dap_task import TIME_INTERVAL, DapTask, encoded
+from tactful.protocol.dap.messages import HpkeCiphertext, HpkeConfig
+from tactful.protocol.dap.report_upload import problem
+from tactful.protocol.dap.versions import HELPER, LEADER
+from tactful.protocol.transport import Method, Request, Response, Transport
+from tactful_aggregator.dap.collect_messages import (
     Collection,
     CollectionReq,
     Interval,
     Query,
     aggregate_share_aad,
 )
-from tactful.protocol.dap.dap_task import TIME_INTERVAL, DapTask, encoded
-from tactful.protocol.dap.messages import HpkeCiphertext, HpkeConfig
-from tactful.protocol.dap.report_upload import problem
-from tactful.protocol.dap.versions import HELPER, LEADER
-from tactful.protocol.transport import Method, Request, Response, Transport
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey

@@ -13,14 +13,14 @@ from tactful.learning.client.contribution import popularity_vector, subspace_vec
 from tactful.learning.model import Model
 from tactful.learning.popularity_estimate import cleaned
 from tactful.learning.round_parameters import Guide
-from tactful.learning.server.rounds import NoisySum, learn
-from tactful.learning.server.subspace import (
+from tactful.learning.training_plan import Plan, popularity_plan
+from tactful_aggregator.learning.rounds import NoisySum, learn
+from tactful_aggregator.learning.subspace import (
     above_noise,
     finish,
     first_guide,
     next_guide,
 )
-from tactful.learning.training_plan import Plan, popularity_plan
 
 N = 80
 PLAN = Plan(items=N, head=60, rank=3, shares=(0.1, 0.3, 0.6), mean_root=3.4)

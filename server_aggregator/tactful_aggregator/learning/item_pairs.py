@@ -17,15 +17,15 @@ from tactful.learning.item_features import Singles, Words, likeness
 from tactful.learning.model import Model
 from tactful.learning.popularity_estimate import largest
 from tactful.learning.round_parameters import Guide, expected_diagonal
-from tactful.learning.server.denoise import (
+from tactful.learning.training_plan import Plan
+from tactful_aggregator.learning.denoise import (
     Noisy,
     low_rank,
     recovered,
     shrunk,
     symmetric,
 )
-from tactful.learning.server.ease import ease
-from tactful.learning.training_plan import Plan
+from tactful_aggregator.learning.ease import ease
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -67,15 +67,15 @@ class Spectrum(NamedTuple):
         each (Candes, Sing-Long and Trzasko 2013, for singular values).
         """
         is_kept = self.kept > 0
-        values, kept = self.values[is_kept], self.kept[is_kept]
+        values, denoised = self.values[is_kept], self.kept[is_kept]
         distances = values[:, None] - self.values
         slopes = np.divide(
-            kept[:, None] - self.kept,
+            denoised[:, None] - self.kept,
             distances,
             out=np.zeros_like(distances),
             where=distances > 0,
         )
-        return float(slopes.sum() + (values / kept).sum())
+        return float(slopes.sum() + (values / denoised).sum())
 
 
 def recovered(noisy_sketch: Floats, tau: float, sketch: Sketch, most: Floats) -> Noisy:

@@ -16,8 +16,8 @@ from tactful.learning import release_gate
 from tactful.learning.model import Model
 from tactful.learning.popularity_estimate import cleaned, item_weights, largest
 from tactful.learning.round_parameters import Guide, expected_diagonal, guide_of
-from tactful.learning.server.ease import factored
 from tactful.learning.training_plan import Plan
+from tactful_aggregator.learning.ease import factored
 
 Floats = NDArray[np.float64]
 

@@ -14,9 +14,9 @@ from tactful.learning.item_features import Words
 from tactful.learning.model import Model
 from tactful.learning.popularity_estimate import cleaned, item_weights, largest
 from tactful.learning.round_parameters import Guide, RoundParameters, guide_of
-from tactful.learning.server import item_pairs, subspace
-from tactful.learning.server.subspace import checked
 from tactful.learning.training_plan import Plan, settled
+from tactful_aggregator.learning import item_pairs, subspace
+from tactful_aggregator.learning.subspace import checked
 
 Floats = NDArray[np.float64]
 

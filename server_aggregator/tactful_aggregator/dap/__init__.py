@@ -1,0 +1,1 @@
+"""The messages of the Distributed Aggregation Protocol that only aggregators use."""
