@@ -114,12 +114,12 @@ def fill(path: Path, events: int) -> ManualClock:
                         rows = [
                             [last_decision, slot, 0, day, 0] for slot in range(SLOTS)
                         ]
-                        tx.append("close", {"f": [rows]})
-                    last_decision = position = tx.append("decision", {"f": fields})
+                        tx.append("close", [rows])
+                    last_decision = position = tx.append("decision", fields)
                     for slot, number in enumerate(numbers):
-                        body = [0, clock.wall_ms, 0, offset, day, 0, 0, ITEMS[number].id,
+                        event = [0, clock.wall_ms, 0, offset, day, 0, 0, ITEMS[number].id,
                                 f"{position}.{slot}", 1]  # fmt: skip
-                        tx.append("event", {"e": body})
+                        tx.append("event", event)
     clock.advance(HOUR)
     return clock
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tactful.learning.training_plan import Plan
 from tactful.protocol.vector_encoding import Encoding
 from tactful_aggregator.learning.subspace import first_guide
+from tactful_aggregator.learning.training_plan import Plan
 from tactful_lab.baselines.simple import popularity
 from tactful_lab.data_sets import loading
 from tactful_lab.simulation.population import BOX, LEVELS, Population

@@ -46,7 +46,7 @@ PLANTED = {
         "sdk/tactful/device/state/device_state.py",
         "import tactful.protocol.transport",
     ),
-    "Pure packages": ("sdk/tactful/learning/training_plan.py", "import socket"),
+    "Pure packages": ("sdk/tactful/learning/model.py", "import socket"),
     "pydantic is used": ("sdk/tactful/device/state/profile.py", "import pydantic"),
 }
 

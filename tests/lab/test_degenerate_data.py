@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tactful.learning.training_plan import Plan
+from tactful_aggregator.learning.training_plan import Plan
 from tactful_lab.baselines.simple import scorer
 from tactful_lab.cli import main
 from tactful_lab.data_sets.loading import Dataset

@@ -181,13 +181,13 @@ def opened(town: Town, task, report: Report) -> list[bytes]:
 def test_the_open_shares_are_kept_only_until_the_report_was_taken(town: Town) -> None:
     waiting(town)
     with town.device() as device:
-        assert len(list(device._core.vault.read(0, ["shares"]))) == 1
-        (kept,) = device._core.vault.read(0, ["shares"])
+        assert len(list(device._core.vault.read(0, ["open_shares"]))) == 1
+        (kept,) = device._core.vault.read(0, ["open_shares"])
         for told in (device.sharing.ledger_evidence(), device.rights.export()):
             assert str(kept.body["leader"]) not in json.dumps(told)
             assert str(kept.body["helper"]) not in json.dumps(told)
         device.sharing.contribute()
-        assert list(device._core.vault.read(0, ["shares"])) == []
+        assert list(device._core.vault.read(0, ["open_shares"])) == []
         device._core.vault.verify()
 
 
@@ -204,7 +204,7 @@ def test_the_open_shares_go_with_what_they_tell_of(town: Town, end) -> None:
     waiting(town)
     with town.device() as device:
         end(device)
-        assert list(device._core.vault.read(0, ["shares"])) == []
+        assert list(device._core.vault.read(0, ["open_shares"])) == []
 
 
 def test_the_open_shares_go_once_the_task_is_over(town: Town) -> None:
@@ -212,10 +212,10 @@ def test_the_open_shares_go_once_the_task_is_over(town: Town) -> None:
     clock = FrozenClock(datetime.fromtimestamp(town.pair.now, UTC))
     with town.device(clock=clock) as device:
         device.rights.purge_expired()
-        assert len(list(device._core.vault.read(0, ["shares"]))) == 1
+        assert len(list(device._core.vault.read(0, ["open_shares"]))) == 1
         clock.advance(8 * DAY * 1000)
         device.rights.purge_expired()
-        assert list(device._core.vault.read(0, ["shares"])) == []
+        assert list(device._core.vault.read(0, ["open_shares"])) == []
 
 
 def test_a_lost_answer_to_a_resealed_report_is_counted_once(town: Town) -> None:

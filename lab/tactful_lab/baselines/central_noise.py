@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tactful.learning.client.contribution import weighted_history
 from tactful.learning.round_parameters import Guide
-from tactful.learning.training_plan import Plan
 from tactful_aggregator.learning.subspace import first_guide
+from tactful_aggregator.learning.training_plan import Plan
 from tactful_lab.baselines.simple import Popularity
 from tactful_lab.data_sets.loading import Dataset
 from tactful_lab.ranking_metrics import Scorer

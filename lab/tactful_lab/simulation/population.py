@@ -20,14 +20,6 @@ from numpy.typing import NDArray
 
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import RoundParameters
-from tactful.learning.training_plan import (
-    FACTOR_ONCE,
-    FACTOR_PAIR,
-    Kind,
-    Plan,
-    choose_plan,
-    popularity_plan,
-)
 from tactful.privacy.accountant import PrivacyClaim, claim, mu_for, sigma2_for
 from tactful.privacy.discrete_gaussian import NoiseTable
 from tactful.privacy.mechanism import Adjacency, Family, GaussianRelease
@@ -38,6 +30,14 @@ from tactful.protocol.dap.versions import DAP_18
 from tactful.protocol.vector_encoding import Encoding, Levels
 from tactful.vdaf.instances import LEAST_PROOFS
 from tactful_aggregator.learning.rounds import NoisySum, learn
+from tactful_aggregator.learning.training_plan import (
+    FACTOR_ONCE,
+    FACTOR_PAIR,
+    Kind,
+    Plan,
+    choose_plan,
+    popularity_plan,
+)
 from tactful_lab.data_sets.loading import Dataset
 from tactful_lab.simulation.cohorts import (
     Cohort,

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tactful.learning import release_gate
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import Guide
-from tactful.learning.training_plan import FACTOR_PAIR, Plan, popularity_plan
 from tactful.privacy.mechanism import GaussianRelease
+from tactful_aggregator.learning import release_gate
 from tactful_aggregator.learning.rounds import NoisySum, learn
 from tactful_aggregator.learning.subspace import (
     direction,
@@ -27,6 +26,7 @@ from tactful_aggregator.learning.subspace import (
     next_guide,
     without,
 )
+from tactful_aggregator.learning.training_plan import FACTOR_PAIR, Plan, popularity_plan
 from tactful_lab.simulation.population import (
     Population,
     SimulatedRound,

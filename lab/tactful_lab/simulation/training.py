@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 
 from tactful.errors import InvalidInput
-from tactful.learning.training_plan import Plan, popularity_plan
+from tactful_aggregator.learning.training_plan import Plan, popularity_plan
 from tactful_lab.baselines import simple
 from tactful_lab.data_sets import loading
 from tactful_lab.output_options import (

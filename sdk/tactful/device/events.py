@@ -134,7 +134,8 @@ class StoredEvent:
     `at_ms` is canonical time (unix milliseconds on the full timeline). `segment` is the
     boot, `mono_ms` the time since that boot was first seen. `day` and `verified_day`
     are the local date on the two timelines (days since 1970). `zone` is the index of
-    the time zone among those that this vault has seen.
+    the time zone among those that this vault has seen. `cap_subject` is the number of
+    the subject of frequency caps, for a reaction without a reservation.
     """
 
     kind: str
@@ -153,9 +154,10 @@ class StoredEvent:
     zone: int = 0
     late: bool = False
     subject: str = ""
+    cap_subject: int | None = None
 
-    def body(self) -> dict[str, object]:
-        """Return the record body: a list by position, without trailing empty fields."""
+    def to_fields(self) -> list[object]:
+        """Return the fields of an `event` record, without trailing empty ones."""
         purpose = PURPOSE_CODES.get(self.purpose, self.purpose)
         evidence = None if self.evidence is None else EVIDENCE_CODES[self.evidence]
         drift = self.verified_day - self.day
@@ -176,21 +178,21 @@ class StoredEvent:
             self.scope,
             self.surface,
             self.subject or None,
+            self.cap_subject,
         ]
         while fields[-1] is None:
             fields.pop()
-        return {"e": fields}
+        return fields
 
     @classmethod
-    def from_body(cls, body: Mapping[str, object]) -> StoredEvent:
-        """Return the event of a record body; raise VaultDamaged if it holds none."""
-        fields = body.get("e")
-        if not isinstance(fields, list) or not 7 <= len(fields) <= 16:
+    def from_fields(cls, fields: object) -> StoredEvent:
+        """Return the event of an `event` record; raise VaultDamaged if it has none."""
+        if not isinstance(fields, list) or not 7 <= len(fields) <= 17:
             raise VaultDamaged("vault: an event record holds no event")
         kind, at_ms, segment, mono_ms, day, zone, purpose, *rest = fields
-        optional = rest + [None] * (9 - len(rest))
+        optional = rest + [None] * (10 - len(rest))
         item_id, reservation, evidence, late, drift, *optional = optional
-        value, scope, surface, subject = optional
+        value, scope, surface, subject, cap_subject = optional
         return cls(
             kind=_word(KIND_CODES, kind),
             at_ms=at_ms,
@@ -208,6 +210,7 @@ class StoredEvent:
             scope=scope,
             surface=surface,
             subject=subject or "",
+            cap_subject=cap_subject,
         )
 
 

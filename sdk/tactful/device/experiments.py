@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DAY_MS = 86_400_000
 ARM_SLOTS = 1 << 32  # slots that the arms of one experiment divide
-PARTICIPATION_KINDS = ("unit", "assignment", "exposure")
+PARTICIPATION_KINDS = ("experiment_unit", "assignment", "exposure")
 REPEATED_WITHIN_DAYS = 7
 
 
@@ -75,7 +75,7 @@ def participation(vault: Vault, now: int) -> Participation:
     was_erased = any(True for _ in vault.read(0, ["forgotten"]))
     body = {"secret": secrets.token_hex(16), "born": now if was_erased else 0}
     # If another process draws a unit at the same time, the first record counts.
-    vault.append("unit", body, name="unit", durable=True)
+    vault.append("experiment_unit", body, name="unit", durable=True)
     return _participation_of(vault.read(0, PARTICIPATION_KINDS))
 
 
@@ -180,7 +180,7 @@ def _participation_of(records: Iterable[Record]) -> Participation:
     exposed: dict[str, int] = {}
     for record in records:
         body = record.body
-        if record.kind == "unit":
+        if record.kind == "experiment_unit":
             unit = bytes.fromhex(str(body["secret"]))
             born = int(str(body["born"]))
         elif record.kind == "assignment":

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.learning.model import Ints, Model
-from tactful.learning.training_plan import HIDDEN, MIXES
 
 Floats = NDArray[np.float64]
 
+HIDDEN = 0.04  # share of a person's items that the test holds out
+MIXES = (0.02, 0.1, 0.5)  # shares of popularity that the test compares
 DEPTH = 100  # places of a ranking that count
 CERTAIN = 2.0  # times the noise that a gain must exceed
 MAX_GAIN = 0.5  # norm of the longest vector of gains; a longer one is shortened

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -168,15 +167,12 @@ def _surface(device: Personalizer) -> str:
 
 def catalog_of(vault: Vault) -> Catalog:
     """Return the items in a vault by their ids, for a page without the app's catalog."""
-    item_ids = {_event_item(record.body) for record in vault.read(0, ["event"])}
-    known_ids = sorted(item_id for item_id in item_ids if item_id is not None)
-    return Catalog(Item(id=item_id, title=item_id) for item_id in known_ids)
-
-
-def _event_item(body: Mapping[str, object]) -> str | None:
     from tactful.device.events import StoredEvent
 
-    return StoredEvent.from_body(body).item_id
+    records = vault.read(0, ["event"])
+    item_ids = {StoredEvent.from_fields(record.fields).item_id for record in records}
+    known_ids = sorted(item_id for item_id in item_ids if item_id is not None)
+    return Catalog(Item(id=item_id, title=item_id) for item_id in known_ids)
 
 
 def _records(device: Personalizer) -> list[dict[str, object]]:

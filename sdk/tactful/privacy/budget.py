@@ -202,13 +202,6 @@ class Ledger:
         """
         return replace(self, entries=(*self.entries, entry))
 
-    def with_cap(self, cap: Fraction) -> Ledger:
-        """Return the same charges under another cap.
-
-        A cap below `spent` refuses all further charges; it refunds nothing.
-        """
-        return replace(self, cap=cap)
-
     @cached_property
     def lines(self) -> tuple[str, ...]:
         """Every entry in canonical form, as it is hashed and shown to an auditor."""

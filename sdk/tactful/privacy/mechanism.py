@@ -202,43 +202,6 @@ class GaussianRelease:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class LaplaceRelease:
-    """One count or histogram with discrete Laplace noise.
-
-    It satisfies pure epsilon-DP, up to the inaccuracy of the sampler. `sensitivity1` is
-    the L1 sensitivity to one device and `scale` that of the noise, both in levels;
-    `dimension` is the number of entries.
-    """
-
-    sensitivity1: int
-    scale: Fraction
-    dimension: int
-    adjacency: Adjacency = Adjacency.ZERO_OUT
-    unit: PrivacyUnit = PrivacyUnit.DEVICE
-
-    def __post_init__(self) -> None:
-        """Raise InvalidInput for a value that no proof covers."""
-        for name in ("sensitivity1", "scale", "dimension"):
-            _require_positive(name, getattr(self, name))
-        _require_member("adjacency", self.adjacency, Adjacency)
-        _require_member("unit", self.unit, PrivacyUnit)
-
-    @property
-    def epsilon(self) -> Fraction:
-        """The pure epsilon, exact.
-
-        Replacing a contribution moves the sum twice as far as zeroing it out.
-        """
-        factor = 2 if self.adjacency == Adjacency.REPLACE_ONE else 1
-        return Fraction(factor * self.sensitivity1) / self.scale
-
-    @property
-    def rho(self) -> Fraction:
-        """The zCDP cost: epsilon^2 / 2 (Bun, Steinke 2016, Proposition 1.4)."""
-        return self.epsilon**2 / 2
-
-
 def digest(event: Mapping[str, object]) -> str:
     """Return the SHA-256 of a stored event in canonical JSON, in hex."""
     return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()

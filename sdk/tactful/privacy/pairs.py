@@ -97,25 +97,6 @@ def shifted(masses: Floats, shift: int, interval: float = INTERVAL) -> PrivacyLo
     return finite(first, second, interval)
 
 
-def randomized_response(
-    epsilon: float, answers: int, interval: float = INTERVAL
-) -> PrivacyLoss:
-    """Return the loss of randomized response, with the true answer replaced.
-
-    The true one of `answers` is e^epsilon times as likely as each other one.
-    """
-    _require_positive("epsilon", epsilon)
-    if answers < 2:
-        raise InvalidInput(
-            "answers", f"{answers!r} is below 2", "offer two answers or more"
-        )
-    low = 1 / (math.exp(epsilon) + answers - 1)
-    high = math.exp(epsilon) * low
-    # All answers that are true in neither input, joined: they have a loss of 0.
-    other = (answers - 2) * low
-    return finite(np.array([high, low, other]), np.array([low, high, other]), interval)
-
-
 def finite(first: Floats, second: Floats, interval: float = INTERVAL) -> PrivacyLoss:
     """Return the loss of two laws on the same finite set."""
     forward, backward = _HockeyStick(first, second), _HockeyStick(second, first)

@@ -139,10 +139,6 @@ class Field(ABC):
         equal_words: NDArray[np.bool_] = left == right
         return np.asarray(equal_words.all(axis=0)) if self.planes else equal_words
 
-    def negate(self, elements: Elements) -> Elements:
-        """Return 0 minus each element."""
-        return self.subtract(np.zeros_like(elements), elements)
-
     def total(self, elements: Elements) -> Elements:
         """Return the sum over the last axis, of at most 2^31 elements."""
         low = (elements & M32).sum(axis=-1, dtype=np.uint64)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import Guide
-from tactful.learning.training_plan import Plan
+from tactful_aggregator.learning.training_plan import Plan
 
 Floats = NDArray[np.float64]
 

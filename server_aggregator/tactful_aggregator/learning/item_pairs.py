@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from tactful.learning.item_features import Singles, Words, likeness
 from tactful.learning.model import Model
-from tactful.learning.popularity_estimate import largest
 from tactful.learning.round_parameters import Guide, expected_diagonal
-from tactful.learning.training_plan import Plan
 from tactful_aggregator.learning.denoise import (
     Noisy,
     low_rank,
@@ -26,6 +24,8 @@ from tactful_aggregator.learning.denoise import (
     symmetric,
 )
 from tactful_aggregator.learning.ease import ease
+from tactful_aggregator.learning.popularity_estimate import largest
+from tactful_aggregator.learning.training_plan import Plan
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -12,11 +12,15 @@ from tactful.errors import InvalidInput
 from tactful.learning import holdout_test
 from tactful.learning.item_features import Words
 from tactful.learning.model import Model
-from tactful.learning.popularity_estimate import cleaned, item_weights, largest
 from tactful.learning.round_parameters import Guide, RoundParameters, guide_of
-from tactful.learning.training_plan import Plan, settled
 from tactful_aggregator.learning import item_pairs, subspace
+from tactful_aggregator.learning.popularity_estimate import (
+    cleaned,
+    item_weights,
+    largest,
+)
 from tactful_aggregator.learning.subspace import checked
+from tactful_aggregator.learning.training_plan import Plan, settled
 
 Floats = NDArray[np.float64]
 

@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
-from tactful.learning import release_gate
 from tactful.learning.model import Model
-from tactful.learning.popularity_estimate import cleaned, item_weights, largest
 from tactful.learning.round_parameters import Guide, expected_diagonal, guide_of
-from tactful.learning.training_plan import Plan
+from tactful_aggregator.learning import release_gate
 from tactful_aggregator.learning.ease import factored
+from tactful_aggregator.learning.popularity_estimate import (
+    cleaned,
+    item_weights,
+    largest,
+)
+from tactful_aggregator.learning.training_plan import Plan
 
 Floats = NDArray[np.float64]
 

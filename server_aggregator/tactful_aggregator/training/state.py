@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
 from tactful.errors import InvalidInput
-from tactful.learning.training_plan import Plan
 from tactful.privacy.accountant import mu_for
 from tactful_aggregator.datastore import Datastore
+from tactful_aggregator.learning.training_plan import Plan
 from tactful_aggregator.training.noise_policy import check_honest
 
 DAY_SECONDS = 86_400

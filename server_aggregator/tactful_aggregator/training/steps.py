@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 from tactful.errors import InvalidInput
-from tactful.learning.training_plan import FACTOR_ONCE, FACTOR_PAIR, Plan, choose_plan
 from tactful.privacy.calibration import largest_rho
 from tactful.privacy.mechanism import Family
 from tactful.protocol.documents.task import Task
@@ -16,6 +15,12 @@ from tactful_aggregator.datastore import (
     OPEN,
     Datastore,
     StoreTransaction,
+)
+from tactful_aggregator.learning.training_plan import (
+    FACTOR_ONCE,
+    FACTOR_PAIR,
+    Plan,
+    choose_plan,
 )
 from tactful_aggregator.settings import Aggregator
 from tactful_aggregator.training.coordinator import RoundCoordinator

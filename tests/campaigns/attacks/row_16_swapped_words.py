@@ -18,7 +18,7 @@ from tactful.device.device_key import KeyFile
 from tactful.device.events import StoredEvent
 from tactful.device.vault import Vault
 with Vault.open(sys.argv[1], KeyFile(sys.argv[2])) as vault:
-    print(json.dumps([StoredEvent.from_body(r.body).kind for r in vault.read(0, ['event'])]))
+    print(json.dumps([StoredEvent.from_fields(r.fields).kind for r in vault.read(0, ['event'])]))
 """
 
 
@@ -30,10 +30,10 @@ def attack(folder: Path) -> str | None:
     if text.count(WORDS[0]) != 1:
         raise RuntimeError("the list of kinds is not written as this attack expects")
     source.write_text(text.replace(*WORDS), "utf-8")
-    for name in ("golden-3.db", "golden-3.key"):
+    for name in ("golden-4.db", "golden-4.key"):
         shutil.copy(VAULTS / name, folder)
-    (folder / "golden-3.key").chmod(0o600)
-    expected = json.loads((VAULTS / "golden-3.json").read_text("utf-8"))["events"]
+    (folder / "golden-4.key").chmod(0o600)
+    expected = json.loads((VAULTS / "golden-4.json").read_text("utf-8"))["events"]
     changed = sum(
         event["kind"] != kind
         for event, kind in zip(expected, _kinds(folder), strict=True)
@@ -43,7 +43,7 @@ def attack(folder: Path) -> str | None:
 
 def _kinds(folder: Path) -> list[str]:
     """Return the kinds of all stored events, as the changed SDK reads them."""
-    command = [sys.executable, "-c", READ, "golden-3.db", "golden-3.key"]
+    command = [sys.executable, "-c", READ, "golden-4.db", "golden-4.key"]
     environment = {**os.environ, "PYTHONPATH": str(folder / "sdk")}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=True

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.learning.round_parameters import Guide
-from tactful.learning.training_plan import Plan, popularity_plan
 from tactful.protocol.vector_encoding import Encoding
 from tactful_aggregator.learning.subspace import first_guide
+from tactful_aggregator.learning.training_plan import Plan, popularity_plan
 from tactful_lab.baselines.simple import popularity, scorer
 from tactful_lab.data_sets.loading import Dataset, load, split
 from tactful_lab.ranking_metrics import TEST_SEED, evaluate, hold_out

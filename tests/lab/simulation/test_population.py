@@ -10,13 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tactful.errors import InvalidInput
 from tactful.learning.client.contribution import contribution
-from tactful.learning.training_plan import Plan
 from tactful.privacy.accountant import epsilon_for
 from tactful.protocol.dap.messages import HpkeConfig
 from tactful.protocol.dap.report_upload import make_report
 from tactful.protocol.documents.task import Task
 from tactful.protocol.vector_encoding import Encoding
 from tactful_aggregator.learning.subspace import first_guide
+from tactful_aggregator.learning.training_plan import Plan
 from tactful_lab.baselines.simple import popularity, scorer
 from tactful_lab.data_sets.loading import Dataset, load, split
 from tactful_lab.ranking_metrics import TEST_SEED, evaluate, hold_out

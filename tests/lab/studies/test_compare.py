@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tactful.errors import InvalidInput
-from tactful.learning.training_plan import Plan
+from tactful_aggregator.learning.training_plan import Plan
 from tactful_lab.baselines import ials
 from tactful_lab.cli import main
 from tactful_lab.data_sets.loading import Dataset, load, split

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tactful.learning.round_parameters import Guide
-from tactful.learning.training_plan import Plan
 from tactful.protocol.vector_encoding import Encoding
 from tactful_aggregator.learning.subspace import first_guide
+from tactful_aggregator.learning.training_plan import Plan
 from tactful_lab.baselines.simple import Popularity, popularity
 from tactful_lab.cli import main
 from tactful_lab.data_sets.loading import Dataset, load, split

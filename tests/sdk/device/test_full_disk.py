@@ -52,7 +52,9 @@ def _fill_free_pages(device: Personalizer) -> None:
     for size in (1000, 100, 1):
         with suppress(StorageFull):
             while True:
-                device._core.vault.append("filler", {"text": "x" * size})
+                device._core.vault.append(
+                    "exposure", {"experiment": "x" * size, "day": 0}
+                )
 
 
 def test_a_withdrawal_holds_at_once_and_is_stored_with_the_next_write(
@@ -196,8 +198,8 @@ def test_refusing_essential_ends_all_recording_until_it_is_granted(
 
 def test_the_trace_goes_with_diagnostics(device: Personalizer) -> None:
     device.recommend(3)
-    assert list(device._core.vault.read(0, ["trace"]))
+    assert list(device._core.vault.read(0, ["list_trace"]))
 
     device.agree(LOCAL)
 
-    assert not list(device._core.vault.read(0, ["trace"]))
+    assert not list(device._core.vault.read(0, ["list_trace"]))

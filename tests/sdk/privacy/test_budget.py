@@ -95,7 +95,8 @@ def test_a_charge_without_all_fields_is_refused() -> None:
 
 
 def test_lowering_the_cap_refunds_nothing() -> None:
-    lowered = Ledger(Fraction(1)).spend(charge()).with_cap(Fraction(1, 4))
+    lowered = Ledger(Fraction(1)).spend(charge())
+    lowered = replace(lowered, cap=Fraction(1, 4))
 
     assert lowered.spent == Fraction(1, 3)
     assert lowered.remaining == 0

@@ -2,7 +2,6 @@
 
 import json
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,6 @@ from tactful.errors import InvalidInput
 from tactful.privacy.mechanism import (
     Adjacency,
     GaussianRelease,
-    LaplaceRelease,
     Placement,
     Sampling,
     digest,
@@ -72,24 +70,3 @@ def test_a_release_equals_what_is_read_from_its_event(
 def test_a_damaged_event_is_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match=f"{next(iter(wrong))}"):
         GaussianRelease.from_event({**RELEASE.event(), **wrong})
-
-
-def test_a_laplace_release_costs_its_pure_epsilon(shared: Path) -> None:
-    content = (shared / "vectors" / "dp" / "discrete_laplace_opendp.json").read_text()
-    for row in json.loads(content)["rows"]:
-        release = LaplaceRelease(
-            sensitivity1=row["sensitivity"], scale=Fraction(row["scale"]), dimension=1
-        )
-        assert float(release.epsilon) == pytest.approx(row["eps_pure"], abs=1e-9)
-        assert release.rho == release.epsilon**2 / 2
-
-
-def test_replacing_a_device_doubles_the_epsilon_of_a_count() -> None:
-    zeroed, replaced = (
-        LaplaceRelease(
-            sensitivity1=1, scale=Fraction(4), dimension=1, adjacency=kind
-        ).epsilon
-        for kind in Adjacency
-    )
-
-    assert replaced == 2 * zeroed == Fraction(1, 2)

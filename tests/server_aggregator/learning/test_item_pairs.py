@@ -15,10 +15,17 @@ from tactful.learning.client.contribution import (
     gram_vector,
     popularity_vector,
 )
-from tactful.learning.holdout_test import MAX_GAIN, decided, gains, hidden, parted
+from tactful.learning.holdout_test import (
+    HIDDEN,
+    MAX_GAIN,
+    MIXES,
+    decided,
+    gains,
+    hidden,
+    parted,
+)
 from tactful.learning.model import Model
 from tactful.learning.round_parameters import Guide
-from tactful.learning.training_plan import HIDDEN, MIXES, Plan, choose_plan
 from tactful_aggregator.learning.denoise import (
     above_the_edge,
     low_rank,
@@ -29,6 +36,7 @@ from tactful_aggregator.learning.denoise import (
 from tactful_aggregator.learning.ease import ease, factored
 from tactful_aggregator.learning.item_pairs import hats
 from tactful_aggregator.learning.rounds import NoisySum, learn
+from tactful_aggregator.learning.training_plan import Plan, choose_plan
 
 N, PEOPLE = 60, 500
 histories = st.lists(st.integers(0, N - 1), max_size=30, unique=True).map(

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from tactful.errors import InvalidInput
 from tactful.learning.client.contribution import popularity_vector, subspace_vector
 from tactful.learning.model import Model
-from tactful.learning.popularity_estimate import cleaned
 from tactful.learning.round_parameters import Guide
-from tactful.learning.training_plan import Plan, popularity_plan
+from tactful_aggregator.learning.popularity_estimate import cleaned
 from tactful_aggregator.learning.rounds import NoisySum, learn
 from tactful_aggregator.learning.subspace import (
     above_noise,
@@ -21,6 +20,7 @@ from tactful_aggregator.learning.subspace import (
     first_guide,
     next_guide,
 )
+from tactful_aggregator.learning.training_plan import Plan, popularity_plan
 
 N = 80
 PLAN = Plan(items=N, head=60, rank=3, shares=(0.1, 0.3, 0.6), mean_root=3.4)
@@ -140,7 +140,9 @@ def test_noise_alone_never_becomes_a_personal_model(seed: int) -> None:
 def test_without_the_gate_noise_would_become_a_personal_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tactful.learning.release_gate.stands_out", lambda *_: True)
+    monkeypatch.setattr(
+        "tactful_aggregator.learning.release_gate.stands_out", lambda *_: True
+    )
 
     assert any(trained(tau=1e5, seed=seed).kind == "personal" for seed in range(5))
 

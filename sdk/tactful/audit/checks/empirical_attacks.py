@@ -26,7 +26,7 @@ from tactful.audit.statistics.distributions import (
     quantile,
     upper_tail,
 )
-from tactful.audit.statistics.epsilon_bounds import best_one_run, gaussian, guesses
+from tactful.audit.statistics.epsilon_bounds import best_one_run, gaussian
 from tactful.errors import InvalidInput
 from tactful.privacy.accountant import epsilon_for, mu_from_rho
 from tactful.privacy.mechanism import read_fraction
@@ -213,12 +213,6 @@ def _opened(run: Canaries) -> tuple[Floats, Floats]:
             "canaries.scores", "one is not a finite number", "score every canary"
         )
     return scores, run.coins()
-
-
-def accuracy(scores: Floats, coins: Floats, part: float) -> float:
-    """Return the share of right guesses of the best attack on a `part` of canaries."""
-    count, right = guesses(scores, coins, part)
-    return right / count
 
 
 CHECKS = (

@@ -73,12 +73,6 @@ def chi2_upper(value: float, freedom: int) -> float:
     return upper_tail(((value / freedom) ** (1 / 3) - 1 + scale) / math.sqrt(scale))
 
 
-def chi2_lower(value: float, freedom: int) -> float:
-    """Return P(chi2 < value), by the approximation of `chi2_upper`."""
-    scale = 2 / (9 * freedom)
-    return upper_tail((1 - scale - (value / freedom) ** (1 / 3)) / math.sqrt(scale))
-
-
 def kolmogorov_upper(distance: float, count: int) -> float:
     """Return P(the largest gap to a continuous law exceeds `distance`).
 

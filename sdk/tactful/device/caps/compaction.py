@@ -66,9 +66,9 @@ def compact(transaction: WriteTransaction, rules: Rules) -> int:
     totals = Counter(_total_key(state, hold) for hold in impressions)
     rows = [[*_total_row(state, total), count] for total, count in totals.items()]
     transaction.tx.erase(erased)
-    transaction.tx.append("total", {"f": rows})
+    transaction.tx.append("daily_totals", [rows])
     # Makes every process count again, so that none counts an impression and its total.
-    transaction.tx.append("undone", {})
+    transaction.tx.append("removal", {})
     return len(erased)
 
 
@@ -98,14 +98,14 @@ def _old_decisions(
 
 def _event_end_ms(record: Record) -> float:
     """Return the time of an impression; infinity for reactions, which must stay."""
-    event = StoredEvent.from_body(record.body)
+    event = StoredEvent.from_fields(record.fields)
     return event.at_ms if event.kind == "impression" else math.inf
 
 
 def _belongs_to(record: Record, decisions: set[int]) -> bool:
     """Return True if `record` concerns nothing but `decisions`."""
     if record.kind == "close":
-        rows = _fields(record)[0]
+        rows = record.fields[0]
         return isinstance(rows, list) and {row[0] for row in rows} <= decisions
     if record.kind == "event":
         return _decision_of(record) in decisions
@@ -114,19 +114,14 @@ def _belongs_to(record: Record, decisions: set[int]) -> bool:
 
 def _decision_of(record: Record) -> int:
     """Return the position of the decision that an event names; 0 for none."""
-    event = StoredEvent.from_body(record.body)
+    event = StoredEvent.from_fields(record.fields)
     id_of_hold = hold_id(event.reservation_id or "")
     return id_of_hold[0] if id_of_hold else 0
 
 
 def _opportunities(record: Record) -> object:
     """Return the opportunities of every-nth rules in a `decision` record."""
-    return _fields(record)[-1]
-
-
-def _fields(record: Record) -> list[object]:
-    fields = record.body["f"]
-    return fields if isinstance(fields, list) else []
+    return record.fields[-1]
 
 
 def _total_key(state: CounterState, hold: Hold) -> DailyTotal:

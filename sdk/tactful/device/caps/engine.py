@@ -318,16 +318,11 @@ class CapEngine:
                 scope=event.scope,
                 surface=event.surface,
             )
-            number = None
             if hold is None and item is not None:
                 cap_subject = CapSubject.of(item)
                 [number] = transaction.cap_subject_numbers([cap_subject])
-            record(
-                transaction,
-                stored_event,
-                event_id=event.event_id,
-                cap_subject_number=number,
-            )
+                stored_event = replace(stored_event, cap_subject=number)
+            record(transaction, stored_event, event_id=event.event_id)
             return stored_event
 
     def record(

@@ -40,7 +40,7 @@ class Maintenance:
         """Start a new session now, whatever the gap."""
         with self._core.write() as transaction:
             fields = transaction.stamp_fields(transaction.now.stamp)
-            transaction.append_and_apply("session", fields)
+            transaction.append_and_apply("activity_session", fields)
 
     def record_loss(self, mode: Loss) -> None:
         """Record that earlier impressions were lost.

@@ -104,18 +104,12 @@ def record(
     event: StoredEvent,
     *,
     event_id: str | None = None,
-    cap_subject_number: int | None = None,
 ) -> None:
-    """Append and apply an event, once for each `event_id`.
-
-    `cap_subject_number` names the item of an event without a reservation.
-    """
-    body = event.body()
-    if cap_subject_number is not None:
-        body = {**body, "x": cap_subject_number}
+    """Append and apply an event, once for each `event_id`."""
+    fields = event.to_fields()
     if event_id is not None and transaction.tx.find(event_id) is not None:
         return
     is_taste = event.kind in TASTES  # caps neither count nor read these
-    position = transaction.tx.append("event", body, name=event_id, taste=is_taste)
+    position = transaction.tx.append("event", fields, name=event_id, taste=is_taste)
     if not is_taste:
-        apply(transaction.state, Record(position, "event", body))
+        apply(transaction.state, Record(position, "event", fields))

@@ -95,17 +95,15 @@ class WriteTransaction:
         self._processes = processes
         self._owner_number: int | None = None
 
-    def append_and_apply(
-        self, kind: str, fields: Sequence[object], **more: object
-    ) -> int:
+    def append_and_apply(self, kind: str, fields: Sequence[object]) -> int:
         """Append one record, apply it to the state, and return its position."""
-        position = self.append(kind, fields, **more)
-        apply(self.state, Record(position, kind, {"f": list(fields), **more}))
+        position = self.append(kind, fields)
+        apply(self.state, Record(position, kind, list(fields)))
         return position
 
-    def append(self, kind: str, fields: Sequence[object], **more: object) -> int:
+    def append(self, kind: str, fields: Sequence[object]) -> int:
         """Append one record that the caller applies, and return its position."""
-        return self.tx.append(kind, {"f": list(fields), **more})
+        return self.tx.append(kind, list(fields))
 
     def stamp_fields(self, stamp: Stamp) -> list[object]:
         """Return a stamp as fields of a record."""
@@ -116,7 +114,7 @@ class WriteTransaction:
     def zone_number(self, zone: str | None) -> int:
         """Return the number of `zone` in this vault; record a new zone."""
         if zone not in self.state.zones:
-            self.append_and_apply("zone", [zone])
+            self.append_and_apply("time_zone", [zone])
         return self.state.zones.index(zone)
 
     def owner_number(self) -> int:
@@ -125,7 +123,7 @@ class WriteTransaction:
             owner = self._processes.me(self.now.reading.boot_id)
             if owner not in self.state.owners:
                 fields = [owner.boot_id, owner.pid, owner.started]
-                self.append_and_apply("owner", fields)
+                self.append_and_apply("process", fields)
             self._owner_number = self.state.owners.index(owner)
         return self._owner_number
 
@@ -140,8 +138,8 @@ class WriteTransaction:
             for cap_subject in dict.fromkeys(cap_subjects)
             if cap_subject not in numbers
         ]
-        bodies = [{"f": list(cap_subject)} for cap_subject in new_subjects]
-        self.tx.append_all("thing", bodies)
+        contents = [list(cap_subject) for cap_subject in new_subjects]
+        self.tx.append_all("cap_subject", contents)
         for cap_subject in new_subjects:
             self.state.intern(cap_subject)
         return [numbers[cap_subject] for cap_subject in cap_subjects]
@@ -260,7 +258,7 @@ class CapSession:
             ]
             exact = stamp.kind == "exact"
             rows = [[move.timeline, move.first, move.ms] for move in moves]
-            transaction.append_and_apply("anchor", [exact, rows])
+            transaction.append_and_apply("time_anchor", [exact, rows])
             if exact:
                 segment = state.timeline.stamped_segment(reading)
                 _open_segment(transaction.tx, state, segment)
@@ -395,8 +393,8 @@ def _open_segment(tx: VaultTransaction, state: CounterState, segment: Segment) -
         segment.gap[FULL],
         segment.after_stamp,
     ]
-    position = tx.append("segment", {"f": fields})
-    apply(state, Record(position, "segment", {"f": fields}))
+    position = tx.append("segment", fields)
+    apply(state, Record(position, "segment", fields))
 
 
 def _write_closes(transaction: WriteTransaction) -> None:

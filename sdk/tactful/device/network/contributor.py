@@ -211,7 +211,7 @@ class Contributor:
             "time": self._ledger_now or disclosure.at,
         }
         record_name = f"sent {disclosure.report_id}"
-        self._vault.append("sent", body, durable=True, name=record_name)
+        self._vault.append("report_sent", body, durable=True, name=record_name)
         if self._quarantine is not None and self._quarantine.anchor is not None:
             self._quarantine.update_anchor(project(self._vault, state))
 
@@ -300,7 +300,7 @@ class Contributor:
         with self._vault.transaction(durable=True) as transaction:
             open_shares.drop(transaction, disclosure.report_id)
             body = {"task_id": disclosure.task_id, "at": now}
-            transaction.append("receipt", body)
+            transaction.append("report_accepted", body)
 
     def _send(self, task: Task, disclosure: Disclosure) -> None:
         from tactful.protocol.dap.report_upload import upload

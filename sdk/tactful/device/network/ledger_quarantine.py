@@ -93,7 +93,7 @@ class LedgerQuarantine:
 
     def restart(self, waited_ms: int) -> None:
         """Restart the waiting period, because the vault was restored, damaged or lost."""
-        self.vault.append("restored", {"waited_ms": waited_ms}, durable=True)
+        self.vault.append("quarantine", {"waited_ms": waited_ms}, durable=True)
 
     def update_anchor(self, state: DeviceState) -> None:
         """Store the length and the cost of the ledger in the anchor."""
@@ -121,7 +121,7 @@ class LedgerQuarantine:
         with self.vault.transaction(durable=True) as transaction:
             newest = state.after(transaction.read(state.position, STATE_KINDS))
             _charge_lost(transaction, newest, mark, now)
-            transaction.append("restored", {"waited_ms": waited_ms})
+            transaction.append("quarantine", {"waited_ms": waited_ms})
         restored_state = project(self.vault, state)
         self.update_anchor(restored_state)
         return restored_state

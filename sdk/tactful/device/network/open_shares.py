@@ -11,7 +11,7 @@ import base64
 
 from tactful.device.vault import VaultTransaction
 
-KIND = "shares"
+KIND = "open_shares"
 
 
 def store(

@@ -87,4 +87,4 @@ def _drop_unsent(
         for disclosure in unsent:
             open_shares.drop(transaction, disclosure.report_id)
             body = {"task_id": disclosure.task_id, "at": now}
-            transaction.append("dropped", body)
+            transaction.append("report_dropped", body)

@@ -320,11 +320,11 @@ class ListBuilder:
         if len(self._traces) > TRACES_KEPT:
             self._traces.popitem(last=False)
         if state.consent.allows("diagnostics"):
-            self._vault.append("trace", complete.body())
+            self._vault.append("list_trace", complete.body())
 
     def _stored_traces(self) -> Iterator[ListTrace]:
         """Yield the traces in the vault, oldest first."""
-        for record in self._vault.read(0, ["trace"]):
+        for record in self._vault.read(0, ["list_trace"]):
             yield ListTrace.from_body(record.body)
 
     def _all_traces(self) -> list[ListTrace]:

@@ -12,18 +12,12 @@ from dataclasses import dataclass, field
 
 from tactful.device.event_schema import EventSchema
 from tactful.device.events import StoredEvent
+from tactful.device.rights.named_records import named_record
 from tactful.device.state.device_state import DeviceState
 from tactful.device.state.profile import Profile
 from tactful.device.vault import Record
 from tactful.json_values import JsonResult
 
-# Secret fields by record kind; they are not exported.
-SECRETS = {
-    "ledger_key": {"key"},
-    "unit": {"secret"},
-    "shares": {"leader", "helper"},
-}
-WITHHELD = "stays in the vault"
 MAX_ENTRIES = 1000  # of each kind, the newest ones
 
 Body = Mapping[str, object]
@@ -75,51 +69,26 @@ def exported(
     vault: str,
     delta: float,
 ) -> dict[str, object]:
-    """Return everything as plain values: the data report and the vault's `records`.
+    """Return everything as plain values: the data report and the vault's records.
 
-    `vault` is the id of the vault. Secrets are not included.
+    `vault` is the id of the vault. Every field has a name
+    (`docs/spec/vault-format.md`). Secrets are not included.
     """
     all_records = list(records)
     entries = data_report(all_records, state, event_schema, delta=delta, most=None)
     return {
-        "schema": 2,
+        "schema": 3,
         "vault": vault,
-        "book": [
-            {"kind": entry.kind, "at": entry.at, **_unambiguous(entry.what)}
-            for entry in entries
-        ],
-        "records": [
-            {
-                "position": record.position,
-                "kind": record.kind,
-                **_without_secrets(record),
-            }
-            for record in all_records
-        ],
-    }
-
-
-def _unambiguous(fields: Body) -> dict[str, object]:
-    """Return the fields; those named as a field of the entry become `what_...`."""
-    return {
-        f"what_{name}" if name in ("kind", "at") else name: value
-        for name, value in fields.items()
-    }
-
-
-def _without_secrets(record: Record) -> dict[str, object]:
-    secrets = SECRETS.get(record.kind, set())
-    return {
-        name: WITHHELD if name in secrets else value
-        for name, value in record.body.items()
+        "data_report": [entry.to_json() for entry in entries],
+        "records": [named_record(record) for record in all_records],
     }
 
 
 def _entry(record: Record, event_schema: EventSchema) -> DataReportEntry | None:
     if record.kind == "event":
-        return _event_entry(StoredEvent.from_body(record.body), event_schema)
+        return _event_entry(StoredEvent.from_fields(record.fields), event_schema)
     reader = _READERS.get(record.kind)
-    return None if reader is None else reader(record.body)
+    return None if reader is None else reader(record.named())
 
 
 def _event_entry(event: StoredEvent, event_schema: EventSchema) -> DataReportEntry:
@@ -158,9 +127,7 @@ def _model_entry(body: Body) -> DataReportEntry:
 
 
 def _loss_entry(body: Body) -> DataReportEntry:
-    fields = body["f"]
-    mode = fields[2] if isinstance(fields, list) else None
-    return DataReportEntry("lost", None, {"counted_as": mode})
+    return DataReportEntry("lost", None, {"counted_as": body["mode"]})
 
 
 def _setting_entry(body: Body) -> DataReportEntry:
@@ -211,7 +178,7 @@ def _epsilons_by_task(
 
 
 _READERS: Mapping[str, Callable[[Body], DataReportEntry]] = {
-    "trace": _trace_entry,
+    "list_trace": _trace_entry,
     "consent": _consent_entry,
     "assignment": _assignment_entry,
     "model": _model_entry,

@@ -15,6 +15,7 @@ from tactful.device import checks
 from tactful.device.caps.rules.subject import CapSubject
 from tactful.device.events import StoredEvent
 from tactful.device.vault import Record, Vault, VaultTransaction
+from tactful.device.vault.record_schemas import Content
 from tactful.errors import InvalidInput
 
 BLANK = CapSubject("")
@@ -98,14 +99,14 @@ def erase(vault: Vault, scope: ErasureScope) -> int:
         for record in records:
             is_named_hide = record.kind == "mute" and _is_hide(record, scope)
             # Traces name many items, and open shares contain all likes.
-            if is_named_hide or record.kind in ("trace", "shares"):
+            if is_named_hide or record.kind in ("list_trace", "open_shares"):
                 positions.add(record.position)
         hidden = _hidden_items(records, positions)
         blanked_count = _blank(transaction, records, scope, hidden)
         transaction.erase(positions)
         if positions or blanked_count:
             # Every process projects its state again.
-            transaction.append("undone", {})
+            transaction.append("removal", {})
     if positions or blanked_count:
         vault.scrub()
     return len(positions) + blanked_count
@@ -114,11 +115,11 @@ def erase(vault: Vault, scope: ErasureScope) -> int:
 def _index(records: Iterable[Record]) -> _Index:
     index = _Index()
     for record in records:
-        if record.kind == "thing":
-            cap_subject = CapSubject.from_fields(_list(record.body["f"]))
+        if record.kind == "cap_subject":
+            cap_subject = CapSubject.from_fields(record.fields)
             index.cap_subjects.append(cap_subject)
         elif record.kind == "decision":
-            surface = _list(record.body["f"])[SURFACE_FIELD]
+            surface = record.fields[SURFACE_FIELD]
             index.surfaces[str(record.position)] = str(surface)
     return index
 
@@ -132,7 +133,7 @@ def _event_positions(
         for record in records
         if record.kind == "event"
         and _covers_event(
-            scope, StoredEvent.from_body(record.body), cap_subjects, index.surfaces
+            scope, StoredEvent.from_fields(record.fields), cap_subjects, index.surfaces
         )
     ]
 
@@ -164,7 +165,7 @@ def _decision_positions(
     if scope.since is None and scope.until is None:
         return []
     erased_events = [
-        StoredEvent.from_body(record.body)
+        StoredEvent.from_fields(record.fields)
         for record in records
         if record.position in erased
     ]
@@ -183,7 +184,7 @@ def _decision_positions(
 def _is_hide(record: Record, scope: ErasureScope) -> bool:
     if not scope.hides:
         return False
-    _, mute_scope, value, *_ = map(str, _list(record.body["f"]))
+    _, mute_scope, value, *_ = map(str, record.fields)
     values = {"item": scope.items, "category": scope.categories}
     return value in values.get(mute_scope, ())
 
@@ -193,7 +194,7 @@ def _hidden_items(
 ) -> set[str | None]:
     """Return the items whose hides stay: their subjects are needed to hide them."""
     events = [
-        StoredEvent.from_body(record.body)
+        StoredEvent.from_fields(record.fields)
         for record in records
         if record.kind == "event" and record.position not in erased
     ]
@@ -209,31 +210,31 @@ def _blank(
     """Blank subjects, surfaces and totals; return the number of changed records."""
     count = 0
     for record in records:
-        body = _blanked_body(record, scope, hidden)
-        if body is not None:
-            transaction.rewrite(record.position, record.kind, body)
+        content = _blanked_content(record, scope, hidden)
+        if content is not None:
+            transaction.rewrite(record.position, record.kind, content)
             count += 1
     return count
 
 
-def _blanked_body(
+def _blanked_content(
     record: Record, scope: ErasureScope, hidden: Collection[str | None]
-) -> Mapping[str, object] | None:
-    """Return the new body of a record, None if it does not change."""
-    if record.kind == "thing":
-        cap_subject = CapSubject.from_fields(_list(record.body["f"]))
+) -> Content | None:
+    """Return the new content of a record, None if it does not change."""
+    if record.kind == "cap_subject":
+        cap_subject = CapSubject.from_fields(record.fields)
         is_named = cap_subject.item not in hidden and scope.names(cap_subject)
-        return {"f": list(BLANK)} if is_named else None
+        return list(BLANK) if is_named else None
     if record.kind == "decision":
-        fields = _list(record.body["f"])
+        fields = list(record.fields)
         if fields[SURFACE_FIELD] not in scope.surfaces:
             return None
         fields[SURFACE_FIELD] = ""
-        return {**record.body, "f": fields}
-    if record.kind == "total":
-        rows = [_list(row) for row in _list(record.body["f"])]
+        return fields
+    if record.kind == "daily_totals":
+        rows = [_list(row) for row in _list(record.fields[0])]
         kept_rows = [row for row in rows if not _covers_total(scope, row)]
-        return {"f": kept_rows} if len(kept_rows) < len(rows) else None
+        return [kept_rows] if len(kept_rows) < len(rows) else None
     return None
 
 

@@ -80,4 +80,4 @@ def _create(path: Path, key: KeyFile, charges: tuple[Charge, ...]) -> None:
     with Vault.open(path, key) as vault, vault.transaction(durable=True) as transaction:
         for charge in charges:
             transaction.append("charge", charge.body())
-        transaction.append("restored", {"waited_ms": 0})
+        transaction.append("quarantine", {"waited_ms": 0})

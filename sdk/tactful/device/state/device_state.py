@@ -126,7 +126,7 @@ class DeviceState:
         events = []
         for record in records:
             if record.kind == "event" and record.position > self.profile_position:
-                events.append(StoredEvent.from_body(record.body))
+                events.append(StoredEvent.from_fields(record.fields))
             elif record.kind in _READERS and record.position > self.position:
                 state = _READERS[record.kind](state, record.body)
         if not events:
@@ -143,7 +143,7 @@ def _charge(state: DeviceState, body: Body) -> DeviceState:
     return _with_ledger_entry(state, Charge.from_body(body))
 
 
-def _sent(state: DeviceState, body: Body) -> DeviceState:
+def _report_sent(state: DeviceState, body: Body) -> DeviceState:
     return _with_ledger_entry(state, Step.from_body({**body, "state": "sent"}))
 
 
@@ -151,13 +151,13 @@ def _disclosure(state: DeviceState, body: Body) -> DeviceState:
     return _with_disclosure(state, Disclosure.from_body(body))
 
 
-def _receipt(state: DeviceState, body: Body) -> DeviceState:
+def _report_accepted(state: DeviceState, body: Body) -> DeviceState:
     state = _end_report(state, body, "acknowledged")
     disclosure = state.disclosures[str(body["task_id"])]
     return _with_disclosure(state, replace(disclosure, accepted=True))
 
 
-def _dropped(state: DeviceState, body: Body) -> DeviceState:
+def _report_dropped(state: DeviceState, body: Body) -> DeviceState:
     state = _end_report(state, body, "abandoned")
     disclosure = state.disclosures[str(body["task_id"])]
     return _with_disclosure(state, replace(disclosure, dropped=True))
@@ -187,7 +187,7 @@ def _model(state: DeviceState, body: Body) -> DeviceState:
         state,
         adoption=adoption,
         newest_version=max(state.newest_version, version),
-        checkpoint=str(body.get("checkpoint", state.checkpoint)),
+        checkpoint=str(body["checkpoint"]),
     )
 
 
@@ -229,7 +229,7 @@ def _forgotten(state: DeviceState, body: Body) -> DeviceState:
         profile=Profile(),
         adoption=None,
         newest_version=_integer(body["newest"]),
-        checkpoint=str(body.get("checkpoint", "")),
+        checkpoint=str(body["checkpoint"]),
     )
 
 
@@ -243,7 +243,7 @@ def _config_epoch(state: DeviceState, body: Body) -> DeviceState:
     return replace(state, config_epochs={**state.config_epochs, signing_key: config})
 
 
-def _restored(state: DeviceState, body: Body) -> DeviceState:
+def _quarantine(state: DeviceState, body: Body) -> DeviceState:
     return replace(state, restored_ms=_integer(body["waited_ms"]))
 
 
@@ -264,16 +264,16 @@ _READERS: Mapping[str, Callable[[DeviceState, Body], DeviceState]] = {
     "consent": _consent,
     "charge": _charge,
     "disclosure": _disclosure,
-    "receipt": _receipt,
-    "dropped": _dropped,
+    "report_accepted": _report_accepted,
+    "report_dropped": _report_dropped,
     "model": _model,
     "setting": _setting,
     "forgotten": _forgotten,
-    "restored": _restored,
-    "sent": _sent,
+    "quarantine": _quarantine,
+    "report_sent": _report_sent,
     "config_epoch": _config_epoch,
 }
 # Record kinds that the state without the profile is projected from.
 SETTING_KINDS: Collection[str] = tuple(_READERS)
 # Record kinds that the whole state is projected from.
-STATE_KINDS: Collection[str] = ("event", "undone", *SETTING_KINDS)
+STATE_KINDS: Collection[str] = ("event", "removal", *SETTING_KINDS)

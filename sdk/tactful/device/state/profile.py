@@ -50,7 +50,7 @@ LEAST_DAYS = 2  # passive events must occur on this many days to show an interes
 SESSION_GAP_MS = 1_800_000
 PURCHASE_KINDS = frozenset({"purchase", "convert"})
 EXPOSURE_KINDS = frozenset({"impression", "click"})
-EXPOSURE_HALF_LIFE_DAYS = 7.0  # as in docs/spec/caps.md
+EXPOSURE_HALF_LIFE_DAYS = 7.0  # docs/spec/recommendation.md 4
 CLICK_RELIEF = 1.0  # fatigue that a click removes
 DUE_AFTER = 0.8  # share of a purchase cycle after which an item is wanted again
 LEAST_GAPS = 2  # with fewer gaps between purchases, the cycle is unknown
@@ -98,10 +98,6 @@ class Belief:
             self.events + 1,
             purchases,
         )
-
-    def is_interest(self, now_ms: int) -> bool:
-        """Return True if the belief is strong enough at `now_ms`, and is lasting."""
-        return self.at(now_ms) >= LEAST_EVIDENCE and self.is_lasting
 
     @property
     def is_lasting(self) -> bool:

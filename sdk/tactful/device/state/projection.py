@@ -17,8 +17,9 @@ from tactful.device.state.profile import Profile
 from tactful.device.vault import Record, Vault, VaultBusy, VaultTransaction
 from tactful.errors import StorageFull
 
-# Cells of the vault. Each holds a position (8 bytes, big endian), then JSON.
-SETTINGS_CELL, PROFILE_CELL = "settlements", "profile"
+# Cells of the vault. Each holds a position (8 bytes, big endian), then JSON. A release
+# that projects differently uses another number, so that it never reads an old cache.
+SETTINGS_CELL, PROFILE_CELL = "settings 1", "profile 1"
 CACHE_EVERY = 2000  # records that are read again at most when a vault is opened
 RecordRow = tuple[int, str, Mapping[str, object]]  # position, kind, body
 
@@ -65,7 +66,7 @@ def project_without_profile(vault: Vault, state: DeviceState) -> DeviceState:
 
 def _removes_events(records: Iterable[Record], position: int) -> bool:
     return any(
-        record.kind == "undone" and record.position > position for record in records
+        record.kind == "removal" and record.position > position for record in records
     )
 
 

@@ -21,17 +21,17 @@ KEPT_KINDS: Collection[str] = (
     "charge",
     "disclosure",
     "report",
-    "receipt",
-    "dropped",
+    "report_accepted",
+    "report_dropped",
     "setting",
     "forgotten",
-    "sent",
-    "restored",
+    "report_sent",
+    "quarantine",
     "ledger_key",
     "config_epoch",
     # Canonical time continues, and waiting times with it.
     "segment",
-    "anchor",
+    "time_anchor",
 )
 
 
@@ -51,13 +51,13 @@ def undo(vault: Vault, event_id: str) -> StoredEvent:
                 f"{event_id!r} is not known",
                 "use the id of a recorded event",
             )
-        event = StoredEvent.from_body(record.body)
+        event = StoredEvent.from_fields(record.fields)
         if event.kind == "impression":
             raise InvalidInput(
                 "event_id", "an impression cannot be undone", "hide the item instead"
             )
         transaction.erase([position])
-        transaction.append("undone", {})
+        transaction.append("removal", {})
     vault.scrub()
     return event
 
@@ -78,7 +78,7 @@ def forget(vault: Vault, hidden: Iterable[Sequence[object]] = ()) -> int:
         body = {"newest": state.newest_version, "checkpoint": state.checkpoint}
         transaction.append("forgotten", body)
         for fields in hidden:
-            transaction.append("mute", {"f": list(fields)})
+            transaction.append("mute", list(fields))
     vault.scrub()
     return len(positions)
 
@@ -89,7 +89,7 @@ def purge_expired(vault: Vault, event_schema: EventSchema, now_ms: int) -> int:
     Events are kept as their schema says, list traces for 30 days, and the open shares
     of a report until its task has ended.
     """
-    records = vault.read(0, ["event", "trace", "shares"])
+    records = vault.read(0, ["event", "list_trace", "open_shares"])
     positions = [
         record.position
         for record in records
@@ -98,21 +98,21 @@ def purge_expired(vault: Vault, event_schema: EventSchema, now_ms: int) -> int:
     if positions:
         with vault.transaction(durable=True) as transaction:
             transaction.erase(positions)
-            transaction.append("undone", {})
+            transaction.append("removal", {})
         vault.scrub()
     return len(positions)
 
 
 def drop_traces(vault: Vault) -> None:
     """Erase the traces of all lists."""
-    positions = [record.position for record in vault.read(0, ["trace"])]
+    positions = [record.position for record in vault.read(0, ["list_trace"])]
     if positions:
         vault.erase(positions)
 
 
 def _is_expired(record: Record, event_schema: EventSchema, now_ms: int) -> bool:
-    if record.kind == "shares":
+    if record.kind == "open_shares":
         return now_ms >= 1000 * int(str(record.body["expires"]))
-    if record.kind == "trace":
+    if record.kind == "list_trace":
         return now_ms - int(str(record.body["at_ms"])) > TRACE_MS
-    return event_schema.outlived(StoredEvent.from_body(record.body), now_ms)
+    return event_schema.outlived(StoredEvent.from_fields(record.fields), now_ms)

@@ -62,7 +62,7 @@ class StateCache:
     def events(self) -> Iterator[StoredEvent]:
         """Yield every stored event, oldest first."""
         records = self._vault.read(0, ["event"])
-        return (StoredEvent.from_body(record.body) for record in records)
+        return (StoredEvent.from_fields(record.fields) for record in records)
 
     def reset(self) -> None:
         """Project the state from the first record again, because some were erased."""

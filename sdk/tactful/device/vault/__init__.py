@@ -13,7 +13,7 @@ import hmac
 import secrets
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +24,9 @@ from tactful.device.vault.connections import (
     Line,
     Lines,
     VaultBusy,
+    convert_file,
     create_tables,
     has_tables,
-    migrate,
     note_damage,
     prepare_file,
     roll_back,
@@ -41,6 +41,7 @@ from tactful.device.vault.journal import (
     records_of_kinds,
 )
 from tactful.device.vault.marker import Marker
+from tactful.device.vault.record_schemas import Content
 from tactful.errors import VaultDamaged, VaultError, WrongKey
 
 __all__ = ["BUSY_SECONDS", "Record", "Vault", "VaultBusy", "VaultTransaction"]
@@ -57,15 +58,12 @@ class Vault:
         self.path = path
         self._lines = Lines(path)
         self._memory_lock = threading.RLock()
-        self._migrated = False
         try:
             self._id, self._sealer = self._prepare(key)
             self._marker = Marker(path, self._sealer)
             # Read before the position, which another process may raise meanwhile.
             stored = self._marker.read()
-            self.missing: str | None = None
-            if not self._migrated:
-                self.missing = self._marker.mismatch(stored, self.position)
+            self.missing = self._marker.mismatch(stored, self.position)
         except BaseException:
             # A connection that closes later would delete the log of a renamed vault.
             self._lines.close()
@@ -103,7 +101,7 @@ class Vault:
     def append(
         self,
         kind: str,
-        body: Mapping[str, object],
+        content: Content,
         *,
         durable: bool = False,
         name: str | None = None,
@@ -113,7 +111,7 @@ class Vault:
         For a `name` that was used before, return the position of that record.
         """
         with self.transaction(durable=durable) as transaction:
-            return transaction.append(kind, body, name=name)
+            return transaction.append(kind, content, name=name)
 
     def read(
         self,
@@ -269,7 +267,7 @@ class Vault:
                 raise
             row = connection.execute("select id, key_check, head from vault").fetchone()
             sealer = self._sealer_of(key, row or (None, None, None))
-            self._migrated = migrate(connection)
+            convert_file(connection, sealer)
         return row[0], sealer
 
     def _sealer_of(

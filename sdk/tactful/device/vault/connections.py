@@ -6,11 +6,13 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tactful.device.vault.journal import VaultTransaction
+from tactful.device.device_key import Sealer
+from tactful.device.vault.convert_format_3 import convert
+from tactful.device.vault.journal import FORMAT, VaultTransaction
 from tactful.errors import (
     InvalidInput,
     StorageFull,
@@ -19,11 +21,9 @@ from tactful.errors import (
     VaultForeign,
 )
 
-FORMAT = 3
-MIGRATIONS: Mapping[int, tuple[str, ...]] = {
-    1: (),  # to format 2: a marker stands beside the file
-    2: ("alter table record add column taste blob",),  # to 3: only for the profile
-}
+# Converts a file of this format to the next one, in the open transaction.
+CONVERSIONS: Mapping[int, Callable[[sqlite3.Connection, Sealer], None]] = {3: convert}
+OLDEST_FORMAT = min(CONVERSIONS)
 APPLICATION_ID = 0x54414354  # "TACT"
 HEADER = b"SQLite format 3\x00"  # of every SQLite file that holds anything
 DAMAGE_NOTE = ".damage"  # file name ending; the next start sets the vault aside
@@ -142,8 +142,14 @@ def _require_owned(connection: sqlite3.Connection, path: Path | None) -> None:
         raise _foreign(path, "the file is another program's database")
     if version > FORMAT:
         raise VaultForeign(
-            f"vault: a newer Tactful wrote the file (format {version}, this reads {FORMAT}); "
-            f"update, or begin anew with `tactful reset {path}`"
+            f"vault: a newer release of Tactful wrote the file (format {version}; this "
+            f"release reads formats {OLDEST_FORMAT} to {FORMAT}); update the app, or start "
+            f"with an empty vault with `tactful reset {path}`"
+        )
+    if 0 < version < OLDEST_FORMAT:
+        raise VaultForeign(
+            f"vault: the file has format {version}, and this release reads formats "
+            f"{OLDEST_FORMAT} to {FORMAT}; open it with an older release first"
         )
 
 
@@ -177,8 +183,8 @@ def has_tables(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("select count(*) from sqlite_master").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection) -> bool:
-    """Update an older file in one transaction; return True if it was older."""
+def convert_file(connection: sqlite3.Connection, sealer: Sealer) -> None:
+    """Convert an older file to the format of this release, in one transaction."""
     connection.execute("begin immediate")
     try:
         row = connection.execute("pragma user_version").fetchone()
@@ -188,14 +194,12 @@ def migrate(connection: sqlite3.Connection) -> bool:
                 "vault: its format was damaged; restore the file from a backup"
             )
         for version in range(stored_version, FORMAT):
-            for statement in MIGRATIONS[version]:
-                connection.execute(statement)
+            CONVERSIONS[version](connection, sealer)
             connection.execute(f"pragma user_version = {version + 1}")
         connection.execute("commit")
     except BaseException:
         roll_back(connection)
         raise
-    return stored_version < FORMAT
 
 
 def truncate_log(connection: sqlite3.Connection) -> None:

@@ -11,19 +11,23 @@ from itertools import groupby
 from typing import TypeGuard
 
 from tactful.device.device_key import Sealer
-from tactful.errors import InvalidInput, VaultDamaged
+from tactful.device.vault.record_schemas import BY_HEADER, CURRENT, Content
+from tactful.errors import InvalidInput, VaultDamaged, VaultForeign
 
 PAGE = 512  # records per query, so that no cursor stays open between them
 PAD = 16  # bytes; lengths are rounded up, so that they do not distinguish ids
 NAME_BYTES = 10
-_TASTE = b"taste"  # prefix of the aad of a record that only the profile reads
+TASTE = b"taste"  # prefix of the aad of a record that only the profile reads
 _PAGE_OF = {
     tastes: f"select position, sealed, name{column} from record "  # noqa: S608 - two constants
     "where position > ? order by position limit ?"
     for tastes, column in ((True, ", taste"), (False, ""))
 }
-_HEAD = struct.Struct(">QQ32s")
-_MODULUS = 1 << 256
+# The format of the file, which every release reads first. A newer release that converts
+# an open vault thereby stops older processes before they write.
+FORMAT = 4
+_HEAD = struct.Struct(">BQQ32s")
+MODULUS = 1 << 256
 Row = tuple[int, bytes, bytes | None, bytes | None]  # position, sealed, taste, name
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -34,7 +38,29 @@ class Record:
 
     position: int
     kind: str
-    body: Mapping[str, object]
+    content: Content
+
+    @property
+    def body(self) -> Mapping[str, object]:
+        """The fields by name, of a record that is stored as an object."""
+        if not isinstance(self.content, dict):
+            raise VaultDamaged(
+                f"vault: record {self.position} ({self.kind}) has no names"
+            )
+        return self.content
+
+    @property
+    def fields(self) -> list[object]:
+        """The fields in the order of the schema, of a positional record."""
+        if not isinstance(self.content, list):
+            raise VaultDamaged(
+                f"vault: record {self.position} ({self.kind}) is no list"
+            )
+        return self.content
+
+    def named(self) -> dict[str, object]:
+        """Return the fields by name."""
+        return CURRENT[self.kind].named(self.content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +79,20 @@ class JournalHead:
     def encode(self) -> bytes:
         """Return the head as bytes."""
         digest = self.digest.to_bytes(32, "big")
-        return _HEAD.pack(self.last, self.live, digest) + self.note
+        return _HEAD.pack(FORMAT, self.last, self.live, digest) + self.note
 
     @classmethod
     def decode(cls, text: bytes) -> JournalHead:
-        """Return the head from bytes of `encode`."""
-        last, live, digest = _HEAD.unpack_from(text)
+        """Return the head from bytes of `encode`.
+
+        Raise VaultForeign if another release converted the vault to its format.
+        """
+        if text[0] != FORMAT:
+            raise VaultForeign(
+                f"vault: another release of Tactful converted it to format {text[0]}; this "
+                f"release uses format {FORMAT}: update the app, then open it again"
+            )
+        _, last, live, digest = _HEAD.unpack_from(text)
         return cls(last, live, int.from_bytes(digest, "big"), text[_HEAD.size :])
 
     def changed(self, mark: int, count: int, *, last: int | None = None) -> JournalHead:
@@ -66,7 +100,7 @@ class JournalHead:
 
         `last` is the newest position; None leaves it as it is.
         """
-        digest = (self.digest + mark) % _MODULUS
+        digest = (self.digest + mark) % MODULUS
         return JournalHead(
             self.last if last is None else last, self.live + count, digest, self.note
         )
@@ -101,16 +135,16 @@ class VaultTransaction:
     def append(
         self,
         kind: str,
-        body: Mapping[str, object],
+        content: Content,
         *,
         name: str | None = None,
         taste: bool = False,
     ) -> int:
         """Append one record and return its position.
 
-        For a `name` that was used before, return the position of that record instead.
-        A record with `taste` is stored in a separate column, which only the profile
-        reads.
+        `content` has the fields of the kind's schema. For a `name` that was used
+        before, return the position of that record instead. A record with `taste` is
+        stored in a separate column, which only the profile reads.
         """
         if name is not None:
             existing = self.find(name)
@@ -118,27 +152,27 @@ class VaultTransaction:
                 return existing
         position = self.head.last + 1
         blind_name = None if name is None else _short_name(self._sealer, name)
-        aad = _record_aad(position, blind_name)
-        text = _packed(kind, body)
+        aad = record_aad(position, blind_name)
+        text = pack_record(kind, content)
         row: Row
         if taste:
-            content = self._sealer.seal(text, _TASTE + aad)
-            row = (position, self._sealer.seal(b"", aad), content, blind_name)
+            sealed = self._sealer.seal(text, TASTE + aad)
+            row = (position, self._sealer.seal(b"", aad), sealed, blind_name)
         else:
-            content = self._sealer.seal(text, aad)
-            row = (position, content, None, blind_name)
-        self._insert([row], self._sealer.mark(aad, content))
+            sealed = self._sealer.seal(text, aad)
+            row = (position, sealed, None, blind_name)
+        self._insert([row], self._sealer.mark(aad, sealed))
         return self.head.last
 
-    def append_all(self, kind: str, bodies: Iterable[Mapping[str, object]]) -> None:
-        """Append one record for each body, in one statement."""
+    def append_all(self, kind: str, contents: Iterable[Content]) -> None:
+        """Append one record for each content, in one statement."""
         rows: list[Row] = []
         marks = 0
-        for position, body in enumerate(bodies, self.head.last + 1):
-            aad = _record_aad(position, None)
-            content = self._sealer.seal(_packed(kind, body), aad)
-            rows.append((position, content, None, None))
-            marks += self._sealer.mark(aad, content)
+        for position, content in enumerate(contents, self.head.last + 1):
+            aad = record_aad(position, None)
+            sealed = self._sealer.seal(pack_record(kind, content), aad)
+            rows.append((position, sealed, None, None))
+            marks += self._sealer.mark(aad, sealed)
         self._insert(rows, marks)
 
     def _insert(self, rows: Sequence[Row], marks: int) -> None:
@@ -197,10 +231,10 @@ class VaultTransaction:
         *,
         whole: bool,
     ) -> bytes:
-        aad = _record_aad(position, name)
+        aad = record_aad(position, name)
         text = self._sealer.open(sealed, aad)
         if whole and text == b"":
-            text = None if taste is None else self._sealer.open(taste, _TASTE + aad)
+            text = None if taste is None else self._sealer.open(taste, TASTE + aad)
         if text is None or position > self.head.last:
             raise VaultDamaged(
                 f"vault: record {position} was changed or moved; restore the file from a backup"
@@ -240,8 +274,8 @@ class VaultTransaction:
         for first, last in _runs(deleted):
             self._insert_range(first, last)
 
-    def rewrite(self, position: int, kind: str, body: Mapping[str, object]) -> None:
-        """Replace the body of a live record; the old one is destroyed."""
+    def rewrite(self, position: int, kind: str, content: Content) -> None:
+        """Replace the content of a live record; the old one is destroyed."""
         row = self._connection.execute(
             "select sealed, taste, name from record where position = ?", (position,)
         ).fetchone()
@@ -251,8 +285,8 @@ class VaultTransaction:
             )
         self._connection.execute("delete from cell")
         old_sealed, old_taste, name = row
-        aad = _record_aad(position, name)
-        sealed = self._sealer.seal(_packed(kind, body), aad)
+        aad = record_aad(position, name)
+        sealed = self._sealer.seal(pack_record(kind, content), aad)
         self._connection.execute(
             "update record set sealed = ?, taste = null where position = ?",
             (sealed, position),
@@ -268,7 +302,7 @@ class VaultTransaction:
         ).fetchone()
         if row is None:
             return False
-        mark = self._sealer.mark(_record_aad(position, row[1]), row[0])
+        mark = self._sealer.mark(record_aad(position, row[1]), row[0])
         self.head = self.head.changed(-mark, -1)
         return True
 
@@ -338,10 +372,10 @@ class VaultTransaction:
             "select position, coalesce(taste, sealed), name from record"
         )
         digest = sum(
-            self._sealer.mark(_record_aad(position, name), sealed)
+            self._sealer.mark(record_aad(position, name), sealed)
             for position, sealed, name in rows
         )
-        if (live, digest % _MODULUS) != (self.head.live, self.head.digest):
+        if (live, digest % MODULUS) != (self.head.live, self.head.digest):
             raise VaultDamaged(
                 "vault: an erased record came back; restore the file from a backup"
             )
@@ -350,20 +384,33 @@ class VaultTransaction:
 def records_of_kinds(
     page: list[tuple[int, bytes]], kinds: Collection[str] | None
 ) -> Iterator[Record]:
-    """Yield the records of a page that are of one of `kinds`; None means all."""
+    """Yield the records of a page that are of one of `kinds`; None means all.
+
+    Raise VaultForeign for a record whose kind or version this release does not know.
+    """
     for position, text in page:
-        kind, _, body = text.decode().partition("\n")
-        if kind and (kinds is None or kind in kinds):
-            yield Record(position, kind, json.loads(body))
+        if not text:
+            continue
+        header, _, content = text.decode().partition("\n")
+        schema = BY_HEADER.get(header)
+        if schema is None:
+            raise VaultForeign(
+                f"vault: record {position} ({header!r}) is of a newer release; update the "
+                "app"
+            )
+        if kinds is None or schema.kind in kinds:
+            yield Record(position, schema.kind, json.loads(content))
 
 
-def _packed(kind: str, body: Mapping[str, object]) -> bytes:
-    """Return kind and body as padded bytes; raise InvalidInput for no JSON value."""
+def pack_record(kind: str, content: Content) -> bytes:
+    """Return header and content as padded bytes; raise InvalidInput for no JSON value."""
+    schema = CURRENT[kind]
+    schema.require_valid(content)
     try:
-        text = _JSON.encode(body)
+        text = _JSON.encode(content)
     except (TypeError, ValueError) as wrong:
         raise InvalidInput(f"record {kind}", str(wrong), "use JSON values") from wrong
-    packed = f"{kind}\n{text}".encode()
+    packed = f"{schema.header}\n{text}".encode()
     return packed + b" " * (-len(packed) % PAD)
 
 
@@ -371,7 +418,7 @@ def _short_name(sealer: Sealer, name: str) -> bytes:
     return sealer.blind(f"record {name}")[:NAME_BYTES]
 
 
-def _record_aad(position: int, name: object) -> bytes:
+def record_aad(position: int, name: object) -> bytes:
     """Return the additional authenticated data of a record."""
     if not isinstance(name, bytes | None):
         raise VaultDamaged(

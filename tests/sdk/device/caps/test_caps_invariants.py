@@ -478,7 +478,7 @@ def _recount(device: Device, item_id: str) -> int:
     """Viewable shows of the last three days, straight from the records, each show once."""
     seen: dict[str | None, datetime] = {}
     for record in device.vault.read(kinds=["event"]):
-        event = StoredEvent.from_body(record.body)
+        event = StoredEvent.from_fields(record.fields)
         if event.item_id == item_id and event.evidence in ("viewable", "attended"):
             seen.setdefault(
                 event.reservation_id, _instant(event.mono_ms, device, event.segment)
@@ -493,7 +493,7 @@ def _recount(device: Device, item_id: str) -> int:
 
 def _instant(offset: int, device: Device, segment: int) -> datetime:
     """On the timeline without credit for time off, from the segments as they were written."""
-    bases = [r.body["f"] for r in device.vault.read(kinds=["segment"])]
+    bases = [r.fields for r in device.vault.read(kinds=["segment"])]
     base = bases[segment]
     assert isinstance(base, list)
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=base[3] + offset)

@@ -90,7 +90,7 @@ def test_only_what_is_older_than_the_horizon_goes(device: Device) -> None:
     device.engine.maintenance.compact()
 
     left = kinds(device)
-    assert left.count("total") == 1
+    assert left.count("daily_totals") == 1
     assert (
         FACT_HORIZON_MS // DAY <= left.count("decision") <= FACT_HORIZON_MS // DAY + 1
     )

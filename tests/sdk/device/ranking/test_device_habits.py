@@ -123,8 +123,8 @@ def test_what_is_done_in_passing_counts_once_it_happened_on_two_days() -> None:
 
 
 def test_what_was_acted_upon_counts_at_once() -> None:
-    assert not Belief({14: (9.0, 0)}, (("view", 0),)).is_interest(0)
-    assert Belief({180: (2.0, 0)}, (("like", 0),)).is_interest(0)
+    assert not Belief({14: (9.0, 0)}, (("view", 0),)).is_lasting
+    assert Belief({180: (2.0, 0)}, (("like", 0),)).is_lasting
 
 
 def test_items_without_a_family_are_not_limited_as_one() -> None:

@@ -494,7 +494,9 @@ def test_without_diagnostics_nothing_of_a_list_is_written_down() -> None:
         picks = me.recommend(5)
 
         assert me.explain.replay(picks.decision_id).same
-        assert not [r for r in me.rights.export()["records"] if r["kind"] == "trace"]
+        assert not [
+            r for r in me.rights.export()["records"] if r["kind"] == "list_trace"
+        ]
 
 
 def test_traces_end_after_thirty_days_and_with_what_they_name() -> None:
@@ -504,7 +506,9 @@ def test_traces_end_after_thirty_days_and_with_what_they_name() -> None:
         clock.advance(31 * MS_PER_DAY)
         me.rights.purge_expired()
 
-        assert not [r for r in me.rights.export()["records"] if r["kind"] == "trace"]
+        assert not [
+            r for r in me.rights.export()["records"] if r["kind"] == "list_trace"
+        ]
 
 
 def test_looking_ahead_changes_nothing() -> None:

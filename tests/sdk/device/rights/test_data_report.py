@@ -8,9 +8,10 @@ import pytest
 from tactful.device.consent import PURPOSES, Consent
 from tactful.device.events import KINDS, Event
 from tactful.device.personalizer import Personalizer
-from tactful.device.rights.data_report import MAX_ENTRIES, SECRETS, data_report
+from tactful.device.rights.data_report import MAX_ENTRIES, data_report
 from tactful.device.rights.erasure import ErasureScope
 from tactful.device.settings import Settings
+from tactful.device.vault.record_schemas import SCHEMAS
 from tactful.protocol.documents.experiment import SLOTS, Arm, Experiment, Metric
 from tactful.testing import FIXED_KEY, FrozenClock, small_catalog
 
@@ -124,12 +125,12 @@ def test_what_is_taken_along_can_be_read_by_names(device, tmp_path) -> None:
     export = json.loads(json.dumps(device.rights.export()))
 
     told = {
-        line["signal"]
-        for line in export["book"]
+        line["what"]["signal"]
+        for line in export["data_report"]
         if line["kind"] in ("recorded", "shown")
     }
     assert told == {signal.name for signal in device.event_schema}
-    assert len([line for line in export["book"] if line["kind"] == "shown"]) == 6
+    assert len([line for line in export["data_report"] if line["kind"] == "shown"]) == 6
     assert len(export["records"]) == device.status.position
 
 
@@ -137,9 +138,11 @@ def test_what_is_taken_along_is_whole_however_long(device) -> None:
     for _ in range(MAX_ENTRIES + 5):
         device.observe(Event(kind="view", item_id="item-1"))
 
-    book = device.rights.export()["book"]
+    entries = device.rights.export()["data_report"]
 
-    assert sum(line.get("signal") == "view" for line in book) == MAX_ENTRIES + 5
+    assert (
+        sum(line["what"].get("signal") == "view" for line in entries) == MAX_ENTRIES + 5
+    )
 
 
 def test_the_secrets_of_a_vault_are_not_taken_along(device) -> None:
@@ -147,14 +150,14 @@ def test_the_secrets_of_a_vault_are_not_taken_along(device) -> None:
     device.experiments.variant(EXPERIMENT)
     device.sharing.ledger_evidence()
     device._core.vault.append(
-        "shares", {"leader": "b3Bl", "helper": "bi1z", "expires": 1}
+        "open_shares", {"leader": "b3Bl", "helper": "bi1z", "expires": 1}
     )
-    kept = {r.kind: r.body for r in device._core.vault.read(0, list(SECRETS))}
+    withheld = {schema.kind: schema.withheld for schema in SCHEMAS if schema.withheld}
+    stored = {r.kind: r.body for r in device._core.vault.read(0, list(withheld))}
 
     export = json.dumps(device.rights.export())
 
-    assert set(kept) == set(SECRETS)
-    for kind, fields in SECRETS.items():
-        assert [
-            str(kept[kind][name]) for name in fields if str(kept[kind][name]) in export
-        ] == []
+    assert set(stored) == set(withheld)
+    for kind, names in withheld.items():
+        for name in names:
+            assert str(stored[kind][name]) not in export

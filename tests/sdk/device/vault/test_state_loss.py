@@ -1,7 +1,6 @@
 """A vault that was damaged, lost or put back: it is seen, nothing is thrown away, caps tighten."""
 
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,24 +179,6 @@ def test_a_tool_that_only_reads_refuses_what_is_damaged(folder: Path) -> None:
 def test_there_is_no_open_mode() -> None:
     with pytest.raises(InvalidInput, match="on_state_loss"):
         Settings(path=None, on_state_loss="open")
-
-
-def test_a_file_of_the_first_format_is_brought_up_to_date_and_lost_nothing(
-    folder: Path,
-) -> None:
-    with sqlite3.connect(folder / "taste.db") as raw:
-        raw.execute("alter table record drop column taste")
-        raw.execute("pragma user_version = 1")
-    raw.close()
-    move(folder)
-
-    with opened(folder) as device:
-        assert device.state_lost is None
-        assert "item-0" in device.status.profile.beliefs
-    with sqlite3.connect(folder / "taste.db") as raw:
-        assert raw.execute("pragma user_version").fetchone() == (3,)
-    raw.close()
-    assert (folder / "taste.db.mark").exists()
 
 
 def by_default(folder: Path, clock: FrozenClock) -> Personalizer:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tactful.device.device_key import HostKey
 from tactful.device.vault import Vault, VaultBusy
+from tactful.device.vault.record_schemas import CURRENT, Content
 from tactful.errors import (
     InvalidInput,
     StorageFull,
@@ -25,9 +26,13 @@ from tactful.errors import (
 )
 
 KEY = HostKey(b"k" * 32)
-bodies = st.dictionaries(
-    st.text(max_size=5), st.integers() | st.text(max_size=20), max_size=4
-)
+values = st.integers() | st.text(max_size=20) | st.none()
+contents = {
+    "setting": st.dictionaries(
+        st.sampled_from(sorted(CURRENT["setting"].allowed)), values
+    ),
+    "time_zone": st.lists(values, min_size=1, max_size=1),
+}
 
 
 @pytest.fixture
@@ -45,30 +50,33 @@ def edit(path: Path, statement: str, *values: object) -> None:
 def filled(path: Path, count: int = 5) -> None:
     with Vault.open(path, KEY) as vault:
         for number in range(count):
-            vault.append("event", {"number": number})
+            vault.append("setting", {"refreshed": number})
 
 
 def numbers(vault: Vault) -> list[object]:
-    return [record.body["number"] for record in vault.read()]
+    return [record.body["refreshed"] for record in vault.read()]
 
 
 @settings(max_examples=30)
 @given(
     written=st.lists(
-        st.tuples(st.sampled_from(["event", "charge"]), bodies), max_size=12
+        st.one_of(
+            st.tuples(st.just(kind), content) for kind, content in contents.items()
+        ),
+        max_size=12,
     )
 )
-def test_what_was_appended_is_read_back_in_order(
-    written: list[tuple[str, dict[str, object]]],
+def test_appended_records_are_read_back_in_order(
+    written: list[tuple[str, Content]],
 ):
     vault = Vault.open(None, KEY)
-    for kind, body in written:
-        vault.append(kind, body)
+    for kind, content in written:
+        vault.append(kind, content)
 
-    assert [(r.kind, r.body) for r in vault.read()] == written
+    assert [(r.kind, r.content) for r in vault.read()] == written
     assert [r.position for r in vault.read()] == list(range(1, len(written) + 1))
-    assert [r.body for r in vault.read(kinds=["charge"])] == [
-        b for k, b in written if k == "charge"
+    assert [r.content for r in vault.read(kinds=["setting"])] == [
+        content for kind, content in written if kind == "setting"
     ]
 
 
@@ -78,7 +86,7 @@ def test_a_vault_opened_again_holds_the_same_records(path: Path):
     with Vault.open(path, KEY) as vault:
         assert numbers(vault) == list(range(1200))
         assert numbers(vault)[1100:] == [
-            r.body["number"] for r in vault.read(after=1100)
+            r.body["refreshed"] for r in vault.read(after=1100)
         ]
         assert vault.position == 1200
         vault.verify()
@@ -95,15 +103,15 @@ def test_a_transaction_that_fails_leaves_nothing(path: Path):
 
 def _append_and_fail(vault: Vault) -> None:
     with vault.transaction(durable=True) as writing:
-        writing.append("event", {"number": 99})
+        writing.append("setting", {"refreshed": 99})
         raise ZeroDivisionError
 
 
 def test_a_name_used_twice_keeps_one_record(path: Path):
     with Vault.open(path, KEY) as vault:
-        first = vault.append("event", {"number": 1}, name="event-1")
+        first = vault.append("setting", {"refreshed": 1}, name="event-1")
 
-        assert vault.append("event", {"number": 2}, name="event-1") == first
+        assert vault.append("setting", {"refreshed": 2}, name="event-1") == first
         assert numbers(vault) == [1]
 
 
@@ -147,10 +155,10 @@ def test_a_record_changed_moved_cut_or_copied_is_found(
 def test_a_record_of_taste_is_left_alone_unless_it_is_asked_for(path: Path):
     with Vault.open(path, KEY) as vault, vault.transaction() as writing:
         for number in range(4):
-            writing.append("event", {"number": number}, taste=number % 2 == 1)
+            writing.append("setting", {"refreshed": number}, taste=number % 2 == 1)
 
-        assert [r.body["number"] for r in writing.read()] == [0, 1, 2, 3]
-        assert [r.body["number"] for r in writing.read(tastes=False)] == [0, 2]
+        assert [r.body["refreshed"] for r in writing.read()] == [0, 1, 2, 3]
+        assert [r.body["refreshed"] for r in writing.read(tastes=False)] == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -170,13 +178,13 @@ def test_a_record_moved_into_or_out_of_taste_is_found(
 ):
     with Vault.open(path, KEY) as vault, vault.transaction() as writing:
         for number in range(4):
-            writing.append("event", {"number": number}, taste=number % 2 == 1)
+            writing.append("setting", {"refreshed": number}, taste=number % 2 == 1)
     edit(path, crime)
 
     touched = tastes or "sealed =" in crime
     with Vault.open(path, KEY) as vault:
         if not touched:
-            assert [r.body["number"] for r in vault.read(tastes=False)] == [0, 2]
+            assert [r.body["refreshed"] for r in vault.read(tastes=False)] == [0, 2]
             return
         with pytest.raises(VaultDamaged, match=r"record [23] "):
             list(vault.read(tastes=tastes))
@@ -214,14 +222,14 @@ def test_an_erased_record_that_comes_back_is_found(path: Path):
 def test_erasing_leaves_the_rest_verifiable(groups: list[list[int]]):
     vault = Vault.open(None, KEY)
     for number in range(1, 11):
-        vault.append("event", {"number": number})
+        vault.append("setting", {"refreshed": number})
     for group in groups:
         vault.erase(group)
 
     gone = {position for group in groups for position in group}
     vault.verify()
     assert numbers(vault) == [n for n in range(1, 11) if n not in gone]
-    assert vault.append("event", {}) == 11
+    assert vault.append("removal", {}) == 11
 
 
 def everything_in(folder: Path) -> bytes:
@@ -232,7 +240,7 @@ def test_no_id_event_or_key_is_in_clear_in_any_file(path: Path):
     vault = Vault.open(path, KEY)
     for number in range(50):
         vault.append(
-            "event", {"item_id": f"canary-{number}"}, name=f"canary-name-{number}"
+            "setting", {"limits": f"canary-{number}"}, name=f"canary-name-{number}"
         )
         if number == 25:
             with sqlite3.connect(path) as connection:
@@ -246,7 +254,7 @@ def test_no_id_event_or_key_is_in_clear_in_any_file(path: Path):
     seen = everything_in(path.parent)
     assert len(list(path.parent.iterdir())) == 4  # the file, -wal, -shm, the marker
     assert b"canary" not in seen
-    assert b"item_id" not in seen
+    assert b"limits" not in seen
     assert KEY.key() not in seen
     vault.close()
 
@@ -254,7 +262,7 @@ def test_no_id_event_or_key_is_in_clear_in_any_file(path: Path):
 def test_erased_bytes_are_in_no_file(path: Path):
     with Vault.open(path, KEY) as vault:
         for number in range(300):
-            vault.append("event", {"number": number, "text": "x" * 200})
+            vault.append("setting", {"refreshed": number, "limits": "x" * 200})
         with sqlite3.connect(path) as connection:
             rows = connection.execute(
                 "select sealed from record where position between 50 and 250"
@@ -311,9 +319,9 @@ def test_the_file_belongs_to_its_owner_alone(path: Path):
 
 def test_a_value_that_is_no_json_is_refused(path: Path):
     with Vault.open(path, KEY) as vault:
-        for wrong in ({"x": float("nan")}, {"x": object()}):
+        for wrong in ({"balance": float("nan")}, {"balance": object()}):
             with pytest.raises(InvalidInput):
-                vault.append("event", wrong)
+                vault.append("setting", wrong)
         assert vault.position == 0
 
 
@@ -329,7 +337,7 @@ def test_a_full_disk_loses_nothing(path: Path):
 
 def _append_large(vault: Vault, count: int) -> None:
     for number in range(count):
-        vault.append("event", {"number": number, "text": "x" * 500})
+        vault.append("setting", {"refreshed": number, "limits": "x" * 500})
 
 
 def _limit_file_size() -> None:
@@ -344,7 +352,7 @@ def test_a_disk_that_refuses_is_a_storage_error(path: Path):
         "from tactful.errors import StorageFull\n"
         "vault = Vault.open(sys.argv[1], HostKey(b'k' * 32))\n"
         "try:\n"
-        "    for n in range(3000): vault.append('event', {'number': n, 'text': 'x' * 500})\n"
+        "    for n in range(3000): vault.append('setting', {'refreshed': n, 'limits': 'x' * 500})\n"
         "except StorageFull: print(n)\n"
     )
     told = subprocess.run(
@@ -368,7 +376,7 @@ def test_a_writer_that_waits_too_long_is_told(path: Path):
             pass
         connection.execute("rollback")
         connection.close()
-        vault.append("event", {"number": 5})
+        vault.append("setting", {"refreshed": 5})
 
 
 def test_threads_and_forked_children_write_without_losing_a_record(path: Path):
@@ -376,7 +384,7 @@ def test_threads_and_forked_children_write_without_losing_a_record(path: Path):
 
     def write(number: int) -> None:
         for _ in range(20):
-            vault.append("event", {"number": number})
+            vault.append("setting", {"refreshed": number})
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(3)]
     for thread in threads:
@@ -398,7 +406,7 @@ def test_threads_and_forked_children_write_without_losing_a_record(path: Path):
 
 def test_a_snapshot_inside_a_transaction_sees_it(path: Path):
     with Vault.open(path, KEY) as vault, vault.transaction() as writing:
-        writing.append("event", {"number": 1})
+        writing.append("setting", {"refreshed": 1})
         assert numbers(vault) == [1]
         with pytest.raises(VaultError, match="open already"):
-            vault.append("event", {})
+            vault.append("removal", {})

@@ -12,8 +12,8 @@ from tactful.learning.client.contribution import (
     subspace_vector,
 )
 from tactful.learning.round_parameters import Guide
-from tactful.learning.training_plan import Plan
 from tactful_aggregator.learning.subspace import first_guide
+from tactful_aggregator.learning.training_plan import Plan
 
 N, HEAD, RANK = 60, 24, 4
 PLAN = Plan(items=N, head=HEAD, rank=RANK, shares=(0.1, 0.3, 0.6))

@@ -18,19 +18,20 @@ from tactful.device.caps.rules.subject import CapSubject
 from tactful.device.caps.timeline.segments import VERIFIED, Move, Segment
 from tactful.device.events import StoredEvent
 from tactful.device.vault import Record
+from tactful.device.vault.record_schemas import Content
 from tactful.errors import VaultDamaged
 
 # Records that remove earlier records, so that the state must be counted again.
-REMOVAL_KINDS = ("undone", "forgotten")
+REMOVAL_KINDS = ("removal", "forgotten")
 REACTION_KINDS = ("click", "dismiss", "hide", "report", "convert")
 
 
 def apply(state: CounterState, record: Record) -> None:
     """Apply one record to `state`; raises VaultDamaged if it contradicts the others."""
-    apply_body = _READERS.get(record.kind)
-    if apply_body is not None:
+    apply_content = _READERS.get(record.kind)
+    if apply_content is not None:
         try:
-            apply_body(state, record.position, record.body)
+            apply_content(state, record.position, record.content)
         except (KeyError, IndexError, TypeError, ValueError) as mismatch:
             raise VaultDamaged(
                 f"vault: record {record.position} ({record.kind}) does not fit the others"
@@ -38,10 +39,10 @@ def apply(state: CounterState, record: Record) -> None:
     state.position = record.position
 
 
-def _segment(state: CounterState, _: int, body: Mapping[str, object]) -> None:
+def _segment(state: CounterState, _: int, content: Content) -> None:
     if state.timeline_is_final:
         return
-    boot, mono0, full, verified, budget, gap, after_stamp = _fields(body, 7)
+    boot, mono0, full, verified, budget, gap, after_stamp = _fields(content, 7)
     segment = Segment(
         _text_or_none(boot),
         _int(mono0),
@@ -53,32 +54,32 @@ def _segment(state: CounterState, _: int, body: Mapping[str, object]) -> None:
     state.timeline = state.timeline.opened(segment)
 
 
-def _anchor(state: CounterState, _: int, body: Mapping[str, object]) -> None:
+def _anchor(state: CounterState, _: int, content: Content) -> None:
     """Correct the timeline; a move of the past means that all must be counted again."""
     if state.timeline_is_final:
         return
-    exact, rows = _fields(body, 2)
+    exact, rows = _fields(content, 2)
     moves = [Move(*map(_int, row)) for row in _lists(rows)]
     state.timeline = state.timeline.corrected(moves, exact=bool(exact))
     state.stale = state.stale or bool(moves)
 
 
-def _zone(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    state.zones.append(_text_or_none(_fields(body, 1)[0]))
+def _zone(state: CounterState, _: int, content: Content) -> None:
+    state.zones.append(_text_or_none(_fields(content, 1)[0]))
 
 
-def _owner(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    boot, pid, started = _fields(body, 3)
+def _owner(state: CounterState, _: int, content: Content) -> None:
+    boot, pid, started = _fields(content, 3)
     state.owners.append(Owner(_text_or_none(boot), _int(pid), _int(started)))
 
 
-def _cap_subject(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    state.intern(CapSubject.from_fields(_fields(body, 11)))
+def _cap_subject(state: CounterState, _: int, content: Content) -> None:
+    state.intern(CapSubject.from_fields(_fields(content, 11)))
 
 
-def _decision(state: CounterState, position: int, body: Mapping[str, object]) -> None:
+def _decision(state: CounterState, position: int, content: Content) -> None:
     *stamp_fields, owner, ttl, surface, subject, numbers, opportunities = _fields(
-        body, 11
+        content, 11
     )
     stamp = _stamp(state, stamp_fields)
     state.add_due_fatigue(state.canonical_ms(stamp, VERIFIED))
@@ -100,16 +101,16 @@ def _decision(state: CounterState, position: int, body: Mapping[str, object]) ->
         state.add_activity(stamp)
 
 
-def _close(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    for position, slot, outcome, day, drift in _lists(_fields(body, 1)[0]):
+def _close(state: CounterState, _: int, content: Content) -> None:
+    for position, slot, outcome, day, drift in _lists(_fields(content, 1)[0]):
         hold = state.find_hold((_int(position), _int(slot)))
         if hold is not None:
             verified_day = _int(day) + _int(drift)
             state.close(hold, OUTCOMES[_int(outcome)], _int(day), verified_day)
 
 
-def _event(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    event = StoredEvent.from_body(body)
+def _event(state: CounterState, _: int, content: Content) -> None:
+    event = StoredEvent.from_fields(_list(content))
     if event.segment >= len(state.timeline.segments):
         return
     zone = state.zones[event.zone] if event.zone < len(state.zones) else None
@@ -124,7 +125,7 @@ def _event(state: CounterState, _: int, body: Mapping[str, object]) -> None:
             hold.late = hold.late or event.late
             state.raise_level(hold, level, stamp)
     elif event.kind in REACTION_KINDS:
-        _reaction(state, event, stamp, hold, body.get("x"))
+        _reaction(state, event, stamp, hold)
     state.add_activity(stamp)
 
 
@@ -133,14 +134,14 @@ def _reaction(
     event: StoredEvent,
     stamp: Stamp,
     hold: Hold | None,
-    number: object,
 ) -> None:
-    """Count a reaction to `hold` or to subject `number`; ignore one without either."""
+    """Count a reaction to `hold` or to the event's subject; ignore one without both."""
     if hold is not None:
         hold.reacted = True
         cap_subject, surface = hold.cap_subject, hold.surface
-    elif isinstance(number, int):
-        cap_subject, surface = state.cap_subjects[number], event.surface or ""
+    elif event.cap_subject is not None:
+        cap_subject = state.cap_subjects[event.cap_subject]
+        surface = event.surface or ""
     else:
         return
     state.add_reaction(cap_subject, surface, event.subject, event.kind, stamp)
@@ -154,12 +155,12 @@ def _reaction(
     )
 
 
-def _session(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    state.start_sessions(_stamp(state, _fields(body, 5)))
+def _session(state: CounterState, _: int, content: Content) -> None:
+    state.start_sessions(_stamp(state, _fields(content, 5)))
 
 
-def _mute(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    subject, scope, value, is_muted, segment, offset, length = _fields(body, 7)
+def _mute(state: CounterState, _: int, content: Content) -> None:
+    subject, scope, value, is_muted, segment, offset, length = _fields(content, 7)
     mute_key = (str(subject), str(scope), str(value))
     if not is_muted:
         state.user_blocks.unmute(mute_key)
@@ -169,19 +170,19 @@ def _mute(state: CounterState, _: int, body: Mapping[str, object]) -> None:
     state.user_blocks.mute(mute_key, block)
 
 
-def _waiting(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    subject, items, segment, offset = _fields(body, 4)
+def _waiting(state: CounterState, _: int, content: Content) -> None:
+    subject, items, segment, offset = _fields(content, 4)
     place = (_int(segment), _int(offset))
     state.add_waiting(str(subject), map(str, _list(items)), place)
 
 
-def _loss(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    segment, offset, mode = _fields(body, 3)
+def _loss(state: CounterState, _: int, content: Content) -> None:
+    segment, offset, mode = _fields(content, 3)
     state.losses.append((_int(segment), _int(offset), str(mode)))
 
 
-def _total(state: CounterState, _: int, body: Mapping[str, object]) -> None:
-    for number, surface, subject, *numbers in _lists(body["f"]):
+def _total(state: CounterState, _: int, content: Content) -> None:
+    for number, surface, subject, *numbers in _lists(_fields(content, 1)[0]):
         level, segment, day, verified_day, zone, offset, impressions = map(
             _int, numbers
         )
@@ -196,23 +197,23 @@ def _total(state: CounterState, _: int, body: Mapping[str, object]) -> None:
         )
 
 
-Reader = Callable[[CounterState, int, Mapping[str, object]], None]
+Reader = Callable[[CounterState, int, Content], None]
 _READERS: Mapping[str, Reader] = {
     "segment": _segment,
-    "anchor": _anchor,
-    "zone": _zone,
-    "owner": _owner,
-    "thing": _cap_subject,
+    "time_anchor": _anchor,
+    "time_zone": _zone,
+    "process": _owner,
+    "cap_subject": _cap_subject,
     "decision": _decision,
     "close": _close,
     "event": _event,
-    "session": _session,
+    "activity_session": _session,
     "mute": _mute,
     "waiting": _waiting,
     "loss": _loss,
-    "total": _total,
+    "daily_totals": _total,
     # `CapSession` counts all records again after one of these.
-    **dict.fromkeys(REMOVAL_KINDS, lambda state, position, body: None),
+    **dict.fromkeys(REMOVAL_KINDS, lambda state, position, content: None),
 }
 KINDS = tuple(_READERS)
 
@@ -222,8 +223,8 @@ def _stamp(state: CounterState, fields: Iterable[object]) -> Stamp:
     return Stamp(segment, offset, day, day + drift, state.zones[zone])
 
 
-def _fields(body: Mapping[str, object], count: int) -> list[object]:
-    fields = _list(body["f"])
+def _fields(content: Content, count: int) -> list[object]:
+    fields = _list(content)
     if len(fields) != count:
         raise ValueError("wrong number of fields")
     return fields

@@ -6,7 +6,6 @@ import math
 from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
 
 from tactful.device.caps.rules.model import W_MAX
 
@@ -14,18 +13,9 @@ MS_PER_DAY = 86_400_000
 SHOWN = 1.0
 IGNORED = W_MAX - SHOWN  # added when a viewable impression ends without any reaction
 REACTIONS: Mapping[str, float] = MappingProxyType({"dismiss": 3.0, "click": -1.0})
-HALF_LIFE_MS: Mapping[str, int] = MappingProxyType(
-    {
-        "item": 7 * MS_PER_DAY,
-        "creative": 3 * MS_PER_DAY,
-        "campaign": 14 * MS_PER_DAY,
-        "brand": 30 * MS_PER_DAY,
-    }
-)
 # The number of events kept one by one for each key, so that a late event can be
 # inserted in its order. Older events are only kept as a sum.
 TAIL = 16
-Form = Literal["exponential", "linear", "inverse", "quadratic"]
 WeightedEvent = tuple[int, float]  # canonical time in milliseconds, weight
 
 
@@ -121,21 +111,3 @@ class Wear:
         if value <= threshold:
             return 0
         return math.ceil(self._half_life_ms * math.log2(value / threshold))
-
-
-def soften(
-    score: float,
-    fatigue: float,
-    *,
-    beta: float = 1.0,
-    least: float = 0.1,
-    form: Form = "exponential",
-) -> float:
-    """Return a score >= 0 reduced by `fatigue`, at least `least` times itself."""
-    factors: dict[Form, float] = {
-        "exponential": 2.0 ** (-beta * fatigue),
-        "linear": 1.0 - beta * fatigue,
-        "inverse": 1.0 / (1.0 + beta * fatigue),
-        "quadratic": 1.0 - beta * fatigue * fatigue,
-    }
-    return score * min(1.0, max(least, factors[form]))

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tactful.errors import InvalidInput
-from tactful.learning import release_gate
-from tactful.learning.training_plan import (
+from tactful.learning.holdout_test import MIXES
+from tactful_aggregator.learning import release_gate
+from tactful_aggregator.learning.training_plan import (
     FACTOR_ONCE,
     FACTOR_PAIR,
     MAX_NUMBERS,
-    MIXES,
     Plan,
     choose_plan,
     settled,

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tactful.errors import InvalidInput
-from tactful.learning import release_gate
-from tactful.learning.popularity_estimate import FLOOR, GAMMA
+from tactful.learning.holdout_test import HIDDEN, MIXES
+from tactful_aggregator.learning import release_gate
+from tactful_aggregator.learning.popularity_estimate import FLOOR, GAMMA
 
 Floats = NDArray[np.float64]
 Kind = Literal["popularity", "subspace", "gram", "trial"]
@@ -120,8 +121,6 @@ LEAST_RANK, MAX_RANKS = 12, ((120.0, 32), (math.inf, 48))  # by SNR below
 # A holdout test asks this many times 1 / mu people for a gain of 0.02 at two sigma.
 TRIAL_PEOPLE = 50.0
 TRIAL_SHARES = (0.01, 0.10)  # least and most
-HIDDEN = 0.04  # share of a person's items that the holdout test holds out
-MIXES = (0.02, 0.1, 0.5)  # shares of popularity that the holdout test compares
 
 
 def choose_plan(
