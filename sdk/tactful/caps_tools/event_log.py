@@ -68,11 +68,11 @@ class _Line:
             self._fields = json.loads(text)
         except ValueError as json_error:
             raise InvalidInput(
-                self._location, "it is no JSON", "write one object a line"
+                self._location, "it is not valid JSON", "write one object a line"
             ) from json_error
         if not isinstance(self._fields, dict):
             raise InvalidInput(
-                self._location, "it is no object", 'write {"at": ..., "kind": ...}'
+                self._location, "it is not an object", 'write {"at": ..., "kind": ...}'
             )
 
     def event(self) -> LoggedEvent:
@@ -81,7 +81,7 @@ class _Line:
         zone = self._text_field(self._fields, "zone", "UTC")
         if zone_named(zone) is None:
             raise self._error(
-                "zone", f"{zone!r} is no time zone", "use one like 'Europe/Berlin'"
+                "zone", f"{zone!r} is not a time zone", "use one like 'Europe/Berlin'"
             )
         kind = self._text_field(self._fields, "kind", "offer")
         if kind not in KINDS:
@@ -99,7 +99,7 @@ class _Line:
         except ValueError as time_error:
             fix = "write a date and time like 2026-03-02T09:00:00Z"
             raise self._error(
-                "at", f"{self._fields.get('at')!r} is no time", fix
+                "at", f"{self._fields.get('at')!r} is not a time", fix
             ) from time_error
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
@@ -113,7 +113,7 @@ class _Line:
             item = {"id": item}
         if not isinstance(item, dict):
             raise self._error(
-                "item", f"{item!r} is no item", "write its id, or an object"
+                "item", f"{item!r} is not an item", "write its id, or an object"
             )
         self._require_known(item, ITEM_FIELDS)
         return Item(
@@ -134,7 +134,7 @@ class _Line:
         tags = item.get("tags", [])
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             raise self._error(
-                "item.tags", f"{tags!r} is no list of texts", "write [...]"
+                "item.tags", f"{tags!r} is not a list of texts", "write [...]"
             )
         return tuple(tags)
 
@@ -157,7 +157,7 @@ class _Line:
     def _text_field(self, fields: Mapping[str, object], name: str, default: str) -> str:
         value = fields.get(name, default)
         if not isinstance(value, str):
-            raise self._error(name, f"{value!r} is no text", "write a text")
+            raise self._error(name, f"{value!r} is not a text", "write a text")
         return value
 
     def _error(self, name: str, problem: str, fix: str) -> InvalidInput:

@@ -83,7 +83,7 @@ class Item:
         if self.since is not None:
             has_time = isinstance(self.since, datetime)
             is_day = isinstance(self.since, date) and not has_time
-            problem = f"{self.since!r} is no date"
+            problem = f"{self.since!r} is not a date"
             checks.require(
                 is_day, where + "since", problem, "use a date without a time"
             )
@@ -149,11 +149,11 @@ class Items(Sequence[Item]):
         self.columns = {name: Column() for name in COLUMNS}
         self._count = 0
         self._cache: dict[int, Item] = {}
-        checks.instance("catalog", items, Iterable, "hand in items")
+        checks.instance("catalog", items, Iterable, "pass items")
         for item in items:
             if not isinstance(item, Item):
                 raise InvalidInput(
-                    "catalog", f"{item!r} is no item", "make it of tactful.Item"
+                    "catalog", f"{item!r} is not an item", "make it of tactful.Item"
                 )
             self._count += 1
             self.ids.append(item.id)

@@ -63,13 +63,15 @@ def text(
     fits = isinstance(value, str) and (empty or value != "") and len(value) <= most
     is_encodable = fits and (str(value).isascii() or _encodes(str(value)))
     limit = f" of 1 to {most} characters" if most < inf else ""
-    require(is_encodable, field, f"{shown(value)} is no name", f"use a text{limit}")
+    require(
+        is_encodable, field, f"{shown(value)} is not a valid text", f"use a text{limit}"
+    )
 
 
 def path(field: str, value: object) -> None:
     """Raise InvalidInput unless `value` can name a file: a Path, or a string."""
     fits = isinstance(value, Path) or (isinstance(value, str) and "\0" not in value)
-    require(fits, field, f"{shown(value)} is no path", "name a file")
+    require(fits, field, f"{shown(value)} is not a path", "name a file")
 
 
 def flag(field: str, value: object) -> None:
@@ -77,7 +79,7 @@ def flag(field: str, value: object) -> None:
     require(
         isinstance(value, bool),
         field,
-        f"{shown(value)} is no answer",
+        f"{shown(value)} is not true or false",
         "use True or False",
     )
 
@@ -98,7 +100,7 @@ def instance(field: str, value: object, kind: type, fix: str) -> None:
     require(
         isinstance(value, kind),
         field,
-        f"{_type_phrase(value)} is no {kind.__name__}",
+        f"{_type_phrase(value)} is not a {kind.__name__}",
         fix,
     )
 
@@ -115,10 +117,16 @@ def names(field: str, values: object) -> frozenset[str]:
     A single string is refused: each of its letters would count as a name.
     """
     require(
-        not isinstance(values, str), field, f"{shown(values)} is one text", "use a list"
+        not isinstance(values, str),
+        field,
+        f"{shown(values)} is a single text",
+        "use a list",
     )
     require(
-        isinstance(values, Iterable), field, f"{shown(values)} is no list", "use a list"
+        isinstance(values, Iterable),
+        field,
+        f"{shown(values)} is not a list",
+        "use a list",
     )
     checked = list(values) if isinstance(values, Iterable) else []
     for value in checked:
@@ -128,7 +136,7 @@ def names(field: str, values: object) -> frozenset[str]:
 
 def _type_phrase(value: object) -> str:
     """Return the type of a value; the value itself may be secret."""
-    return f"what was handed in ({type(value).__name__})"
+    return f"a value of type {type(value).__name__}"
 
 
 def _encodes(value: str) -> bool:

@@ -115,7 +115,7 @@ class PlacementRules:
             checks.require(
                 len(pair) == 2,
                 "placement_rules.apart",
-                f"{pair!r} is no pair",
+                f"{pair!r} is not a pair",
                 "use two marks",
             )
             for mark in pair:
@@ -142,8 +142,8 @@ def _has(item: Item, mark: Mark) -> bool:
 def _require_mark(field: str, mark: object) -> None:
     fits = isinstance(mark, Sequence) and not isinstance(mark, str) and len(mark) == 2
     fix = f'use ("brand", "acme"); the first is one of {", ".join(ATTRIBUTES)}'
-    checks.require(fits, field, f"{checks.shown(mark)} is no mark", fix)
+    checks.require(fits, field, f"{checks.shown(mark)} is not a mark", fix)
     for part in mark if isinstance(mark, Sequence) else ():
         checks.text(field, part)
     has_attribute = isinstance(mark, Sequence) and mark[0] in ATTRIBUTES
-    checks.require(has_attribute, field, f"{checks.shown(mark)} is no mark", fix)
+    checks.require(has_attribute, field, f"{checks.shown(mark)} is not a mark", fix)

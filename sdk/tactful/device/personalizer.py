@@ -33,18 +33,20 @@ if TYPE_CHECKING:
 class Personalizer:
     """Personalization for one person on one device.
 
-    Every answer is computed on the device. Only `me.sharing` and `me.experiments` use the
-    network, and only if `settings` names aggregators and the person agreed. Several processes
-    may open the same vault.
+    All lists are computed on the device. Only `me.sharing` and `me.experiments` use the
+    network, and only if the settings name aggregators and the person agreed. Several
+    threads and processes can use one vault at the same time.
 
-        me.observe(event)           record what happened
-        me.recommend(n)             a list, with reasons and reservations
-        me.release(pick)            give back a pick that was not shown
-        me.agree(consent, notice)   record the person's answer
-        me.controls                 balance, limits, mutes, pause, undo
+        me.observe(event)           record an event
+        me.observe_many(events)     record several events
+        me.recommend(n)             return a list of items with reasons
+        me.release(pick)            release the reservation of an item that was not shown
+        me.agree(consent, notice)   record the person's answer to a consent notice
+        me.status                   consent, ledger, profile and adopted model
+        me.controls                 balance, interests, limits, mutes, pause, undo, consent
         me.explain                  interests, why_not, preview, trace, replay, metrics
-        me.rights                   events, data_report, export, erase, forget
-        me.sharing                  contribute, refresh, lifetime, evidence
+        me.rights                   events, data_report, export, erase, forget, purge_expired
+        me.sharing                  contribute, cover, refresh, lifetime, ledger_evidence
         me.experiments              variant, log_exposure, contribute
     """
 
@@ -62,17 +64,24 @@ class Personalizer:
         model: Model | None = None,
         rollback_anchor: RollbackAnchor | None = None,
     ) -> None:
-        """Open the device.
+        """Open the vault at `settings.path`, or create it.
 
-        `consent` answers what was not answered yet, and may withdraw; what the person refused
-        only `agree` grants again. None leaves every answer as it is; before the first answer
-        nothing is written. `restrictions` are other parties who may say no: system, browser,
-        law. `event_schema` declares what may be recorded, the built-in kinds if None. `model`
-        is one that the app ships; it is used until a release is adopted. `rollback_anchor`
-        knows what was spent before a reinstall or a restored backup.
+        - `catalog`: all items that can be shown.
+        - `key`: the source of the vault's key.
+        - `consent`: the person's answers. It grants purposes without an answer and
+          withdraws others. It does not grant a purpose again that the person refused;
+          only `agree` does. None changes no answer. Before the first answer, nothing is
+          written to disk.
+        - `restrictions`: settings of the system, the browser or the law that can restrict
+          consent.
+        - `event_schema`: the declared kinds of events; None means the built-in kinds.
+        - `clock`, `transport`: replacements for tests.
+        - `model`: a model that the app ships. It is used until a release is adopted.
+        - `rollback_anchor`: a store outside the vault that detects a reinstall or a
+          restored backup, so that spent privacy budget is not spent again.
 
-        Raises WrongKey, VaultForeign, VaultError, InvalidInput. `state_lost` says afterwards
-        what was lost if the vault was damaged, missing or older than before.
+        Raise WrongKey, VaultForeign, VaultError or InvalidInput. If the vault was damaged,
+        lost or older than before, open an empty one and describe the loss in `state_lost`.
         """
         self._core = DeviceCore(
             catalog,
@@ -87,21 +96,25 @@ class Personalizer:
             rollback_anchor=rollback_anchor,
         )
 
-    # lists and events
-
     def observe(self, event: Event) -> None:
         """Record an event; an impression confirms its reservation.
 
-        Nothing is learnt while the person paused learning, of sensitive items, or from a kind
-        whose declaration has ended; frequency caps still count it. Raises ConsentMissing
-        without consent to a local profile (impressions and refusals need none), InvalidInput
-        for an item that is not in the catalog or a kind that is not declared, NotStored if
-        the disk is full and a refusal holds in this process only.
+        The same `event_id` is recorded once. The profile does not learn from an event if
+        learning is paused, if the item is sensitive, or if the declaration of the kind has
+        expired. Frequency caps count the event in all these cases.
+
+        Raise ConsentMissing if the person did not agree to a local profile; impressions,
+        hides, dismissals and reports need no consent. Raise InvalidInput for an unknown
+        item or an undeclared kind. Raise NotStored if the disk is full; a hide, report or
+        dismissal then still takes effect in this process.
         """
         self._core.record(event)
 
     def observe_many(self, events: Iterable[Event]) -> None:
-        """Record events in order, as `observe` does; those before an error stay recorded."""
+        """Record events in order, as `observe` does.
+
+        Events before one that raises an error stay recorded.
+        """
         for event in events:
             self.observe(event)
 
@@ -114,12 +127,18 @@ class Personalizer:
         diversity: float | None = None,
         exclude: Iterable[str] = (),
     ) -> Picks:
-        """Return up to `n` items, each with reasons and a reservation to show it once.
+        """Return up to `n` items, best first, each with reasons and a reservation.
 
-        `balance`, 0 to 1, can only lower what app and person allow; 0 is the standard list.
-        `diversity`, 0 to 1, replaces the one of the settings. `exclude` names items that
-        cannot be offered now, to anyone. `missing` has a reason for each place that is not
-        filled. Raises InvalidInput for arguments that are out of range.
+        - `surface`: the place in the app that shows the list.
+        - `balance`: the personal share of the list, 0 to 1. It can only lower the share
+          that the app and the person allow. 0 gives the standard list.
+        - `diversity`: 0 to 1; replaces the diversity of the settings.
+        - `exclude`: ids of items that nobody can get now, for example sold-out items.
+
+        `Picks.missing` has a reason for each place that is not filled. Observe
+        `pick.impression()` for each item that is shown, and `release` the others. If you
+        do neither, the item counts as shown when its reservation expires. Raise
+        InvalidInput for an argument that is out of range.
         """
         from tactful.device.ranking.list_builder import ListRequest, excluded
 
@@ -130,38 +149,37 @@ class Personalizer:
         return lists.recommend(request, inputs, self._core.now_ms())
 
     def release(self, pick: Pick) -> None:
-        """Give back a pick that was not shown; its reservation no longer counts."""
+        """Release the reservation of a pick that was not shown, so that it does not count."""
         from tactful.device.ranking.results import Pick
 
-        checks.instance("pick", pick, Pick, "give back one of `recommend`")
+        checks.instance("pick", pick, Pick, "pass a pick of `recommend`")
         with self._core.ignoring_erased_reservation(pick.reservation_id):
             self._core.caps.release(pick.reservation_id)
 
-    # the person's answer, and the parts of the API
-
     def agree(self, consent: Consent, notice: ConsentNotice | None = None) -> None:
-        """Record the person's answer to a notice; every purpose not granted is denied.
+        """Record the person's answer to a consent notice.
 
-        When it returns, nothing that was withdrawn is on its way or waits to be sent. Raises
-        NotStored if the vault cannot be written: in this process the answer holds all the
-        same, and it is stored with the next write or on `close`.
+        Purposes that `consent` does not grant are denied. When this returns, no report for
+        a withdrawn purpose is queued or being sent. Raise NotStored if the vault cannot be
+        written; the answer then still takes effect in this process, and is stored with the
+        next write or by `close`.
         """
         from tactful.device.consent import PURPOSES, Consent, ConsentNotice
 
-        checks.instance("consent", consent, Consent, "hand in Consent.to(...)")
+        checks.instance("consent", consent, Consent, "pass Consent.to(...)")
         answered = ConsentNotice() if notice is None else notice
-        fix = "hand in ConsentNotice(text=...), or None"
+        fix = "pass ConsentNotice(text=...), or None"
         checks.instance("notice", answered, ConsentNotice, fix)
         self._core.agree(consent, answered, frozenset(PURPOSES))
 
     @property
     def controls(self) -> UserControls:
-        """The person's settings: balance, interests, limits, mutes, pause, undo."""
+        """The person's settings: balance, interests, limits, mutes, pause, undo, consent."""
         return self._core.controls
 
     @property
     def explain(self) -> ExplainApi:
-        """Explanations of lists and interests; no side effects."""
+        """Explanations of lists and interests; they have no side effects."""
         from tactful.device.api.explain import ExplainApi
 
         return ExplainApi(self._core)
@@ -187,11 +205,9 @@ class Personalizer:
 
         return ExperimentsApi(self._core)
 
-    # what is known now
-
     @property
     def catalog(self) -> Catalog:
-        """The catalog, with what the person said of items that run out."""
+        """The catalog, with the items that the person marked as replenishable."""
         return self._core.catalog
 
     @property
@@ -206,7 +222,7 @@ class Personalizer:
 
     @property
     def restrictions(self) -> Restrictions:
-        """Other parties who may say no; the app may replace them at any time."""
+        """Restrictions by the system, the browser or the law; the app can replace them."""
         return self._core.restrictions
 
     @restrictions.setter
@@ -215,21 +231,21 @@ class Personalizer:
 
     @property
     def status(self) -> DeviceState:
-        """The state projected from the vault now: consent, ledger, profile, adopted model."""
+        """The current state: consent, ledger, profile and adopted model."""
         return self._core.state_cache.current()
 
     @property
     def state_lost(self) -> str | None:
-        """The loss if the vault was damaged, missing or older than before; else None."""
+        """The description of a loss if the vault was damaged, lost or restored; else None."""
         return self._core.state_lost
 
     @property
     def model(self) -> Model | None:
-        """The model that lists are made with; None before the first."""
+        """The model in use; None if there is none."""
         return self._core.model()
 
     def close(self) -> None:
-        """Close the vault; raises NotStored if an answer or refusal cannot be stored."""
+        """Close the vault; raise NotStored if an answer or refusal could not be stored."""
         self._core.close()
 
     def __enter__(self) -> Self:

@@ -89,7 +89,7 @@ def test_lint_exits_with_1_if_anything_is_odd(
     ("line", "names"),
     [
         ("{", "line 1"),
-        ("[]", "no object"),
+        ("[]", "not an object"),
         ('{"at": "soon", "item": "a"}', "at"),
         ('{"at": "1960-01-01T00:00:00Z", "item": "a"}', "1970 to 2100"),
         ('{"at": "2026-03-02T09:00:00Z"}', "item"),

@@ -1,1 +1,1 @@
-"""The parts of the public API that `Personalizer` hands out as attributes."""
+"""The parts of the public API that are attributes of `Personalizer`."""

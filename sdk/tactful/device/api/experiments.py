@@ -19,7 +19,10 @@ class ExperimentsApi:
         self._core = core
 
     def variant(self, experiment: Experiment) -> Arm:
-        """Return the arm that this device shows: the control, unless the person takes part."""
+        """Return the arm that this device shows.
+
+        It is the control if the person does not take part.
+        """
         from tactful.device.experiments import assign
 
         check_experiment(experiment)
@@ -30,7 +33,10 @@ class ExperimentsApi:
         return arm or experiment.arms[0]
 
     def log_exposure(self, experiment: Experiment) -> None:
-        """Record that the person saw their variant today; nothing unless they take part."""
+        """Record that the person saw their variant today.
+
+        Record nothing if the person does not take part.
+        """
         from tactful.device.experiments import log_exposure, participation
 
         check_experiment(experiment)
@@ -41,10 +47,11 @@ class ExperimentsApi:
             log_exposure(core.vault, experiment, core.day_number())
 
     def contribute(self, experiment: Experiment) -> Contribution | None:
-        """Add what this device counted to the open period, once; None until it was measured.
+        """Send this device's metrics in the open period, once.
 
-        Raises ConsentMissing, TrustPending, BudgetExhausted, TaskRejected,
-        HpkeConfigRejected, ReportRejected, TransportError.
+        Return None until the measured window of this device has ended. Raise
+        ConsentMissing, TrustPending, BudgetExhausted, TaskRejected, HpkeConfigRejected,
+        ReportRejected or TransportError.
         """
         check_experiment(experiment)
         return self._core.sharing.contribute_to(experiment)

@@ -1,4 +1,4 @@
-"""`me.explain`: why lists are as they are, what they were made from, what comes next."""
+"""`me.explain`: explanations of lists and interests, and previews."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ExplainApi:
         self._core = core
 
     def interests(self) -> tuple[Interest, ...]:
-        """Return what the person is taken to like, strongest first, with the events behind it.
+        """Return the inferred interests, strongest first, with the events they come from.
 
-        `me.controls.set_interest` changes one, `me.rights.erase` destroys its events.
+        `me.controls.set_interest` changes one, and `me.rights.erase` erases its events.
         """
         from tactful.device.ranking.explanations.interests import interests
 
@@ -40,7 +40,7 @@ class ExplainApi:
         )
 
     def why_not(self, item_id: str, *, surface: str = "home") -> WhyNot:
-        """Return the place of an item in the list now, and every rule that denies it."""
+        """Return the place of an item in a list made now, and every rule that denies it."""
         from tactful.device.ranking.list_builder import ListRequest
 
         item = self._core.catalog[item_id]
@@ -51,9 +51,9 @@ class ExplainApi:
     def preview(
         self, n: int, *, surface: str = "home", ahead: timedelta | None = None
     ) -> list[PreviewedItem]:
-        """Return the list as it would be `ahead` from now if nothing happened until then.
+        """Return the list as it would be after the time `ahead`, without new events.
 
-        `ahead` is at most 36,500 days; None is now.
+        `ahead` is at most 36,500 days; None means now. Nothing is reserved.
         """
         from datetime import timedelta
 
@@ -72,23 +72,26 @@ class ExplainApi:
         return lists.preview(request, inputs, self._core.now_ms(), ahead_ms)
 
     def trace(self, decision_id: str, item_id: str) -> PlaceExplanation:
-        """Return how an item came to its place in an earlier list, stage by stage.
+        """Return the rank of an item after each stage of an earlier list.
 
-        The last 32 decisions are known, and all of the last 30 days if the person agreed to
-        diagnostics; raises InvalidInput for any other.
+        The last 32 lists of this process are stored. With consent to `diagnostics`, all
+        lists of the last 30 days are. Raise InvalidInput for any other list.
         """
         lists, inputs = self._core.lists()
         return lists.explain(decision_id, self._core.catalog[item_id], inputs)
 
     def replay(self, decision_id: str) -> ListReplay:
-        """Return an earlier list made again from what was known then, as `trace` knows it."""
+        """Return an earlier list, computed again from the records of that time.
+
+        The same lists are available as for `trace`.
+        """
         lists, inputs = self._core.lists()
         return lists.replay(decision_id, inputs)
 
     def metrics(self) -> DeviceMetrics | None:
-        """Return what this device's recent lists did to the person; None before the first.
+        """Return quality metrics of the stored lists of this device; None without lists.
 
-        It is computed here over the lists that `replay` knows, and nothing is sent.
+        They are computed on the device and not sent.
         """
         lists, inputs = self._core.lists()
         return lists.measures(inputs, self._core.now_ms())

@@ -1,4 +1,4 @@
-"""`me.rights`: reading, taking along and erasing what the device holds."""
+"""`me.rights`: reading, exporting and erasing the person's data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RightsApi:
         self._core = core
 
     def events(self) -> Iterator[StoredEvent]:
-        """Yield every event that is remembered, oldest first."""
+        """Yield every stored event, oldest first."""
         return self._core.state_cache.events()
 
     def data_report(self) -> list[DataReportEntry]:
@@ -38,10 +38,11 @@ class RightsApi:
         )
 
     def export(self) -> dict[str, object]:
-        """Return everything the vault holds, as plain values.
+        """Return everything in the vault as plain values for JSON.
 
-        `book` is the data report, to be read; `records` are the vault's own, with their
-        fields by position. Secrets of the vault stay in it.
+        `data_report` has the same entries as the method of that name, without a limit.
+        `records` has every record with the names of its fields
+        (docs/spec/vault-format.md). Secret keys are left out.
         """
         from tactful.device.rights.data_report import exported
 
@@ -56,21 +57,22 @@ class RightsApi:
         )
 
     def erase(self, scope: ErasureScope) -> int:
-        """Destroy what `scope` names (items, categories, surfaces, a period).
+        """Erase the data in `scope`: items, categories, surfaces or a period.
 
-        Returns how many records were erased or blanked. Charges stay.
+        Return the number of records that were erased or blanked. Charges stay. Raise
+        InvalidInput if `scope` is not an ErasureScope.
         """
         from tactful.device.rights.erasure import ErasureScope, erase
 
-        fix = "hand in ErasureScope(items=...), or use forget() for all"
+        fix = "pass ErasureScope(items=...), or use forget() for all"
         checks.instance("scope", scope, ErasureScope, fix)
         return self._core.rebuild(erase(self._core.vault, scope))
 
     def forget(self, *, hides: bool = False) -> int:
-        """Destroy events, profile and model for good; charges stay.
+        """Erase events, profile and model for ever; charges and answers stay.
 
-        What the person hid or reported stays hidden, unless `hides`: otherwise it would be
-        shown again. Returns how many records were destroyed.
+        Hidden and reported items stay hidden; with `hides`, that is erased too, so that
+        they can be shown again. Return the number of records that were erased.
         """
         from tactful.device.state.removal import forget
 
@@ -81,9 +83,9 @@ class RightsApi:
         return core.rebuild(forget(core.vault, hidden))
 
     def purge_expired(self) -> int:
-        """Destroy records whose retention has ended; call it once a day.
+        """Erase records whose retention has ended, and compact old impressions.
 
-        Returns how many records were destroyed.
+        Call it once a day. Return the number of records that were erased.
         """
         from tactful.device.state.removal import purge_expired
 

@@ -1,4 +1,4 @@
-"""`me.sharing`: what leaves the device, what comes back, and what it costs."""
+"""`me.sharing`: contributions to a training, model updates, and their privacy cost."""
 
 from __future__ import annotations
 
@@ -15,42 +15,47 @@ if TYPE_CHECKING:
 
 
 class SharingApi:
-    """Contributions to a training and updates of the model; only this reaches the network."""
+    """Contributions to a training, and model updates."""
 
     def __init__(self, core: DeviceCore) -> None:
         self._core = core
 
     def contribute(self) -> Contribution:
-        """Send one report for the open round, charged before it is sent.
+        """Charge and send one report for the open round.
 
-        Called again for the same round it charges nothing. Raises ConsentMissing,
-        TrustPending, BudgetExhausted, TaskRejected, HpkeConfigRejected, ReportRejected,
-        TransportError.
+        A second call for the same round charges nothing and sends the same report. Raise
+        ConsentMissing, TrustPending, BudgetExhausted, TaskRejected, HpkeConfigRejected,
+        ReportRejected or TransportError.
         """
         return self._core.sharing.contribute(self._core.likes, self._core.catalog)
 
     def cover(self) -> Contribution:
-        """Send zeros to the open round, so that sharing cannot be told from not sharing.
+        """Send an empty report for the open round, instead of a contribution.
 
-        Once a round, in place of a contribution; it costs nothing. Raises ConsentMissing,
-        TaskRejected, HpkeConfigRejected, ReportRejected, TransportError.
+        It looks like any other report, so an observer cannot see who shares. It costs no
+        privacy budget. Raise ConsentMissing, TaskRejected, HpkeConfigRejected,
+        ReportRejected or TransportError.
         """
         return self._core.sharing.cover()
 
     def refresh(self) -> ModelRelease:
-        """Fetch, verify and adopt the newest model; raises ModelRejected, TransportError."""
+        """Fetch, verify and adopt the newest model, and return its release.
+
+        Raise ModelRejected or TransportError.
+        """
         return self._core.sharing.refresh(self._core.catalog)
 
     def refresh_due(self) -> datetime | None:
-        """Return when to call `refresh` next, UTC; None if the device shares with nobody.
+        """Return when to call `refresh` next (UTC); None without aggregators.
 
-        Each device has its own delay of up to a quarter of `settings.refresh_hours`, so that
-        not all ask at once. A failed try counts too. Nothing is fetched here.
+        Each device has its own delay of up to a quarter of `settings.refresh_hours`, so
+        that not all devices ask at the same time. A failed attempt counts. Nothing is
+        fetched.
         """
         return self._core.sharing.refresh_due()
 
     def lifetime(self) -> LifetimeSpending:
-        """Return what sharing has cost: in all, in the last year, by purpose and by task."""
+        """Return the privacy cost so far: in total, of the last year, by purpose, by task."""
         from tactful.privacy.lifetime import lifetime_spending
 
         now_seconds = self._core.caps.clock.ledger_time()[1] // 1000
@@ -58,15 +63,16 @@ class SharingApi:
         return lifetime_spending(ledger, self._core.settings.delta, now_seconds)
 
     def sent_bytes(self, disclosure: Disclosure) -> bytes:
-        """Return the exact bytes of a report, as they left this device."""
+        """Return the exact bytes of a report, as they were sent."""
         from tactful.device.network.contributor import report_bytes
 
         return report_bytes(self._core.vault, disclosure)
 
     def ledger_evidence(self) -> dict[str, object]:
-        """Return the signed ledger and what left, for an auditor; nothing of the person.
+        """Return the signed ledger and the reports that were made, for an auditor.
 
-        Its head can be compared with an earlier one: a ledger only grows.
+        It contains no interests. Compare its head with an earlier one: a ledger only
+        grows.
         """
         from tactful.device.rights.ledger_export import evidence
 

@@ -35,7 +35,7 @@ def at_most_now(transaction: WriteTransaction, at: Moment | None) -> Stamp:
 def _place(at: Moment) -> tuple[int, int]:
     if not isinstance(at, Moment):
         raise InvalidInput(
-            "at", f"{at!r} is no moment of this device", "use engine.moment()"
+            "at", f"{at!r} is not a moment of this device", "use engine.moment()"
         )
     return at.segment, at.offset
 

@@ -304,7 +304,7 @@ def read_receipt(document: Mapping[str, object]) -> ConsentAnswers:
     records = document.get("records")
     if document.get("schema") != 1 or not isinstance(records, list):
         raise InvalidInput(
-            "receipt.schema", "it is no receipt of this version", "export it again"
+            "receipt.schema", "it is not a receipt of this version", "export it again"
         )
     answers = ConsentAnswers()
     for entry in records:

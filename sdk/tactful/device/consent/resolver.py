@@ -42,7 +42,7 @@ class Restrictions:
             value = getattr(self, name)
             fits = value is None or (isinstance(value, str) and value != "")
             checks.require(
-                fits, f"restrictions.{name}", f"{value!r} is no string", "use None"
+                fits, f"restrictions.{name}", f"{value!r} is not a string", "use None"
             )
         # Parses both strings, so that an unreadable one raises here.
         self.objection("essential", gpc_acknowledged=True)

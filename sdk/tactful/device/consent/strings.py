@@ -70,7 +70,7 @@ class BitReader:
     def unreadable(self, problem: str) -> InvalidInput:
         """Return the error for this string."""
         return InvalidInput(
-            self.field, problem, "hand in the string as it was received, or None"
+            self.field, problem, "pass the string as it was received, or None"
         )
 
 
@@ -104,7 +104,7 @@ def denied_by_gpp(text: str) -> frozenset[str]:
         raise InvalidInput(
             "restrictions.gpp",
             f"its header names {len(numbers)} sections, {len(sections)} follow",
-            "hand in the string as it was received, or None",
+            "pass the string as it was received, or None",
         )
     denied: frozenset[str] = frozenset()
     for number, section in zip(numbers, sections, strict=True):

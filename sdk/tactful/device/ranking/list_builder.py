@@ -108,7 +108,7 @@ def _count(value: SupportsIndex) -> int:
         count = -1
     if isinstance(value, bool) or not 0 <= count <= MOST_PLACES:
         fix = f"use 0 to {MOST_PLACES:,}"
-        raise InvalidInput("n", f"{checks.shown(value)} is no number of items", fix)
+        raise InvalidInput("n", f"{checks.shown(value)} is not a number of items", fix)
     return count
 
 

@@ -156,7 +156,7 @@ def _require_owned(connection: sqlite3.Connection, path: Path | None) -> None:
 def _foreign(path: Path | None, problem: str) -> VaultError:
     """Return VaultDamaged if a marker proves a vault at `path`, else VaultForeign."""
     if path is not None and marker_path(path).exists():
-        return VaultDamaged("vault: the file was damaged, and is no vault any more")
+        return VaultDamaged("vault: the file was damaged, and is no longer a vault")
     return VaultForeign(
         f"vault: {problem}; name another path, or set it aside with `tactful reset {path}`"
     )

@@ -54,7 +54,7 @@ class Record:
         """The fields in the order of the schema, of a positional record."""
         if not isinstance(self.content, list):
             raise VaultDamaged(
-                f"vault: record {self.position} ({self.kind}) is no list"
+                f"vault: record {self.position} ({self.kind}) is not a list"
             )
         return self.content
 

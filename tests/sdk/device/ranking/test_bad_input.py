@@ -86,7 +86,7 @@ def test_an_item_that_makes_no_sense_is_refused_by_field(
 
 
 def test_a_catalog_is_made_of_items_with_ids_of_their_own() -> None:
-    with pytest.raises(InvalidInput, match="'a' is no item"):
+    with pytest.raises(InvalidInput, match="'a' is not an item"):
         Catalog(["a"])
     with pytest.raises(InvalidInput, match="'a' stands twice"):
         Catalog([Item(id="a", title="A"), Item(id="a", title="B")])

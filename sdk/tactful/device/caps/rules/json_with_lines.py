@@ -16,7 +16,7 @@ MAX_DEPTH = 32
 
 
 def _reject_constant(word: str) -> object:
-    raise ValueError(f"{word} is no JSON number")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 class Located:
@@ -68,7 +68,7 @@ class Located:
             line = self._current_line()
             name = self._scalar()
             if not isinstance(name, str) or name in members:
-                raise self._error_here(f"{name!r} is no field name, or stands twice")
+                raise self._error_here(f"{name!r} is not a field name, or occurs twice")
             self._expect(":")
             members[name] = self._value((*path, name), depth + 1)
             self.lines[(*path, name)] = line

@@ -91,7 +91,7 @@ class _Node:
     ) -> dict[str, _Node]:
         """Return the fields of this object; all `needed` ones, only `accepted` ones."""
         if not isinstance(self.value, Mapping):
-            self.reject(f"{_shortened(self.value)} is no object", "write { ... }")
+            self.reject(f"{_shortened(self.value)} is not an object", "write { ... }")
         nodes = {
             str(name): _Node(value, (*self.path, str(name)), self._located)
             for name, value in self.value.items()
@@ -107,7 +107,7 @@ class _Node:
     def entries(self) -> list[_Node]:
         """Return the entries of this list."""
         if not isinstance(self.value, list | tuple):
-            self.reject(f"{_shortened(self.value)} is no list", "write [ ... ]")
+            self.reject(f"{_shortened(self.value)} is not a list", "write [ ... ]")
         return [
             _Node(value, (*self.path, number), self._located)
             for number, value in enumerate(self.value)
@@ -117,7 +117,7 @@ class _Node:
         """Return this string of 1 to 256 characters."""
         if not isinstance(self.value, str) or not 0 < len(self.value) <= 256:
             self.reject(
-                f"{_shortened(self.value)} is no name",
+                f"{_shortened(self.value)} is not a valid text",
                 "write a text of 1 to 256 characters",
             )
         return self.value
@@ -135,7 +135,8 @@ class _Node:
         """Return this boolean."""
         if not isinstance(self.value, bool):
             self.reject(
-                f"{_shortened(self.value)} is no yes or no", "write true or false"
+                f"{_shortened(self.value)} is neither true nor false",
+                "write true or false",
             )
         return self.value
 
@@ -157,7 +158,7 @@ class _Node:
     def number(self, more_than: float) -> float:
         """Return this number, which must be above `more_than` and below 1e9."""
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
-            self.reject(f"{_shortened(self.value)} is no number", "write a number")
+            self.reject(f"{_shortened(self.value)} is not a number", "write a number")
         if not more_than < self.value < 1e9:
             self.reject(
                 f"{_shortened(self.value)} leaves no room for one show",
@@ -169,7 +170,7 @@ class _Node:
         """Return this time of day (HH:MM) in minutes since midnight."""
         time_of_day = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", self.text())
         if not time_of_day:
-            self.reject(f"{_shortened(self.value)} is no time of day", "write HH:MM")
+            self.reject(f"{_shortened(self.value)} is not a time of day", "write HH:MM")
         return int(time_of_day[1]) * 60 + int(time_of_day[2])
 
     def zone(self) -> str | None:
@@ -179,7 +180,7 @@ class _Node:
             return None
         if zone_named(name) is None:
             self.reject(
-                f"{name!r} is no time zone",
+                f"{name!r} is not a time zone",
                 "use 'device' or a name like 'Europe/Berlin'",
             )
         return name
@@ -319,7 +320,7 @@ class _Reader:
         unknown = sorted(names - set(rules.surfaces)) if rules.surfaces else []
         if unknown:
             _Node(unknown, path, self._located).reject(
-                f"{unknown[0]!r} is no surface",
+                f"{unknown[0]!r} is not a surface",
                 f"use one of {', '.join(rules.surfaces)}",
             )
 
@@ -402,7 +403,8 @@ def _key(node: _Node) -> tuple[str, ...]:
         name = entry.text()
         if name not in accepted and name != "app" and not re.fullmatch(r"tag:.+", name):
             entry.reject(
-                f"{name!r} is no key", f"use {', '.join(accepted)}, tag:<name> or app"
+                f"{name!r} is not a key",
+                f"use {', '.join(accepted)}, tag:<name> or app",
             )
         attributes.append(name)
     if not attributes or len(set(attributes)) < len(attributes):
@@ -467,7 +469,7 @@ def _on_missing(node: _Node) -> Literal["deny", "allow"]:
 def _reason(node: _Node) -> str:
     code = node.text()
     if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,63}", code):
-        node.reject(f"{code!r} is no reason code", "use capitals, digits and _")
+        node.reject(f"{code!r} is not a reason code", "use capitals, digits and _")
     return code
 
 
