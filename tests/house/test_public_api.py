@@ -1,7 +1,9 @@
 """Every public name can be found, used and checked by a type checker."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,29 +52,58 @@ def titles(me: Personalizer, n: int) -> list[str]:
 """
 
 
-def checked(source: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    (folder / "sample.py").write_text(source)
+Check = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+def mypy(_: Path) -> list[str]:
+    """Return the command that checks the sample with mypy."""
+    return ["-m", "mypy", "--strict", "--config-file=", "sample.py"]
+
+
+def basedpyright(folder: Path) -> list[str]:
+    """Return the command that checks the sample with basedpyright."""
     root = Path(tactful.__file__).parents[1]
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "sample.py"]
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={"MYPYPATH": str(root), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-    )
+    settings = {
+        "extraPaths": [str(root)],
+        "typeCheckingMode": "strict",
+        # The sample imports every name and does not use all values.
+        "reportUnusedImport": False,
+        "reportUnusedVariable": False,
+    }
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    return ["-m", "basedpyright", "sample.py"]
 
 
-def test_an_app_that_uses_every_public_name_passes_mypy_strict(tmp_path: Path) -> None:
+@pytest.fixture(params=[mypy, basedpyright])
+def checked(request: pytest.FixtureRequest, tmp_path: Path) -> Check:
+    """Return a function that checks the types of a program."""
+
+    def check(source: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "sample.py").write_text(source)
+        return subprocess.run(
+            [sys.executable, *request.param(tmp_path)],
+            cwd=tmp_path,
+            env={
+                "MYPYPATH": str(Path(tactful.__file__).parents[1]),
+                "PATH": "/usr/bin:/bin",
+            },
+            capture_output=True,
+            text=True,
+        )
+
+    return check
+
+
+def test_an_app_that_uses_every_public_name_has_correct_types(checked: Check) -> None:
     names = ", ".join(name for name in tactful.__all__ if not name.startswith("_"))
 
-    finished = checked(SAMPLE.format(names=names), tmp_path)
+    finished = checked(SAMPLE.format(names=names))
 
     assert finished.returncode == 0, finished.stdout
 
 
-def test_a_misspelt_import_is_a_type_error(tmp_path: Path) -> None:
-    finished = checked("from tactful import Personaliser\n", tmp_path)
+def test_a_misspelt_import_is_a_type_error(checked: Check) -> None:
+    finished = checked("from tactful import Personaliser\n")
 
     assert finished.returncode == 1
     assert "Personaliser" in finished.stdout

@@ -162,7 +162,8 @@ class Personalizer:
         Purposes that `consent` does not grant are denied. When this returns, no report for
         a withdrawn purpose is queued or being sent. Raise NotStored if the vault cannot be
         written; the answer then still takes effect in this process, and is stored with the
-        next write or by `close`.
+        next write or by `close`. Raise TransportError if a request that is being sent does
+        not end within 75 seconds; the answer is stored.
         """
         from tactful.device.consent import PURPOSES, Consent, ConsentNotice
 
