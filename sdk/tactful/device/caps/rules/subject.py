@@ -100,13 +100,16 @@ class CapSubject(NamedTuple):
     def of(cls, item: Showable) -> CapSubject:
         """Return the attributes of `item`."""
         category = item.category
-        categories = (category,) if isinstance(category, str) else tuple(category)
+        if isinstance(category, str):
+            categories: tuple[str, ...] = (category,) if category else ()
+        else:
+            categories = tuple(filter(None, category))
         return cls(
             item.id,
             item.family,
             item.creative,
             item.campaign,
-            tuple([name for name in categories if name]),
+            categories,
             item.brand,
             item.channel,
             tuple(item.tags),
@@ -117,7 +120,7 @@ class CapSubject(NamedTuple):
 
     @classmethod
     def from_fields(cls, fields: Sequence[object]) -> CapSubject:
-        """Return the subject stored in the fields of a `thing` record."""
+        """Return the subject stored in the fields of a `cap_subject` record."""
         item, family, creative, campaign, categories, brand, channel, tags, *rest = (
             fields
         )
